@@ -84,8 +84,8 @@ mod tests {
     fn moving_does_not_copy_the_content() {
         let secret = SecretArray::<32>::init_with(|place| place.fill(9));
         let block = secret.expose().as_ptr();
-        let moved = Some(secret);
-        assert_eq!(moved.unwrap().expose().as_ptr(), block);
+        let moved = Box::new(secret);
+        assert_eq!(moved.expose().as_ptr(), block);
     }
 
     #[test]
