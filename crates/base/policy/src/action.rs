@@ -1,0 +1,113 @@
+//! What the operation catalogue tells this crate about each action.
+
+/// One operation as policies see it. The engine's catalogue is the only place where these are written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActionSpec {
+    /// The name policies use, such as `key.encrypt`.
+    pub name: &'static str,
+    /// The one kind of resource the action is decided on.
+    pub resource: ResourceKind,
+    /// The groups of [`groups`] it belongs to.
+    pub groups: &'static [&'static str],
+}
+
+/// The kinds of things a decision can be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ResourceKind {
+    /// The server itself.
+    System,
+    /// A keyring.
+    Keyring,
+    /// A key.
+    Key,
+    /// An access token.
+    Token,
+    /// A policy.
+    Policy,
+    /// A principal, when it is managed rather than acting.
+    Principal,
+    /// The audit log.
+    Audit,
+}
+
+impl ResourceKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] =
+        [Self::System, Self::Keyring, Self::Key, Self::Token, Self::Policy, Self::Principal, Self::Audit];
+
+    /// The name in the schema, without the namespace.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::System => "System",
+            Self::Keyring => "Keyring",
+            Self::Key => "Key",
+            Self::Token => "Token",
+            Self::Policy => "Policy",
+            Self::Principal => "Principal",
+            Self::Audit => "Audit",
+        }
+    }
+
+    /// The word people read in an explanation.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::System => "the server",
+            Self::Keyring => "keyring",
+            Self::Key => "key",
+            Self::Token => "token",
+            Self::Policy => "policy",
+            Self::Principal => "principal",
+            Self::Audit => "the audit log",
+        }
+    }
+}
+
+/// The names of the action groups; the crate's documentation says what belongs in each.
+pub mod groups {
+    /// Metadata only.
+    pub const READ: &str = "read";
+    /// Protecting data, without getting any back.
+    pub const ENCRYPT_SIDE: &str = "encrypt-side";
+    /// Getting protected data back.
+    pub const DECRYPT_SIDE: &str = "decrypt-side";
+    /// Signatures and authentication codes, made.
+    pub const SIGN_SIDE: &str = "sign-side";
+    /// Signatures and authentication codes, checked.
+    pub const VERIFY_SIDE: &str = "verify-side";
+    /// Derivation and key agreement.
+    pub const DERIVE_SIDE: &str = "derive-side";
+    /// From creation to destruction.
+    pub const LIFECYCLE: &str = "lifecycle";
+    /// Handing out key material.
+    pub const EXPORT: &str = "export";
+    /// Tokens, principals, policies.
+    pub const ACCESS: &str = "access";
+    /// The audit log.
+    pub const AUDIT: &str = "audit";
+    /// Running the server.
+    pub const SYSTEM: &str = "system";
+    /// Initialising and unsealing.
+    pub const BOOTSTRAP: &str = "bootstrap";
+    /// Open to every authenticated principal.
+    pub const SELF: &str = "self";
+    /// What the server does by itself.
+    pub const SCHEDULED: &str = "scheduled";
+
+    /// Every group; each exists in every schema.
+    pub const ALL: [&str; 14] = [
+        READ,
+        ENCRYPT_SIDE,
+        DECRYPT_SIDE,
+        SIGN_SIDE,
+        VERIFY_SIDE,
+        DERIVE_SIDE,
+        LIFECYCLE,
+        EXPORT,
+        ACCESS,
+        AUDIT,
+        SYSTEM,
+        BOOTSTRAP,
+        SELF,
+        SCHEDULED,
+    ];
+}

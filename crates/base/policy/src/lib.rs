@@ -1,0 +1,84 @@
+//! Access decisions: (principal, action, resource, context) -> allowed or refused, with reasons.
+//!
+//! The language is [Cedar](https://docs.cedarpolicy.com); no Cedar type appears in this crate's interface, so the engine
+//! below could be replaced without touching a caller. The crate is pure: time, addresses and revisions are arguments.
+//!
+//! # The rules that never bend
+//! - Deny by default: what no policy permits is refused.
+//! - `forbid` always wins over `permit`.
+//! - A policy that cannot be evaluated refuses every request that reaches it. Cedar itself skips such a policy, which
+//!   would let a broken `forbid` permit; [`PolicySet::decide`] turns any evaluation error into a refusal.
+//! - Policies are validated strictly against the schema generated from the operation catalogue before they apply.
+//!
+//! # Action groups
+//! Policies name groups rather than single actions, so that they stay right as the catalogue grows. Every group below
+//! exists in every generated schema, even when no action is in it yet.
+//!
+//! | group | what is in it |
+//! |---|---|
+//! | `read` | list, describe, public key: metadata only |
+//! | `encrypt-side` | encrypt, generate-data-key (both forms), rewrap, re-encrypt *to*, wrap, encapsulate |
+//! | `decrypt-side` | decrypt, unwrap-data-key, unwrap, decapsulate, re-encrypt *from* |
+//! | `sign-side` | sign, mac |
+//! | `verify-side` | verify, verify-mac |
+//! | `derive-side` | derive, agree |
+//! | `lifecycle` | create, import, update, rotate, activate ... schedule-destruction, destroy; keyrings too |
+//! | `export` | handing out key material; no shipped role has it |
+//! | `access` | tokens, principals, policies: what a security administrator does |
+//! | `audit` | reading, searching and proving the audit log |
+//! | `system` | seal, status, and what else keeps the server running |
+//! | `bootstrap` | initialise, unseal, status: open to callers without identity, the shares are the authority |
+//! | `self` | what every authenticated principal may do: its own tokens, random numbers, the algorithm list |
+//! | `scheduled` | what the server does by itself when it falls due: rotation, destruction |
+//!
+//! # Shipped roles
+//! | policy | S4 §5 row | permits | forbids |
+//! |---|---|---|---|
+//! | `key-admin` | Create, rotate, schedule deletion, no decrypt | `lifecycle`, `read` | every use of a key, `export` |
+//! | `key-user-encrypt` | Encrypt only | `encrypt-side` | |
+//! | `key-user-decrypt` | Decrypt only | `decrypt-side` | |
+//! | `key-auditor` | List, describe, view audit logs, no cryptography | `read`, `audit` | use, `lifecycle`, `export` |
+//! | `pipeline` | Encrypt only, specific keys | `encrypt-side` on keys whose consumers name the service | |
+//! | `application` | Encrypt and decrypt, specific keys and operations, network | the five sides and `read` on its own keys, from its own networks | |
+//! | `operator` | (security administrator) | `system`, `access` | |
+//! | `bootstrap`, `self`, `system-jobs` | (no role) | the groups of the same names | |
+//!
+//! # What policies can look at
+//! The generated schema ([`Schema::text`]) is the reference. In short: `principal` has `name`, `kind`, `networks` and
+//! tags (its labels) and is in `Role`s; a `Key` is in its `Keyring` and has `alias`es, `algorithm`, `purpose`, `state`,
+//! `classification` (1 to 4), `environment`, `owner`, `custodians`, `consumers`, `keyring` and tags; `context` has
+//! `source_ip?`, `in_principal_networks`, `time` (whole seconds), `method`, `mfa_age_seconds?`, `items` and
+//! `encryption_context`, an entity whose tags are the pairs, so that
+//! `context.encryption_context.getTag("tenant") == principal.getTag("tenant")` can be written and is type-checked.
+//!
+//! Cedar cannot loop over a set, so "the address is in one of the principal's networks" is worked out here and offered
+//! as `context.in_principal_networks`: false when the address is unknown or the principal has no network.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod action;
+mod analysis;
+mod cache;
+mod complexity;
+mod decide;
+mod explain;
+mod name;
+mod network;
+mod request;
+mod schema;
+mod set;
+pub mod shipped;
+
+pub use action::{ActionSpec, ResourceKind, groups};
+pub use cache::DecisionCache;
+pub use complexity::{MAX_NESTING, MAX_OPERATORS, MAX_POLICY_BYTES};
+pub use decide::{Decision, EvaluationFailure};
+pub use explain::{Effect, Explanation, Outcome, StatementTrace};
+pub use name::{InvalidName, PolicyName};
+pub use network::{InvalidNetwork, Network};
+pub use request::{
+    ContextAttrs, KeyAttrs, KeyringAttrs, Method, PrincipalAttrs, PrincipalKind, Request, ResourceAttrs,
+    ResourceDetails, Revision, Subject,
+};
+pub use schema::{Schema, SchemaProblem};
+pub use set::{PolicyProblem, PolicySet};

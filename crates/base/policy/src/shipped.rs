@@ -1,0 +1,46 @@
+//! The policies Keyreeve ships with: one file per role, in `policies/`. They are plain documents like any other, so that
+//! an organisation can read them, replace them and write its own beside them.
+
+use crate::name::PolicyName;
+
+/// The roles the shipped policies know, as in `principal in Keyreeve::Role::"..."`.
+pub const ROLES: [&str; 7] =
+    ["operator", "key-admin", "key-user-encrypt", "key-user-decrypt", "key-auditor", "pipeline", "application"];
+
+/// The role of [`development`].
+pub const DEVELOPER_ROLE: &str = "developer";
+
+const DOCUMENTS: [(&str, &str); 10] = [
+    ("application", include_str!("../policies/application.cedar")),
+    ("bootstrap", include_str!("../policies/bootstrap.cedar")),
+    ("key-admin", include_str!("../policies/key-admin.cedar")),
+    ("key-auditor", include_str!("../policies/key-auditor.cedar")),
+    ("key-user-decrypt", include_str!("../policies/key-user-decrypt.cedar")),
+    ("key-user-encrypt", include_str!("../policies/key-user-encrypt.cedar")),
+    ("operator", include_str!("../policies/operator.cedar")),
+    ("pipeline", include_str!("../policies/pipeline.cedar")),
+    ("self", include_str!("../policies/self.cedar")),
+    ("system-jobs", include_str!("../policies/system-jobs.cedar")),
+];
+
+fn named(name: &str) -> PolicyName {
+    #[expect(clippy::expect_used, reason = "the names are constants of this file, and a test loads them all")]
+    PolicyName::new(name).expect("a shipped name is valid")
+}
+
+/// What applies from the start: the roles, and what needs no role.
+pub fn documents() -> Vec<(PolicyName, &'static str)> {
+    DOCUMENTS.into_iter().map(|(name, text)| (named(name), text)).collect()
+}
+
+/// Requires a second factor, shown within the last 12 hours, of every person in the four human roles. Not part of
+/// [`documents`]: add it where a second factor can be shown.
+pub fn require_mfa() -> (PolicyName, &'static str) {
+    (named("require-mfa"), include_str!("../policies/optional/require-mfa.cedar"))
+}
+
+/// One role that may do everything, for trying things out on one's own machine. Not part of [`documents`]; never load
+/// it outside of development mode.
+pub fn development() -> (PolicyName, &'static str) {
+    (named("development"), include_str!("../policies/optional/development.cedar"))
+}

@@ -1,0 +1,204 @@
+//! Each shipped role allows exactly what its row says.
+
+use crate::sample::{CATALOGUE, compile, context, key, name, principal, resource, schema};
+use keyreeve_policy::{
+    ContextAttrs, Method, PolicySet, PrincipalAttrs, PrincipalKind, Request, ResourceAttrs, ResourceDetails, shipped,
+};
+use std::collections::BTreeSet;
+
+const LIFECYCLE: &str = "keyring.create keyring.rotate key.create key.import key.update key.rotate key.activate \
+    key.suspend key.resume key.deactivate key.compromise key.schedule-destruction key.cancel-destruction key.destroy";
+const READ: &str = "keyring.list keyring.describe key.list key.describe key.public-key principal.list policy.list \
+    policy.explain algorithm.list";
+const READ_KEY: &str = "key.describe key.public-key";
+const ENCRYPT: &str = "key.encrypt key.re-encrypt-to key.rewrap key.generate-data-key \
+    key.generate-data-key-without-plaintext key.wrap key.encapsulate";
+const DECRYPT: &str = "key.decrypt key.re-encrypt-from key.unwrap-data-key key.unwrap key.decapsulate";
+const OTHER_USE: &str = "key.sign key.mac key.verify key.verify-mac key.derive key.agree";
+const SYSTEM: &str = "system.init system.unseal system.seal system.status";
+const ACCESS: &str = "token.create token.list token.revoke principal.put principal.list principal.delete policy.put \
+    policy.list policy.delete policy.explain";
+const AUDIT: &str = "audit.read audit.search audit.prove";
+const BOOTSTRAP: &str = "system.init system.unseal system.status";
+const OWN: &str = "random.generate algorithm.list token.self";
+
+fn set(lists: &[&str]) -> BTreeSet<String> {
+    lists.iter().flat_map(|l| l.split_whitespace()).map(str::to_owned).collect()
+}
+
+/// Every action the principal is allowed, each on a resource that is its own where there is such a thing.
+fn allowed(policies: &PolicySet, who: &PrincipalAttrs, context: &ContextAttrs<'_>) -> BTreeSet<String> {
+    let ask = |spec: &keyreeve_policy::ActionSpec| {
+        let resource = resource(spec.resource, who);
+        let decision = policies.decide(&Request { principal: who, action: spec.name, resource: &resource, context });
+        assert!(decision.errors.is_empty(), "{}: {:?}", spec.name, decision.errors);
+        assert!(!(decision.allowed && decision.reasons.is_empty()));
+        decision.allowed
+    };
+    CATALOGUE.iter().filter(|spec| ask(spec)).map(|spec| spec.name.to_owned()).collect()
+}
+
+fn shipped_set() -> PolicySet {
+    PolicySet::shipped(CATALOGUE).unwrap()
+}
+
+#[test]
+fn each_role_allows_exactly_its_row() {
+    let policies = shipped_set();
+    let (person, service) = (PrincipalKind::Person, PrincipalKind::Service);
+    let rows: [(&str, PrincipalKind, &[&str]); 9] = [
+        ("operator", person, &[SYSTEM, ACCESS]),
+        ("key-admin", person, &[LIFECYCLE, READ]),
+        ("key-user-encrypt", person, &[ENCRYPT]),
+        ("key-user-decrypt", person, &[DECRYPT]),
+        ("key-auditor", person, &[READ, AUDIT]),
+        ("pipeline", service, &[ENCRYPT]),
+        ("pipeline", person, &[]),
+        ("application", service, &[READ_KEY, ENCRYPT, DECRYPT, OTHER_USE]),
+        ("application", person, &[]),
+    ];
+    for (role, kind, lists) in rows {
+        let expected = set(&[lists, &[BOOTSTRAP, OWN]].concat());
+        assert_eq!(allowed(&policies, &principal("pat", kind, &[role]), &context()), expected, "{role} {kind:?}");
+    }
+    for role in shipped::ROLES {
+        assert!(rows.iter().any(|row| row.0 == role), "{role} has no row");
+    }
+}
+
+#[test]
+fn without_a_role_there_is_only_what_everybody_has() {
+    let policies = shipped_set();
+    for role in [&[][..], &["developer"], &["Key-Admin"], &["key-admin "]] {
+        let who = principal("pat", PrincipalKind::Person, role);
+        assert_eq!(allowed(&policies, &who, &context()), set(&[BOOTSTRAP, OWN]), "{role:?}");
+    }
+    assert_eq!(allowed(&policies, &PrincipalAttrs::anonymous(), &context()), set(&[BOOTSTRAP]));
+}
+
+#[test]
+fn the_server_does_only_what_fell_due_and_only_by_itself() {
+    let policies = shipped_set();
+    let by_itself = ContextAttrs { method: Method::System, source_ip: None, ..context() };
+    let scheduled = "keyring.rotate key.rotate key.activate key.deactivate key.destroy";
+    let system = PrincipalAttrs::system();
+    assert_eq!(allowed(&policies, &system, &by_itself), set(&[scheduled, BOOTSTRAP, OWN]));
+    assert_eq!(allowed(&policies, &system, &context()), set(&[BOOTSTRAP, OWN]), "not with a token");
+}
+
+#[test]
+fn managing_and_using_stay_apart_whatever_roles_are_combined() {
+    let policies = shipped_set();
+    let all = principal("pat", PrincipalKind::Service, &shipped::ROLES);
+    let expected = set(&[SYSTEM, ACCESS, READ, AUDIT, OWN]);
+    assert_eq!(allowed(&policies, &all, &context()), expected, "an auditor's forbid takes the lifecycle away as well");
+    let both = principal("pat", PrincipalKind::Service, &["key-admin", "key-user-decrypt", "application"]);
+    assert_eq!(allowed(&policies, &both, &context()), set(&[LIFECYCLE, READ, BOOTSTRAP, OWN]));
+}
+
+#[test]
+fn pipelines_and_applications_reach_only_keys_that_name_them() {
+    let policies = shipped_set();
+    for role in ["pipeline", "application"] {
+        let who = principal("billing", PrincipalKind::Service, &[role]);
+        let ask = |resource: &ResourceAttrs| {
+            let request = Request { principal: &who, action: "key.encrypt", resource, context: &context() };
+            policies.decide(&request).allowed
+        };
+        assert!(ask(&key("k", &["other", "billing"])));
+        assert!(!ask(&key("k", &["other"])));
+        assert!(!ask(&key("k", &["billing2", "Billing", ""])));
+        assert!(!ask(&key("billing", &[])));
+    }
+}
+
+#[test]
+fn applications_are_held_to_their_networks() {
+    let policies = shipped_set();
+    let mut who = principal("billing", PrincipalKind::Service, &["application"]);
+    let outside = ContextAttrs { source_ip: Some("192.0.2.1".parse().unwrap()), ..context() };
+    let unknown = ContextAttrs { source_ip: None, ..context() };
+    let mapped = ContextAttrs { source_ip: Some("::ffff:10.9.9.9".parse().unwrap()), ..context() };
+    let none = set(&[BOOTSTRAP, OWN]);
+    assert_eq!(allowed(&policies, &who, &outside), none);
+    assert_eq!(allowed(&policies, &who, &unknown), none);
+    assert_eq!(allowed(&policies, &who, &mapped).len(), allowed(&policies, &who, &context()).len());
+    who.networks.clear();
+    assert_eq!(allowed(&policies, &who, &context()), none, "no network recorded is not the same as any network");
+}
+
+#[test]
+fn applications_are_held_to_their_operations() {
+    let policies = shipped_set();
+    let mut who = principal("billing", PrincipalKind::Service, &["application"]);
+    who.labels.insert("operations".to_owned(), "encrypt verify".to_owned());
+    let expected = set(&[BOOTSTRAP, OWN, READ_KEY, ENCRYPT, "key.verify key.verify-mac"]);
+    assert_eq!(allowed(&policies, &who, &context()), expected);
+    who.labels.insert("operations".to_owned(), String::new());
+    assert_eq!(allowed(&policies, &who, &context()), set(&[BOOTSTRAP, OWN, READ_KEY]));
+}
+
+#[test]
+fn tokens_of_others_are_not_ones_own() {
+    let policies = shipped_set();
+    let who = principal("pat", PrincipalKind::Person, &[]);
+    let mut token = resource(keyreeve_policy::ResourceKind::Token, &who);
+    let ask = |token: &ResourceAttrs| {
+        policies
+            .decide(&Request { principal: &who, action: "token.self", resource: token, context: &context() })
+            .allowed
+    };
+    assert!(ask(&token));
+    token.details = ResourceDetails::Token { principal: "somebody".to_owned() };
+    assert!(!ask(&token));
+}
+
+#[test]
+fn the_second_factor_is_demanded_of_people_where_that_policy_is_added() {
+    let mut documents = shipped::documents();
+    documents.push(shipped::require_mfa());
+    let policies = PolicySet::compile(&schema(), documents).unwrap();
+    let with = |age| ContextAttrs { mfa_age_seconds: age, ..context() };
+    for (role, lists) in [("key-admin", &[LIFECYCLE, READ][..]), ("key-user-decrypt", &[DECRYPT])] {
+        let who = principal("pat", PrincipalKind::Person, &[role]);
+        let full = set(&[lists, &[BOOTSTRAP, OWN]].concat());
+        let bare = set(&[BOOTSTRAP, OWN]);
+        assert_eq!(allowed(&policies, &who, &with(None)), bare);
+        assert_eq!(allowed(&policies, &who, &with(Some(43_200))), full);
+        assert_eq!(allowed(&policies, &who, &with(Some(43_201))), bare);
+        assert_eq!(allowed(&policies, &who, &with(Some(u64::MAX))), bare);
+    }
+    let service = principal("app", PrincipalKind::Service, &["application"]);
+    assert!(allowed(&policies, &service, &with(None)).contains("key.decrypt"));
+}
+
+#[test]
+fn the_development_role_may_do_everything_where_that_policy_is_added() {
+    let mut documents = shipped::documents();
+    documents.push(shipped::development());
+    let policies = PolicySet::compile(&schema(), documents).unwrap();
+    let who = principal("dev", PrincipalKind::Person, &[shipped::DEVELOPER_ROLE]);
+    assert_eq!(allowed(&policies, &who, &context()).len(), CATALOGUE.len());
+    assert_eq!(policies.actions_without_policy(), Vec::<&str>::new());
+}
+
+#[test]
+fn every_action_has_a_policy_but_the_export_of_keys() {
+    let policies = shipped_set();
+    assert_eq!(policies.actions_without_policy(), ["key.export"]);
+    assert_eq!(policies.warnings(), []);
+    assert_eq!(
+        compile("forbid (principal, action, resource);").unwrap().actions_without_policy().len(),
+        CATALOGUE.len()
+    );
+}
+
+#[test]
+fn shipped_policies_hold_for_an_empty_catalogue_too() {
+    let policies = PolicySet::shipped(&[]).unwrap();
+    let who = principal("pat", PrincipalKind::Person, &["operator"]);
+    let system = ResourceAttrs::system();
+    let request = Request { principal: &who, action: "system.seal", resource: &system, context: &context() };
+    assert!(!policies.decide(&request).allowed);
+    assert!(shipped::documents().iter().any(|(n, _)| *n == name("operator")));
+}
