@@ -12,6 +12,7 @@ use miette::Diagnostic;
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr as _;
+use std::sync::Arc;
 
 /// Something wrong with a policy, in words for the person who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub(crate) struct ActionEntry {
     pub(crate) entity: cedar_policy::Entity,
     /// Indexes of the statements whose action scope covers it.
     pub(crate) statements: Vec<usize>,
-    pub(crate) cedar: cedar_policy::PolicySet,
+    pub(crate) cedar: Arc<cedar_policy::PolicySet>,
     pub(crate) mentions: Mentions,
 }
 
@@ -167,6 +168,8 @@ impl PolicySet {
     fn index(schema: &Schema, statements: Vec<Statement>, warnings: Vec<PolicyProblem>) -> Self {
         let types = Types::new();
         let of_statement: Vec<Mentions> = statements.iter().map(|s| Mentions::of_policy(&s.json)).collect();
+        // Most actions are covered by the same statements as the others of their group: those share one set.
+        let mut sets: HashMap<Vec<usize>, Arc<cedar_policy::PolicySet>> = HashMap::new();
         let entry = |(index, spec): (usize, &ActionSpec)| {
             let uid = types.action(spec.name);
             let groups: Vec<EntityUid> = spec.groups.iter().map(|g| types.action(g)).collect();
@@ -178,18 +181,23 @@ impl PolicySet {
             let chosen: Vec<usize> = (0..statements.len()).filter(|&i| covers(&statements[i])).collect();
             let mut mentions = Mentions::default();
             chosen.iter().for_each(|&i| mentions.merge(&of_statement[i]));
-            let mut cedar = cedar_policy::PolicySet::new();
-            for &i in &chosen {
-                // Ids are the statements' numbers, so none can be there already.
-                let _added = cedar.add(statements[i].cedar.clone());
-                debug_assert!(_added.is_ok());
-            }
+            let cedar = sets.entry(chosen.clone()).or_insert_with(|| Arc::new(together(&statements, &chosen))).clone();
             let entity = cedar_policy::Entity::new_no_attrs(uid.clone(), groups.into_iter().collect());
             (spec.name, ActionEntry { spec: *spec, index, uid, entity, statements: chosen, cedar, mentions })
         };
         let actions = schema.actions.iter().enumerate().map(entry).collect();
         Self { statements, actions, types, warnings }
     }
+}
+
+fn together(statements: &[Statement], chosen: &[usize]) -> cedar_policy::PolicySet {
+    let mut set = cedar_policy::PolicySet::new();
+    for &i in chosen {
+        let added = set.add(statements[i].cedar.clone());
+        // Ids are the statements' numbers, so none can be there already; a lost `forbid` would be a hole.
+        assert!(added.is_ok(), "two statements have one number");
+    }
+    set
 }
 
 fn problem(policy: &PolicyName, line: Option<usize>, message: impl Into<String>) -> PolicyProblem {
