@@ -1,0 +1,177 @@
+//! The root port: what stands at the top of the key hierarchy, and where epoch keys are kept apart from the store.
+//!
+//! A root of trust wraps and unwraps small secrets (KEKs of keyrings, the system secret, epoch keys) and never gives its own
+//! key out. It may be closed ("sealed") and need people to open it.
+#![forbid(unsafe_code)]
+#![cfg_attr(any(test, feature = "conformance"), allow(clippy::unwrap_used))]
+
+use async_trait::async_trait;
+use keyreeve_model::KeyringId;
+use keyreeve_secret::{SecretBytes, SecretString};
+use thiserror::Error;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+/// Longest secret a root wraps, in bytes.
+pub const WRAP_MAX: usize = 4096;
+
+/// Why a root of trust did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum RootError {
+    /// It is closed: people must open it first.
+    #[error("the root of trust is sealed: unseal it first")]
+    Sealed,
+    /// It is open or initialised already.
+    #[error("the root of trust is {0} already")]
+    Already(&'static str),
+    /// It was never initialised.
+    #[error("the root of trust is not initialised: run `keyreeve init`")]
+    NotInitialised,
+    /// A share is misspelt or damaged: its checksum does not fit.
+    #[error("this is not a share: check it for typing errors")]
+    NotAShare,
+    /// A share of another set: another deployment, or from before a change of shares.
+    #[error("this share belongs to another set than the one that opens this deployment")]
+    ForeignShare,
+    /// A share that was given before.
+    #[error("share number {0} was given already: give a different one")]
+    DuplicateShare(u8),
+    /// The wanted number of shares is not possible.
+    #[error(
+        "shares: between 2 and 32 are made and at least 2 of them needed, or 1 of 1; {threshold} of {shares} is not possible"
+    )]
+    Shares {
+        /// How many open it.
+        threshold: u8,
+        /// How many there are.
+        shares: u8,
+    },
+    /// This kind of root does not take shares.
+    #[error("this root of trust is not opened by shares")]
+    NoShares,
+    /// What it should unwrap was altered, or wrapped by another root.
+    #[error("the root of trust cannot unwrap this: it was altered or belongs to another deployment")]
+    Unwrap,
+    /// More than [`WRAP_MAX`] bytes were to be wrapped.
+    #[error("a root of trust wraps at most {WRAP_MAX} bytes")]
+    TooLong,
+    /// The device or file did not answer.
+    #[error("the root of trust is not available: {0}")]
+    Unavailable(String),
+}
+
+/// How far opening has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SealStatus {
+    /// Nothing to open yet.
+    NotInitialised,
+    /// Closed; so many of the needed shares were given.
+    Sealed {
+        /// Shares given.
+        given: u8,
+        /// Shares needed; 0 when it opens without people.
+        threshold: u8,
+        /// Shares made.
+        shares: u8,
+    },
+    /// Open.
+    Open,
+}
+
+/// What initialisation hands to people, once.
+#[derive(Debug)]
+pub struct Initialised {
+    /// What is stored in the deployment record and given to [`Root::configure`] at every start; no secret.
+    pub public: serde_json::Value,
+    /// The shares, each for one holder; empty for roots that open by themselves. Never stored.
+    pub shares: Vec<SecretString>,
+}
+
+/// A root of trust.
+///
+/// # Contract
+/// - `wrap` and `unwrap` are authenticated and bind `context`: what was wrapped for one place does not unwrap for another.
+/// - Wrapping is not deterministic and reveals nothing but the length.
+/// - While closed, `wrap` and `unwrap` return [`RootError::Sealed`], and no secret of the root is in memory.
+/// - Any number of callers at once.
+#[async_trait]
+pub trait Root: Send + Sync {
+    /// The kind, for records and messages: `shamir`, `sealed-file`, …
+    fn kind(&self) -> &'static str;
+
+    /// Tells a root what initialisation said about it; once, at start-up, before anything else. A root that needs no people
+    /// opens itself here.
+    async fn configure(&self, public: &serde_json::Value) -> Result<(), RootError>;
+
+    /// Makes a new root key and opens it. `shares` and `threshold` are 0 for roots without shares.
+    async fn initialise(&self, shares: u8, threshold: u8) -> Result<Initialised, RootError>;
+
+    /// Where opening stands.
+    fn status(&self) -> SealStatus;
+
+    /// Gives one share. When it is the last one needed the root opens, or forgets all given shares and says why not.
+    async fn unseal(&self, share: &SecretString) -> Result<SealStatus, RootError>;
+
+    /// Closes the root and wipes what it knows. A root that opens by itself opens again at the next start only.
+    async fn seal(&self);
+
+    /// Wraps a secret of at most [`WRAP_MAX`] bytes.
+    async fn wrap(&self, context: &[u8], secret: &SecretBytes) -> Result<Vec<u8>, RootError>;
+
+    /// Unwraps what [`Root::wrap`] returned for the same context.
+    async fn unwrap(&self, context: &[u8], wrapped: &[u8]) -> Result<SecretBytes, RootError>;
+}
+
+/// One epoch of one shard of a keyring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EpochId {
+    /// The keyring.
+    pub keyring: KeyringId,
+    /// The shard of the keyring.
+    pub shard: u32,
+    /// Counts up from 1.
+    pub epoch: u64,
+}
+
+/// Why the epoch vault did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum VaultError {
+    /// There is an epoch of this number already.
+    #[error("epoch {} of shard {} exists already", .0.epoch, .0.shard)]
+    Exists(EpochId),
+    /// What is kept for this epoch is not what was put there.
+    #[error(
+        "epoch {} of shard {} of {} is damaged in the epoch vault: restore the vault, or destroy the keys of that shard",
+        .0.epoch, .0.shard, .0.keyring
+    )]
+    Damaged(EpochId),
+    /// There is no room or no permission to write; nothing changed.
+    #[error("the epoch vault cannot write: {0}")]
+    ReadOnly(std::io::Error),
+    /// It did not answer.
+    #[error("the epoch vault is not available: {0}")]
+    Unavailable(std::io::Error),
+}
+
+/// Keeps wrapped epoch keys, apart from the store and out of its backups.
+///
+/// A destroyed key's material was wrapped under an epoch key that is erased here: whoever restores an old copy of the store
+/// finds nothing that opens it (decision 4 of the requirements; docs/decisions has the reasoning).
+///
+/// # Contract
+/// - **Durable**: when `put` returns, the epoch survives the loss of power.
+/// - **Erased**: when `erase` returns, the bytes were overwritten where the medium permits, and the epoch stays gone after the
+///   loss of power. Erasing what is not there is no error.
+/// - Any number of callers at once.
+#[async_trait]
+pub trait EpochVault: Send + Sync {
+    /// Adds an epoch.
+    async fn put(&self, id: EpochId, wrapped: &[u8]) -> Result<(), VaultError>;
+    /// The wrapped key of an epoch.
+    async fn get(&self, id: EpochId) -> Result<Option<Vec<u8>>, VaultError>;
+    /// Erases an epoch.
+    async fn erase(&self, id: EpochId) -> Result<(), VaultError>;
+    /// All epochs, in order.
+    async fn list(&self) -> Result<Vec<EpochId>, VaultError>;
+}
