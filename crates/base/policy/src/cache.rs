@@ -1,9 +1,9 @@
 //! Remembered decisions.
 //!
 //! A decision may be remembered only as long as everything it was made from is the same. So the key holds all of it:
-//! principal and its revision, action, kind and id of the resource and its revision, and the context attributes that the
-//! policies about this action mention (found when they are compiled; see `analysis`). A revision that grew makes another
-//! key, so the very next request is decided afresh; nothing has to be invalidated and nothing can be forgotten to be.
+//! principal and its revision, action, kind and id of the resource and its revision, and the context attributes that
+//! the policies about this action mention (found when they are compiled; see `analysis`). A revision that grew makes
+//! another key, so the very next request is decided afresh; there is nothing to invalidate and so nothing to forget.
 //! The cache belongs to one compiled policy set: other policies, another cache. Keys are compared in full, never by
 //! their hash alone.
 

@@ -1,6 +1,6 @@
 //! Access decisions: (principal, action, resource, context) -> allowed or refused, with reasons.
 //!
-//! The language is [Cedar](https://docs.cedarpolicy.com); no Cedar type appears in this crate's interface, so the engine
+//! The language is [Cedar](https://docs.cedarpolicy.com); no Cedar type appears in this crate's interface, so what is
 //! below could be replaced without touching a caller. The crate is pure: time, addresses and revisions are arguments.
 //!
 //! # The rules that never bend
@@ -32,6 +32,8 @@
 //! | `scheduled` | what the server does by itself when it falls due: rotation, destruction |
 //!
 //! # Shipped roles
+//! S4 §5 is the access control table of the key management policy template that the requirements were drawn from.
+//!
 //! | policy | S4 §5 row | permits | forbids |
 //! |---|---|---|---|
 //! | `key-admin` | Create, rotate, schedule deletion, no decrypt | `lifecycle`, `read` | every use of a key, `export` |
@@ -39,7 +41,7 @@
 //! | `key-user-decrypt` | Decrypt only | `decrypt-side` | |
 //! | `key-auditor` | List, describe, view audit logs, no cryptography | `read`, `audit` | use, `lifecycle`, `export` |
 //! | `pipeline` | Encrypt only, specific keys | `encrypt-side` on keys whose consumers name the service | |
-//! | `application` | Encrypt and decrypt, specific keys and operations, network | the five sides and `read` on its own keys, from its own networks | |
+//! | `application` | Specific keys and operations, network | use and `read` of its keys, from its networks | |
 //! | `operator` | (security administrator) | `system`, `access` | |
 //! | `bootstrap`, `self`, `system-jobs` | (no role) | the groups of the same names | |
 //!

@@ -1,5 +1,5 @@
-//! The policies Keyreeve ships with: one file per role, in `policies/`. They are plain documents like any other, so that
-//! an organisation can read them, replace them and write its own beside them.
+//! The policies Keyreeve ships with: one file per role, in `policies/`. They are plain documents like any other, so
+//! that an organisation can read them, replace them and write its own beside them.
 
 use crate::name::PolicyName;
 

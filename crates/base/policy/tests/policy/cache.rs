@@ -155,14 +155,15 @@ proptest! {
                         encryption_context: c.pairs.as_ref(),
                         items: c.items,
                     };
-                    let request = Request { principal: &who, action: ACTIONS[action], resource: &what, context: &context };
+                    let action = ACTIONS[action];
+                    let request = Request { principal: &who, action, resource: &what, context: &context };
                     let fresh = cache.policies().decide(&request);
                     prop_assert_eq!(&fresh, &full.decide(&request));
                     prop_assert_eq!(&*cache.decide(&request), &fresh);
                     prop_assert_eq!(&*cache.decide(&request), &fresh);
                     let (p, r) = (who.clone(), what.clone());
                     let lazy = cache.decide_with(
-                        who.subject(), ACTIONS[action], ResourceKind::Key, what.subject(), &context, || (p, r),
+                        who.subject(), action, ResourceKind::Key, what.subject(), &context, || (p, r),
                     );
                     prop_assert_eq!(&*lazy, &fresh);
                 }
