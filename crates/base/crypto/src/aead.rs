@@ -107,22 +107,37 @@ impl AeadKey {
     }
 }
 
-/// AES-256-GCM with nonces that the caller chooses, for constructions that number their messages (chunks of a stream, records
-/// of a channel).
+/// Authenticated encryption with nonces that the caller chooses, for constructions that number their messages (chunks of a
+/// stream, records of a channel).
 ///
-/// Using one nonce for two messages under one key gives both plaintexts and the authentication key away: only for code that
-/// can show that its nonces never repeat. Everything else takes [`LoadedKey::seal`](crate::key::LoadedKey::seal).
+/// Using one nonce for two messages under one key gives both plaintexts and the authentication key away, except with
+/// AES-256-GCM-SIV: only for code that can show that its nonces never repeat. Everything else takes
+/// [`LoadedKey::seal`](crate::key::LoadedKey::seal).
 pub struct NumberedAead {
     key: LessSafeKey,
 }
 
 impl NumberedAead {
-    /// Prepares `key`, which must be used for nothing else.
+    /// Prepares `key` for AES-256-GCM. It must be used for nothing else.
     ///
     /// # Errors
     /// [`CryptoError::Module`].
     pub fn new(key: &SecretArray<32>) -> Result<Self, CryptoError> {
-        Ok(Self { key: bind(&AES_256_GCM, key.expose())? })
+        Self::with_algorithm(KeyAlgorithm::Aes256Gcm, key)
+    }
+
+    /// Prepares `key` for an algorithm that takes nonces of 12 bytes: AES-256-GCM, AES-256-GCM-SIV or ChaCha20-Poly1305.
+    ///
+    /// # Errors
+    /// [`CryptoError::WrongAlgorithm`] for every other algorithm.
+    pub fn with_algorithm(algorithm: KeyAlgorithm, key: &SecretArray<32>) -> Result<Self, CryptoError> {
+        let lc = match algorithm {
+            KeyAlgorithm::Aes256Gcm => &AES_256_GCM,
+            KeyAlgorithm::Aes256GcmSiv => &AES_256_GCM_SIV,
+            KeyAlgorithm::ChaCha20Poly1305 => &CHACHA20_POLY1305,
+            _ => return Err(CryptoError::WrongAlgorithm { algorithm, operation: "seal with a numbered nonce" }),
+        };
+        Ok(Self { key: bind(lc, key.expose())? })
     }
 
     /// Appends `ciphertext || tag` to `out`; on error `out` is as it was.
