@@ -157,6 +157,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_private_server_starts_listens_and_leaves_nothing() {
+        if programs().is_none() {
+            assert!(std::env::var_os("KEYREEVE_TEST_ALL").is_none(), "PostgreSQL is not installed");
+            eprintln!("nothing is tested: PostgreSQL is not installed");
+            return;
+        }
+        let server = Server::start().unwrap();
+        let folder = server.folder.clone();
+        assert!(server.url().ends_with(&format!("?host={}", folder.display())));
+        std::os::unix::net::UnixStream::connect(folder.join(".s.PGSQL.5432")).unwrap();
+        drop(server);
+        assert!(!folder.exists());
+    }
+
+    #[test]
     fn readiness_is_read_from_the_messages() {
         let path = std::env::temp_dir().join(format!("keyreeve-follow-{}", std::process::id()));
         let (ready, waiting) = mpsc::channel();

@@ -20,9 +20,13 @@ pub(super) fn fmt(run: &mut Run) -> Result<Tally> {
     if run.is_missing(Tool::Rustfmt) {
         return Ok(run.could_not_run("rustfmt is missing"));
     }
-    let mut command = cargo::cargo(&run.root);
-    let clean = cargo::succeeds(command.args(["fmt", "--all", "--check"]))?;
-    Ok(Tally::verdict_of(clean, "run `cargo fmt --all`"))
+    let formatted = |arguments: &[&str]| -> Result<Tally> {
+        let clean = cargo::succeeds(cargo::cargo(&run.root).arg("fmt").args(arguments).arg("--check"))?;
+        Ok(Tally::verdict_of(clean, &format!("run `cargo fmt {}`", arguments.join(" "))))
+    };
+    let mut tally = formatted(&["--all"])?;
+    tally.add(formatted(&["--manifest-path", "fuzz/Cargo.toml"])?);
+    Ok(tally)
 }
 
 pub(super) fn clippy(run: &mut Run) -> Result<Tally> {

@@ -1,0 +1,31 @@
+//! The small words of every interface: ids, names, labels, algorithms, networks, times. What parses prints the same.
+#![no_main]
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use keyreeve_crypto::KeyAlgorithm;
+use keyreeve_model::{KeyId, KeyringId, Label, Name, RecordId, TokenId, UnixMillis};
+use keyreeve_policy::{Network, PolicyName};
+use libfuzzer_sys::fuzz_target;
+
+/// What parses, parses again from what it prints as, to the same.
+fn settles<T: FromStr + Display>(text: &str) {
+    if let Ok(value) = text.parse::<T>() {
+        let printed = value.to_string();
+        assert_eq!(printed.parse::<T>().ok().map(|again| again.to_string()), Some(printed));
+    }
+}
+
+fuzz_target!(|text: &str| {
+    settles::<KeyId>(text);
+    settles::<KeyringId>(text);
+    settles::<RecordId>(text);
+    settles::<TokenId>(text);
+    settles::<Name>(text);
+    settles::<Label>(text);
+    settles::<KeyAlgorithm>(text);
+    settles::<Network>(text);
+    settles::<PolicyName>(text);
+    let _ = UnixMillis::parse_rfc3339(text);
+});
