@@ -337,7 +337,8 @@ pub(crate) mod tests {
             text,
             format!(
                 "{{\"v\":1,\"id\":\"{id}\",\"time\":1795338000007,\"request\":\"req-7\",\
-                 \"actor\":{{\"principal\":\"billing\",\"method\":\"token\"}},\"source\":\"10.1.2.3:40000\",\"operation\":\"key.encrypt\",\"class\":\"use\",\
+                 \"actor\":{{\"principal\":\"billing\",\"method\":\"token\"}},\"source\":\"10.1.2.3:40000\",\
+                 \"operation\":\"key.encrypt\",\"class\":\"use\",\
                  \"resource\":{{\"kind\":\"key\",\"id\":\"key_0199a7\",\"version\":2}},\"outcome\":\"ok\",\"count\":1,\
                  \"context\":{{\"tenant\":\"a\\\"b\"}}}}"
             )

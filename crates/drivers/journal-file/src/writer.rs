@@ -1,0 +1,114 @@
+//! The writer thread: everything that waits becomes one frame, one fdatasync, one hand-off.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use keyreeve_audit::Frontier;
+use keyreeve_audit::tile::push_entry;
+use keyreeve_journal::{Entry, JournalError};
+
+use crate::completion::Committed;
+use crate::queue::Work;
+use crate::segment::{FRAME_HEADER, FrameHeader, frame_size};
+use crate::shared::Shared;
+use crate::tail::{Node, append_leaf};
+use crate::wal::Wal;
+
+/// Full bundles that are worth waking the tiler for.
+const KICK: u64 = 8;
+/// Room for a frame that is kept between batches, in bytes.
+const KEPT_BUFFER: usize = 1 << 20;
+
+/// Owns the write-ahead log and the head of the tree.
+pub(crate) struct Writer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) wal: Wal,
+    pub(crate) frontier: Frontier,
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) nodes: Vec<Node>,
+}
+
+impl Writer {
+    /// Works until the queue is closed.
+    pub(crate) fn run(mut self) {
+        loop {
+            match self.shared.queue.take() {
+                Work::Batch(entries, batch) => {
+                    let outcome = self.commit(entries);
+                    self.shared.set_failing(outcome.as_ref().err());
+                    self.shared.distributor.finish(batch, outcome);
+                }
+                Work::Probe => self.probe(),
+                Work::Stop => break,
+            }
+        }
+        if self.shared.mark_closed.load(Ordering::Acquire) {
+            self.write_close_mark();
+        }
+    }
+
+    /// Makes a batch durable, then visible.
+    fn commit(&mut self, entries: Vec<Entry>) -> Result<Committed, JournalError> {
+        self.shared.wait_for_tiler()?;
+        let first_index = self.frontier.size();
+        let mut frontier = self.frontier.clone();
+        self.nodes.clear();
+        self.start_frame();
+        for entry in &entries {
+            append_leaf(&mut frontier, *entry.leaf(), &mut self.nodes);
+            if !push_entry(&mut self.buffer, entry.bytes()) {
+                let limit = keyreeve_audit::tile::MAX_ENTRY_BYTES;
+                return Err(JournalError::TooLarge { bytes: entry.bytes().len(), limit });
+            }
+        }
+        let root = frontier.root();
+        let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        self.write_frame(count, &frontier)?;
+        let tree_size = frontier.size();
+        self.frontier = frontier;
+        let waiting = {
+            let mut tail = self.shared.log.tail.write();
+            tail.commit(entries, &self.nodes, tree_size, root);
+            tail.waiting()
+        };
+        self.shared.size.store(tree_size, Ordering::Release);
+        if waiting >= KICK {
+            self.shared.tiler.kick();
+        }
+        Ok(Committed { first_index, tree_size })
+    }
+
+    fn start_frame(&mut self) {
+        self.buffer.clear();
+        self.buffer.shrink_to(KEPT_BUFFER);
+        self.buffer.resize(FRAME_HEADER, 0);
+    }
+
+    /// Writes the frame in the buffer, which leads to the tree `after`.
+    fn write_frame(&mut self, count: u32, after: &Frontier) -> Result<(), JournalError> {
+        let size = frame_size(self.buffer.len() - FRAME_HEADER);
+        let before = &self.frontier;
+        let sequence = self.wal.make_room(size, before.size(), before.root())?;
+        let header = FrameHeader { first_index: before.size(), sequence, count, root: after.root() };
+        self.wal.write(&mut self.buffer, &header)
+    }
+
+    /// Tries to get a failed log going again, so that readiness does not have to wait for the next caller.
+    fn probe(&mut self) {
+        if self.wal.is_failed() {
+            let opened = self.wal.make_room(0, self.frontier.size(), self.frontier.root());
+            self.shared.set_failing(opened.err().as_ref());
+        } else {
+            self.shared.set_failing(self.shared.wait_for_tiler().err().as_ref());
+        }
+    }
+
+    /// An empty frame that says the log was closed properly; damage before it is then no torn tail.
+    fn write_close_mark(&mut self) {
+        self.start_frame();
+        let after = self.frontier.clone();
+        if let Err(error) = self.write_frame(0, &after) {
+            tracing::warn!(%error, "the audit journal could not be marked as closed");
+        }
+    }
+}
