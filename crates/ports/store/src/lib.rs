@@ -1,0 +1,148 @@
+//! The store port: where records and wrapped key material live.
+//!
+//! A driver keeps rows and applies [`Transaction`]s; it knows nothing of keys, policies or cryptography. Everything it holds is
+//! wrapped or sealed before it arrives. Every driver passes the `conformance` suite (feature of that name).
+#![forbid(unsafe_code)]
+#![cfg_attr(any(test, feature = "conformance"), allow(clippy::unwrap_used))]
+
+use async_trait::async_trait;
+use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
+use keyreeve_model::{
+    KeyId, KeyringId, MaterialRow, Name, Outbox, SealedRecord, State, TokenId, Transaction, UnixMillis,
+};
+use thiserror::Error;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+#[cfg(feature = "faulty")]
+pub mod faulty;
+pub mod migration;
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Somebody else changed a row first; nothing was applied. Reload, recompute, try again.
+    #[error("the `{transaction}` transaction met a concurrent change")]
+    Conflict {
+        /// The transaction's name.
+        transaction: &'static str,
+    },
+    /// A name or alias is taken; nothing was applied. Trying again does not help.
+    #[error("the {what} `{name}` exists already")]
+    Taken {
+        /// What kind of name.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// There is no room or no permission to write; nothing was applied and reads still work.
+    #[error("the store cannot write")]
+    ReadOnly(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store did not answer. A transaction may or may not have been applied.
+    #[error("the store is not available")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What is stored cannot be right. Nothing is guessed; a person must look.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+}
+
+/// Which keys to list.
+#[derive(Clone, Debug, Default)]
+pub struct KeyFilter {
+    /// Only keys of this keyring.
+    pub keyring: Option<KeyringId>,
+    /// Only keys whose row was written in this state.
+    pub state: Option<State>,
+}
+
+/// A page of rows, in ascending order of their id or name.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<C> {
+    /// Only rows after this one.
+    pub after: Option<C>,
+    /// At most this many rows; 1 to 1,000.
+    pub limit: u32,
+}
+
+/// Where records and wrapped material live.
+///
+/// # Contract
+/// - **Durable**: when [`Store::commit`] returns `Ok`, the transaction survives the loss of power.
+/// - **Atomic**: all changes, outbox rows and settlements of a transaction apply, or none.
+/// - **Compare-and-set**: a row of revision *n* + 1 is written only over revision *n*, revision 1 only where there is none;
+///   otherwise [`StoreError::Conflict`]. A unique name of another row is [`StoreError::Taken`].
+/// - **Serialisable** among commits; a read sees every commit that returned before it began.
+/// - **Concurrent**: any number of callers; a driver may apply several transactions in one flush (group commit), each with
+///   its own outcome.
+/// - **Erasing erases**: after [`keyreeve_model::Change::EraseMaterial`] the driver's files hold the bytes no longer where
+///   the database gives it the means.
+/// - **Retry** is the caller's job, except for faults the database itself calls transient (serialisation failures), which the
+///   driver retries a few times.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Applies a transaction.
+    async fn commit(&self, transaction: Transaction) -> Result<(), StoreError>;
+
+    /// The deployment's record, unless the store is fresh.
+    async fn deployment(&self) -> Result<Option<SealedRecord>, StoreError>;
+
+    /// One keyring.
+    async fn keyring(&self, id: KeyringId) -> Result<Option<KeyringRow>, StoreError>;
+    /// One keyring by its name.
+    async fn keyring_named(&self, name: &Name) -> Result<Option<KeyringRow>, StoreError>;
+    /// Keyrings by id.
+    async fn keyrings(&self, page: Page<KeyringId>) -> Result<Vec<KeyringRow>, StoreError>;
+
+    /// One key.
+    async fn key(&self, id: KeyId) -> Result<Option<KeyRow>, StoreError>;
+    /// The key that has this alias.
+    async fn key_aliased(&self, alias: &Name) -> Result<Option<KeyRow>, StoreError>;
+    /// Keys by id.
+    async fn keys(&self, filter: &KeyFilter, page: Page<KeyId>) -> Result<Vec<KeyRow>, StoreError>;
+    /// Keys whose pending destruction is due, soonest first, at most `limit`.
+    async fn destructions_due(&self, now: UnixMillis, limit: u32) -> Result<Vec<KeyId>, StoreError>;
+
+    /// The wrapped material of one version.
+    async fn material(&self, key: KeyId, version: u32) -> Result<Option<MaterialRow>, StoreError>;
+    /// All material of one shard, by key and version.
+    async fn shard_material(&self, keyring: KeyringId, shard: u32) -> Result<Vec<MaterialRow>, StoreError>;
+    /// Every (keyring, shard, epoch) that some material is wrapped under, without repetition.
+    async fn epochs_in_use(&self) -> Result<Vec<(KeyringId, u32, u64)>, StoreError>;
+
+    /// The destruction record of a key, if the key was destroyed.
+    async fn destruction(&self, key: KeyId) -> Result<Option<SealedRecord>, StoreError>;
+
+    /// Whether some destruction record of the shard says that this epoch or a later one is erased.
+    async fn epoch_destroyed(&self, keyring: KeyringId, shard: u32, epoch: u64) -> Result<bool, StoreError>;
+
+    /// One token.
+    async fn token(&self, id: TokenId) -> Result<Option<TokenRow>, StoreError>;
+    /// Tokens by id.
+    async fn tokens(&self, page: Page<TokenId>) -> Result<Vec<TokenRow>, StoreError>;
+
+    /// One principal.
+    async fn principal(&self, name: &Name) -> Result<Option<NamedRow>, StoreError>;
+    /// Principals by name.
+    async fn principals(&self, page: Page<Name>) -> Result<Vec<NamedRow>, StoreError>;
+
+    /// One policy.
+    async fn policy(&self, name: &Name) -> Result<Option<NamedRow>, StoreError>;
+    /// Policies by name.
+    async fn policies(&self, page: Page<Name>) -> Result<Vec<NamedRow>, StoreError>;
+
+    /// The remembered answer to a request, unless it ended before `now`.
+    async fn remembered(&self, key: &[u8; 32], now: UnixMillis) -> Result<Option<IdempotencyRow>, StoreError>;
+
+    /// Audit records that have not been settled, oldest first, at most `limit`.
+    async fn outbox(&self, limit: u32) -> Result<Vec<Outbox>, StoreError>;
+
+    /// Takes or renews the right to be the one server of this store until `until`. `Ok(false)` when `holder` is somebody
+    /// else's and not over at `now`. Durable like a commit; compare-and-set, no vendor locks.
+    async fn lease(&self, holder: &str, now: UnixMillis, until: UnixMillis) -> Result<bool, StoreError>;
+
+    /// Asks whether the store can read and write now; cheap, for readiness.
+    async fn check(&self) -> Result<(), StoreError>;
+
+    /// Finishes what is under way and closes. Afterwards every call is [`StoreError::Unavailable`].
+    async fn close(&self);
+}
