@@ -37,6 +37,9 @@ pub enum RootError {
     /// A share that was given before.
     #[error("share number {0} was given already: give a different one")]
     DuplicateShare(u8),
+    /// The shares are of the right set and do not combine to its key: one of them was forged. All were forgotten.
+    #[error("these shares do not open this deployment: one of them is forged; all were forgotten, begin anew")]
+    WrongShares,
     /// The wanted number of shares is not possible.
     #[error(
         "shares: between 2 and 32 are made and at least 2 of them needed, or 1 of 1; {threshold} of {shares} is not possible"
