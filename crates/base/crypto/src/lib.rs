@@ -8,6 +8,7 @@
 //! * [`registry`]: strength, status and dates of each algorithm;
 //! * [`material`]: making, importing and serialising keys; [`key`]: using them; [`public`]: public keys;
 //! * [`random`] and [`health`]: random values and the tests on the entropy behind them;
+//! * [`selftest`]: known answers at start-up; [`shamir`]: secrets in shares;
 //! * [`digest`], [`mac`], [`kdf`], [`aead`], [`wrap`], [`signature`]: the parts, where they are used without a stored key.
 
 #![forbid(unsafe_code)]
@@ -29,8 +30,12 @@ pub mod public;
 pub mod random;
 pub mod registry;
 mod rsa_oaep;
+pub mod selftest;
+pub mod shamir;
 pub mod signature;
 mod spki;
+#[cfg(test)]
+mod vectors;
 pub mod wrap;
 mod xaes;
 
