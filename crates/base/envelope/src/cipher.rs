@@ -84,8 +84,8 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// Begins a file: returns the bytes of its header, which go first. The data key must be fresh from the server and is not
-    /// kept.
+    /// Begins a file: returns the bytes of its header, which go first. The data key must be fresh from the server and
+    /// is not kept.
     ///
     /// # Errors
     /// [`EnvelopeError::DataKeyLength`], [`EnvelopeError::Crypto`].
@@ -101,12 +101,12 @@ impl Sealer {
         Ok((FileHeader::from_parts(header, commitment, mac).encode(), Self { key, position }))
     }
 
-    /// Appends the next chunk, sealed, to `out`. All chunks but the last have the chunk size; the last is not empty unless it
-    /// is the only one.
+    /// Appends the next chunk, sealed, to `out`. All chunks but the last have the chunk size; the last is not empty
+    /// unless it is the only one.
     ///
     /// # Errors
-    /// [`EnvelopeError::ChunkLength`], [`EnvelopeError::Finished`], [`EnvelopeError::TooLong`], [`EnvelopeError::Crypto`];
-    /// after an error nothing more can be sealed.
+    /// [`EnvelopeError::ChunkLength`], [`EnvelopeError::Finished`], [`EnvelopeError::TooLong`],
+    /// [`EnvelopeError::Crypto`]; after an error nothing more can be sealed.
     pub fn seal_chunk(&mut self, plaintext: &[u8], last: bool, out: &mut Vec<u8>) -> Result<(), EnvelopeError> {
         let chunk = self.position.take(plaintext.len(), last)?;
         self.key.seal_into(nonce(chunk, last), b"", plaintext, out)?;
@@ -122,7 +122,8 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// Begins reading: checks, in constant time, that the data key is the one of this file and that nobody altered the header.
+    /// Begins reading: checks, in constant time, that the data key is the one of this file and that nobody altered the
+    /// header.
     ///
     /// # Errors
     /// [`EnvelopeError::WrongKey`], [`EnvelopeError::HeaderAltered`], [`EnvelopeError::DataKeyLength`],
@@ -138,13 +139,13 @@ impl Opener {
         Ok(Self { key: schedule.payload(&front)?, position: Position::start(file.header()) })
     }
 
-    /// Opens the next chunk into the front of `out` and returns the length of its plaintext. `last` says that the file ends
-    /// with this chunk. `out` holds nothing of the chunk when this fails.
+    /// Opens the next chunk into the front of `out` and returns the length of its plaintext. `last` says that the file
+    /// ends with this chunk. `out` holds nothing of the chunk when this fails.
     ///
     /// # Errors
-    /// [`EnvelopeError::Altered`], [`EnvelopeError::Cut`], [`EnvelopeError::CutOrAltered`] and [`EnvelopeError::Continues`]
-    /// say what is wrong with the file; [`EnvelopeError::ChunkLength`] also if `out` is too short. After an error nothing more
-    /// can be opened.
+    /// [`EnvelopeError::Altered`], [`EnvelopeError::Cut`], [`EnvelopeError::CutOrAltered`] and
+    /// [`EnvelopeError::Continues`] say what is wrong with the file; [`EnvelopeError::ChunkLength`] also if `out` is
+    /// too short. After an error nothing more can be opened.
     pub fn open_chunk(&mut self, sealed: &[u8], last: bool, out: &mut [u8]) -> Result<usize, EnvelopeError> {
         let next = self.position.next.ok_or(EnvelopeError::Finished)?;
         let Some(len) = sealed.len().checked_sub(TAG_LEN) else {

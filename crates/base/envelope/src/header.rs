@@ -41,11 +41,13 @@ pub struct Header {
 }
 
 impl Header {
-    /// A header with a fresh salt and chunks of [`CHUNK_SIZE`]. `wrapped_key` is what the server gave along with the data key;
-    /// `context` the encryption context it was wrapped with, which the reader will need: both stand in the file readable.
+    /// A header with a fresh salt and chunks of [`CHUNK_SIZE`]. `wrapped_key` is what the server gave along with the
+    /// data key; `context` the encryption context it was wrapped with, which the reader will need: both stand in the
+    /// file readable.
     ///
     /// # Errors
-    /// [`EnvelopeError::WrappedKeyLength`], [`EnvelopeError::Context`], [`EnvelopeError::Crypto`] if there is no randomness.
+    /// [`EnvelopeError::WrappedKeyLength`], [`EnvelopeError::Context`], [`EnvelopeError::Crypto`] if there is no
+    /// randomness.
     pub fn new(
         random: &Random,
         wrapped_key: Vec<u8>,
@@ -90,8 +92,8 @@ impl Header {
         &self.wrapped_key
     }
 
-    /// The encryption context, sorted by name. From a file it is a claim until the server has unwrapped the data key with it
-    /// and [`Opener::new`](crate::Opener::new) has accepted the key.
+    /// The encryption context, sorted by name. From a file it is a claim until the server has unwrapped the data key
+    /// with it and [`Opener::new`](crate::Opener::new) has accepted the key.
     pub fn context(&self) -> &BTreeMap<String, String> {
         &self.context
     }
@@ -135,7 +137,8 @@ impl Header {
     }
 }
 
-/// A header as it stands in a file: nothing in it is to be believed before [`Opener::new`](crate::Opener::new) accepted it.
+/// A header as it stands in a file: nothing in it is to be believed before [`Opener::new`](crate::Opener::new) accepted
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileHeader {
     header: Header,
@@ -172,14 +175,14 @@ impl FileHeader {
     /// Length of the header, from the first bytes of a file.
     ///
     /// # Errors
-    /// [`EnvelopeError::NotAnEnvelope`], [`EnvelopeError::Version`], [`EnvelopeError::Suite`], [`EnvelopeError::ChunkSize`],
-    /// [`EnvelopeError::HeaderLength`].
+    /// [`EnvelopeError::NotAnEnvelope`], [`EnvelopeError::Version`], [`EnvelopeError::Suite`],
+    /// [`EnvelopeError::ChunkSize`], [`EnvelopeError::HeaderLength`].
     pub fn announced_len(prefix: &[u8; PREFIX_LEN]) -> Result<usize, EnvelopeError> {
         read_prefix(&mut Parser { rest: prefix }).map(|(_, len)| len)
     }
 
-    /// Reads a header at the front of `bytes` and returns it with its length; what follows is not looked at. Accepts exactly
-    /// what [`encode`](Self::encode) makes, and copies at most [`HEADER_MAX`] bytes.
+    /// Reads a header at the front of `bytes` and returns it with its length; what follows is not looked at. Accepts
+    /// exactly what [`encode`](Self::encode) makes, and copies at most [`HEADER_MAX`] bytes.
     ///
     /// # Errors
     /// [`EnvelopeError`]; [`EnvelopeError::HeaderCut`] if there are fewer bytes than the header has.
@@ -204,8 +207,8 @@ impl FileHeader {
         Ok((Self { header, commitment, mac }, len))
     }
 
-    /// Bytes of plaintext in a file of `file_len` bytes, header included: for progress and for making room, not proven before
-    /// the last chunk has opened.
+    /// Bytes of plaintext in a file of `file_len` bytes, header included: for progress and for making room, not proven
+    /// before the last chunk has opened.
     ///
     /// # Errors
     /// [`EnvelopeError::HeaderCut`] or [`EnvelopeError::Cut`] for lengths that no complete file has.

@@ -8,8 +8,8 @@ use crate::cipher::{Opener, Sealer, TAG_LEN};
 use crate::error::StreamError;
 use crate::header::{FileHeader, Header, PREFIX_LEN};
 
-/// Encrypts all of `reader` to `writer`, which is flushed, and returns the number of plaintext bytes. `progress` hears that
-/// number after each chunk. Reads and writes whole chunks: neither side needs a buffer of its own.
+/// Encrypts all of `reader` to `writer`, which is flushed, and returns the number of plaintext bytes. `progress` hears
+/// that number after each chunk. Reads and writes whole chunks: neither side needs a buffer of its own.
 ///
 /// # Errors
 /// [`StreamError`]; what was written by then is no complete file and does not decrypt as one.
@@ -57,11 +57,11 @@ pub fn read_header<R: Read>(mut reader: R) -> Result<FileHeader, StreamError> {
     Ok(FileHeader::decode(&bytes)?.0)
 }
 
-/// Decrypts what follows the header in `reader` to `writer`, which is flushed, and returns the number of plaintext bytes.
-/// `progress` hears that number after each chunk.
+/// Decrypts what follows the header in `reader` to `writer`, which is flushed, and returns the number of plaintext
+/// bytes. `progress` hears that number after each chunk.
 ///
-/// Each chunk is written when it has proved to be genuine and in its place, not before. That the file is complete is known
-/// only at the end: a caller whose output must be all or nothing writes to a temporary place.
+/// Each chunk is written when it has proved to be genuine and in its place, not before. That the file is complete is
+/// known only at the end: a caller whose output must be all or nothing writes to a temporary place.
 ///
 /// # Errors
 /// [`StreamError`]; what was written by then is a genuine beginning of the plaintext.

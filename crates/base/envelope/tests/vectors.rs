@@ -1,7 +1,7 @@
 //! The format does not change: files of `vectors/envelope-v1.json` are made again byte for byte, and opened.
 //!
-//! The vectors come from this implementation: they anchor its format. What checks it is the second writer below, which follows
-//! the layout in the documentation of the crate and shares no code with it.
+//! The vectors come from this implementation: they anchor its format. What checks it is the second writer below, which
+//! follows the layout in the documentation of the crate and shares no code with it.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;

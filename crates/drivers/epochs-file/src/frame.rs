@@ -10,8 +10,8 @@
 //! ..  4   CRC-32C (RFC 3720, appendix B.4) of all before
 //! ```
 //!
-//! Integers are big-endian. The checksum tells a broken disk from a wrong root of trust; against people the wrapping itself is
-//! authenticated and bound to the epoch.
+//! Integers are big-endian. The checksum tells a broken disk from a wrong root of trust; against people the wrapping
+//! itself is authenticated and bound to the epoch.
 
 use std::io;
 

@@ -6,13 +6,13 @@
 //!     <shard>-<epoch>.key             mode 0600, both numbers decimal
 //! ```
 //!
-//! Files appear under their name complete and durable, or not at all, and are never replaced. An erased epoch loses its name
-//! first, durably, and is then overwritten with random bytes and with zeros, each pass forced to the medium, before the file
-//! is removed. Whether overwriting reaches the old bytes is up to the medium: solid-state disks and copy-on-write file
-//! systems may keep them for a while. What is kept here is wrapped by the root of trust besides.
+//! Files appear under their name complete and durable, or not at all, and are never replaced. An erased epoch loses its
+//! name first, durably, and is then overwritten with random bytes and with zeros, each pass forced to the medium,
+//! before the file is removed. Whether overwriting reaches the old bytes is up to the medium: solid-state disks and
+//! copy-on-write file systems may keep them for a while. What is kept here is wrapped by the root of trust besides.
 //!
-//! The directory must stay out of the backups of the store, and out of everything that keeps old versions of files: that an
-//! erased epoch cannot be brought back is what it is for.
+//! The directory must stay out of the backups of the store, and out of everything that keeps old versions of files:
+//! that an erased epoch cannot be brought back is what it is for.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -69,8 +69,9 @@ pub struct FileEpochVault {
 }
 
 impl FileEpochVault {
-    /// Opens the vault in `dir` and makes the directory if it is missing (its parent must exist). Looks at every file, checks
-    /// permissions, and removes what a process that was killed left unfinished. Blocks; milliseconds for thousands of epochs.
+    /// Opens the vault in `dir` and makes the directory if it is missing (its parent must exist). Looks at every file,
+    /// checks permissions, and removes what a process that was killed left unfinished. Blocks; milliseconds for
+    /// thousands of epochs.
     ///
     /// # Errors
     /// [`OpenError`].

@@ -1,7 +1,7 @@
 //! The calls to the file system, and the order in which they make the promises true.
 //!
-//! All paths are relative to the directory that was opened at start-up: moving the vault or mounting something over it while
-//! the process runs does not make it write elsewhere.
+//! All paths are relative to the directory that was opened at start-up: moving the vault or mounting something over it
+//! while the process runs does not make it write elsewhere.
 
 use std::collections::HashSet;
 use std::fs::{DirBuilder, File};
@@ -165,8 +165,9 @@ impl Medium {
         wiped
     }
 
-    /// Overwrites a file and removes it. It is removed even if overwriting fails; the failure is told then, unless it is the
-    /// refusal of a copy-on-write file system that is full, which would not have overwritten the old bytes anyhow.
+    /// Overwrites a file and removes it. It is removed even if overwriting fails; the failure is told then, unless it
+    /// is the refusal of a copy-on-write file system that is full, which would not have overwritten the old bytes
+    /// anyhow.
     fn wipe(&self, dir: &OwnedFd, name: &str) -> io::Result<()> {
         let overwritten = self.overwrite(dir, name);
         rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
@@ -276,8 +277,8 @@ fn write_new(dir: &OwnedFd, name: &str, content: &[u8]) -> io::Result<()> {
 /// Gives a file its name unless something has that name.
 fn rename_new(dir: &OwnedFd, from: &str, to: &str) -> Result<(), Errno> {
     match rustix::fs::renameat_with(dir, from, dir, to, RenameFlags::NOREPLACE) {
-        // Not every file system knows the flag (NFS does not). The older way is a second name, then removing the first; a
-        // crash in between leaves both, and the next start removes the first.
+        // Not every file system knows the flag (NFS does not). The older way is a second name, then removing the first;
+        // a crash in between leaves both, and the next start removes the first.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             rustix::fs::linkat(dir, from, dir, to, AtFlags::empty())?;
             rustix::fs::unlinkat(dir, from, AtFlags::empty())

@@ -51,8 +51,8 @@ fn bound(context: &[u8]) -> Vec<u8> {
     [WRAP, context].concat()
 }
 
-/// The check value of a root key: says whether a key is the right one and nothing else about it. `public` are the parameters
-/// that it fixes.
+/// The check value of a root key: says whether a key is the right one and nothing else about it. `public` are the
+/// parameters that it fixes.
 pub(crate) fn check_value(key: &SecretArray<32>, set: &SetId, public: &[u8]) -> Result<[u8; 32], RootError> {
     let derived = kdf::hkdf_sha256::<32>(key.expose(), set, CHECK).map_err(unavailable)?;
     Ok(mac::hmac_sha256(derived.expose(), public))

@@ -34,12 +34,13 @@ const KEY: usize = SET + 32 + 1 + 4;
 const SUM: usize = KEY + 64 + 1 + 4;
 const LEN: usize = SUM + 64 + 1;
 
-/// **For development only: whoever reads the file holds everything.** A root of trust whose key lies in a file; it opens by
-/// itself, which is what makes it convenient and worthless as protection. The caller refuses it outside of development.
+/// **For development only: whoever reads the file holds everything.** A root of trust whose key lies in a file; it
+/// opens by itself, which is what makes it convenient and worthless as protection. The caller refuses it outside of
+/// development.
 ///
-/// The file must be readable by its owner only. [`Root::initialise`] makes it, complete and durable or not at all; if one is
-/// there already, because an initialisation was interrupted or the rest of the deployment was deleted, it is taken over,
-/// never replaced.
+/// The file must be readable by its owner only. [`Root::initialise`] makes it, complete and durable or not at all; if
+/// one is there already, because an initialisation was interrupted or the rest of the deployment was deleted, it is
+/// taken over, never replaced.
 pub struct SealedFileRoot {
     path: PathBuf,
     random: Random,
@@ -104,7 +105,7 @@ impl SealedFileRoot {
         if mode & 0o077 != 0 {
             let path = self.path.display();
             return Err(self.trouble(&format!(
-                "other users may read this file (mode {mode:03o}): run `chmod 600 {path}`, and start anew if one may have"
+                "other users may read this file (mode {mode:03o}): run `chmod 600 {path}`, and begin anew if one did"
             )));
         }
         let mut content = SecretBytes::init_with(LEN + 1, |_| ());

@@ -14,8 +14,8 @@ use crate::root_key::{RootKey, SetId, check_value, fits, parameters, unavailable
 /// A root of trust that opens when as many holders as were agreed have given their shares, and closes for good when the
 /// process ends or [`Root::seal`] is called.
 ///
-/// The root key is made at initialisation, split, and forgotten; while the root is open, memory holds the wrapping key that is
-/// derived from it. Fewer shares than needed say nothing about the key, whoever computes for however long.
+/// The root key is made at initialisation, split, and forgotten; while the root is open, memory holds the wrapping key
+/// that is derived from it. Fewer shares than needed say nothing about the key, whoever computes for however long.
 pub struct ShamirRoot {
     random: Random,
     state: RwLock<State>,

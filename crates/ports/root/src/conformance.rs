@@ -1,8 +1,8 @@
 //! The suites every driver of this port passes, run from the driver's own tests.
 //!
-//! A driver shows the suite how to start over a medium: a fixture is one medium (a directory, a device, or nothing at all),
-//! and [`RootFixture::start`] or [`VaultFixture::start`] is what a new process does with it. Dropping what was started and
-//! starting again is a restart.
+//! A driver shows the suite how to start over a medium: a fixture is one medium (a directory, a device, or nothing at
+//! all), and [`RootFixture::start`] or [`VaultFixture::start`] is what a new process does with it. Dropping what was
+//! started and starting again is a restart.
 
 use futures::future::join_all;
 use keyreeve_model::KeyringId;
@@ -203,7 +203,8 @@ pub trait VaultFixture {
     fn start(&self) -> Self::Vault;
 }
 
-/// Runs the whole suite for epoch vaults; `fixture` gives an empty medium at each call. Panics where the contract is broken.
+/// Runs the whole suite for epoch vaults; `fixture` gives an empty medium at each call. Panics where the contract is
+/// broken.
 pub async fn vault_suite<F: VaultFixture>(fixture: impl Fn() -> F) {
     what_was_put_is_there(&fixture()).await;
     epochs_are_told_apart(&fixture()).await;

@@ -1,7 +1,7 @@
 //! The root port: what stands at the top of the key hierarchy, and where epoch keys are kept apart from the store.
 //!
-//! A root of trust wraps and unwraps small secrets (KEKs of keyrings, the system secret, epoch keys) and never gives its own
-//! key out. It may be closed ("sealed") and need people to open it.
+//! A root of trust wraps and unwraps small secrets (KEKs of keyrings, the system secret, epoch keys) and never gives
+//! its own key out. It may be closed ("sealed") and need people to open it.
 #![forbid(unsafe_code)]
 #![cfg_attr(any(test, feature = "conformance"), allow(clippy::unwrap_used))]
 
@@ -42,7 +42,8 @@ pub enum RootError {
     WrongShares,
     /// The wanted number of shares is not possible.
     #[error(
-        "shares: between 2 and 32 are made and at least 2 of them needed, or 1 of 1; {threshold} of {shares} is not possible"
+        "shares: between 2 and 32 are made and at least 2 of them needed, or 1 of 1; \
+         {threshold} of {shares} is not possible"
     )]
     Shares {
         /// How many open it.
@@ -94,7 +95,8 @@ pub struct Initialised {
 /// A root of trust.
 ///
 /// # Contract
-/// - `wrap` and `unwrap` are authenticated and bind `context`: what was wrapped for one place does not unwrap for another.
+/// - `wrap` and `unwrap` are authenticated and bind `context`: what was wrapped for one place does not unwrap for
+///   another.
 /// - Wrapping is not deterministic and reveals nothing but the length.
 /// - While closed, `wrap` and `unwrap` return [`RootError::Sealed`], and no secret of the root is in memory.
 /// - Any number of callers at once.
@@ -103,8 +105,8 @@ pub trait Root: Send + Sync {
     /// The kind, for records and messages: `shamir`, `sealed-file`, …
     fn kind(&self) -> &'static str;
 
-    /// Tells a root what initialisation said about it; once, at start-up, before anything else. A root that needs no people
-    /// opens itself here.
+    /// Tells a root what initialisation said about it; once, at start-up, before anything else. A root that needs no
+    /// people opens itself here.
     async fn configure(&self, public: &serde_json::Value) -> Result<(), RootError>;
 
     /// Makes a new root key and opens it. `shares` and `threshold` are 0 for roots without shares.
@@ -145,7 +147,7 @@ pub enum VaultError {
     Exists(EpochId),
     /// What is kept for this epoch is not what was put there.
     #[error(
-        "epoch {} of shard {} of {} is damaged in the epoch vault: restore the vault, or destroy the keys of that shard",
+        "epoch {} of shard {} of {} is damaged in the epoch vault: restore the vault, or destroy the keys of the shard",
         .0.epoch, .0.shard, .0.keyring
     )]
     Damaged(EpochId),
@@ -159,13 +161,13 @@ pub enum VaultError {
 
 /// Keeps wrapped epoch keys, apart from the store and out of its backups.
 ///
-/// A destroyed key's material was wrapped under an epoch key that is erased here: whoever restores an old copy of the store
-/// finds nothing that opens it (decision 4 of the requirements; docs/decisions has the reasoning).
+/// A destroyed key's material was wrapped under an epoch key that is erased here: whoever restores an old copy of the
+/// store finds nothing that opens it (decision 4 of the requirements; docs/decisions has the reasoning).
 ///
 /// # Contract
 /// - **Durable**: when `put` returns, the epoch survives the loss of power.
-/// - **Erased**: when `erase` returns, the bytes were overwritten where the medium permits, and the epoch stays gone after the
-///   loss of power. Erasing what is not there is no error.
+/// - **Erased**: when `erase` returns, the bytes were overwritten where the medium permits, and the epoch stays gone
+///   after the loss of power. Erasing what is not there is no error.
 /// - Any number of callers at once.
 #[async_trait]
 pub trait EpochVault: Send + Sync {
