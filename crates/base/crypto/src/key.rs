@@ -26,9 +26,13 @@ pub struct LoadedKey {
     inner: Inner,
 }
 
+/// Separates the key of commitments from the key of the cipher.
+const COMMITMENT_LABEL: &[u8] = b"keyreeve/commitment/1";
+
 /// The prepared contexts.
 enum Inner {
-    Aead(AeadKey),
+    /// The cipher, and the key of commitments.
+    Aead(Box<(AeadKey, MacKey)>),
     Oaep(Box<(OaepPublic, OaepPrivate)>),
     Sign(Box<(Signer, Verifier)>),
     Mac(Box<MacKey>),
@@ -51,7 +55,11 @@ impl LoadedKey {
         }
         let public = material.public_key()?;
         let inner = match (purpose, public.as_ref()) {
-            (Purpose::Encrypt, None) => Inner::Aead(AeadKey::new(algorithm, material.raw32()?)?.ok_or(not_offered)?),
+            (Purpose::Encrypt, None) => {
+                let cipher = AeadKey::new(algorithm, material.raw32()?)?.ok_or(not_offered)?;
+                let commitments = kdf::hkdf_sha256::<32>(material.raw32()?, &[], COMMITMENT_LABEL)?;
+                Inner::Aead(Box::new((cipher, MacKey::new(HashAlgorithm::Sha256, commitments.expose()))))
+            }
             (Purpose::Encrypt, Some(public)) => {
                 let private = OaepPrivate::from_pkcs8(material.bytes())?;
                 Inner::Oaep(Box::new((rsa_oaep::public(public)?, private)))
@@ -92,19 +100,21 @@ impl LoadedKey {
         self.algorithm.message_limit()
     }
 
-    /// By how many bytes a sealed message is longer than its plaintext: nonce and tag. `None` for keys that do not seal.
+    /// By how many bytes a sealed message is longer than its plaintext: nonce and tag. `None` for keys that do not
+    /// seal.
     pub fn seal_overhead(&self) -> Option<usize> {
         match &self.inner {
-            Inner::Aead(key) => Some(key.nonce_len() + TAG_LEN),
+            Inner::Aead(keys) => Some(keys.0.nonce_len() + TAG_LEN),
             _ => None,
         }
     }
 
-    /// Encrypts and authenticates: `nonce || ciphertext || tag`, or `ciphertext || tag` in the deterministic mode. `aad` is
-    /// authenticated only.
+    /// Encrypts and authenticates: `nonce || ciphertext || tag`, or `ciphertext || tag` in the deterministic mode.
+    /// `aad` is authenticated only.
     ///
     /// # Errors
-    /// [`CryptoError::WrongPurpose`], [`CryptoError::WrongAlgorithm`], [`CryptoError::InputTooLong`], [`CryptoError::Random`].
+    /// [`CryptoError::WrongPurpose`], [`CryptoError::WrongAlgorithm`], [`CryptoError::InputTooLong`],
+    /// [`CryptoError::Random`].
     pub fn seal(&self, random: &Random, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, CryptoError> {
         let key = self.aead()?;
         let mut out = Vec::with_capacity(key.nonce_len() + plaintext.len() + TAG_LEN);
@@ -133,6 +143,18 @@ impl LoadedKey {
     /// [`CryptoError::WrongAlgorithm`].
     pub fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<SecretBytes, CryptoError> {
         self.aead()?.open(aad, sealed)
+    }
+
+    /// A commitment to this key for a sealed message: HMAC-SHA-256, under a key derived from this one, over the
+    /// message. AEADs do not commit to their key by themselves: a message can be made that opens under two keys. One
+    /// that carries its commitment opens under one only, as long as SHA-256 is collision resistant.
+    ///
+    /// # Errors
+    /// [`CryptoError::WrongPurpose`], [`CryptoError::WrongAlgorithm`].
+    pub fn commitment(&self, message: &[u8]) -> Result<[u8; 32], CryptoError> {
+        let Inner::Aead(keys) = &self.inner else { return Err(self.refuse(Purpose::Encrypt, "commitment")) };
+        let tag = keys.1.mac(message);
+        tag.try_into().map_err(|_| CryptoError::Module)
     }
 
     /// Encrypts with RSA-OAEP, see [`PublicKey::oaep_encrypt`].
@@ -212,7 +234,8 @@ impl LoadedKey {
     /// uniform and must go through a key-derivation function.
     ///
     /// # Errors
-    /// [`CryptoError::Key`] if the peer's key is of another algorithm or gives the zero secret; [`CryptoError::WrongPurpose`].
+    /// [`CryptoError::Key`] if the peer's key is of another algorithm or gives the zero secret;
+    /// [`CryptoError::WrongPurpose`].
     pub fn agree(&self, peer: &PublicKey) -> Result<SecretBytes, CryptoError> {
         match &self.inner {
             Inner::Agree(key) => key.agree(self.algorithm, peer),
@@ -234,8 +257,8 @@ impl LoadedKey {
         }
     }
 
-    /// The shared secret in `ciphertext`, 32 bytes. A ciphertext that was made for another key gives an unrelated secret
-    /// instead of an error (FIPS 203, 6.3).
+    /// The shared secret in `ciphertext`, 32 bytes. A ciphertext that was made for another key gives an unrelated
+    /// secret instead of an error (FIPS 203, 6.3).
     ///
     /// # Errors
     /// [`CryptoError::Open`] if its length is wrong; [`CryptoError::WrongPurpose`].
@@ -281,7 +304,7 @@ impl LoadedKey {
 
     fn aead(&self) -> Result<&AeadKey, CryptoError> {
         match &self.inner {
-            Inner::Aead(key) => Ok(key),
+            Inner::Aead(keys) => Ok(&keys.0),
             _ => Err(self.refuse(Purpose::Encrypt, "seal")),
         }
     }

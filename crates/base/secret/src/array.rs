@@ -56,8 +56,8 @@ impl<const N: usize> SecretArray<N> {
         Self::init_with(|place| place.copy_from_slice(self.bytes.as_slice()))
     }
 
-    /// Gives the content up as an ordinary value. `reason` is for the reader of the code: why this value is public, or who
-    /// is entitled to it.
+    /// Gives the content up as an ordinary value. `reason` is for the reader of the code: why this value is public, or
+    /// who is entitled to it.
     pub fn declassify(self, reason: &'static str) -> Vec<u8> {
         let _ = reason;
         self.bytes.to_vec()

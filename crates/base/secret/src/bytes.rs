@@ -9,8 +9,8 @@ use crate::{LengthError, SecretArray, redacted};
 
 /// A secret byte string on the heap.
 ///
-/// The length is fixed when it is made (it can only be cut with [`truncate`](Self::truncate)); to build one piece by piece
-/// use [`SecretBuffer`](crate::SecretBuffer).
+/// The length is fixed when it is made (it can only be cut with [`truncate`](Self::truncate)); to build one piece by
+/// piece use [`SecretBuffer`](crate::SecretBuffer).
 pub struct SecretBytes {
     // A Vec and not a Box<[u8]>: giving back unused capacity may move the content and leave the old block as it was.
     bytes: Vec<u8>,
@@ -72,6 +72,18 @@ impl SecretBytes {
         }
     }
 
+    /// Moves the bytes from `at` on to `out`, as many as fit there, and leaves zeros in their place.
+    ///
+    /// # Errors
+    /// [`LengthError`] if there are not that many; nothing moves then.
+    pub fn take_into(&mut self, at: usize, out: &mut [u8]) -> Result<(), LengthError> {
+        let missing = LengthError { expected: at.saturating_add(out.len()), actual: self.bytes.len() };
+        let given = self.bytes.get_mut(at..missing.expected).ok_or(missing)?;
+        out.copy_from_slice(given);
+        given.zeroize();
+        Ok(())
+    }
+
     /// Compares with `other` in time that depends on the lengths only.
     pub fn ct_eq(&self, other: &[u8]) -> bool {
         self.bytes.as_slice().ct_eq(other).into()
@@ -82,8 +94,8 @@ impl SecretBytes {
         Self::copy_from(&self.bytes)
     }
 
-    /// Gives the content up as an ordinary value. `reason` is for the reader of the code: why this value is public, or who
-    /// is entitled to it.
+    /// Gives the content up as an ordinary value. `reason` is for the reader of the code: why this value is public, or
+    /// who is entitled to it.
     pub fn declassify(mut self, reason: &'static str) -> Vec<u8> {
         let _ = reason;
         std::mem::take(&mut self.bytes)
@@ -150,6 +162,18 @@ mod tests {
         let mut rest = secret.declassify("test");
         rest.resize(6, 1);
         assert_eq!(rest, [b'a', b'b', 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn what_is_taken_out_is_wiped() {
+        let mut secret = SecretBytes::copy_from(b"abcdef");
+        let mut out = [0; 3];
+        secret.take_into(2, &mut out).unwrap();
+        assert_eq!(&out, b"cde");
+        assert_eq!(secret.expose(), b"ab\0\0\0f");
+        assert_eq!(secret.take_into(4, &mut out), Err(LengthError { expected: 7, actual: 6 }));
+        assert_eq!(secret.take_into(usize::MAX, &mut out), Err(LengthError { expected: usize::MAX, actual: 6 }));
+        assert_eq!(&out, b"cde");
     }
 
     #[test]

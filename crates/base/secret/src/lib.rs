@@ -37,7 +37,8 @@ pub struct LengthError {
     pub actual: usize,
 }
 
-/// The bytes given for a secret text are not UTF-8. The bytes themselves were wiped, and where the fault lies is not said.
+/// The bytes given for a secret text are not UTF-8. The bytes themselves were wiped, and where the fault lies is not
+/// said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the secret text is not valid UTF-8")]
 pub struct NotUtf8;
@@ -45,4 +46,10 @@ pub struct NotUtf8;
 /// What `Debug` prints for every secret.
 fn redacted(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str("[secret]")
+}
+
+/// Whether two byte strings are equal; the time taken depends on their lengths only.
+#[must_use]
+pub fn ct_eq(a: &[u8], b: &[u8]) -> bool {
+    subtle::ConstantTimeEq::ct_eq(a, b).into()
 }

@@ -57,8 +57,8 @@ impl SecretString {
         self.bytes
     }
 
-    /// Gives the text up as an ordinary value. `reason` is for the reader of the code: why this value is public, or who is
-    /// entitled to it.
+    /// Gives the text up as an ordinary value. `reason` is for the reader of the code: why this value is public, or who
+    /// is entitled to it.
     pub fn declassify(self, reason: &'static str) -> String {
         // Lossless, since the content was checked to be UTF-8.
         String::from_utf8(self.bytes.declassify(reason)).unwrap_or_default()

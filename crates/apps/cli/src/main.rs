@@ -1,0 +1,2 @@
+//! The `keyreeve` binary.
+fn main() {}

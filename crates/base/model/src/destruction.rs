@@ -1,0 +1,88 @@
+//! Destruction: the waiting period, and the record that outlives the key (requirement R8).
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{KeyId, KeyringId};
+use crate::lifecycle::Refusal;
+use crate::limits::{DESTRUCTION_WAIT_MAX_DAYS, DESTRUCTION_WAIT_MIN_DAYS};
+use crate::metadata::{Label, Name};
+use crate::time::UnixMillis;
+
+/// A destruction that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduledDestruction {
+    /// When it was asked for.
+    pub requested: UnixMillis,
+    /// When it may be carried out.
+    pub due: UnixMillis,
+    /// By whom.
+    pub requested_by: Name,
+    /// Why.
+    pub reason: Label,
+}
+
+/// Checks a waiting period.
+///
+/// # Errors
+/// [`Refusal::WaitingPeriod`] outside 7 to 30 days.
+pub fn check_waiting_period(days: u32) -> Result<(), Refusal> {
+    if (DESTRUCTION_WAIT_MIN_DAYS..=DESTRUCTION_WAIT_MAX_DAYS).contains(&days) {
+        Ok(())
+    } else {
+        Err(Refusal::WaitingPeriod { days })
+    }
+}
+
+/// One erased piece of material.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErasedVersion {
+    /// The version.
+    pub version: u32,
+    /// The material's fingerprint, as in the key's record.
+    pub fingerprint: String,
+    /// SHA-256, in hexadecimal, of the wrapped material that was erased.
+    pub wrapped_sha256: String,
+}
+
+/// What remains of a key for ever: proof that it is gone, and what a restore consults (decision 4 of the requirements).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DestructionRecord {
+    /// The key.
+    pub key: KeyId,
+    /// Its keyring.
+    pub keyring: KeyringId,
+    /// The shard whose epoch was erased with it.
+    pub shard: u32,
+    /// The epoch under which the material was wrapped, erased.
+    pub erased_epoch: u64,
+    /// When the waiting period began.
+    pub requested: UnixMillis,
+    /// Who asked for it.
+    pub requested_by: Name,
+    /// Why.
+    pub reason: Label,
+    /// When it was carried out.
+    pub destroyed: UnixMillis,
+    /// Who carried it out.
+    pub destroyed_by: Name,
+    /// What was erased.
+    pub versions: Vec<ErasedVersion>,
+    /// What was tried afterwards to show that the key is gone, in words.
+    pub verified: Vec<String>,
+    /// SHA-256, in hexadecimal, over all of the above in storage form: what the audit record carries.
+    pub verification_hash: String,
+}
+
+impl DestructionRecord {
+    /// The bytes the verification hash is computed over: the record with that field empty.
+    #[must_use]
+    pub fn hashed_form(&self) -> Vec<u8> {
+        let unhashed = Self { verification_hash: String::new(), ..self.clone() };
+        // Unwrap safety: strings and numbers always serialise.
+        #[allow(clippy::expect_used)]
+        serde_json::to_vec(&unhashed).expect("records serialise")
+    }
+}

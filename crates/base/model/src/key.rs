@@ -1,0 +1,615 @@
+//! Keys and their versions: the record, and every way in which it may change.
+//!
+//! A key is a name for a row of versions; each version is one piece of material with its own SP 800-57 state. A suspension
+//! covers the whole key. Fields that decide what a key may do are private: only the methods here, which ask [`lifecycle`],
+//! alter them.
+
+use keyreeve_crypto::{KeyAlgorithm, Purpose};
+use serde::{Deserialize, Serialize};
+
+use crate::destruction::{ScheduledDestruction, check_waiting_period};
+use crate::ids::{KeyId, KeyringId};
+use crate::lifecycle::{self, Event, Profile, Refusal, State, Usage};
+use crate::limits;
+use crate::metadata::{KeyMetadata, Label, Name};
+use crate::time::UnixMillis;
+
+/// Which half of its purpose a key may serve (requirement K3: encrypt-only, decrypt-only, sign-only).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Protect and process.
+    #[default]
+    Both,
+    /// Only protect: encrypt, sign, compute MACs.
+    ApplyOnly,
+    /// Only process: decrypt, verify.
+    ProcessOnly,
+}
+
+impl Scope {
+    /// True when the scope covers the use.
+    #[must_use]
+    pub const fn covers(self, usage: Usage) -> bool {
+        matches!((self, usage), (Self::Both, _) | (Self::ApplyOnly, Usage::Apply) | (Self::ProcessOnly, Usage::Process))
+    }
+}
+
+/// Where material came from; kept for ever (requirement K1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// Generated here or brought.
+    pub origin: Origin,
+    /// The module that drew it, with its validation status.
+    pub module: String,
+    /// The principal who asked.
+    pub by: Name,
+    /// Why, in words.
+    pub reason: Label,
+}
+
+/// Generated or imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// By the cryptographic module's generator.
+    Generated,
+    /// Brought by a caller.
+    Imported,
+}
+
+/// One version of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VersionRecord {
+    version: u32,
+    state: State,
+    created: UnixMillis,
+    /// When a pre-activation version becomes active by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    activates: Option<UnixMillis>,
+    /// When an active version stops protecting by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deactivates: Option<UnixMillis>,
+    /// SubjectPublicKeyInfo in hexadecimal, where there is a public half.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    public_key: Option<String>,
+    /// Identifies the material without revealing it.
+    fingerprint: String,
+    /// Messages this version may have protected: reserved in blocks ahead of use, so it never under-counts.
+    #[serde(default)]
+    reserved_messages: u64,
+    provenance: Provenance,
+}
+
+impl VersionRecord {
+    /// From 1.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// When it was made.
+    #[must_use]
+    pub fn created(&self) -> UnixMillis {
+        self.created
+    }
+
+    /// The public half as SubjectPublicKeyInfo, in hexadecimal.
+    #[must_use]
+    pub fn public_key(&self) -> Option<&str> {
+        self.public_key.as_deref()
+    }
+
+    /// Identifies the material without revealing it.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Messages reserved so far; an upper bound of those protected.
+    #[must_use]
+    pub fn reserved_messages(&self) -> u64 {
+        self.reserved_messages
+    }
+
+    /// Where the material came from.
+    #[must_use]
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
+    }
+
+    /// The state that dates alone lead to; a read never writes.
+    fn dated_state(&self, now: UnixMillis) -> State {
+        let reached = |at: Option<UnixMillis>| at.is_some_and(|at| at <= now);
+        let started = match self.state {
+            State::PreActivation if reached(self.activates) => State::Active,
+            other => other,
+        };
+        match started {
+            State::Active if reached(self.deactivates) => State::Deactivated,
+            other => other,
+        }
+    }
+
+    fn advance(&mut self, profile: Profile, event: Event, now: UnixMillis) -> Result<(), Refusal> {
+        self.state = lifecycle::next(profile, self.dated_state(now), event)?;
+        Ok(())
+    }
+}
+
+/// What a new version is made of, apart from its secret material.
+#[derive(Clone, Debug)]
+pub struct NewVersion {
+    /// SubjectPublicKeyInfo in hexadecimal, where there is a public half.
+    pub public_key: Option<String>,
+    /// Identifies the material without revealing it.
+    pub fingerprint: String,
+    /// Where it came from.
+    pub provenance: Provenance,
+}
+
+/// One transition, kept with the key (SP 800-57 part 1: each is recorded with who, when and why).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transition {
+    /// The version, or none when it was the whole key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// The state before.
+    pub from: State,
+    /// The state after.
+    pub to: State,
+    /// When.
+    pub at: UnixMillis,
+    /// Who.
+    pub by: Name,
+    /// Why.
+    pub reason: Label,
+}
+
+/// Who does something to a key, when and why.
+#[derive(Clone, Debug)]
+pub struct Cause {
+    /// The principal.
+    pub by: Name,
+    /// In words.
+    pub reason: Label,
+    /// The instant.
+    pub now: UnixMillis,
+}
+
+/// A halt of the whole key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Suspension {
+    at: UnixMillis,
+    by: Name,
+    reason: Label,
+    /// A person accepted the risk of processing what was protected before.
+    risk_accepted: bool,
+}
+
+/// What a caller says of a key to be made.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// Its id, drawn before the material so that the material can be bound to it.
+    pub id: KeyId,
+    /// Its keyring.
+    pub keyring: KeyringId,
+    /// The shard of the keyring that holds its material.
+    pub shard: u32,
+    /// What it is.
+    pub algorithm: KeyAlgorithm,
+    /// The one thing it is for.
+    pub purpose: Purpose,
+    /// Which half of that it may serve.
+    pub scope: Scope,
+    /// May its material leave wrapped?
+    pub exportable: bool,
+    /// Active from the start, or awaiting activation (until the instant, if one is given).
+    pub activation: Activation,
+    /// Stops protecting at this instant.
+    pub deactivates: Option<UnixMillis>,
+    /// Why deterministic encryption was chosen, where it was (requirement K9).
+    pub deterministic_reason: Option<Label>,
+    /// What people say about it.
+    pub metadata: KeyMetadata,
+}
+
+/// When a new key starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activation {
+    /// At once.
+    #[default]
+    Now,
+    /// At an instant.
+    At(UnixMillis),
+    /// When somebody activates it.
+    OnRequest,
+}
+
+/// A key: everything about it but its secret material.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRecord {
+    id: KeyId,
+    keyring: KeyringId,
+    shard: u32,
+    algorithm: KeyAlgorithm,
+    purpose: Purpose,
+    scope: Scope,
+    exportable: bool,
+    created: UnixMillis,
+    profile: Profile,
+    primary: u32,
+    versions: Vec<VersionRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    suspension: Option<Suspension>,
+    /// A person accepted the risk of processing data under compromised versions.
+    #[serde(default)]
+    compromised_risk_accepted: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    destruction: Option<ScheduledDestruction>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deterministic_reason: Option<Label>,
+    history: Vec<Transition>,
+    /// What people say about it; may be edited freely.
+    pub metadata: KeyMetadata,
+}
+
+impl KeyRecord {
+    /// A key with its first version.
+    #[must_use]
+    pub fn create(new: NewKey, first: NewVersion, profile: Profile, now: UnixMillis) -> Self {
+        let (state, activates) = match new.activation {
+            Activation::Now => (State::Active, None),
+            Activation::At(at) => (State::PreActivation, Some(at)),
+            Activation::OnRequest => (State::PreActivation, None),
+        };
+        let cause = Cause { by: first.provenance.by.clone(), reason: first.provenance.reason.clone(), now };
+        let version = VersionRecord {
+            version: 1,
+            state,
+            created: now,
+            activates,
+            deactivates: new.deactivates,
+            public_key: first.public_key,
+            fingerprint: first.fingerprint,
+            reserved_messages: 0,
+            provenance: first.provenance,
+        };
+        let mut key = Self {
+            id: new.id,
+            keyring: new.keyring,
+            shard: new.shard,
+            algorithm: new.algorithm,
+            purpose: new.purpose,
+            scope: new.scope,
+            exportable: new.exportable,
+            created: now,
+            profile,
+            primary: 1,
+            versions: vec![version],
+            suspension: None,
+            compromised_risk_accepted: false,
+            destruction: None,
+            deterministic_reason: new.deterministic_reason,
+            history: Vec::new(),
+            metadata: new.metadata,
+        };
+        if state == State::Active {
+            key.note(Some(1), State::PreActivation, State::Active, &cause);
+        }
+        key
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// Its keyring.
+    #[must_use]
+    pub fn keyring(&self) -> KeyringId {
+        self.keyring
+    }
+
+    /// The shard of the keyring that holds its material.
+    #[must_use]
+    pub fn shard(&self) -> u32 {
+        self.shard
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn algorithm(&self) -> KeyAlgorithm {
+        self.algorithm
+    }
+
+    /// The one thing it is for.
+    #[must_use]
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// Which half of its purpose it may serve.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// May its material leave wrapped?
+    #[must_use]
+    pub fn exportable(&self) -> bool {
+        self.exportable
+    }
+
+    /// When it was made.
+    #[must_use]
+    pub fn created(&self) -> UnixMillis {
+        self.created
+    }
+
+    /// The version that protects new data.
+    #[must_use]
+    pub fn primary(&self) -> u32 {
+        self.primary
+    }
+
+    /// All versions, oldest first.
+    #[must_use]
+    pub fn versions(&self) -> &[VersionRecord] {
+        &self.versions
+    }
+
+    /// One version.
+    ///
+    /// # Errors
+    /// [`Refusal::NoVersion`].
+    pub fn version(&self, version: u32) -> Result<&VersionRecord, Refusal> {
+        // Versions are numbered from 1 without gaps, so the number is the place.
+        let place = (version as usize).checked_sub(1);
+        place.and_then(|place| self.versions.get(place)).ok_or(Refusal::NoVersion { version })
+    }
+
+    /// Every transition so far.
+    #[must_use]
+    pub fn history(&self) -> &[Transition] {
+        &self.history
+    }
+
+    /// The pending destruction, if there is one.
+    #[must_use]
+    pub fn destruction(&self) -> Option<&ScheduledDestruction> {
+        self.destruction.as_ref()
+    }
+
+    /// Why deterministic encryption was chosen, where it was.
+    #[must_use]
+    pub fn deterministic_reason(&self) -> Option<&Label> {
+        self.deterministic_reason.as_ref()
+    }
+
+    /// The state of a version at an instant: a pure function of the record and the time.
+    ///
+    /// # Errors
+    /// [`Refusal::NoVersion`].
+    pub fn version_state(&self, version: u32, now: UnixMillis) -> Result<State, Refusal> {
+        let dated = self.version(version)?.dated_state(now);
+        let halted = self.suspension.is_some() && matches!(dated, State::Active | State::Deactivated);
+        Ok(if halted { State::Suspended } else { dated })
+    }
+
+    /// The state of the key as a whole: that of its primary version.
+    #[must_use]
+    pub fn state(&self, now: UnixMillis) -> State {
+        self.version_state(self.primary, now).unwrap_or(State::Destroyed)
+    }
+
+    /// Whether a version may be used for something now: the one question every cryptographic operation asks.
+    ///
+    /// # Errors
+    /// [`Refusal::NoVersion`], [`Refusal::PendingDestruction`] or [`Refusal::Use`].
+    pub fn permit(&self, version: u32, usage: Usage, now: UnixMillis) -> Result<&VersionRecord, Refusal> {
+        let state = self.version_state(version, now)?;
+        if let (Some(pending), false) = (&self.destruction, state.is_destroyed()) {
+            return Err(Refusal::PendingDestruction { due: pending.due });
+        }
+        let risk_accepted = match state {
+            State::Suspended => self.suspension.as_ref().is_some_and(|halt| halt.risk_accepted),
+            State::Compromised => self.compromised_risk_accepted,
+            _ => false,
+        };
+        if state.permits(usage, risk_accepted) { self.version(version) } else { Err(Refusal::Use { state, usage }) }
+    }
+
+    /// Counts messages ahead of their protection.
+    ///
+    /// # Errors
+    /// [`Refusal::NoVersion`].
+    pub fn reserve_messages(&mut self, version: u32, count: u64) -> Result<u64, Refusal> {
+        let record = self.version_mut(version)?;
+        record.reserved_messages = record.reserved_messages.saturating_add(count);
+        Ok(record.reserved_messages)
+    }
+
+    /// Activates a pre-activation key or lifts a suspension.
+    ///
+    /// # Errors
+    /// [`Refusal::Transition`] when the key is neither.
+    pub fn activate(&mut self, cause: &Cause) -> Result<(), Refusal> {
+        self.refuse_while_pending()?;
+        let from = self.state(cause.now);
+        if self.suspension.take().is_some() {
+            let to = self.state(cause.now);
+            self.note(None, from, to, cause);
+            return Ok(());
+        }
+        self.advance_version(self.primary, Event::Activate, cause)
+    }
+
+    /// Halts the whole key; `risk_accepted` lets it go on processing what it protected before.
+    ///
+    /// # Errors
+    /// [`Refusal::Transition`] unless the key is active.
+    pub fn suspend(&mut self, risk_accepted: bool, cause: &Cause) -> Result<(), Refusal> {
+        self.refuse_while_pending()?;
+        let from = self.state(cause.now);
+        let to = lifecycle::next(self.profile, from, Event::Suspend)?;
+        let (at, by, reason) = (cause.now, cause.by.clone(), cause.reason.clone());
+        self.suspension = Some(Suspension { at, by, reason, risk_accepted });
+        self.note(None, from, to, cause);
+        Ok(())
+    }
+
+    /// Ends protection; all versions go on processing.
+    ///
+    /// # Errors
+    /// [`Refusal::Transition`] unless the key is active or suspended.
+    pub fn deactivate(&mut self, cause: &Cause) -> Result<(), Refusal> {
+        self.refuse_while_pending()?;
+        lifecycle::next(self.profile, self.state(cause.now), Event::Deactivate)?;
+        self.suspension = None;
+        self.advance_all(Event::Deactivate, cause).map(|_| ())
+    }
+
+    /// Records that one version, or all, may be known to others. `risk_accepted` lets data still be processed.
+    ///
+    /// # Errors
+    /// [`Refusal::NoVersion`], or [`Refusal::Transition`] when there is nothing left to compromise.
+    pub fn compromise(&mut self, version: Option<u32>, risk_accepted: bool, cause: &Cause) -> Result<(), Refusal> {
+        match version {
+            Some(version) => self.advance_version(version, Event::Compromise, cause)?,
+            None => {
+                let from = self.state(cause.now);
+                if self.advance_all(Event::Compromise, cause)? == 0 {
+                    return Err(Refusal::Transition { from, event: Event::Compromise });
+                }
+            }
+        }
+        self.compromised_risk_accepted = risk_accepted;
+        Ok(())
+    }
+
+    /// Adds a version and makes it primary; the former primary stops protecting and goes on processing (requirement R2).
+    ///
+    /// # Errors
+    /// [`Refusal::Transition`] unless the key is active or compromised, [`Refusal::TooManyVersions`].
+    pub fn rotate(&mut self, new: NewVersion, cause: &Cause) -> Result<u32, Refusal> {
+        self.can_rotate(cause.now)?;
+        let (old, version) = (self.primary, self.versions.len() as u32 + 1);
+        if self.version_state(old, cause.now)? == State::Active && self.profile == Profile::Rev5 {
+            self.advance_version(old, Event::Deactivate, cause)?;
+        }
+        self.versions.push(VersionRecord {
+            version,
+            state: State::Active,
+            created: cause.now,
+            activates: None,
+            deactivates: None,
+            public_key: new.public_key,
+            fingerprint: new.fingerprint,
+            reserved_messages: 0,
+            provenance: new.provenance,
+        });
+        self.primary = version;
+        self.note(Some(version), State::PreActivation, State::Active, cause);
+        Ok(version)
+    }
+
+    /// Whether [`KeyRecord::rotate`] would be allowed, asked before new material is generated.
+    ///
+    /// # Errors
+    /// As [`KeyRecord::rotate`].
+    pub fn can_rotate(&self, now: UnixMillis) -> Result<u32, Refusal> {
+        self.refuse_while_pending()?;
+        match self.state(now) {
+            State::Active | State::Compromised => {}
+            from => return Err(Refusal::Transition { from, event: Event::Activate }),
+        }
+        let version = self.versions.len() as u32 + 1;
+        if version > limits::VERSIONS_MAX { Err(Refusal::TooManyVersions) } else { Ok(version) }
+    }
+
+    /// Starts the waiting period after which the key is destroyed.
+    ///
+    /// # Errors
+    /// [`Refusal::WaitingPeriod`], [`Refusal::PendingDestruction`] when one runs already, [`Refusal::Transition`] when the
+    /// key is destroyed.
+    pub fn schedule_destruction(&mut self, days: u32, cause: &Cause) -> Result<UnixMillis, Refusal> {
+        self.refuse_while_pending()?;
+        check_waiting_period(days)?;
+        let from = self.state(cause.now);
+        if from.is_destroyed() {
+            return Err(Refusal::Transition { from, event: Event::Destroy });
+        }
+        let due = cause.now.plus_days(days);
+        let (requested_by, reason) = (cause.by.clone(), cause.reason.clone());
+        self.destruction = Some(ScheduledDestruction { requested: cause.now, due, requested_by, reason });
+        Ok(due)
+    }
+
+    /// Ends the waiting period; the key is as before.
+    ///
+    /// # Errors
+    /// [`Refusal::NotScheduled`].
+    pub fn cancel_destruction(&mut self) -> Result<ScheduledDestruction, Refusal> {
+        self.destruction.take().ok_or(Refusal::NotScheduled)
+    }
+
+    /// Marks every version destroyed; the caller erases the material in the same transaction.
+    ///
+    /// # Errors
+    /// [`Refusal::NotScheduled`], [`Refusal::TooEarly`].
+    pub fn destroy(&mut self, cause: &Cause) -> Result<ScheduledDestruction, Refusal> {
+        let due = self.destruction.as_ref().ok_or(Refusal::NotScheduled)?.due;
+        if cause.now < due {
+            return Err(Refusal::TooEarly { due });
+        }
+        self.suspension = None;
+        self.advance_all(Event::Destroy, cause)?;
+        self.destruction.take().ok_or(Refusal::NotScheduled)
+    }
+
+    fn refuse_while_pending(&self) -> Result<(), Refusal> {
+        match &self.destruction {
+            Some(pending) => Err(Refusal::PendingDestruction { due: pending.due }),
+            None => Ok(()),
+        }
+    }
+
+    fn version_mut(&mut self, version: u32) -> Result<&mut VersionRecord, Refusal> {
+        let place = (version as usize).checked_sub(1);
+        place.and_then(|place| self.versions.get_mut(place)).ok_or(Refusal::NoVersion { version })
+    }
+
+    fn advance_version(&mut self, version: u32, event: Event, cause: &Cause) -> Result<(), Refusal> {
+        let profile = self.profile;
+        let from = self.version_state(version, cause.now)?;
+        let record = self.version_mut(version)?;
+        record.advance(profile, event, cause.now)?;
+        let to = record.state;
+        self.note(Some(version), from, to, cause);
+        Ok(())
+    }
+
+    /// Moves every version the table lets move, and says how many that were.
+    fn advance_all(&mut self, event: Event, cause: &Cause) -> Result<usize, Refusal> {
+        let movable =
+            |record: &VersionRecord| lifecycle::next(self.profile, record.dated_state(cause.now), event).is_ok();
+        let versions: Vec<u32> =
+            self.versions.iter().filter(|record| movable(record)).map(|record| record.version).collect();
+        for version in &versions {
+            self.advance_version(*version, event, cause)?;
+        }
+        Ok(versions.len())
+    }
+
+    fn note(&mut self, version: Option<u32>, from: State, to: State, cause: &Cause) {
+        let (at, by, reason) = (cause.now, cause.by.clone(), cause.reason.clone());
+        self.history.push(Transition { version, from, to, at, by, reason });
+    }
+}

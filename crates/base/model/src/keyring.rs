@@ -1,0 +1,66 @@
+//! Keyrings: the unit of separation, each with its own key-encryption key (requirement K6).
+//!
+//! Hierarchy: root of trust → KEK of the keyring → epoch key of a shard → material of a key version.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::KeyringId;
+use crate::limits::SHARD_KEYS;
+use crate::metadata::{Classification, Environment, Label, Name};
+use crate::time::UnixMillis;
+
+/// One version of a keyring's KEK, wrapped by the root of trust.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KekVersion {
+    /// From 1.
+    pub version: u32,
+    /// When it was made.
+    pub created: UnixMillis,
+    /// By whom.
+    pub by: Name,
+    /// The KEK under the root of trust, in hexadecimal.
+    pub wrapped: String,
+}
+
+/// A keyring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyringRecord {
+    /// Its id.
+    pub id: KeyringId,
+    /// Its name, unique in the deployment.
+    pub name: Name,
+    /// Who answers for it.
+    pub owner: Label,
+    /// What it is for.
+    pub description: Label,
+    /// The class its keys may protect at most.
+    pub classification: Classification,
+    /// The environment all its keys belong to: production and other keys are never shared.
+    pub environment: Environment,
+    /// May keys for deterministic encryption be made here (requirement K9)? Off unless said.
+    #[serde(default)]
+    pub allow_deterministic: bool,
+    /// When it was made.
+    pub created: UnixMillis,
+    /// Its KEK versions, oldest first; the last one wraps.
+    pub keks: Vec<KekVersion>,
+    /// Keys ever made in it: decides the shard of the next.
+    pub keys_made: u64,
+}
+
+impl KeyringRecord {
+    /// The shard the next key belongs to; counts it as made.
+    pub fn assign_shard(&mut self) -> u32 {
+        let shard = u32::try_from(self.keys_made / u64::from(SHARD_KEYS)).unwrap_or(u32::MAX);
+        self.keys_made += 1;
+        shard
+    }
+
+    /// The version of the KEK that wraps.
+    #[must_use]
+    pub fn current_kek(&self) -> Option<&KekVersion> {
+        self.keks.last()
+    }
+}

@@ -1,0 +1,43 @@
+//! The vocabulary and the rules of key management, as pure code.
+//!
+//! Everything here is a function of its arguments: time is a value ([`UnixMillis`]), randomness is handed in, nothing is read
+//! or written. The engine loads records, calls the rules of this crate, and gets [`Change`]s that a store applies.
+//!
+//! - [`ids`]: typed identifiers; [`time`]: instants and durations; [`limits`]: sizes every floor agrees on
+//! - [`lifecycle`]: the states and transitions of SP 800-57 part 1 and what each state may do
+//! - [`keyring`], [`key`], [`material`]: the records; [`metadata`]: what people say about a key
+//! - [`destruction`]: waiting periods and destruction records; [`access`]: tokens, principals, policies
+//! - [`context`]: encryption context in canonical form; [`ciphertext`]: what leaves the server
+//! - [`change`]: the only way to alter what is stored
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod access;
+pub mod change;
+pub mod ciphertext;
+pub mod context;
+pub mod deployment;
+pub mod destruction;
+pub mod ids;
+pub mod key;
+pub mod keyring;
+pub mod lifecycle;
+pub mod limits;
+pub mod material;
+pub mod metadata;
+pub mod record;
+pub mod time;
+
+pub use access::{PolicyRecord, PrincipalKind, PrincipalRecord, TokenRecord};
+pub use change::{Change, Outbox, Transaction};
+pub use context::EncryptionContext;
+pub use deployment::DeploymentRecord;
+pub use destruction::DestructionRecord;
+pub use ids::{KeyId, KeyringId, RecordId, TokenId};
+pub use key::{KeyRecord, NewKey, VersionRecord};
+pub use keyring::KeyringRecord;
+pub use lifecycle::{Event, Profile, Refusal, State, Usage};
+pub use material::MaterialRow;
+pub use metadata::{Classification, Environment, KeyMetadata, Label, Name};
+pub use record::{RecordSealer, Revision, SealedRecord};
+pub use time::UnixMillis;

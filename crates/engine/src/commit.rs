@@ -1,0 +1,215 @@
+//! The fifth stage: makes changes and audit record durable, in this order and before any reply leaves.
+//!
+//! An operation that changes something puts its record into the store's outbox in the same transaction, then into the
+//! journal; a crash between the two is mended at the next start. Other operations go to the journal only.
+
+use keyreeve_crypto::digest::sha256;
+use keyreeve_journal::Entry;
+use keyreeve_model::change::IdempotencyRow;
+use keyreeve_model::{Change, Outbox, Transaction, UnixMillis};
+use std::sync::atomic::Ordering;
+
+use crate::catalogue::Descriptor;
+use crate::core::{Core, Engine};
+use crate::error::{Code, Error};
+use crate::pipeline::{Arrival, Principal};
+use crate::sealing::Effect;
+
+/// How long the answer to a request is remembered for its retry.
+const REMEMBERED_DAYS: u32 = 1;
+/// Outbox records mended at a time.
+const MEND: u32 = 256;
+
+/// A wish that a retry shall not do things twice, in the form the store keeps.
+pub(crate) struct Ticket {
+    key: [u8; 32],
+    request: [u8; 32],
+}
+
+/// What was answered before.
+pub(crate) struct Replay {
+    pub(crate) reply: Option<Vec<u8>>,
+}
+
+impl Ticket {
+    /// The ticket of a request, if it carries an idempotency key.
+    pub(crate) fn of(arrival: &Arrival, principal: &Principal, operation: &Descriptor) -> Option<Self> {
+        let wish = arrival.idempotency.as_ref()?;
+        let parts = [principal.name.as_str(), operation.name, &wish.key];
+        let joined: Vec<u8> = parts.iter().flat_map(|part| part.bytes().chain([0])).collect();
+        Some(Self { key: sha256(&joined), request: wish.request })
+    }
+
+    /// The change that remembers the answer. The first byte says whether there is one to repeat.
+    pub(crate) fn remember(self, reply: Option<Vec<u8>>, now: UnixMillis) -> Change {
+        let mut stored = vec![u8::from(reply.is_some())];
+        stored.extend(reply.unwrap_or_default());
+        let expires = now.plus_days(REMEMBERED_DAYS);
+        Change::Remember { row: IdempotencyRow { key: self.key, request: self.request, reply: stored, expires }, now }
+    }
+}
+
+impl Core {
+    /// The answer given before under a ticket.
+    pub(crate) async fn remembered(&self, ticket: Option<&Ticket>, now: UnixMillis) -> Result<Option<Replay>, Error> {
+        let Some(ticket) = ticket else { return Ok(None) };
+        let Some(row) = self.ports.store.remembered(&ticket.key, now).await? else { return Ok(None) };
+        if row.request != ticket.request {
+            let text = "this idempotency key was used with another request: choose a new one for each new request";
+            return Err(Error::new(Code::IdempotencyMismatch, text));
+        }
+        let reply = row.reply.split_first().filter(|(flag, _)| **flag == 1).map(|(_, reply)| reply.to_vec());
+        Ok(Some(Replay { reply }))
+    }
+
+    /// Makes changes and record durable.
+    pub(crate) async fn commit(
+        &self,
+        name: &'static str,
+        changes: Vec<Change>,
+        entry: Option<Entry>,
+    ) -> Result<(), Error> {
+        if changes.is_empty() {
+            return self.record(entry).await;
+        }
+        if self.outbox_dirty.load(Ordering::Acquire) {
+            self.mend_outbox().await?;
+        }
+        let _under_way = self.committing.read().await;
+        let outbox: Vec<Outbox> =
+            entry.iter().map(|entry| Outbox { id: *entry.id(), bytes: entry.bytes().to_vec() }).collect();
+        let settled = std::mem::take(&mut *self.settled.lock());
+        let transaction = Transaction { name, changes, outbox, settled: settled.clone() };
+        let announced = self.announce(&transaction.changes);
+        let committed = self.ports.store.commit(transaction).await;
+        announced();
+        if let Err(error) = committed {
+            self.settled.lock().extend(settled);
+            if !matches!(error, keyreeve_store::StoreError::Conflict { .. } | keyreeve_store::StoreError::Taken { .. })
+            {
+                // It may have been applied all the same: its record then waits in the outbox.
+                self.outbox_dirty.store(true, Ordering::Release);
+            }
+            return Err(error.into());
+        }
+        let id = entry.as_ref().map(|entry| *entry.id());
+        if let Err(error) = self.record(entry).await {
+            self.outbox_dirty.store(true, Ordering::Release);
+            return Err(error);
+        }
+        self.settled.lock().extend(id);
+        Ok(())
+    }
+
+    async fn record(&self, entry: Option<Entry>) -> Result<(), Error> {
+        if let Some(entry) = entry {
+            self.ports.journal.append(vec![entry]).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the caches which rows change; the returned closure tells them again afterwards.
+    fn announce<'a>(&'a self, changes: &[Change]) -> impl FnOnce() + use<'a> {
+        let mut keys = Vec::new();
+        let mut aliases = Vec::new();
+        let mut keyrings = Vec::new();
+        let mut tokens = Vec::new();
+        for change in changes {
+            match change {
+                Change::PutKey(row) => {
+                    keys.push(row.id);
+                    aliases.extend(row.aliases.iter().cloned());
+                }
+                Change::Rewrap { row, .. } => keys.push(row.key),
+                Change::AddMaterial(row) => keys.push(row.key),
+                Change::EraseMaterial { key } => keys.push(*key),
+                Change::PutKeyring(row) => keyrings.push(row.id),
+                Change::PutToken(row) => tokens.push(row.id),
+                Change::PutDeployment(_)
+                | Change::AddDestruction { .. }
+                | Change::PutPrincipal(_)
+                | Change::DeletePrincipal { .. }
+                | Change::PutPolicy(_)
+                | Change::DeletePolicy { .. }
+                | Change::Remember { .. }
+                | Change::Expire { .. } => {}
+            }
+        }
+        let tell = move || {
+            keys.iter().for_each(|key| self.keys.changing(key));
+            aliases.iter().for_each(|alias| self.aliases.changing(alias));
+            keyrings.iter().for_each(|keyring| self.keyrings.changing(keyring));
+            tokens.iter().for_each(|token| self.tokens.changing(token));
+        };
+        tell();
+        tell
+    }
+
+    /// Brings outbox records that did not reach the journal there. One at a time; afterwards the outbox is clean.
+    pub(crate) async fn mend_outbox(&self) -> Result<(), Error> {
+        let _alone = self.committing.write().await;
+        loop {
+            // Whatever turns dirty from here on is found by the next round.
+            self.outbox_dirty.store(false, Ordering::Release);
+            let result = self.mend_some().await;
+            match result {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) => {
+                    self.outbox_dirty.store(true, Ordering::Release);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    async fn mend_some(&self) -> Result<usize, Error> {
+        let waiting = self.ports.store.outbox(MEND).await?;
+        for outbox in &waiting {
+            if self.ports.journal.find(&outbox.id).await?.is_none() {
+                let entry = Entry::new(outbox.bytes.clone()).map_err(Error::internal)?;
+                self.ports.journal.append(vec![entry]).await?;
+            }
+        }
+        if !waiting.is_empty() {
+            let settled = waiting.iter().map(|outbox| outbox.id).collect();
+            let transaction = Transaction { name: "settle-outbox", settled, ..Transaction::default() };
+            self.ports.store.commit(transaction).await?;
+        }
+        Ok(waiting.len())
+    }
+
+    /// Removes settled records from the outbox, and what has expired; for quiet times and shutdown.
+    pub(crate) async fn settle(&self, now: UnixMillis) -> Result<(), Error> {
+        let settled = std::mem::take(&mut *self.settled.lock());
+        let changes = vec![Change::Expire { before: now }];
+        let transaction = Transaction { name: "settle", changes, settled: settled.clone(), ..Transaction::default() };
+        if let Err(error) = self.ports.store.commit(transaction).await {
+            self.settled.lock().extend(settled);
+            return Err(error.into());
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Carries out what an operation wants in memory and in the epoch vault, once its changes are durable.
+    pub(crate) async fn apply(&self, effects: Vec<Effect>) -> Result<(), Error> {
+        let mut guards = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::ReloadAccess => self.reload_access().await?,
+                Effect::Open => self.open().await?,
+                Effect::Seal => self.seal().await,
+                Effect::EraseEpochs { old, next } => self.erase_epochs(&old, next).await?,
+                Effect::VerifyDestruction(key, epochs) => self.verify_destruction(key, epochs).await?,
+                Effect::ForgetAliases(aliases) => aliases.iter().for_each(|alias| self.core.aliases.changing(alias)),
+                Effect::Allow(allowance, messages) => {
+                    allowance.fetch_add(messages, Ordering::AcqRel);
+                }
+                Effect::Hold(guard) => guards.push(guard),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,306 @@
+//! The engine's parts: ports, settings, what is held in memory, and the door.
+
+use arc_swap::ArcSwapOption;
+use keyreeve_crypto::{Random, Registry};
+use keyreeve_journal::Journal;
+use keyreeve_model::ids::KeyringId;
+use keyreeve_model::{KeyId, Name, Profile, RecordId, TokenId, UnixMillis};
+use keyreeve_policy::DecisionCache;
+use keyreeve_root::{EpochVault, Root};
+use keyreeve_store::Store;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use tokio::sync::RwLock;
+
+use crate::access::{Compiler, DECISIONS_KEPT, HeldToken};
+use crate::cache::RowCache;
+use crate::catalogue::Descriptor;
+use crate::clock::{Clock, Latest};
+use crate::error::{Code, Error};
+use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef};
+use crate::sealing::Opened;
+
+/// Sees every operation when it is over, for metrics.
+pub trait Observer: Send + Sync {
+    /// One operation ended: with no code when it was done.
+    fn observed(&self, operation: &'static Descriptor, code: Option<Code>, items: usize, took: Duration);
+}
+
+/// What the engine stands on.
+pub struct Ports {
+    /// Records and wrapped material.
+    pub store: Arc<dyn Store>,
+    /// The root of trust.
+    pub root: Arc<dyn Root>,
+    /// Epoch keys.
+    pub vault: Arc<dyn EpochVault>,
+    /// The audit log.
+    pub journal: Arc<dyn Journal>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, health-tested.
+    pub random: Arc<Random>,
+    /// Metrics.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// What an operator decides about the engine.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Algorithms with their dates.
+    pub algorithms: Registry,
+    /// Which revision of SP 800-57 part 1 rules new keys.
+    pub profile: Profile,
+    /// Policies of the server's mode, besides the shipped ones: name and text.
+    pub extra_policies: Vec<(String, String)>,
+    /// Keys held in memory (count).
+    pub keys_kept: usize,
+    /// Tokens held in memory (count).
+    pub tokens_kept: usize,
+    /// The most items of one batch.
+    pub batch_max: usize,
+    /// The origin line of the audit log's checkpoints for a new deployment.
+    pub log_origin: String,
+    /// Development mode: initialisation also makes a principal that may do everything.
+    pub development: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            algorithms: Registry::shipped(),
+            profile: Profile::default(),
+            extra_policies: Vec::new(),
+            keys_kept: 16 * 1024,
+            tokens_kept: 16 * 1024,
+            batch_max: 1000,
+            log_origin: "keyreeve.local/audit".to_owned(),
+            development: false,
+        }
+    }
+}
+
+/// Locks by shard of a keyring, see [`crate::sealing::Guard`].
+type ShardLocks = Mutex<HashMap<(KeyringId, u32), Arc<RwLock<()>>>>;
+
+/// What operations work with.
+pub struct Core {
+    pub(crate) ports: Ports,
+    pub(crate) settings: Settings,
+    pub(crate) compiler: Compiler,
+    shipped: DecisionCache,
+    latest: Latest,
+    opened: ArcSwapOption<Opened>,
+    pub(crate) keys: RowCache<KeyId, Arc<HeldKey>>,
+    pub(crate) aliases: RowCache<Name, KeyId>,
+    pub(crate) keyrings: RowCache<KeyringId, Arc<HeldKeyring>>,
+    pub(crate) tokens: RowCache<TokenId, Arc<HeldToken>>,
+    shard_locks: ShardLocks,
+    /// Messages that key versions may still protect under what is reserved for them.
+    pub(crate) allowances: Mutex<HashMap<(KeyId, u32), Arc<AtomicU64>>>,
+    /// The newest epoch of each shard, as the vault knows it.
+    pub(crate) newest_epochs: Mutex<HashMap<(KeyringId, u32), u64>>,
+    /// Audit records that reached the journal and may leave the outbox with the next transaction.
+    pub(crate) settled: Mutex<Vec<RecordId>>,
+    /// Whether some outbox record may not have reached the journal.
+    pub(crate) outbox_dirty: std::sync::atomic::AtomicBool,
+    /// Shared by commits from their store transaction to their journal entry; exclusive for mending the outbox, which must
+    /// not take a record under way for a lost one.
+    pub(crate) committing: RwLock<()>,
+    /// One at a time replaces the access snapshot, so that an older one never follows a newer one.
+    pub(crate) reloading: tokio::sync::Mutex<()>,
+    /// Principals or policies changed and could not be read anew: nothing is decided until they were.
+    pub(crate) access_stale: std::sync::atomic::AtomicBool,
+    /// One at a time opens or seals the server.
+    pub(crate) transition: tokio::sync::Mutex<()>,
+}
+
+/// The engine. [`Engine::call`] is its only door.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) core: Arc<Core>,
+}
+
+impl Engine {
+    /// An engine over its ports, sealed until somebody opens it or [`Engine::start`] does.
+    ///
+    /// # Errors
+    /// When the shipped policies do not fit the catalogue, which is a defect.
+    pub fn new(ports: Ports, settings: Settings) -> Result<Self, Error> {
+        let compiler = Compiler::new(&settings.extra_policies)?;
+        let set = compiler.compile(std::iter::empty())?;
+        let core = Core {
+            shipped: DecisionCache::new(Arc::new(set), DECISIONS_KEPT),
+            compiler,
+            latest: Latest::new(UnixMillis(0)),
+            opened: ArcSwapOption::empty(),
+            keys: RowCache::new(settings.keys_kept),
+            aliases: RowCache::new(settings.keys_kept),
+            keyrings: RowCache::new(1024),
+            tokens: RowCache::new(settings.tokens_kept),
+            shard_locks: Mutex::default(),
+            allowances: Mutex::default(),
+            newest_epochs: Mutex::default(),
+            settled: Mutex::default(),
+            outbox_dirty: true.into(),
+            committing: RwLock::new(()),
+            reloading: tokio::sync::Mutex::new(()),
+            access_stale: false.into(),
+            transition: tokio::sync::Mutex::new(()),
+            ports,
+            settings,
+        };
+        Ok(Self { core: Arc::new(core) })
+    }
+
+    /// True while the root of trust is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.core.opened.load().is_some()
+    }
+}
+
+impl Core {
+    /// The present; refuses when the clock went far back.
+    pub(crate) fn now(&self) -> Result<UnixMillis, Error> {
+        self.latest.now(&*self.ports.clock)
+    }
+
+    /// What exists while the server is open.
+    pub(crate) fn opened(&self) -> Option<Arc<Opened>> {
+        self.opened.load_full()
+    }
+
+    /// What exists while the server is open, or the refusal that says it is not.
+    pub(crate) fn need_open(&self) -> Result<Arc<Opened>, Error> {
+        self.opened().ok_or_else(|| {
+            Error::new(Code::Sealed, "the server is sealed: `keyreeve unseal` with enough shares opens it")
+        })
+    }
+
+    pub(crate) fn set_opened(&self, opened: Option<Arc<Opened>>) {
+        self.opened.store(opened);
+    }
+
+    /// The decisions that hold while no stored policy can be read.
+    pub(crate) fn shipped_policies(&self) -> &DecisionCache {
+        &self.shipped
+    }
+
+    /// A new id of any type from the present and the generator.
+    pub(crate) fn id_random(&self) -> Result<[u8; 10], Error> {
+        let mut random = [0; 10];
+        self.ports.random.nonce(&mut random)?;
+        Ok(random)
+    }
+
+    /// A keyring that may exist.
+    pub(crate) async fn find_keyring(&self, wanted: &KeyringRef) -> Result<Option<Arc<HeldKeyring>>, Error> {
+        let opened = self.need_open()?;
+        match wanted {
+            KeyringRef::Id(id) => self.keyring(&opened, *id).await,
+            KeyringRef::Name(name) => match self.ports.store.keyring_named(name).await? {
+                Some(row) => Ok(Some(Arc::new(HeldKeyring::open(&opened.keys, &row)?))),
+                None => Ok(None),
+            },
+        }
+    }
+
+    async fn keyring(&self, opened: &Opened, id: KeyringId) -> Result<Option<Arc<HeldKeyring>>, Error> {
+        let load = async {
+            let row = self.ports.store.keyring(id).await?;
+            row.map(|row| HeldKeyring::open(&opened.keys, &row).map(Arc::new)).transpose().map_err(Error::from)
+        };
+        self.keyrings.get_or_load(&id, load).await
+    }
+
+    /// A key that may exist.
+    pub(crate) async fn find_key(&self, wanted: &KeyRef) -> Result<Option<Arc<HeldKey>>, Error> {
+        let opened = self.need_open()?;
+        match wanted {
+            KeyRef::Id(id) => self.key(&opened, *id).await,
+            KeyRef::Alias(alias) => self.key_aliased(&opened, alias).await,
+        }
+    }
+
+    async fn key(&self, opened: &Opened, id: KeyId) -> Result<Option<Arc<HeldKey>>, Error> {
+        let load = async {
+            match self.ports.store.key(id).await? {
+                Some(row) => self.hold(opened, &row).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        self.keys.get_or_load(&id, load).await
+    }
+
+    async fn key_aliased(&self, opened: &Opened, alias: &Name) -> Result<Option<Arc<HeldKey>>, Error> {
+        let load = async { Ok::<_, Error>(self.ports.store.key_aliased(alias).await?.map(|row| row.id)) };
+        let Some(id) = self.aliases.get_or_load(alias, load).await? else { return Ok(None) };
+        let key = self.key(opened, id).await?;
+        // The alias column only helps to find the key; whose alias it is, the sealed record says.
+        Ok(key.filter(|key| key.record.metadata.aliases.contains(alias)))
+    }
+
+    /// A row checked and put together with its keyring.
+    pub(crate) async fn hold(
+        &self,
+        opened: &Opened,
+        row: &keyreeve_model::change::KeyRow,
+    ) -> Result<Arc<HeldKey>, Error> {
+        let orphan = || Error::new(Code::Tampered, "a key's keyring is missing from the store: an operator must look");
+        let keyring = self.keyring(opened, row.keyring).await?.ok_or_else(orphan)?;
+        Ok(Arc::new(HeldKey::open(&opened.keys, row, keyring)?))
+    }
+
+    /// A token that may exist.
+    pub(crate) async fn token(&self, opened: &Opened, id: TokenId) -> Result<Option<Arc<HeldToken>>, Error> {
+        let load = async {
+            let row = self.ports.store.token(id).await?;
+            row.map(|row| HeldToken::open(&opened.keys, &row).map(Arc::new)).transpose().map_err(Error::from)
+        };
+        self.tokens.get_or_load(&id, load).await
+    }
+
+    /// A key version ready for use. The caller has asked the lifecycle before.
+    pub(crate) async fn load(&self, key: &HeldKey, version: u32) -> Result<Arc<keyreeve_crypto::LoadedKey>, Error> {
+        if let Some(loaded) = key.loaded(version) {
+            return Ok(loaded);
+        }
+        let opened = self.need_open()?;
+        let missing =
+            || Error::new(Code::Tampered, "the key's material is missing from the store: an operator must look");
+        let row = self.ports.store.material(key.record.id(), version).await?.ok_or_else(missing)?;
+        let loaded = opened.hierarchy.load(&key.keyring.record, &key.record, &row).await?;
+        key.keep_loaded(version, &loaded);
+        Ok(loaded)
+    }
+
+    /// Refuses empty and oversized batches.
+    pub(crate) fn check_batch(&self, items: usize) -> Result<(), Error> {
+        let max = self.settings.batch_max;
+        match items {
+            0 => Err(Error::invalid("nothing to do: give at least one item")),
+            _ if items > max => Err(Error::new(
+                Code::TooLarge,
+                format!("a batch has at most {max} items, this one has {items}: split it"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The lock of a shard.
+    pub(crate) fn shard_lock(&self, keyring: KeyringId, shard: u32) -> Arc<RwLock<()>> {
+        Arc::clone(self.shard_locks.lock().entry((keyring, shard)).or_default())
+    }
+
+    /// Forgets everything that came out of an open root of trust.
+    pub(crate) fn forget(&self) {
+        self.keys.clear();
+        self.aliases.clear();
+        self.keyrings.clear();
+        self.tokens.clear();
+    }
+}

@@ -1,0 +1,140 @@
+//! A key or keyring in memory: its record, checked, and the contexts made from its material.
+
+use keyreeve_crypto::LoadedKey;
+use keyreeve_model::change::{KeyRow, KeyringRow};
+use keyreeve_model::record::Revision;
+use keyreeve_model::record::{BadRecord, RecordSealer, Table, open};
+use keyreeve_model::{KeyRecord, KeyringRecord, State, UnixMillis};
+use keyreeve_policy::{KeyAttrs, KeyringAttrs, ResourceAttrs, ResourceDetails, Revision as AttrsRevision};
+use parking_lot::RwLock;
+use smallvec::SmallVec;
+use std::fmt;
+use std::sync::Arc;
+
+/// A keyring whose row was checked.
+pub struct HeldKeyring {
+    /// The record.
+    pub record: KeyringRecord,
+    pub(crate) revision: Revision,
+    attrs: Arc<ResourceAttrs>,
+}
+
+impl HeldKeyring {
+    pub(crate) fn open(sealer: &dyn RecordSealer, row: &KeyringRow) -> Result<Self, BadRecord> {
+        let record: KeyringRecord = open(sealer, Table::Keyrings, row.id.as_bytes(), &row.record)?;
+        // The unsealed columns of the row are only good for finding it; what they say must be what the record says.
+        if record.id != row.id || record.name != row.name {
+            return Err(BadRecord::Tampered { table: Table::Keyrings.name() });
+        }
+        let details = KeyringAttrs {
+            name: record.name.to_string(),
+            classification: record.classification.level(),
+            environment: record.environment.name().to_owned(),
+            owner: record.owner.to_string(),
+            labels: std::collections::BTreeMap::new(),
+        };
+        let attrs = ResourceAttrs {
+            id: record.id.to_string(),
+            revision: AttrsRevision::At(row.record.revision.0.unsigned_abs()),
+            details: ResourceDetails::Keyring(details),
+        };
+        Ok(Self { record, revision: row.record.revision, attrs: Arc::new(attrs) })
+    }
+
+    pub(crate) fn attrs(&self) -> Arc<ResourceAttrs> {
+        Arc::clone(&self.attrs)
+    }
+}
+
+impl fmt::Debug for HeldKeyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HeldKeyring({})", self.record.id)
+    }
+}
+
+/// Versions that were used; mostly one.
+type Versions = SmallVec<[(u32, Arc<LoadedKey>); 1]>;
+
+/// A key whose row was checked, with the versions that were used so far ready for use.
+pub struct HeldKey {
+    /// The record.
+    pub record: KeyRecord,
+    /// Its keyring.
+    pub keyring: Arc<HeldKeyring>,
+    pub(crate) revision: Revision,
+    /// What policies see, for the state it was made in.
+    attrs: RwLock<(State, Arc<ResourceAttrs>)>,
+    loaded: RwLock<Versions>,
+}
+
+impl HeldKey {
+    pub(crate) fn open(sealer: &dyn RecordSealer, row: &KeyRow, keyring: Arc<HeldKeyring>) -> Result<Self, BadRecord> {
+        let record: KeyRecord = open(sealer, Table::Keys, row.id.as_bytes(), &row.record)?;
+        if record.id() != row.id || record.keyring() != keyring.record.id {
+            return Err(BadRecord::Tampered { table: Table::Keys.name() });
+        }
+        let state = record.state(UnixMillis(i64::MIN));
+        let attrs = RwLock::new((state, key_attrs(&record, row.record.revision, &keyring, state)));
+        let loaded = RwLock::new(SmallVec::new());
+        Ok(Self { record, keyring, revision: row.record.revision, attrs, loaded })
+    }
+
+    /// What policies see now. The state depends on the time, so it is checked at each call and rebuilt when it moved.
+    pub(crate) fn attrs(&self, now: UnixMillis) -> Arc<ResourceAttrs> {
+        let state = self.record.state(now);
+        {
+            let attrs = self.attrs.read();
+            if attrs.0 == state {
+                return Arc::clone(&attrs.1);
+            }
+        }
+        let fresh = key_attrs(&self.record, self.revision, &self.keyring, state);
+        *self.attrs.write() = (state, Arc::clone(&fresh));
+        fresh
+    }
+
+    pub(crate) fn loaded(&self, version: u32) -> Option<Arc<LoadedKey>> {
+        self.loaded.read().iter().find(|(held, _)| *held == version).map(|(_, key)| Arc::clone(key))
+    }
+
+    pub(crate) fn keep_loaded(&self, version: u32, key: &Arc<LoadedKey>) {
+        let mut loaded = self.loaded.write();
+        if !loaded.iter().any(|(held, _)| *held == version) {
+            loaded.push((version, Arc::clone(key)));
+        }
+    }
+}
+
+impl fmt::Debug for HeldKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HeldKey({})", self.record.id())
+    }
+}
+
+/// The attributes of a key for policies. Their revision changes with the key's row, its keyring's row and its state.
+fn key_attrs(record: &KeyRecord, revision: Revision, keyring: &HeldKeyring, state: State) -> Arc<ResourceAttrs> {
+    let metadata = &record.metadata;
+    let texts =
+        |labels: &std::collections::BTreeSet<keyreeve_model::Label>| labels.iter().map(ToString::to_string).collect();
+    let details = KeyAttrs {
+        keyring_id: keyring.record.id.to_string(),
+        keyring: keyring.record.name.to_string(),
+        aliases: metadata.aliases.iter().map(ToString::to_string).collect(),
+        algorithm: record.algorithm().to_string(),
+        purpose: record.purpose().to_string(),
+        state: state.name().to_owned(),
+        classification: metadata.classification.level(),
+        environment: metadata.environment.name().to_owned(),
+        owner: metadata.owner.to_string(),
+        custodians: texts(&metadata.custodians),
+        consumers: texts(&metadata.consumers),
+        labels: metadata.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+    };
+    let revision =
+        (revision.0.unsigned_abs() << 24) | ((keyring.revision.0.unsigned_abs() & 0xf_ffff) << 4) | state as u64;
+    Arc::new(ResourceAttrs {
+        id: record.id().to_string(),
+        revision: AttrsRevision::At(revision),
+        details: ResourceDetails::Key(Box::new(details)),
+    })
+}

@@ -1,0 +1,157 @@
+//! The wrapping chain: root of trust → KEK of the keyring → epoch key of the shard → material of a key version.
+//!
+//! Opened KEKs and epoch keys are kept while the server is open. Only this file turns wrapped bytes into keys and back.
+
+use keyreeve_crypto::{KeyAlgorithm, LoadedKey, Material, Purpose, Random, digest::sha256};
+use keyreeve_model::keyring::KekVersion;
+use keyreeve_model::metadata::Name;
+use keyreeve_model::{KeyId, KeyRecord, KeyringId, KeyringRecord, MaterialRow, UnixMillis};
+use keyreeve_root::{EpochId, EpochVault, Root};
+use keyreeve_secret::SecretBytes;
+use quick_cache::sync::Cache;
+use std::sync::Arc;
+
+use crate::error::{Code, Error};
+
+const KEK_ALGORITHM: KeyAlgorithm = KeyAlgorithm::Xaes256Gcm;
+/// Opened epoch keys kept in memory (count): 1,024 shards are 262,144 keys.
+const EPOCHS_KEPT: usize = 1024;
+/// Opened KEKs kept in memory (count).
+const KEKS_KEPT: usize = 256;
+
+/// Opens and wraps key material.
+pub(crate) struct Hierarchy {
+    root: Arc<dyn Root>,
+    vault: Arc<dyn EpochVault>,
+    random: Arc<Random>,
+    keks: Cache<(KeyringId, u32), Arc<LoadedKey>>,
+    epochs: Cache<EpochId, Arc<LoadedKey>>,
+}
+
+/// SHA-256, in hexadecimal, of wrapped material, for destruction records.
+pub(crate) fn wrapped_digest(row: &MaterialRow) -> String {
+    hex::encode(sha256(&row.wrapped))
+}
+
+fn kek_context(keyring: KeyringId, version: u32) -> Vec<u8> {
+    [b"keyreeve/kek/1".as_slice(), keyring.as_bytes(), &version.to_be_bytes()].concat()
+}
+
+fn epoch_context(id: EpochId) -> Vec<u8> {
+    [b"keyreeve/epoch/1".as_slice(), id.keyring.as_bytes(), &id.shard.to_be_bytes(), &id.epoch.to_be_bytes()].concat()
+}
+
+fn altered() -> Error {
+    Error::new(Code::Tampered, "stored key material was altered or moved outside Keyreeve: an operator must look")
+}
+
+impl Hierarchy {
+    pub(crate) fn new(root: Arc<dyn Root>, vault: Arc<dyn EpochVault>, random: Arc<Random>) -> Self {
+        Self { root, vault, random, keks: Cache::new(KEKS_KEPT), epochs: Cache::new(EPOCHS_KEPT) }
+    }
+
+    /// A new KEK for a keyring, wrapped by the root.
+    pub(crate) async fn new_kek(
+        &self,
+        keyring: KeyringId,
+        version: u32,
+        by: &Name,
+        now: UnixMillis,
+    ) -> Result<KekVersion, Error> {
+        let material = Material::generate(KEK_ALGORITHM, &self.random)?;
+        let wrapped = self.root.wrap(&kek_context(keyring, version), &material.serialize()).await?;
+        Ok(KekVersion { version, created: now, by: by.clone(), wrapped: hex::encode(wrapped) })
+    }
+
+    async fn kek(&self, keyring: &KeyringRecord, version: u32) -> Result<Arc<LoadedKey>, Error> {
+        if let Some(kek) = self.keks.get(&(keyring.id, version)) {
+            return Ok(kek);
+        }
+        let stored = keyring.keks.iter().find(|kek| kek.version == version).ok_or_else(altered)?;
+        let wrapped = hex::decode(&stored.wrapped).map_err(|_| altered())?;
+        let bytes = self.root.unwrap(&kek_context(keyring.id, version), &wrapped).await?;
+        let kek = load(KEK_ALGORITHM, Purpose::Encrypt, bytes)?;
+        self.keks.insert((keyring.id, version), Arc::clone(&kek));
+        Ok(kek)
+    }
+
+    /// The newest epoch of a shard, made if there is none. `newest` is what the vault knows of the shard.
+    pub(crate) async fn make_epoch(&self, keyring: &KeyringRecord, shard: u32, epoch: u64) -> Result<EpochId, Error> {
+        let id = EpochId { keyring: keyring.id, shard, epoch };
+        let kek = keyring.current_kek().ok_or_else(altered)?;
+        let loaded = self.kek(keyring, kek.version).await?;
+        let material = Material::generate(KEK_ALGORITHM, &self.random)?;
+        let mut wrapped = kek.version.to_be_bytes().to_vec();
+        wrapped.extend(loaded.seal(&self.random, &epoch_context(id), material.serialize().expose())?);
+        self.vault.put(id, &wrapped).await?;
+        self.epochs.insert(id, Arc::new(LoadedKey::load(&material, Purpose::Encrypt)?));
+        Ok(id)
+    }
+
+    /// The key of an epoch. Vault form: 4 bytes KEK version, big-endian, then what the KEK's AEAD returned.
+    async fn epoch(&self, keyring: &KeyringRecord, id: EpochId) -> Result<Arc<LoadedKey>, Error> {
+        if let Some(epoch) = self.epochs.get(&id) {
+            return Ok(epoch);
+        }
+        let missing = || {
+            Error::new(Code::Tampered, "the epoch key of this key is not in the epoch vault: see docs/operations.md")
+        };
+        let wrapped = self.vault.get(id).await?.ok_or_else(missing)?;
+        let (version, sealed) = wrapped.split_first_chunk::<4>().ok_or_else(altered)?;
+        let kek = self.kek(keyring, u32::from_be_bytes(*version)).await?;
+        let bytes = kek.open(&epoch_context(id), sealed).map_err(|_| altered())?;
+        let epoch = load(KEK_ALGORITHM, Purpose::Encrypt, bytes)?;
+        self.epochs.insert(id, Arc::clone(&epoch));
+        Ok(epoch)
+    }
+
+    /// Wraps the material of a key version under an epoch.
+    pub(crate) async fn wrap(
+        &self,
+        keyring: &KeyringRecord,
+        epoch: EpochId,
+        (key, version): (KeyId, u32),
+        material: &SecretBytes,
+    ) -> Result<MaterialRow, Error> {
+        let loaded = self.epoch(keyring, epoch).await?;
+        let aad = MaterialRow::associated_data(key, version, keyring.id, epoch.shard, epoch.epoch);
+        let wrapped = loaded.seal(&self.random, &aad, material.expose())?;
+        Ok(MaterialRow { key, version, keyring: keyring.id, shard: epoch.shard, epoch: epoch.epoch, wrapped })
+    }
+
+    /// The material of a row, in serialised form.
+    pub(crate) async fn unwrap(&self, keyring: &KeyringRecord, row: &MaterialRow) -> Result<SecretBytes, Error> {
+        let id = EpochId { keyring: row.keyring, shard: row.shard, epoch: row.epoch };
+        let epoch = self.epoch(keyring, id).await?;
+        let aad = MaterialRow::associated_data(row.key, row.version, keyring.id, row.shard, row.epoch);
+        epoch.open(&aad, &row.wrapped).map_err(|_| altered())
+    }
+
+    /// A key version ready for use.
+    pub(crate) async fn load(
+        &self,
+        keyring: &KeyringRecord,
+        key: &KeyRecord,
+        row: &MaterialRow,
+    ) -> Result<Arc<LoadedKey>, Error> {
+        let bytes = self.unwrap(keyring, row).await?;
+        load(key.algorithm(), key.purpose(), bytes)
+    }
+
+    /// Erases an epoch from vault and memory.
+    pub(crate) async fn erase(&self, id: EpochId) -> Result<(), Error> {
+        self.epochs.remove(&id);
+        Ok(self.vault.erase(id).await?)
+    }
+
+    /// Wipes every key from memory.
+    pub(crate) fn forget(&self) {
+        self.keks.clear();
+        self.epochs.clear();
+    }
+}
+
+fn load(algorithm: KeyAlgorithm, purpose: Purpose, bytes: SecretBytes) -> Result<Arc<LoadedKey>, Error> {
+    let material = Material::parse(algorithm, bytes)?;
+    Ok(Arc::new(LoadedKey::load(&material, purpose)?))
+}

@@ -1,0 +1,10 @@
+//! Keys and keyrings in memory: records that were checked, and the cryptography they open.
+
+mod held;
+mod hierarchy;
+mod reference;
+
+pub use held::{HeldKey, HeldKeyring};
+pub use reference::{KeyRef, KeyringRef};
+
+pub(crate) use hierarchy::{Hierarchy, wrapped_digest};

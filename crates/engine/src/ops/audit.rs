@@ -1,0 +1,222 @@
+//! Reading, searching and proving the audit log.
+
+use keyreeve_audit::record::Record;
+use keyreeve_audit::tile::LogPath;
+use keyreeve_journal::{Filter, Scan};
+use keyreeve_model::{RecordId, UnixMillis};
+use std::sync::Arc;
+
+use super::PAGE_MAX;
+use crate::catalogue::{self, Descriptor};
+use crate::core::Core;
+use crate::error::{Code, Error};
+use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
+
+/// What a search is narrowed by; everything given must fit.
+#[derive(Clone, Debug, Default)]
+pub struct AuditQuery {
+    /// Records of this principal.
+    pub principal: Option<String>,
+    /// Records of this operation; a trailing `*` stands for any ending.
+    pub operation: Option<String>,
+    /// Records about this resource: its id, or its keyring's name.
+    pub resource: Option<String>,
+    /// `ok`, `refused` or `failed`.
+    pub outcome: Option<String>,
+    /// Records with this error code.
+    pub code: Option<String>,
+    /// Records of this request.
+    pub request: Option<String>,
+}
+
+impl AuditQuery {
+    fn is_empty(&self) -> bool {
+        let given = [&self.principal, &self.operation, &self.resource, &self.outcome, &self.code, &self.request];
+        given.into_iter().all(Option::is_none)
+    }
+
+    fn fits(&self, record: &Record) -> bool {
+        let same = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        let about = |wanted: &String| {
+            let resource = record.resource.as_ref();
+            resource.is_some_and(|found| found.id == *wanted || found.keyring.as_ref() == Some(wanted))
+        };
+        same(&self.principal, &record.actor.principal)
+            && self.operation.as_deref().is_none_or(|wanted| operation_fits(wanted, &record.operation))
+            && self.resource.as_ref().is_none_or(about)
+            && same(&self.outcome, outcome_name(&record.outcome))
+            && self.code.as_deref().is_none_or(|wanted| record.outcome.code() == Some(wanted))
+            && same(&self.request, &record.request)
+    }
+}
+
+fn outcome_name(outcome: &keyreeve_audit::Outcome) -> &'static str {
+    match outcome {
+        keyreeve_audit::Outcome::Ok => "ok",
+        keyreeve_audit::Outcome::Refused { .. } => "refused",
+        keyreeve_audit::Outcome::Failed { .. } => "failed",
+    }
+}
+
+fn operation_fits(wanted: &str, found: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(start) => found.starts_with(start),
+        None => wanted == found,
+    }
+}
+
+/// Searches the audit log, newest first.
+#[derive(Debug)]
+pub struct Search {
+    /// What to look for.
+    pub query: AuditQuery,
+    /// Records of this instant and later.
+    pub from: Option<UnixMillis>,
+    /// Records before this instant.
+    pub until: Option<UnixMillis>,
+    /// Entries below this index: where the former page ended.
+    pub before: Option<u64>,
+    /// 1 to 1,000.
+    pub limit: u32,
+}
+
+/// Records that were found.
+#[derive(Debug)]
+pub struct Found {
+    /// Index in the log, and the record.
+    pub records: Vec<(u64, Record)>,
+    /// Where the next page starts; none when nothing older is left. A page may be short, even empty, with more to come.
+    pub next: Option<u64>,
+}
+
+impl Remember for Found {}
+
+impl Operation for Search {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::AUDIT_SEARCH;
+    type Reply = Found;
+
+    fn target(&self) -> Target<'_> {
+        Target::Audit
+    }
+
+    async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<Found>, Error> {
+        let query = self.query.clone();
+        let filter: Option<Filter> = (!query.is_empty()).then(|| {
+            let filter = move |bytes: &[u8]| Record::decode(bytes).is_ok_and(|record| query.fits(&record));
+            Arc::new(filter) as Filter
+        });
+        let scan = Scan {
+            from: self.from.unwrap_or(UnixMillis(i64::MIN)),
+            until: self.until.unwrap_or(UnixMillis(i64::MAX)),
+            before: self.before,
+            limit: self.limit.clamp(1, PAGE_MAX) as usize,
+            filter,
+        };
+        let page = core.ports.journal.scan(scan).await?;
+        let decode = |(index, bytes): (u64, Vec<u8>)| Record::decode(&bytes).map(|record| (index, record));
+        let records: Vec<_> =
+            page.entries.into_iter().map(decode).collect::<Result<_, _>>().map_err(Error::internal)?;
+        let count = records.len();
+        Ok(Outcome::reply(Found { records, next: page.next }).detail("found", count))
+    }
+}
+
+/// Proves that an operation is in the log.
+#[derive(Debug)]
+pub struct Prove {
+    /// The audit record of the operation.
+    pub record: RecordId,
+}
+
+/// A self-contained proof.
+#[derive(Debug)]
+pub struct Proof {
+    /// The record's index.
+    pub index: u64,
+    /// The record itself, as it stands in the log: the leaf that is proved.
+    pub record: Vec<u8>,
+    /// `c2sp.org/tlog-proof@v1`
+    pub proof: String,
+    /// The keys that verify it.
+    pub vkeys: Vec<String>,
+}
+
+impl Remember for Proof {}
+
+impl Operation for Prove {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::AUDIT_PROVE;
+    type Reply = Proof;
+
+    fn target(&self) -> Target<'_> {
+        Target::Audit
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Proof>, Error> {
+        let (opened, journal) = (core.need_open()?, &core.ports.journal);
+        let absent = || Error::new(Code::NotFound, "no record of this id is in the audit log");
+        let index = journal.find(&self.record).await?.ok_or_else(absent)?;
+        let (_, record) = journal.read(index..index + 1).await?.into_iter().next().ok_or_else(absent)?;
+        self.refuse_strangers(approved, core, &record)?;
+        let proof = journal.prove(index).await?;
+        let vkeys = opened.deployment.log_vkeys.clone();
+        Ok(Outcome::reply(Proof { index, record, proof, vkeys }).detail("proved", self.record))
+    }
+}
+
+impl Prove {
+    /// Whoever may not read the log gets proofs of its own operations only.
+    fn refuse_strangers(&self, approved: &Approved<Self>, core: &Core, record: &[u8]) -> Result<(), Error> {
+        let record = Record::decode(record).map_err(Error::internal)?;
+        let own = record.actor.principal == approved.principal().name.as_str();
+        if own || core.may(approved, &catalogue::AUDIT_SEARCH)? {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::Denied,
+            "this record is of another principal: only those who may search the log get its proof",
+        ))
+    }
+}
+
+/// What of the log is handed out.
+#[derive(Debug)]
+pub enum LogFile {
+    /// A fresh signed checkpoint that covers everything done so far.
+    Checkpoint,
+    /// A file of the tlog-tiles layout.
+    Path(LogPath),
+}
+
+/// Hands out the log's checkpoint and tiles, for other people's verifiers and witnesses.
+#[derive(Debug)]
+pub struct Read {
+    /// What.
+    pub file: LogFile,
+}
+
+/// A file of the log.
+#[derive(Debug)]
+pub struct LogBytes(pub Vec<u8>);
+
+impl Remember for LogBytes {}
+
+impl Operation for Read {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::AUDIT_READ;
+    type Reply = LogBytes;
+
+    fn target(&self) -> Target<'_> {
+        Target::Audit
+    }
+
+    async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<LogBytes>, Error> {
+        let journal = &core.ports.journal;
+        let bytes = match self.file {
+            LogFile::Checkpoint => journal.checkpoint().await?.into_bytes(),
+            LogFile::Path(path) => {
+                let absent = || Error::new(Code::NotFound, "the log has no such tile (yet)");
+                journal.tile(path).await?.ok_or_else(absent)?
+            }
+        };
+        Ok(Outcome::reply(LogBytes(bytes)))
+    }
+}

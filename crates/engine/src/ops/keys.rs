@@ -1,0 +1,545 @@
+//! Making keys, showing them, altering their metadata.
+
+use keyreeve_crypto::{FipsStatus, KeyAlgorithm, Material, Purpose};
+use keyreeve_model::key::{Activation, NewKey, NewVersion, Origin, Provenance, Scope};
+use keyreeve_model::metadata::Label;
+use keyreeve_model::{
+    Change, Classification, Environment, KeyId, KeyMetadata, KeyRecord, Name, Revision, State, UnixMillis,
+};
+use keyreeve_policy::KeyAttrs;
+use keyreeve_store::{KeyFilter, Page};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::usable::{compute, key_row, not_allowed};
+use super::{KeyReply, Listing, PAGE_MAX, keyrings};
+use crate::catalogue::{self, Descriptor};
+use crate::core::Core;
+use crate::error::{Code, Error};
+use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef};
+use crate::pipeline::{Approved, Operation, Outcome, Target};
+use crate::sealing::{Effect, Guard, Opened};
+
+/// Rows looked at for one page of a filtered listing (count); the caller goes on from where the page ends.
+const SCANNED_MAX: usize = 10_000;
+
+impl KeyReply {
+    pub(crate) fn of(key: &KeyRecord, keyring: &HeldKeyring, at: UnixMillis) -> Self {
+        Self { key: key.clone(), keyring: keyring.record.name.to_string(), at }
+    }
+}
+
+/// Generates a key.
+#[derive(Debug)]
+pub struct Create {
+    /// Its keyring.
+    pub keyring: KeyringRef,
+    /// What it shall be.
+    pub algorithm: KeyAlgorithm,
+    /// The one thing it is for; must be one the algorithm offers.
+    pub purpose: Purpose,
+    /// Which half of that it may serve.
+    pub scope: Scope,
+    /// May its material leave wrapped?
+    pub exportable: bool,
+    /// When it starts.
+    pub activation: Activation,
+    /// When it stops protecting.
+    pub deactivates: Option<UnixMillis>,
+    /// Why deterministic encryption, where that is wanted.
+    pub deterministic_reason: Option<Label>,
+    /// What people say about it; its environment becomes that of its keyring.
+    pub metadata: KeyMetadata,
+    /// The environment the caller expects the keyring to be of.
+    pub environment: Option<Environment>,
+    /// Why it is made.
+    pub reason: Label,
+    attrs: KeyAttrs,
+}
+
+/// What [`Create`] needs.
+#[derive(Debug)]
+pub struct CreateSpec {
+    /// Its keyring.
+    pub keyring: KeyringRef,
+    /// What it shall be.
+    pub algorithm: KeyAlgorithm,
+    /// The one thing it is for; the algorithm's usual purpose unless said.
+    pub purpose: Option<Purpose>,
+    /// Which half of that it may serve.
+    pub scope: Scope,
+    /// May its material leave wrapped?
+    pub exportable: bool,
+    /// When it starts.
+    pub activation: Activation,
+    /// When it stops protecting.
+    pub deactivates: Option<UnixMillis>,
+    /// Why deterministic encryption, where that is wanted.
+    pub deterministic_reason: Option<Label>,
+    /// What people say about it; its environment becomes that of its keyring.
+    pub metadata: KeyMetadata,
+    /// The environment the caller expects the keyring to be of.
+    pub environment: Option<Environment>,
+    /// Why it is made.
+    pub reason: Label,
+}
+
+impl Create {
+    /// Checks what can be checked without looking anything up.
+    ///
+    /// # Errors
+    /// When the algorithm does not offer the purpose, or the metadata is out of bounds.
+    pub fn new(spec: CreateSpec) -> Result<Self, Error> {
+        let purposes = spec.algorithm.purposes();
+        let purpose = match spec.purpose {
+            Some(purpose) if spec.algorithm.offers(purpose) => purpose,
+            Some(purpose) => {
+                let text = format!("a key of algorithm `{}` cannot be made for `{purpose}`", spec.algorithm);
+                return Err(Error::new(Code::WrongKeyUse, text));
+            }
+            None => *purposes.first().ok_or_else(|| Error::internal("an algorithm without purpose"))?,
+        };
+        spec.metadata.check()?;
+        let attrs = attrs_of(spec.algorithm, purpose, &spec.metadata);
+        Ok(Self {
+            keyring: spec.keyring,
+            algorithm: spec.algorithm,
+            purpose,
+            scope: spec.scope,
+            exportable: spec.exportable,
+            activation: spec.activation,
+            deactivates: spec.deactivates,
+            deterministic_reason: spec.deterministic_reason,
+            metadata: spec.metadata,
+            environment: spec.environment,
+            reason: spec.reason,
+            attrs,
+        })
+    }
+
+    fn check(&self, core: &Core, keyring: &HeldKeyring, now: UnixMillis) -> Result<(), Error> {
+        if !core.settings.algorithms.may_create(self.algorithm, now.0) {
+            return Err(not_allowed(self.algorithm));
+        }
+        let deterministic = self.algorithm == KeyAlgorithm::Aes256GcmSiv;
+        if deterministic && !keyring.record.allow_deterministic {
+            let text = "deterministic encryption is off in this keyring: allow it on a keyring of its own";
+            return Err(Error::new(Code::AlgorithmNotAllowed, text));
+        }
+        if deterministic && self.deterministic_reason.as_ref().is_none_or(Label::is_empty) {
+            return Err(Error::invalid(
+                "deterministic encryption needs `deterministic_reason`: why must equal texts look equal?",
+            ));
+        }
+        if self.environment.is_some_and(|expected| expected != keyring.record.environment) {
+            let text = format!(
+                "the keyring is for `{}`: keys of other environments are never kept with them",
+                keyring.record.environment
+            );
+            return Err(Error::invalid(text));
+        }
+        if self.metadata.classification > keyring.record.classification {
+            let text = format!(
+                "the keyring protects data up to `{}`: make the key in a keyring of a higher class",
+                keyring.record.classification
+            );
+            return Err(Error::invalid(text));
+        }
+        let started = match self.activation {
+            Activation::Now | Activation::OnRequest => now,
+            Activation::At(at) => at,
+        };
+        if self.deactivates.is_some_and(|at| at <= started) {
+            return Err(Error::invalid("`deactivates` must lie after activation"));
+        }
+        Ok(())
+    }
+}
+
+fn attrs_of(algorithm: KeyAlgorithm, purpose: Purpose, metadata: &KeyMetadata) -> KeyAttrs {
+    let texts = |set: &BTreeSet<Label>| set.iter().map(ToString::to_string).collect();
+    KeyAttrs {
+        aliases: metadata.aliases.iter().map(ToString::to_string).collect(),
+        algorithm: algorithm.to_string(),
+        purpose: purpose.to_string(),
+        state: State::PreActivation.name().to_owned(),
+        classification: metadata.classification.level(),
+        environment: metadata.environment.name().to_owned(),
+        owner: metadata.owner.to_string(),
+        custodians: texts(&metadata.custodians),
+        consumers: texts(&metadata.consumers),
+        labels: metadata.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        ..KeyAttrs::default()
+    }
+}
+
+/// Fresh material with what the record says of it.
+pub(super) struct Fresh {
+    pub(super) material: Material,
+    pub(super) version: NewVersion,
+}
+
+/// The module that draws keys, for the record of their provenance.
+fn module_name() -> String {
+    let status = FipsStatus::current();
+    format!("{}{}", status.module_version, if status.active { " (FIPS mode)" } else { "" })
+}
+
+/// Generates material; RSA keys take up to a second, so on a thread of their own.
+pub(super) async fn generate(core: &Core, algorithm: KeyAlgorithm, by: &Name, reason: &Label) -> Result<Fresh, Error> {
+    let random = Arc::clone(&core.ports.random);
+    let heavy = super::usable::is_heavy(algorithm, 0);
+    let material = compute(heavy, move || Material::generate(algorithm, &random)).await??;
+    let public_key = material.public_key()?.map(|public| hex::encode(public.spki()));
+    let provenance =
+        Provenance { origin: Origin::Generated, module: module_name(), by: by.clone(), reason: reason.clone() };
+    let version = NewVersion { public_key, fingerprint: material.fingerprint()?.to_string(), provenance };
+    Ok(Fresh { material, version })
+}
+
+impl Operation for Create {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::KEY_CREATE;
+    type Reply = KeyReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::NewKey(&self.keyring, &self.attrs)
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {
+        let (now, keyring) = (approved.now(), approved.resource().keyring()?);
+        self.check(core, keyring, now)?;
+        let opened = core.need_open()?;
+        let by = &approved.principal().name;
+        let fresh = generate(core, self.algorithm, by, &self.reason).await?;
+        let mut ring = keyring.record.clone();
+        let new = NewKey {
+            id: KeyId::new(now, core.id_random()?),
+            keyring: ring.id,
+            shard: ring.assign_shard(),
+            algorithm: self.algorithm,
+            purpose: self.purpose,
+            scope: self.scope,
+            exportable: self.exportable,
+            activation: self.activation,
+            deactivates: self.deactivates,
+            deterministic_reason: self.deterministic_reason.clone(),
+            metadata: KeyMetadata { environment: ring.environment, ..self.metadata.clone() },
+        };
+        let record = KeyRecord::create(new, fresh.version, opened.deployment.profile, now);
+        let (row, guard) = core.wrap_material(&opened, keyring, &record, 1, &fresh.material).await?;
+        let outcome = Outcome::reply(KeyReply::of(&record, keyring, now))
+            .changing(Change::PutKeyring(keyrings::keyring_row(&opened, &ring, keyring.revision.next())))
+            .changing(Change::PutKey(key_row(&opened, &record, Revision::FIRST, now)))
+            .changing(Change::AddMaterial(row))
+            .then(Effect::Hold(guard))
+            .on(core.audit_key(&record, keyring))
+            .version(1);
+        Ok(describe_new(outcome, &record, &self.reason))
+    }
+}
+
+fn describe_new(outcome: Outcome<KeyReply>, record: &KeyRecord, reason: &Label) -> Outcome<KeyReply> {
+    let fingerprint = record.versions().first().map(|version| version.fingerprint().to_owned()).unwrap_or_default();
+    outcome
+        .detail("algorithm", record.algorithm())
+        .detail("purpose", record.purpose())
+        .detail("fingerprint", fingerprint)
+        .detail("origin", "generated")
+        .detail("reason", reason)
+}
+
+impl Core {
+    /// Wraps material under the newest epoch of its shard. The guard must live until the row is committed.
+    pub(super) async fn wrap_material(
+        &self,
+        opened: &Opened,
+        keyring: &HeldKeyring,
+        key: &KeyRecord,
+        version: u32,
+        material: &Material,
+    ) -> Result<(keyreeve_model::MaterialRow, Guard), Error> {
+        let (ring, shard) = (&keyring.record, key.shard());
+        let lock = self.shard_lock(ring.id, shard);
+        self.ensure_epoch(opened, keyring, shard, &lock).await?;
+        let guard = lock.read_owned().await;
+        let epoch = self.newest_epoch(ring.id, shard);
+        let id = keyreeve_root::EpochId { keyring: ring.id, shard, epoch };
+        let row = opened.hierarchy.wrap(ring, id, (key.id(), version), &material.serialize()).await?;
+        Ok((row, Guard::Shared(guard)))
+    }
+
+    /// Makes the first epoch of a shard that has none.
+    async fn ensure_epoch(
+        &self,
+        opened: &Opened,
+        keyring: &HeldKeyring,
+        shard: u32,
+        lock: &Arc<tokio::sync::RwLock<()>>,
+    ) -> Result<(), Error> {
+        let id = keyring.record.id;
+        if self.newest_epoch(id, shard) > 0 {
+            return Ok(());
+        }
+        let _alone = lock.write().await;
+        if self.newest_epoch(id, shard) == 0 {
+            opened.hierarchy.make_epoch(&keyring.record, shard, 1).await?;
+            self.newest_epochs.lock().insert((id, shard), 1);
+        }
+        Ok(())
+    }
+
+    /// The newest epoch of a shard; 0 when it has none.
+    pub(super) fn newest_epoch(&self, keyring: keyreeve_model::KeyringId, shard: u32) -> u64 {
+        self.newest_epochs.lock().get(&(keyring, shard)).copied().unwrap_or(0)
+    }
+
+    pub(super) fn audit_key(&self, key: &KeyRecord, keyring: &HeldKeyring) -> keyreeve_audit::Resource {
+        keyreeve_audit::Resource {
+            kind: "key".to_owned(),
+            id: key.id().to_string(),
+            version: None,
+            keyring: Some(keyring.record.name.to_string()),
+        }
+    }
+}
+
+/// Shows a key.
+#[derive(Debug)]
+pub struct Describe {
+    /// The key.
+    pub key: KeyRef,
+}
+
+impl Operation for Describe {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::KEY_DESCRIBE;
+    type Reply = KeyReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::Key(&self.key)
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, _core: &Core) -> Result<Outcome<KeyReply>, Error> {
+        let key = approved.key()?;
+        Ok(Outcome::reply(KeyReply::of(&key.record, &key.keyring, approved.now())))
+    }
+}
+
+/// What a listing is narrowed by; everything given must fit.
+#[derive(Clone, Debug, Default)]
+pub struct KeyQuery {
+    /// Only keys of this keyring.
+    pub keyring: Option<KeyringRef>,
+    /// Only keys in this state now.
+    pub state: Option<State>,
+    /// Only keys of this algorithm.
+    pub algorithm: Option<KeyAlgorithm>,
+    /// Only keys for this purpose.
+    pub purpose: Option<Purpose>,
+    /// Only keys with these labels.
+    pub labels: BTreeMap<Name, Label>,
+    /// Only keys of this owner.
+    pub owner: Option<Label>,
+    /// Only keys that this system uses.
+    pub consumer: Option<Label>,
+    /// Only keys of this class.
+    pub classification: Option<Classification>,
+    /// Only keys in whose id, aliases, description, owner or labels this text stands, whatever its case.
+    pub text: Option<String>,
+}
+
+/// Lists and searches keys, by id.
+#[derive(Debug)]
+pub struct List {
+    /// What to list.
+    pub query: KeyQuery,
+    /// Only keys after this one.
+    pub after: Option<KeyId>,
+    /// 1 to 1,000.
+    pub limit: u32,
+}
+
+impl KeyQuery {
+    fn fits(&self, key: &KeyRecord, now: UnixMillis) -> bool {
+        let metadata = &key.metadata;
+        self.state.is_none_or(|state| key.state(now) == state)
+            && self.algorithm.is_none_or(|algorithm| key.algorithm() == algorithm)
+            && self.purpose.is_none_or(|purpose| key.purpose() == purpose)
+            && self.owner.as_ref().is_none_or(|owner| metadata.owner == *owner)
+            && self.consumer.as_ref().is_none_or(|consumer| metadata.consumers.contains(consumer))
+            && self.classification.is_none_or(|class| metadata.classification == class)
+            && self.labels.iter().all(|(name, value)| metadata.labels.get(name) == Some(value))
+            && self.text.as_deref().is_none_or(|text| mentions(key, &text.to_lowercase()))
+    }
+}
+
+fn mentions(key: &KeyRecord, text: &str) -> bool {
+    let metadata = &key.metadata;
+    let plain = [key.id().to_string(), metadata.owner.to_string(), metadata.description.to_string()];
+    let aliases = metadata.aliases.iter().map(ToString::to_string);
+    let labels = metadata.labels.iter().map(|(name, value)| format!("{name}={value}"));
+    plain.into_iter().chain(aliases).chain(labels).any(|hay| hay.to_lowercase().contains(text))
+}
+
+impl Operation for List {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::KEY_LIST;
+    type Reply = Listing<KeyReply>;
+
+    fn target(&self) -> Target<'_> {
+        Target::System
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Listing<KeyReply>>, Error> {
+        let opened = core.need_open()?;
+        let limit = self.limit.clamp(1, PAGE_MAX);
+        let keyring = match &self.query.keyring {
+            Some(wanted) => {
+                Some(core.find_keyring(wanted).await?.ok_or_else(|| Error::not_found("keyring"))?.record.id)
+            }
+            None => None,
+        };
+        let filter = KeyFilter { keyring, state: None };
+        let (mut items, mut scanned, mut after) = (Vec::new(), 0, self.after);
+        loop {
+            let rows = core.ports.store.keys(&filter, Page { after, limit }).await?;
+            let last = rows.len() < limit as usize;
+            scanned += rows.len();
+            for row in rows {
+                after = Some(row.id);
+                let key = core.hold(&opened, &row).await?;
+                if self.query.fits(&key.record, approved.now()) {
+                    items.push(KeyReply::of(&key.record, &key.keyring, approved.now()));
+                }
+                if items.len() == limit as usize {
+                    return Ok(page(items, after));
+                }
+            }
+            if last || scanned >= SCANNED_MAX {
+                return Ok(page(items, after.filter(|_| !last)));
+            }
+        }
+    }
+}
+
+fn page(items: Vec<KeyReply>, next: Option<KeyId>) -> Outcome<Listing<KeyReply>> {
+    let count = items.len();
+    Outcome::reply(Listing { items, next: next.map(|id| id.to_string()) }).detail("listed", count)
+}
+
+/// Alterations of a key's metadata; what is not given stays.
+#[derive(Clone, Debug, Default)]
+pub struct MetadataPatch {
+    /// Replaces the aliases.
+    pub aliases: Option<BTreeSet<Name>>,
+    /// Replaces the labels.
+    pub labels: Option<BTreeMap<Name, Label>>,
+    /// Replaces the owner.
+    pub owner: Option<Label>,
+    /// Replaces the custodians.
+    pub custodians: Option<BTreeSet<Label>>,
+    /// Replaces the consumers.
+    pub consumers: Option<BTreeSet<Label>>,
+    /// Replaces the third-party holders.
+    pub holders: Option<BTreeSet<Label>>,
+    /// Raises or lowers the class, within what the keyring protects.
+    pub classification: Option<Classification>,
+    /// Replaces the description.
+    pub description: Option<Label>,
+}
+
+/// Alters a key's metadata.
+#[derive(Debug)]
+pub struct Update {
+    /// The key.
+    pub key: KeyRef,
+    /// What changes.
+    pub patch: MetadataPatch,
+}
+
+fn replace<T: PartialEq + Clone>(changed: &mut Vec<&'static str>, name: &'static str, old: &mut T, new: &Option<T>) {
+    if let Some(new) = new
+        && new != old
+    {
+        *old = new.clone();
+        changed.push(name);
+    }
+}
+
+impl MetadataPatch {
+    /// Applies the patch and names what it changed.
+    fn apply(&self, metadata: &mut KeyMetadata) -> Vec<&'static str> {
+        let mut changed = Vec::new();
+        replace(&mut changed, "aliases", &mut metadata.aliases, &self.aliases);
+        replace(&mut changed, "labels", &mut metadata.labels, &self.labels);
+        replace(&mut changed, "owner", &mut metadata.owner, &self.owner);
+        replace(&mut changed, "custodians", &mut metadata.custodians, &self.custodians);
+        replace(&mut changed, "consumers", &mut metadata.consumers, &self.consumers);
+        replace(&mut changed, "holders", &mut metadata.holders, &self.holders);
+        replace(&mut changed, "classification", &mut metadata.classification, &self.classification);
+        replace(&mut changed, "description", &mut metadata.description, &self.description);
+        changed
+    }
+}
+
+impl Operation for Update {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::KEY_UPDATE;
+    type Reply = KeyReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::Key(&self.key)
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {
+        let key = approved.key()?;
+        let mut record = key.record.clone();
+        let changed = self.patch.apply(&mut record.metadata);
+        record.metadata.check()?;
+        if record.metadata.classification > key.keyring.record.classification {
+            return Err(Error::invalid("the keyring does not protect data of this class"));
+        }
+        save(core, key, &record, approved.now()).map(|outcome| outcome.detail("changed", changed.join(" ")))
+    }
+}
+
+/// The outcome of an operation that only alters a key's record.
+pub(super) fn save(
+    core: &Core,
+    key: &HeldKey,
+    record: &KeyRecord,
+    now: UnixMillis,
+) -> Result<Outcome<KeyReply>, Error> {
+    let opened = core.need_open()?;
+    let row = key_row(&opened, record, key.revision.next(), now);
+    let reply = KeyReply::of(record, &key.keyring, now);
+    let outcome = Outcome::reply(reply).changing(Change::PutKey(row)).on(core.audit_key(record, &key.keyring));
+    // Aliases that went must be forgotten as well as those that came; the latter follow from the change itself.
+    let gone: Vec<Name> = key.record.metadata.aliases.difference(&record.metadata.aliases).cloned().collect();
+    Ok(if gone.is_empty() { outcome } else { outcome.then(Effect::ForgetAliases(gone)) })
+}
+
+/// Lists algorithms with strength, status and sunset.
+#[derive(Debug)]
+pub struct ListAlgorithms;
+
+/// The registry as it is in force, at an instant.
+#[derive(Debug)]
+pub struct Algorithms {
+    /// All algorithms.
+    pub registry: keyreeve_crypto::Registry,
+    /// The instant their status is of.
+    pub at: UnixMillis,
+}
+
+impl crate::pipeline::Remember for Algorithms {}
+
+impl Operation for ListAlgorithms {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::ALGORITHM_LIST;
+    type Reply = Algorithms;
+
+    fn target(&self) -> Target<'_> {
+        Target::System
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Algorithms>, Error> {
+        Ok(Outcome::reply(Algorithms { registry: core.settings.algorithms.clone(), at: approved.now() }))
+    }
+}

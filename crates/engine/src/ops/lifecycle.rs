@@ -1,0 +1,131 @@
+//! Moving a key through its states (SP 800-57 part 1 §7), and rotating it.
+
+use keyreeve_model::Change;
+use keyreeve_model::metadata::Label;
+
+use super::KeyReply;
+use super::keys::{generate, save};
+use super::usable::key_row;
+use crate::catalogue::{self, Descriptor};
+use crate::core::Core;
+use crate::error::Error;
+use crate::keys::KeyRef;
+use crate::pipeline::{Approved, Operation, Outcome, Target};
+use crate::sealing::Effect;
+
+/// Activates a key or lifts its suspension.
+#[derive(Debug)]
+pub struct Activate {
+    /// The key.
+    pub key: KeyRef,
+    /// Why.
+    pub reason: Label,
+}
+
+/// Halts all use of a key for a time.
+#[derive(Debug)]
+pub struct Suspend {
+    /// The key.
+    pub key: KeyRef,
+    /// Let it go on processing what it protected before; the risk of that is accepted.
+    pub risk_accepted: bool,
+    /// Why.
+    pub reason: Label,
+}
+
+/// Ends protection with a key.
+#[derive(Debug)]
+pub struct Deactivate {
+    /// The key.
+    pub key: KeyRef,
+    /// Why.
+    pub reason: Label,
+}
+
+/// Records that a key, or one version of it, may be known to others.
+#[derive(Debug)]
+pub struct Compromise {
+    /// The key.
+    pub key: KeyRef,
+    /// The version; all of them unless said.
+    pub version: Option<u32>,
+    /// Let data still be processed; the risk of that is accepted.
+    pub risk_accepted: bool,
+    /// Why.
+    pub reason: Label,
+}
+
+macro_rules! transition {
+    ($operation:ident, $descriptor:ident, |$self_:ident, $record:ident, $cause:ident| $change:expr) => {
+        impl Operation for $operation {
+            const DESCRIPTOR: &'static Descriptor = &catalogue::$descriptor;
+            type Reply = KeyReply;
+
+            fn target(&self) -> Target<'_> {
+                Target::Key(&self.key)
+            }
+
+            async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {
+                let key = approved.key()?;
+                let ($self_, mut $record) = (self, key.record.clone());
+                let $cause = approved.cause(&self.reason);
+                let from = $record.state(approved.now());
+                $change?;
+                let to = $record.state(approved.now());
+                let outcome = save(core, key, &$record, approved.now())?;
+                Ok(outcome.detail("from", from).detail("to", to).detail("reason", &self.reason))
+            }
+        }
+    };
+}
+
+transition!(Activate, KEY_ACTIVATE, |_this, record, cause| record.activate(&cause));
+transition!(Suspend, KEY_SUSPEND, |this, record, cause| record.suspend(this.risk_accepted, &cause));
+transition!(Deactivate, KEY_DEACTIVATE, |_this, record, cause| record.deactivate(&cause));
+transition!(Compromise, KEY_COMPROMISE, |this, record, cause| record.compromise(
+    this.version,
+    this.risk_accepted,
+    &cause
+));
+
+/// Makes a new version of a key; older versions go on processing (requirement R2).
+#[derive(Debug)]
+pub struct Rotate {
+    /// The key.
+    pub key: KeyRef,
+    /// Why.
+    pub reason: Label,
+}
+
+impl Operation for Rotate {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::KEY_ROTATE;
+    type Reply = KeyReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::Key(&self.key)
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {
+        let (key, now) = (approved.key()?, approved.now());
+        key.record.can_rotate(now)?;
+        if !core.settings.algorithms.may_create(key.record.algorithm(), now.0) {
+            return Err(super::usable::not_allowed(key.record.algorithm()));
+        }
+        let opened = core.need_open()?;
+        let cause = approved.cause(&self.reason);
+        let fresh = generate(core, key.record.algorithm(), &cause.by, &self.reason).await?;
+        let mut record = key.record.clone();
+        let (old, new) = (record.primary(), record.rotate(fresh.version, &cause)?);
+        let (row, guard) = core.wrap_material(&opened, &key.keyring, &record, new, &fresh.material).await?;
+        let fingerprint = record.version(new)?.fingerprint().to_owned();
+        Ok(Outcome::reply(KeyReply::of(&record, &key.keyring, now))
+            .changing(Change::PutKey(key_row(&opened, &record, key.revision.next(), now)))
+            .changing(Change::AddMaterial(row))
+            .then(Effect::Hold(guard))
+            .version(new)
+            .detail("old_version", old)
+            .detail("new_version", new)
+            .detail("fingerprint", fingerprint)
+            .detail("reason", &self.reason))
+    }
+}

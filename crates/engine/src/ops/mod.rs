@@ -1,0 +1,42 @@
+//! The operations, a file for each group that belongs together. Each is a type of the catalogue; none is reachable but through
+//! the pipeline.
+
+pub mod audit;
+pub mod cipher;
+pub mod data_keys;
+pub mod destruction;
+pub mod keyrings;
+pub mod keys;
+pub mod lifecycle;
+pub mod policies;
+pub mod principals;
+pub mod secrets;
+pub mod signing;
+pub mod system;
+pub mod tokens;
+
+mod payload;
+mod replies;
+mod usable;
+
+pub use payload::Payload;
+pub use replies::{KeyReply, KeyringReply, Listing};
+
+use crate::error::Error;
+
+/// The result of each item of a batch, in the caller's order.
+pub type Each<T> = Vec<Result<T, Error>>;
+
+/// The most rows of one page of a listing (count).
+pub const PAGE_MAX: u32 = 1000;
+
+/// A request with one item fails as a whole when the item does, so that it is recorded as refused.
+fn lone<T>(mut items: Each<T>) -> Result<Each<T>, Error> {
+    if items.len() == 1
+        && let Some(Err(_)) = items.first()
+        && let Some(Err(error)) = items.pop()
+    {
+        return Err(error);
+    }
+    Ok(items)
+}

@@ -1,0 +1,276 @@
+//! Policies of the deployment's own, and the question why.
+
+use keyreeve_model::change::NamedRow;
+use keyreeve_model::record::{Revision, Table, seal};
+use keyreeve_model::{Change, EncryptionContext, Name, PolicyRecord, UnixMillis, limits};
+use keyreeve_policy::{ContextAttrs, Explanation, Method, Request, ResourceKind};
+use std::net::IpAddr;
+
+use super::{Listing, PAGE_MAX};
+use crate::catalogue::{self, Descriptor};
+use crate::core::Core;
+use crate::error::{Code, Error};
+use crate::keys::{KeyRef, KeyringRef};
+use crate::pipeline::{Approved, Operation, Outcome, Remember, Target, resolve};
+use crate::sealing::Effect;
+
+/// A policy.
+#[derive(Clone, Debug)]
+pub struct PolicyReply {
+    /// Its name.
+    pub name: String,
+    /// Cedar.
+    pub text: String,
+    /// Shipped with Keyreeve: cannot be replaced or removed.
+    pub built_in: bool,
+    /// When and by whom it was written, for the deployment's own.
+    pub updated: Option<(UnixMillis, Name)>,
+}
+
+impl Remember for PolicyReply {}
+
+fn own(record: &PolicyRecord) -> PolicyReply {
+    PolicyReply {
+        name: record.name.to_string(),
+        text: record.text.clone(),
+        built_in: false,
+        updated: Some((record.updated, record.updated_by.clone())),
+    }
+}
+
+/// Makes or replaces a policy.
+#[derive(Debug)]
+pub struct Put {
+    /// Its name.
+    pub name: Name,
+    /// Cedar.
+    pub text: String,
+}
+
+impl Operation for Put {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::POLICY_PUT;
+    type Reply = PolicyReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::Policy(&self.name)
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<PolicyReply>, Error> {
+        if self.text.len() > limits::POLICY_MAX {
+            return Err(Error::new(Code::TooLarge, "a policy has at most 64 KiB: split it"));
+        }
+        core.refuse_built_in(&self.name)?;
+        let opened = core.need_open()?;
+        // Validated as part of the whole set it will be in: names must not clash, and a broken set would refuse everything.
+        let others = opened
+            .access()
+            .stored_policies
+            .values()
+            .map(|held| (held.record.name.clone(), held.record.text.clone()))
+            .collect::<Vec<_>>();
+        let others =
+            others.into_iter().filter(|(name, _)| *name != self.name).map(|(name, text)| (name.to_string(), text));
+        core.compiler.compile(others.chain([(self.name.to_string(), self.text.clone())]))?;
+        let stored = core.ports.store.policy(&self.name).await?;
+        let record = PolicyRecord {
+            name: self.name.clone(),
+            text: self.text.clone(),
+            updated: approved.now(),
+            updated_by: approved.principal().name.clone(),
+        };
+        let revision = stored.map_or(Revision::FIRST, |row| row.record.revision.next());
+        let sealed = seal(&opened.keys, Table::Policies, self.name.as_str().as_bytes(), revision, &record);
+        let digest = hex::encode(keyreeve_crypto::digest::sha256(self.text.as_bytes()));
+        Ok(Outcome::reply(own(&record))
+            .changing(Change::PutPolicy(NamedRow { name: self.name.clone(), record: sealed }))
+            .then(Effect::ReloadAccess)
+            .detail("sha256", digest)
+            .detail("revision", revision.0))
+    }
+}
+
+impl Core {
+    fn refuse_built_in(&self, name: &Name) -> Result<(), Error> {
+        if self.compiler.is_built_in(name.as_str()) {
+            let text =
+                format!("`{name}` is shipped with Keyreeve and cannot be changed: write a policy of another name");
+            return Err(Error::new(Code::AlreadyExists, text));
+        }
+        Ok(())
+    }
+}
+
+/// Shows a policy.
+#[derive(Debug)]
+pub struct Describe {
+    /// Its name.
+    pub name: Name,
+}
+
+impl Operation for Describe {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::POLICY_DESCRIBE;
+    type Reply = PolicyReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::Policy(&self.name)
+    }
+
+    async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<PolicyReply>, Error> {
+        let all = core.all_policies()?;
+        let found = all.into_iter().find(|policy| policy.name == self.name.as_str());
+        Ok(Outcome::reply(found.ok_or_else(|| Error::not_found("policy"))?))
+    }
+}
+
+impl Core {
+    /// Shipped and own policies, by name.
+    fn all_policies(&self) -> Result<Vec<PolicyReply>, Error> {
+        let opened = self.need_open()?;
+        let shipped = self.compiler.built_in().iter().map(|(name, text)| PolicyReply {
+            name: name.clone(),
+            text: text.clone(),
+            built_in: true,
+            updated: None,
+        });
+        let mut all: Vec<_> = shipped.collect();
+        all.extend(opened.access().stored_policies.values().map(|held| own(&held.record)));
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+}
+
+/// Lists policies, by name.
+#[derive(Debug)]
+pub struct List {
+    /// Only policies after this one.
+    pub after: Option<Name>,
+    /// 1 to 1,000.
+    pub limit: u32,
+}
+
+impl Operation for List {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::POLICY_LIST;
+    type Reply = Listing<PolicyReply>;
+
+    fn target(&self) -> Target<'_> {
+        Target::System
+    }
+
+    async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<Listing<PolicyReply>>, Error> {
+        let limit = self.limit.clamp(1, PAGE_MAX) as usize;
+        let after = self.after.as_ref().map(Name::as_str);
+        let later =
+            core.all_policies()?.into_iter().filter(|policy| after.is_none_or(|after| policy.name.as_str() > after));
+        let mut items: Vec<_> = later.take(limit + 1).collect();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(|last| last.name.clone());
+        let count = items.len();
+        Ok(Outcome::reply(Listing { items, next }).detail("listed", count))
+    }
+}
+
+/// Removes a policy.
+#[derive(Debug)]
+pub struct Delete {
+    /// Its name.
+    pub name: Name,
+}
+
+impl Operation for Delete {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::POLICY_DELETE;
+    type Reply = ();
+
+    fn target(&self) -> Target<'_> {
+        Target::Policy(&self.name)
+    }
+
+    async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<()>, Error> {
+        core.refuse_built_in(&self.name)?;
+        let row = core.ports.store.policy(&self.name).await?.ok_or_else(|| Error::not_found("policy"))?;
+        Ok(Outcome::reply(())
+            .changing(Change::DeletePolicy { name: self.name.clone(), revision: row.record.revision })
+            .then(Effect::ReloadAccess))
+    }
+}
+
+/// Answers whether a principal may do something, and why.
+#[derive(Debug)]
+pub struct Explain {
+    /// Who would ask.
+    pub principal: Name,
+    /// The operation's name in the catalogue.
+    pub action: String,
+    /// On what: a key, keyring, token, principal or policy, as the action needs; nothing for the server itself.
+    pub resource: Option<String>,
+    /// From which address.
+    pub source: Option<IpAddr>,
+    /// At which time; now unless said.
+    pub time: Option<UnixMillis>,
+    /// With which encryption context.
+    pub context: EncryptionContext,
+}
+
+/// The explanation.
+#[derive(Debug)]
+pub struct Explained(pub Explanation);
+
+impl Remember for Explained {}
+
+impl Operation for Explain {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::POLICY_EXPLAIN;
+    type Reply = Explained;
+
+    fn target(&self) -> Target<'_> {
+        Target::System
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Explained>, Error> {
+        let opened = core.need_open()?;
+        let unknown =
+            || Error::invalid(format!("there is no operation `{}`: `keyreeve policy actions` lists them", self.action));
+        let row = catalogue::find(&self.action).ok_or_else(unknown)?;
+        let holder = opened.access().principal(&self.principal).ok_or_else(|| Error::not_found("principal"))?;
+        let now = self.time.unwrap_or(approved.now());
+        let attrs = self.resource_attrs(core, row, now).await?;
+        let context = ContextAttrs {
+            source_ip: self.source,
+            time_ms: now.0,
+            method: Method::Token,
+            mfa_age_seconds: None,
+            encryption_context: Some(self.context.pairs()),
+            items: 1,
+        };
+        let request = Request { principal: &holder.attrs, action: row.name, resource: &attrs, context: &context };
+        let explanation = opened.access().policies.policies().explain(&request);
+        let allowed = explanation.decision.allowed;
+        Ok(Outcome::reply(Explained(explanation))
+            .detail("about", &self.principal)
+            .detail("action", row.name)
+            .detail("allowed", allowed))
+    }
+}
+
+impl Explain {
+    async fn resource_attrs(
+        &self,
+        core: &Core,
+        row: &Descriptor,
+        now: UnixMillis,
+    ) -> Result<std::sync::Arc<keyreeve_policy::ResourceAttrs>, Error> {
+        let text = self.resource.as_deref();
+        let needed =
+            || text.ok_or_else(|| Error::invalid("this operation acts on something: say on what with `resource`"));
+        let name = || needed()?.parse::<Name>().map_err(Error::from);
+        let resource = match row.resource {
+            ResourceKind::System => resolve(core, Target::System, now).await?,
+            ResourceKind::Audit => resolve(core, Target::Audit, now).await?,
+            ResourceKind::Key => resolve(core, Target::Key(&needed()?.parse::<KeyRef>()?), now).await?,
+            ResourceKind::Keyring => resolve(core, Target::Keyring(&needed()?.parse::<KeyringRef>()?), now).await?,
+            ResourceKind::Token => resolve(core, Target::NewToken(&name()?), now).await?,
+            ResourceKind::Policy => resolve(core, Target::Policy(&name()?), now).await?,
+            ResourceKind::Principal => resolve(core, Target::Principal(&name()?), now).await?,
+        };
+        Ok(resource.attrs())
+    }
+}

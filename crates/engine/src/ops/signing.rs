@@ -1,0 +1,291 @@
+//! Signatures and message authentication codes.
+
+use keyreeve_crypto::{HashAlgorithm, LoadedKey, Message, Purpose, SignatureScheme};
+use keyreeve_model::{State, Usage};
+use std::sync::Arc;
+
+use super::usable::{Usable, Want, compute, is_heavy, usable};
+use super::{Each, Payload, lone};
+use crate::catalogue::{self, Descriptor};
+use crate::core::Core;
+use crate::error::{Code, Error};
+use crate::keys::{HeldKey, KeyRef};
+use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
+
+/// Versions tried, newest first, when a caller verifies without saying which (count).
+const TRIED: usize = 8;
+
+/// What is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageForm {
+    /// The message itself.
+    Raw,
+    /// Its digest under the scheme's hash.
+    Digest,
+}
+
+fn message(form: MessageForm, bytes: &[u8]) -> Message<'_> {
+    match form {
+        MessageForm::Raw => Message::Raw(bytes),
+        MessageForm::Digest => Message::Digest(bytes),
+    }
+}
+
+/// Signs each message with the key's primary version.
+#[derive(Debug)]
+pub struct Sign {
+    /// The key.
+    pub key: KeyRef,
+    /// How; the algorithm's usual scheme unless said.
+    pub scheme: Option<SignatureScheme>,
+    /// Messages or digests.
+    pub form: MessageForm,
+    /// What to sign.
+    pub items: Arc<[Payload]>,
+}
+
+/// Signatures.
+#[derive(Debug)]
+pub struct Signed {
+    /// The version that signed.
+    pub version: u32,
+    /// The scheme.
+    pub scheme: SignatureScheme,
+    /// In the caller's order; ECDSA in ASN.1 DER.
+    pub items: Each<Vec<u8>>,
+}
+
+impl Remember for Signed {}
+
+fn scheme_for(key: &HeldKey, wanted: Option<SignatureScheme>) -> Result<SignatureScheme, Error> {
+    let algorithm = key.record.algorithm();
+    let scheme = wanted.or_else(|| SignatureScheme::default_for(algorithm));
+    scheme.filter(|scheme| scheme.fits(algorithm)).ok_or_else(|| {
+        Error::new(Code::WrongKeyUse, format!("a key of algorithm `{algorithm}` does not sign with this scheme"))
+    })
+}
+
+impl Operation for Sign {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::KEY_SIGN;
+    type Reply = Signed;
+
+    fn target(&self) -> Target<'_> {
+        Target::Key(&self.key)
+    }
+
+    fn items(&self) -> usize {
+        self.items.len()
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Signed>, Error> {
+        core.check_batch(self.items.len())?;
+        let key = approved.key()?;
+        let want = Want { purpose: Purpose::Sign, usage: Usage::Apply };
+        let Usable { version, loaded } = usable(core, key, want, None, approved.now()).await?;
+        let scheme = scheme_for(key, self.scheme)?;
+        let (items, random, form) = (Arc::clone(&self.items), Arc::clone(&core.ports.random), self.form);
+        let heavy = is_heavy(key.record.algorithm(), items.iter().map(|item| item.expose().len()).sum());
+        let sign = move || -> Each<Vec<u8>> {
+            let one = |item: &Payload| Ok(loaded.sign(&random, scheme, message(form, item.expose()))?);
+            items.iter().map(one).collect()
+        };
+        let items = lone(compute(heavy, sign).await?)?;
+        let outcome = Outcome::reply(Signed { version, scheme, items }).version(version).detail("scheme", scheme);
+        Ok(outcome.failures(|reply| &reply.items))
+    }
+}
+
+/// One thing to verify.
+#[derive(Debug)]
+pub struct Claim {
+    /// The message or digest.
+    pub message: Payload,
+    /// The signature or tag.
+    pub proof: Vec<u8>,
+}
+
+/// Verifies signatures.
+#[derive(Debug)]
+pub struct Verify {
+    /// The key.
+    pub key: KeyRef,
+    /// The version; unless said, the newest ones are tried.
+    pub version: Option<u32>,
+    /// How; the algorithm's usual scheme unless said.
+    pub scheme: Option<SignatureScheme>,
+    /// Messages or digests.
+    pub form: MessageForm,
+    /// What to verify.
+    pub items: Arc<[Claim]>,
+}
+
+/// Verdicts: the version whose signature or tag it is, or none when it does not verify.
+#[derive(Debug)]
+pub struct Verified {
+    /// In the caller's order.
+    pub items: Each<Option<u32>>,
+}
+
+impl Remember for Verified {}
+
+/// Whether a proof is right, asked of one version.
+type Check = dyn Fn(&LoadedKey, &Claim) -> bool + Send + Sync;
+
+async fn verify_all(
+    core: &Core,
+    key: &HeldKey,
+    (purpose, version, now): (Purpose, Option<u32>, keyreeve_model::UnixMillis),
+    items: &Arc<[Claim]>,
+    check: Arc<Check>,
+) -> Result<Outcome<Verified>, Error> {
+    core.check_batch(items.len())?;
+    let want = Want { purpose, usage: Usage::Process };
+    let versions = match version {
+        Some(version) => vec![usable(core, key, want, Some(version), now).await?],
+        None => newest_usable(core, key, want, now).await?,
+    };
+    let heavy = is_heavy(key.record.algorithm(), items.iter().map(|item| item.message.expose().len()).sum());
+    let items = Arc::clone(items);
+    let verdicts = move || -> Vec<Option<u32>> {
+        let verdict = |claim: &Claim| versions.iter().find(|one| check(&one.loaded, claim)).map(|one| one.version);
+        items.iter().map(verdict).collect()
+    };
+    let verdicts = compute(heavy, verdicts).await?;
+    let invalid = verdicts.iter().filter(|verdict| verdict.is_none()).count();
+    let reply = Verified { items: verdicts.into_iter().map(Ok).collect() };
+    Ok(Outcome::reply(reply).detail("invalid", invalid))
+}
+
+/// The newest versions that may process; the refusal of the primary one when none may.
+async fn newest_usable(
+    core: &Core,
+    key: &HeldKey,
+    want: Want,
+    now: keyreeve_model::UnixMillis,
+) -> Result<Vec<Usable>, Error> {
+    let mut found = Vec::new();
+    let mut refusal = None;
+    for version in key.record.versions().iter().rev().map(|record| record.version()) {
+        if found.len() == TRIED {
+            break;
+        }
+        if key.record.version_state(version, now)? == State::PreActivation {
+            continue;
+        }
+        match usable(core, key, want, Some(version), now).await {
+            Ok(one) => found.push(one),
+            Err(error) => refusal = refusal.or(Some(error)),
+        }
+    }
+    match (found.is_empty(), refusal) {
+        (false, _) => Ok(found),
+        (true, Some(error)) => Err(error),
+        (true, None) => Err(Error::new(Code::WrongState, "the key is not active yet: `keyreeve key activate`")),
+    }
+}
+
+impl Operation for Verify {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::KEY_VERIFY;
+    type Reply = Verified;
+
+    fn target(&self) -> Target<'_> {
+        Target::Key(&self.key)
+    }
+
+    fn items(&self) -> usize {
+        self.items.len()
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Verified>, Error> {
+        let key = approved.key()?;
+        let (scheme, form) = (scheme_for(key, self.scheme)?, self.form);
+        let check = Arc::new(move |loaded: &LoadedKey, claim: &Claim| {
+            loaded.verify(scheme, message(form, claim.message.expose()), &claim.proof).is_ok()
+        });
+        let outcome = verify_all(core, key, (Purpose::Sign, self.version, approved.now()), &self.items, check).await?;
+        Ok(outcome.detail("scheme", scheme))
+    }
+}
+
+/// Computes message authentication codes (HMAC, FIPS 198-1) with the key's primary version.
+#[derive(Debug)]
+pub struct Mac {
+    /// The key.
+    pub key: KeyRef,
+    /// The messages.
+    pub items: Arc<[Payload]>,
+}
+
+/// Tags.
+#[derive(Debug)]
+pub struct Tagged {
+    /// The version that computed them.
+    pub version: u32,
+    /// In the caller's order.
+    pub items: Each<Vec<u8>>,
+}
+
+impl Remember for Tagged {}
+
+impl Operation for Mac {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::KEY_MAC;
+    type Reply = Tagged;
+
+    fn target(&self) -> Target<'_> {
+        Target::Key(&self.key)
+    }
+
+    fn items(&self) -> usize {
+        self.items.len()
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Tagged>, Error> {
+        core.check_batch(self.items.len())?;
+        let key = approved.key()?;
+        let want = Want { purpose: Purpose::Mac, usage: Usage::Apply };
+        let Usable { version, loaded } = usable(core, key, want, None, approved.now()).await?;
+        let items = Arc::clone(&self.items);
+        let heavy = is_heavy(key.record.algorithm(), items.iter().map(|item| item.expose().len()).sum());
+        let tag = move || -> Each<Vec<u8>> { items.iter().map(|item| Ok(loaded.mac(item.expose())?)).collect() };
+        let items = lone(compute(heavy, tag).await?)?;
+        Ok(Outcome::reply(Tagged { version, items }).version(version))
+    }
+}
+
+/// Verifies message authentication codes.
+#[derive(Debug)]
+pub struct VerifyMac {
+    /// The key.
+    pub key: KeyRef,
+    /// The version; unless said, the newest ones are tried.
+    pub version: Option<u32>,
+    /// What to verify.
+    pub items: Arc<[Claim]>,
+}
+
+impl Operation for VerifyMac {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::KEY_VERIFY_MAC;
+    type Reply = Verified;
+
+    fn target(&self) -> Target<'_> {
+        Target::Key(&self.key)
+    }
+
+    fn items(&self) -> usize {
+        self.items.len()
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Verified>, Error> {
+        let check = Arc::new(|loaded: &LoadedKey, claim: &Claim| {
+            loaded.verify_mac(claim.message.expose(), &claim.proof).is_ok()
+        });
+        let which = (Purpose::Mac, self.version, approved.now());
+        verify_all(core, approved.key()?, which, &self.items, check).await
+    }
+}
+
+/// The hash of a scheme, for callers that send digests.
+#[must_use]
+pub fn digest_of(scheme: SignatureScheme) -> Option<HashAlgorithm> {
+    scheme.hash()
+}

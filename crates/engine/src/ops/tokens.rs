@@ -1,0 +1,228 @@
+//! Bearer tokens: issued once, stored as hashes, expiring, revocable at once.
+
+use keyreeve_crypto::digest::sha256;
+use keyreeve_model::change::TokenRow;
+use keyreeve_model::metadata::Label;
+use keyreeve_model::record::{RecordSealer, Revision, Table, seal};
+use keyreeve_model::{Change, Name, TokenId, TokenRecord, UnixMillis};
+use keyreeve_secret::SecretString;
+use keyreeve_store::Page;
+
+use super::{Listing, PAGE_MAX};
+use crate::access::HeldToken;
+use crate::catalogue::{self, Descriptor};
+use crate::core::Core;
+use crate::error::{Code, Error};
+use crate::pipeline::{Approved, Operation, Outcome, Remember, Target, join_token};
+
+/// The longest life of a token (days).
+pub const TOKEN_DAYS_MAX: u32 = 366;
+
+/// A token as it was issued: the only time its secret is known.
+#[derive(Debug)]
+pub struct Issued {
+    /// What is stored about it.
+    pub record: TokenRecord,
+    /// The whole token, for the bearer.
+    pub token: SecretString,
+}
+
+impl Remember for Issued {}
+
+/// A fresh token and its row.
+pub(super) fn issue(
+    core: &Core,
+    keys: &dyn RecordSealer,
+    (principal, description): (&Name, &Label),
+    created_by: &Name,
+    (now, expires): (UnixMillis, UnixMillis),
+) -> Result<(Issued, Change), Error> {
+    let id = TokenId::new(now, core.id_random()?);
+    let secret = core.ports.random.secret_array::<32>()?;
+    let text = SecretString::from(hex::encode(secret.expose()));
+    let record = TokenRecord {
+        id,
+        secret_sha256: hex::encode(sha256(text.expose().as_bytes())),
+        principal: principal.clone(),
+        description: description.clone(),
+        created: now,
+        created_by: created_by.clone(),
+        expires,
+        revoked: None,
+    };
+    let change = Change::PutToken(token_row(keys, &record, Revision::FIRST));
+    Ok((Issued { record, token: join_token(id, &text) }, change))
+}
+
+fn token_row(keys: &dyn RecordSealer, record: &TokenRecord, revision: Revision) -> TokenRow {
+    TokenRow {
+        id: record.id,
+        principal: record.principal.clone(),
+        expires: record.expires,
+        record: seal(keys, Table::Tokens, record.id.as_bytes(), revision, record),
+    }
+}
+
+/// Issues a token for a principal.
+#[derive(Debug)]
+pub struct Create {
+    /// Whom it proves.
+    pub principal: Name,
+    /// How long it lasts, in seconds: 60 s to 366 days.
+    pub seconds: u64,
+    /// What it is for.
+    pub description: Label,
+}
+
+impl Operation for Create {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::TOKEN_CREATE;
+    type Reply = Issued;
+
+    fn target(&self) -> Target<'_> {
+        Target::NewToken(&self.principal)
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Issued>, Error> {
+        if !(60..=u64::from(TOKEN_DAYS_MAX) * 86_400).contains(&self.seconds) {
+            return Err(Error::invalid("a token lasts 60 seconds to 366 days"));
+        }
+        let opened = core.need_open()?;
+        if opened.access().principal(&self.principal).is_none() {
+            return Err(Error::not_found("principal"));
+        }
+        let now = approved.now();
+        let expires = now.plus(std::time::Duration::from_secs(self.seconds));
+        let by = &approved.principal().name;
+        let (issued, change) = issue(core, &opened.keys, (&self.principal, &self.description), by, (now, expires))?;
+        let resource = keyreeve_audit::Resource {
+            kind: "token".to_owned(),
+            id: issued.record.id.to_string(),
+            version: None,
+            keyring: None,
+        };
+        Ok(Outcome::reply(issued)
+            .changing(change)
+            .on(resource)
+            .detail("grantee", &self.principal)
+            .detail("expires", expires))
+    }
+}
+
+/// Revokes a token at once.
+#[derive(Debug)]
+pub struct Revoke {
+    /// The token.
+    pub token: TokenId,
+}
+
+/// A token's record; no secret.
+#[derive(Debug)]
+pub struct TokenReply {
+    /// The record.
+    pub record: TokenRecord,
+    /// Whether it proves anything now.
+    pub valid: bool,
+}
+
+impl Remember for TokenReply {}
+
+impl Operation for Revoke {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::TOKEN_REVOKE;
+    type Reply = TokenReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::Token(self.token)
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<TokenReply>, Error> {
+        let opened = core.need_open()?;
+        let held = core.token(&opened, self.token).await?.ok_or_else(|| Error::not_found("token"))?;
+        let mut record = held.record.clone();
+        if record.revoked.is_some() {
+            return Err(Error::new(Code::WrongState, "the token is revoked already"));
+        }
+        record.revoked = Some(approved.now());
+        let row = token_row(&opened.keys, &record, held.revision.next());
+        let principal = record.principal.clone();
+        Ok(Outcome::reply(TokenReply { record, valid: false })
+            .changing(Change::PutToken(row))
+            .detail("grantee", principal))
+    }
+}
+
+/// Lists tokens, by id.
+#[derive(Debug)]
+pub struct List {
+    /// Only tokens after this one.
+    pub after: Option<TokenId>,
+    /// 1 to 1,000.
+    pub limit: u32,
+}
+
+impl Operation for List {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::TOKEN_LIST;
+    type Reply = Listing<TokenReply>;
+
+    fn target(&self) -> Target<'_> {
+        Target::System
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Listing<TokenReply>>, Error> {
+        let opened = core.need_open()?;
+        let limit = self.limit.clamp(1, PAGE_MAX);
+        let rows = core.ports.store.tokens(Page { after: self.after, limit }).await?;
+        let next = rows.last().filter(|_| rows.len() == limit as usize).map(|row| row.id.to_string());
+        let show = |row: &TokenRow| {
+            HeldToken::open(&opened.keys, row)
+                .map(|held| TokenReply { valid: held.record.is_valid(approved.now()), record: held.record })
+        };
+        let items: Vec<_> = rows.iter().map(show).collect::<Result<_, _>>()?;
+        let count = items.len();
+        Ok(Outcome::reply(Listing { items, next }).detail("listed", count))
+    }
+}
+
+/// Shows who the caller is.
+#[derive(Debug)]
+pub struct WhoAmI;
+
+/// The caller as the server knows it.
+#[derive(Debug)]
+pub struct Identity {
+    /// The principal.
+    pub principal: Name,
+    /// Its roles.
+    pub roles: Vec<String>,
+    /// How it proved itself: `token`, `mtls`.
+    pub method: &'static str,
+    /// The token it came with.
+    pub token: Option<TokenId>,
+    /// When that ends.
+    pub expires: Option<UnixMillis>,
+}
+
+impl Remember for Identity {}
+
+impl Operation for WhoAmI {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::TOKEN_SELF;
+    type Reply = Identity;
+
+    fn target(&self) -> Target<'_> {
+        Target::System
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Identity>, Error> {
+        let (principal, opened) = (approved.principal(), core.need_open()?);
+        let expires = match principal.token {
+            Some(id) => core.token(&opened, id).await?.map(|held| held.record.expires),
+            None => None,
+        };
+        Ok(Outcome::reply(Identity {
+            principal: principal.name.clone(),
+            roles: principal.attrs.roles.clone(),
+            method: principal.method.name(),
+            token: principal.token,
+            expires,
+        }))
+    }
+}

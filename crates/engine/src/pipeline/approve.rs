@@ -1,0 +1,61 @@
+//! The fourth stage: does the operation need the consent of others?
+//!
+//! Approval rules come with their own issue of requirements (A6); until then every permitted operation is approved. The stage
+//! and its types stand, so that no operation has to be touched when rules arrive.
+
+use keyreeve_model::UnixMillis;
+use keyreeve_model::key::Cause;
+use keyreeve_model::metadata::Label;
+use std::sync::Arc;
+
+use super::authenticate::Principal;
+use super::authorize::{Permit, Resource};
+use super::operation::Operation;
+use crate::error::Error;
+use crate::keys::HeldKey;
+
+/// The right to execute one operation once, on what it was approved for. Only this stage makes it.
+pub struct Approved<O: Operation> {
+    permit: Permit<O>,
+}
+
+/// Consents to a permitted operation.
+pub(super) fn approve<O: Operation>(permit: Permit<O>) -> Approved<O> {
+    Approved { permit }
+}
+
+impl<O: Operation> Approved<O> {
+    /// Who asks.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.permit.principal
+    }
+
+    /// The instant the operation happens at.
+    #[must_use]
+    pub fn now(&self) -> UnixMillis {
+        self.permit.now
+    }
+
+    /// What it acts on.
+    #[must_use]
+    pub fn resource(&self) -> &Resource {
+        &self.permit.resource
+    }
+
+    /// The key it acts on.
+    pub(crate) fn key(&self) -> Result<&Arc<HeldKey>, Error> {
+        self.permit.resource.key().ok_or_else(|| Error::internal("the operation's target is not a key"))
+    }
+
+    /// The second key it acts on.
+    pub(crate) fn second_key(&self) -> Result<&Arc<HeldKey>, Error> {
+        let second = self.permit.second.as_ref().and_then(Resource::key);
+        second.ok_or_else(|| Error::internal("the operation has no second key"))
+    }
+
+    /// Who, when and why, for a key's history.
+    pub(crate) fn cause(&self, reason: &Label) -> Cause {
+        Cause { by: self.permit.principal.name.clone(), reason: reason.clone(), now: self.permit.now }
+    }
+}

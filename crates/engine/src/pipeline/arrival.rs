@@ -1,0 +1,69 @@
+//! What a protocol hands to the pipeline, and what it gets back.
+
+use keyreeve_model::RecordId;
+use keyreeve_secret::SecretString;
+use std::net::IpAddr;
+
+use crate::error::Error;
+
+/// A client certificate that TLS has verified against the trusted issuers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerCertificate {
+    /// SHA-256 of its DER.
+    pub fingerprint: [u8; 32],
+    /// DNS subject alternative names.
+    pub dns_names: Vec<String>,
+    /// URI subject alternative names.
+    pub uris: Vec<String>,
+}
+
+/// What a caller shows to prove who it is.
+#[derive(Debug)]
+pub enum Evidence {
+    /// Nothing.
+    None,
+    /// A bearer token.
+    Bearer(SecretString),
+    /// A client certificate.
+    Certificate(std::sync::Arc<PeerCertificate>),
+}
+
+/// A caller's wish that a retry shall not do things twice.
+#[derive(Clone, Debug)]
+pub struct Idempotency {
+    /// The caller's key: 1 to 128 visible ASCII characters, checked by the protocol.
+    pub key: String,
+    /// SHA-256 of the request as it came, to tell a retry from another request.
+    pub request: [u8; 32],
+}
+
+/// A request on its way in: everything about it but what it asks for.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Who says it is asking.
+    pub evidence: Evidence,
+    /// From which address.
+    pub source: Option<IpAddr>,
+    /// The request's id, for records and logs.
+    pub request: String,
+    /// Against doing things twice.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// An operation that was done, recorded and made durable.
+#[derive(Debug)]
+pub struct Done<R> {
+    /// The answer.
+    pub reply: R,
+    /// Its audit record; none for operations that are only counted.
+    pub record: Option<RecordId>,
+}
+
+/// An operation that was not done. Refusals are recorded too.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub error: Error,
+    /// Its audit record; none when the log could not be written or the operation is only counted.
+    pub record: Option<RecordId>,
+}

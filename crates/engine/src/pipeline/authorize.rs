@@ -1,0 +1,266 @@
+//! The second and third stages: what is meant, and whether policy allows it.
+
+use keyreeve_audit::Resource as AuditResource;
+use keyreeve_model::{Name, TokenId, UnixMillis};
+use keyreeve_policy::{
+    ContextAttrs, KeyAttrs, KeyringAttrs, PrincipalAttrs, Request, ResourceAttrs, ResourceDetails, Revision,
+};
+use std::marker::PhantomData;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::authenticate::Principal;
+use super::operation::Operation;
+use crate::catalogue::Descriptor;
+use crate::core::Core;
+use crate::error::{Code, Error};
+use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef};
+use crate::sealing::Opened;
+
+/// What an operation acts on, as the caller names it.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// The server.
+    System,
+    /// The audit log.
+    Audit,
+    /// A keyring.
+    Keyring(&'a KeyringRef),
+    /// A keyring to be made.
+    NewKeyring(&'a Name),
+    /// A key.
+    Key(&'a KeyRef),
+    /// A key to be made, with what policies may know of it; its keyring's attributes are added.
+    NewKey(&'a KeyringRef, &'a KeyAttrs),
+    /// A token.
+    Token(TokenId),
+    /// A token to be made for this principal.
+    NewToken(&'a Name),
+    /// A principal.
+    Principal(&'a Name),
+    /// A policy.
+    Policy(&'a Name),
+}
+
+/// What an operation acts on, found.
+#[derive(Debug)]
+pub struct Resource {
+    attrs: Arc<ResourceAttrs>,
+    audit: AuditResource,
+    held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    Nothing,
+    Missing(&'static str),
+    Key(Arc<HeldKey>),
+    Keyring(Arc<HeldKeyring>),
+}
+
+impl Resource {
+    pub(crate) fn key(&self) -> Option<&Arc<HeldKey>> {
+        match &self.held {
+            Held::Key(key) => Some(key),
+            Held::Nothing | Held::Missing(_) | Held::Keyring(_) => None,
+        }
+    }
+
+    pub(crate) fn keyring(&self) -> Result<&Arc<HeldKeyring>, Error> {
+        match &self.held {
+            Held::Keyring(keyring) => Ok(keyring),
+            Held::Nothing | Held::Missing(_) | Held::Key(_) => Err(Error::internal("the target has no keyring")),
+        }
+    }
+
+    pub(crate) fn attrs(&self) -> Arc<ResourceAttrs> {
+        Arc::clone(&self.attrs)
+    }
+
+    pub(crate) fn audit(&self) -> &AuditResource {
+        &self.audit
+    }
+}
+
+/// The right to execute one operation, given by policy. Only this stage makes it.
+pub struct Permit<O: Operation> {
+    pub(super) principal: Principal,
+    pub(super) resource: Resource,
+    pub(super) second: Option<Resource>,
+    pub(super) now: UnixMillis,
+    operation: PhantomData<fn() -> O>,
+}
+
+fn audit_resource(kind: &str, id: impl ToString) -> AuditResource {
+    AuditResource { kind: kind.to_owned(), id: id.to_string(), version: None, keyring: None }
+}
+
+fn plain(kind: &str, id: &str, details: ResourceDetails) -> Resource {
+    let attrs = ResourceAttrs { id: id.to_owned(), revision: Revision::Unstored, details };
+    Resource { attrs: Arc::new(attrs), audit: audit_resource(kind, id), held: Held::Nothing }
+}
+
+/// Finds what an operation acts on. What does not exist is decided upon like the rest, so that a caller without rights
+/// cannot tell "not there" from "not allowed".
+pub(crate) async fn resolve(core: &Core, target: Target<'_>, now: UnixMillis) -> Result<Resource, Error> {
+    Ok(match target {
+        Target::System => Resource {
+            attrs: Arc::new(ResourceAttrs::system()),
+            audit: audit_resource("system", "server"),
+            held: Held::Nothing,
+        },
+        Target::Audit => Resource {
+            attrs: Arc::new(ResourceAttrs::audit()),
+            audit: audit_resource("audit", "log"),
+            held: Held::Nothing,
+        },
+        Target::Keyring(wanted) => resolve_keyring(core, wanted).await?,
+        Target::NewKeyring(name) => {
+            let details = KeyringAttrs { name: name.to_string(), ..KeyringAttrs::default() };
+            plain("keyring", name.as_str(), ResourceDetails::Keyring(details))
+        }
+        Target::Key(wanted) => resolve_key(core, wanted, now).await?,
+        Target::NewKey(keyring, attrs) => resolve_new_key(core, keyring, attrs).await?,
+        Target::Token(id) => plain("token", &id.to_string(), ResourceDetails::Token { principal: String::new() }),
+        Target::NewToken(principal) => {
+            plain("token", principal.as_str(), ResourceDetails::Token { principal: principal.to_string() })
+        }
+        Target::Principal(name) => {
+            let attrs = PrincipalAttrs { id: name.to_string(), name: name.to_string(), ..PrincipalAttrs::anonymous() };
+            plain("principal", name.as_str(), ResourceDetails::Principal(Box::new(attrs)))
+        }
+        Target::Policy(name) => plain("policy", name.as_str(), ResourceDetails::Policy),
+    })
+}
+
+async fn resolve_keyring(core: &Core, wanted: &KeyringRef) -> Result<Resource, Error> {
+    let text = wanted.to_string();
+    let Some(keyring) = core.find_keyring(wanted).await? else {
+        let missing = plain("keyring", &text, ResourceDetails::Keyring(KeyringAttrs::default()));
+        return Ok(Resource { held: Held::Missing("keyring"), ..missing });
+    };
+    let audit = audit_resource("keyring", keyring.record.id);
+    Ok(Resource { attrs: keyring.attrs(), audit, held: Held::Keyring(keyring) })
+}
+
+async fn resolve_key(core: &Core, wanted: &KeyRef, now: UnixMillis) -> Result<Resource, Error> {
+    let Some(key) = core.find_key(wanted).await? else {
+        let missing = plain("key", &wanted.to_string(), ResourceDetails::Key(Box::default()));
+        return Ok(Resource { held: Held::Missing("key"), ..missing });
+    };
+    let keyring = Some(key.keyring.record.name.to_string());
+    let audit = AuditResource { keyring, ..audit_resource("key", key.record.id()) };
+    Ok(Resource { attrs: key.attrs(now), audit, held: Held::Key(key) })
+}
+
+async fn resolve_new_key(core: &Core, keyring: &KeyringRef, attrs: &KeyAttrs) -> Result<Resource, Error> {
+    let found = core.find_keyring(keyring).await?;
+    let mut attrs = attrs.clone();
+    let held = match found {
+        Some(keyring) => {
+            attrs.keyring_id = keyring.record.id.to_string();
+            attrs.keyring = keyring.record.name.to_string();
+            attrs.environment = keyring.record.environment.name().to_owned();
+            Held::Keyring(keyring)
+        }
+        None => Held::Missing("keyring"),
+    };
+    let audit = AuditResource { keyring: Some(attrs.keyring.clone()), ..audit_resource("key", "new") };
+    let details = ResourceDetails::Key(Box::new(attrs));
+    let attrs = ResourceAttrs { id: "new".to_owned(), revision: Revision::Unstored, details };
+    Ok(Resource { attrs: Arc::new(attrs), audit, held })
+}
+
+/// One question for policy.
+pub(crate) struct Question<'a> {
+    pub(crate) principal: &'a Principal,
+    pub(crate) action: &'static Descriptor,
+    pub(crate) resource: &'a Resource,
+    pub(crate) context: ContextAttrs<'a>,
+}
+
+/// Everything about the circumstances of a request that policies may look at.
+pub(super) fn circumstances<'a, O: Operation>(
+    operation: &'a O,
+    principal: &Principal,
+    source: Option<IpAddr>,
+    now: UnixMillis,
+) -> ContextAttrs<'a> {
+    ContextAttrs {
+        source_ip: source,
+        time_ms: now.0,
+        method: principal.method,
+        mfa_age_seconds: None,
+        encryption_context: operation.context().map(|context| context.pairs()),
+        items: operation.items() as u64,
+    }
+}
+
+/// Asks policy; on yes the operation gets its permit.
+pub(super) fn authorize<O: Operation>(
+    core: &Core,
+    opened: Option<&Opened>,
+    operation: &O,
+    (principal, source, now): (Principal, Option<IpAddr>, UnixMillis),
+    (resource, second): (Resource, Option<Resource>),
+) -> Result<Permit<O>, Error> {
+    let context = circumstances(operation, &principal, source, now);
+    let question = Question { principal: &principal, action: O::DESCRIPTOR, resource: &resource, context };
+    decide(core, opened, &question)?;
+    if let (Some((action, _)), Some(second)) = (operation.also(), &second) {
+        decide(core, opened, &Question { principal: &principal, action, resource: second, context })?;
+    }
+    for found in std::iter::once(&resource).chain(&second) {
+        if let Held::Missing(what) = found.held {
+            return Err(Error::not_found(what));
+        }
+    }
+    Ok(Permit { principal, resource, second, now, operation: PhantomData })
+}
+
+fn decide(core: &Core, opened: Option<&Opened>, question: &Question<'_>) -> Result<(), Error> {
+    let request = Request {
+        principal: &question.principal.attrs,
+        action: question.action.name,
+        resource: &question.resource.attrs,
+        context: &question.context,
+    };
+    let decision = match opened {
+        Some(opened) => opened.access().policies.decide(&request),
+        None => core.shipped_policies().decide(&request),
+    };
+    if decision.allowed {
+        return Ok(());
+    }
+    if question.principal.method == keyreeve_policy::Method::Anonymous {
+        let text = "no credential was sent: send `Authorization: Bearer <token>` or a client certificate";
+        return Err(Error::new(Code::Unauthenticated, text));
+    }
+    let text = format!(
+        "policy does not allow `{}` to do `{}` here: `keyreeve policy explain` tells why",
+        question.principal.name, question.action.name
+    );
+    Err(Error::new(Code::Denied, text))
+}
+
+impl Core {
+    /// Whether the same principal may also do something else to the same resource.
+    pub(crate) fn may<O: Operation>(
+        &self,
+        approved: &super::approve::Approved<O>,
+        action: &'static Descriptor,
+    ) -> Result<bool, Error> {
+        let opened = self.need_open()?;
+        let principal = approved.principal();
+        let context = ContextAttrs {
+            source_ip: None,
+            time_ms: approved.now().0,
+            method: principal.method,
+            mfa_age_seconds: None,
+            encryption_context: None,
+            items: 1,
+        };
+        let question = Question { principal, action, resource: approved.resource(), context };
+        Ok(decide(self, Some(&opened), &question).is_ok())
+    }
+}

@@ -1,0 +1,139 @@
+//! What an operation is: one type in the catalogue.
+
+use keyreeve_audit::Resource as AuditResource;
+use keyreeve_model::{Change, EncryptionContext};
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use super::approve::Approved;
+use super::authorize::Target;
+use crate::catalogue::Descriptor;
+use crate::core::Core;
+use crate::error::Error;
+use crate::keys::KeyRef;
+use crate::sealing::Effect;
+
+/// One operation of the catalogue.
+///
+/// `execute` may run several times for one call (when it loses a race for a row), so it only computes: what it wants changed it
+/// returns as [`Change`]s, what shall happen in memory afterwards as effects.
+pub trait Operation: Send + Sync + Sized + 'static {
+    /// Its row.
+    const DESCRIPTOR: &'static Descriptor;
+    /// What it answers.
+    type Reply: Remember + Send;
+
+    /// What it acts on.
+    fn target(&self) -> Target<'_>;
+
+    /// A second action on a second key that must be allowed as well.
+    fn also(&self) -> Option<(&'static Descriptor, &KeyRef)> {
+        None
+    }
+
+    /// The encryption context, which policies may test and the audit log records.
+    fn context(&self) -> Option<&EncryptionContext> {
+        None
+    }
+
+    /// How many items it carries: 1, or the size of a batch.
+    fn items(&self) -> usize {
+        1
+    }
+
+    /// Does it, or says why not.
+    fn execute(
+        &self,
+        approved: &Approved<Self>,
+        core: &Core,
+    ) -> impl Future<Output = Result<Outcome<Self::Reply>, Error>> + Send;
+}
+
+/// What an operation leads to.
+pub struct Outcome<R> {
+    /// The answer, released only after everything below is durable.
+    pub(crate) reply: R,
+    /// What is to be stored.
+    pub(crate) changes: Vec<Change>,
+    /// Facts for the audit record.
+    pub(crate) details: BTreeMap<String, String>,
+    /// What the audit record says it acted on, where the operation knows better than its target.
+    pub(crate) resource: Option<AuditResource>,
+    /// The key version that was used.
+    pub(crate) version: Option<u32>,
+    /// What happens in memory once the changes are durable.
+    pub(crate) effects: Vec<Effect>,
+}
+
+impl<R> Outcome<R> {
+    pub(crate) fn reply(reply: R) -> Self {
+        Self {
+            reply,
+            changes: Vec::new(),
+            details: BTreeMap::new(),
+            resource: None,
+            version: None,
+            effects: Vec::new(),
+        }
+    }
+
+    pub(crate) fn changing(mut self, change: Change) -> Self {
+        self.changes.push(change);
+        self
+    }
+
+    pub(crate) fn detail(mut self, name: &str, value: impl ToString) -> Self {
+        self.details.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    pub(crate) fn on(mut self, resource: AuditResource) -> Self {
+        self.resource = Some(resource);
+        self
+    }
+
+    pub(crate) fn version(mut self, version: u32) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// Notes how many items of a batch failed.
+    pub(crate) fn failures<T>(mut self, items: impl FnOnce(&R) -> &crate::ops::Each<T>) -> Self {
+        let failed: Vec<_> = items(&self.reply).iter().filter_map(|item| item.as_ref().err()).collect();
+        if let Some(first) = failed.first() {
+            let code = first.code().name().to_owned();
+            self.details.insert("failed_items".to_owned(), failed.len().to_string());
+            self.details.insert("first_failure".to_owned(), code);
+        }
+        self
+    }
+
+    pub(crate) fn then(mut self, effect: Effect) -> Self {
+        self.effects.push(effect);
+        self
+    }
+}
+
+/// Replies that may be repeated when a request is retried under the same idempotency key. Replies that hold secrets are never
+/// stored: their retry is refused with the code `already-done`.
+pub trait Remember: Sized {
+    /// The reply in storage form, or none when it must not be stored.
+    fn remember(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The reply back from its storage form.
+    fn recall(_stored: &[u8]) -> Option<Self> {
+        None
+    }
+}
+
+impl Remember for () {
+    fn remember(&self) -> Option<Vec<u8>> {
+        Some(Vec::new())
+    }
+
+    fn recall(_stored: &[u8]) -> Option<Self> {
+        Some(())
+    }
+}

@@ -1,0 +1,193 @@
+//! The door: runs an operation through the five stages and releases its reply.
+
+use keyreeve_audit::Outcome as AuditOutcome;
+use keyreeve_journal::Entry;
+use keyreeve_model::{RecordId, UnixMillis};
+
+use super::approve::{Approved, approve};
+use super::arrival::{Arrival, Done, Evidence, Refused};
+use super::authenticate::{Principal, authenticate};
+use super::authorize::{Target, authorize, resolve};
+use super::operation::{Operation, Outcome, Remember};
+use super::record::{Draft, outcome_of};
+use crate::catalogue::Needs;
+use crate::commit::{Replay, Ticket};
+use crate::core::Engine;
+use crate::error::Error;
+
+/// How often an operation that lost a race for a row is computed again.
+const ATTEMPTS: usize = 16;
+
+/// Who calls: somebody outside, or the server itself.
+enum Caller {
+    Outside,
+    Server,
+}
+
+impl Engine {
+    /// Runs an operation: the only way in for every protocol.
+    ///
+    /// # Errors
+    /// [`Refused`] with the reason. Nothing was changed, except where the code says that a part did not answer.
+    pub async fn call<O: Operation>(&self, arrival: Arrival, operation: O) -> Result<Done<O::Reply>, Refused> {
+        self.run(Caller::Outside, arrival, operation).await
+    }
+
+    /// Runs an operation as the server itself, for scheduled work.
+    pub(crate) async fn call_as_server<O: Operation>(
+        &self,
+        request: &str,
+        operation: O,
+    ) -> Result<Done<O::Reply>, Refused> {
+        let arrival =
+            Arrival { evidence: Evidence::None, source: None, request: request.to_owned(), idempotency: None };
+        self.run(Caller::Server, arrival, operation).await
+    }
+
+    async fn run<O: Operation>(
+        &self,
+        caller: Caller,
+        arrival: Arrival,
+        operation: O,
+    ) -> Result<Done<O::Reply>, Refused> {
+        let started = self.core.ports.clock.elapsed();
+        let result = self.stages(&caller, &arrival, &operation).await;
+        let took = self.core.ports.clock.elapsed().saturating_sub(started);
+        let code = result.as_ref().err().map(|refused| refused.error.code());
+        self.core.ports.observer.observed(O::DESCRIPTOR, code, operation.items(), took);
+        if let Err(Refused { error, .. }) = &result
+            && let Some(cause) = error.cause()
+        {
+            tracing::warn!(operation = O::DESCRIPTOR.name, request = arrival.request, %error, cause, "not done");
+        }
+        result
+    }
+
+    async fn stages<O: Operation>(
+        &self,
+        caller: &Caller,
+        arrival: &Arrival,
+        operation: &O,
+    ) -> Result<Done<O::Reply>, Refused> {
+        let unrecorded = |error| Refused { error, record: None };
+        let now = self.core.now().map_err(unrecorded)?;
+        let random = self.core.id_random().map_err(unrecorded)?;
+        let mut draft = Draft::new(RecordId::new(now, random));
+        for attempt in 1.. {
+            let error = match self.attempt(caller, arrival, operation, now, &mut draft).await {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            if !error.is_retryable() || attempt == ATTEMPTS {
+                return Err(self.refuse(arrival, operation, now, draft, error).await);
+            }
+        }
+        Err(unrecorded(Error::internal("the attempts ran out")))
+    }
+
+    /// Stages one to five, once.
+    async fn attempt<O: Operation>(
+        &self,
+        caller: &Caller,
+        arrival: &Arrival,
+        operation: &O,
+        now: UnixMillis,
+        draft: &mut Draft,
+    ) -> Result<Done<O::Reply>, Error> {
+        let core = &*self.core;
+        let principal = match caller {
+            Caller::Outside => authenticate(core, arrival, now).await?,
+            Caller::Server => Principal::system(),
+        };
+        draft.actor = principal.actor();
+        if O::DESCRIPTOR.needs == Needs::Open {
+            core.need_open()?;
+            self.ensure_fresh_access().await?;
+        }
+        let resource = resolve(core, operation.target(), now).await?;
+        draft.resource = Some(resource.audit().clone());
+        let second = match operation.also() {
+            Some((_, key)) => Some(resolve(core, Target::Key(key), now).await?),
+            None => None,
+        };
+        let who = (principal, arrival.source, now);
+        let permit = authorize(core, core.opened().as_deref(), operation, who, (resource, second))?;
+        let approved = approve(permit);
+        self.perform(arrival, operation, &approved, draft).await
+    }
+
+    /// Executes, makes durable, releases.
+    async fn perform<O: Operation>(
+        &self,
+        arrival: &Arrival,
+        operation: &O,
+        approved: &Approved<O>,
+        draft: &mut Draft,
+    ) -> Result<Done<O::Reply>, Error> {
+        let core = &*self.core;
+        let now = approved.now();
+        let ticket = Ticket::of(arrival, approved.principal(), O::DESCRIPTOR);
+        if let Some(replay) = core.remembered(ticket.as_ref(), now).await? {
+            draft.details.insert("repeated".to_owned(), "true".to_owned());
+            let reply = replayed::<O>(&replay)?;
+            return self.release(arrival, operation, now, draft, Outcome::reply(reply)).await;
+        }
+        let mut outcome = operation.execute(approved, core).await?;
+        if let Some(ticket) = ticket.filter(|_| !outcome.changes.is_empty()) {
+            outcome.changes.push(ticket.remember(outcome.reply.remember(), now));
+        }
+        self.release(arrival, operation, now, draft, outcome).await
+    }
+
+    async fn release<O: Operation>(
+        &self,
+        arrival: &Arrival,
+        operation: &O,
+        now: UnixMillis,
+        draft: &mut Draft,
+        mut outcome: Outcome<O::Reply>,
+    ) -> Result<Done<O::Reply>, Error> {
+        draft.details.append(&mut outcome.details);
+        if let Some(resource) = outcome.resource.take() {
+            draft.resource = Some(resource);
+        }
+        if let (Some(version), Some(resource)) = (outcome.version, draft.resource.as_mut()) {
+            resource.version = Some(version);
+        }
+        let record = draft.finish(operation, arrival, now, AuditOutcome::Ok);
+        let id = record.as_ref().map(|record| record.id);
+        let entry = record.map(|record| Entry::of(&record));
+        self.core.commit(O::DESCRIPTOR.name, std::mem::take(&mut outcome.changes), entry).await?;
+        self.apply(outcome.effects).await?;
+        Ok(Done { reply: outcome.reply, record: id })
+    }
+
+    /// Records a refusal. When even that fails, the caller hears that the audit log is unavailable, whatever else was wrong.
+    async fn refuse<O: Operation>(
+        &self,
+        arrival: &Arrival,
+        operation: &O,
+        now: UnixMillis,
+        mut draft: Draft,
+        error: Error,
+    ) -> Refused {
+        // A failed commit may have been applied with the record of its success: this record needs an id of its own.
+        if let Ok(random) = self.core.id_random() {
+            draft.id = RecordId::new(now, random);
+        }
+        let Some(record) = draft.finish(operation, arrival, now, outcome_of(&error)) else {
+            return Refused { error, record: None };
+        };
+        match self.core.commit(O::DESCRIPTOR.name, Vec::new(), Some(Entry::of(&record))).await {
+            Ok(()) => Refused { error, record: Some(record.id) },
+            Err(unrecorded) => Refused { error: unrecorded, record: None },
+        }
+    }
+}
+
+fn replayed<O: Operation>(replay: &Replay) -> Result<O::Reply, Error> {
+    let text =
+        "this request was done before under the same idempotency key; its answer held a secret and is not repeated";
+    let refusal = || Error::new(crate::Code::AlreadyDone, text);
+    replay.reply.as_deref().and_then(O::Reply::recall).ok_or_else(refusal)
+}

@@ -1,0 +1,249 @@
+//! The engine over time: starting, opening, sealing, and the work it does by itself.
+
+use keyreeve_model::record::{Table, open};
+use keyreeve_model::{DeploymentRecord, KeyId};
+use keyreeve_root::{EpochId, SealStatus};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::access::AccessSnapshot;
+use crate::core::Engine;
+use crate::error::{Code, Error};
+use crate::keys::{Hierarchy, KeyRef};
+use crate::ops::destruction::{Destroy, VerifyDestruction};
+use crate::sealing::{Opened, SystemKeys};
+
+/// Destructions carried out at one tick (count).
+const DUE_AT_ONCE: u32 = 100;
+
+/// Whether the server can do its work, part by part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// Where the root of trust stands.
+    pub root: SealStatus,
+    /// What is wrong with the store, if anything.
+    pub store: Option<String>,
+    /// What is wrong with the audit log, if anything.
+    pub journal: Option<String>,
+    /// What is wrong with the random generator, if anything.
+    pub random: Option<String>,
+}
+
+impl Readiness {
+    /// True when requests will be served.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.root == SealStatus::Open && self.store.is_none() && self.journal.is_none() && self.random.is_none()
+    }
+}
+
+/// What the system secret's wrapping is bound to.
+pub(crate) fn system_context(deployment: &keyreeve_model::ids::DeploymentId) -> Vec<u8> {
+    [b"keyreeve/system/1".as_slice(), deployment.as_bytes()].concat()
+}
+
+impl Engine {
+    /// Tells the root of trust what the deployment record says, and opens the server where that needs no people.
+    ///
+    /// # Errors
+    /// When the store or the root cannot be used, or what they hold does not fit together.
+    pub async fn start(&self) -> Result<(), Error> {
+        let Some(record) = self.core.ports.store.deployment().await? else { return Ok(()) };
+        // The MAC can be checked only once the root is open, which this very record is needed for: `open` does it.
+        let unread = |_| {
+            Error::new(Code::Tampered, "the deployment record cannot be read: wrong store, or a newer version wrote it")
+        };
+        let deployment: DeploymentRecord = serde_json::from_slice(&record.bytes).map_err(unread)?;
+        let root = &self.core.ports.root;
+        if deployment.root_kind != root.kind() {
+            let text = format!(
+                "the deployment was initialised with a root of trust of kind `{}`, the configuration says `{}`",
+                deployment.root_kind,
+                root.kind()
+            );
+            return Err(Error::invalid(text));
+        }
+        root.configure(&deployment.root_public).await?;
+        if root.status() == SealStatus::Open { self.open().await } else { Ok(()) }
+    }
+
+    /// Opens the server once the root of trust is open.
+    pub(crate) async fn open(&self) -> Result<(), Error> {
+        let core = &*self.core;
+        let _one = core.transition.lock().await;
+        if core.opened().is_some() {
+            return Ok(());
+        }
+        let not_initialised = || Error::new(Code::NotInitialised, "the server is not initialised: run `keyreeve init`");
+        let record = core.ports.store.deployment().await?.ok_or_else(not_initialised)?;
+        let unread = |_| Error::new(Code::Tampered, "the deployment record cannot be read");
+        let deployment: DeploymentRecord = serde_json::from_slice(&record.bytes).map_err(unread)?;
+        let wrapped = hex::decode(&deployment.system_secret)
+            .map_err(|_| Error::new(Code::Tampered, "the deployment record cannot be read"))?;
+        let secret = core.ports.root.unwrap(&system_context(&deployment.id), &wrapped).await?;
+        let keys = SystemKeys::derive(&secret, &deployment.log_origin)?;
+        let deployment: DeploymentRecord = open(&keys, Table::Deployment, deployment.id.as_bytes(), &record)?;
+        let access = AccessSnapshot::load(&*core.ports.store, &keys, &core.compiler).await?;
+        self.learn_epochs().await?;
+        core.ports.journal.set_signers(keys.signers.clone())?;
+        let hierarchy =
+            Hierarchy::new(Arc::clone(&core.ports.root), Arc::clone(&core.ports.vault), Arc::clone(&core.ports.random));
+        core.set_opened(Some(Arc::new(Opened::new(deployment, keys, hierarchy, access))));
+        core.mend_outbox().await
+    }
+
+    async fn learn_epochs(&self) -> Result<(), Error> {
+        let epochs = self.core.ports.vault.list().await?;
+        let mut newest = self.core.newest_epochs.lock();
+        newest.clear();
+        for id in epochs {
+            let known = newest.entry((id.keyring, id.shard)).or_default();
+            *known = id.epoch.max(*known);
+        }
+        Ok(())
+    }
+
+    /// Seals the server: closes the root of trust and wipes what came out of it.
+    pub(crate) async fn seal(&self) {
+        let core = &*self.core;
+        let _one = core.transition.lock().await;
+        if let Some(opened) = core.opened() {
+            opened.hierarchy.forget();
+        }
+        if let Err(error) = core.ports.journal.flush().await {
+            tracing::warn!(%error, "no checkpoint was published before sealing");
+        }
+        if let Err(error) = core.ports.journal.set_signers(Vec::new()) {
+            tracing::error!(%error, "the journal's signing keys could not be taken away");
+        }
+        core.set_opened(None);
+        core.forget();
+        core.ports.root.seal().await;
+    }
+
+    /// Reads principals and policies anew after a change. Until that worked nothing is decided.
+    pub(crate) async fn reload_access(&self) -> Result<(), Error> {
+        self.core.access_stale.store(true, Ordering::Release);
+        self.ensure_fresh_access().await
+    }
+
+    pub(crate) async fn ensure_fresh_access(&self) -> Result<(), Error> {
+        let core = &*self.core;
+        if !core.access_stale.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let _one = core.reloading.lock().await;
+        let Some(opened) = core.opened() else { return Ok(()) };
+        // Cleared before reading: what changes from here on makes it stale again.
+        if !core.access_stale.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        match AccessSnapshot::load(&*core.ports.store, &opened.keys, &core.compiler).await {
+            Ok(access) => {
+                opened.replace_access(access);
+                Ok(())
+            }
+            Err(error) => {
+                core.access_stale.store(true, Ordering::Release);
+                Err(error)
+            }
+        }
+    }
+
+    /// Erases epochs of one shard, whose lock the caller holds, after making sure that nothing needs them.
+    pub(crate) async fn erase_epochs(&self, old: &[EpochId], next: EpochId) -> Result<(), Error> {
+        let opened = self.core.need_open()?;
+        self.core.newest_epochs.lock().insert((next.keyring, next.shard), next.epoch);
+        let rows = self.core.ports.store.shard_material(next.keyring, next.shard).await?;
+        for id in old {
+            if rows.iter().any(|row| row.epoch == id.epoch) {
+                return Err(Error::internal("an epoch that is in use was about to be erased"));
+            }
+            opened.hierarchy.erase(*id).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn verify_destruction(&self, key: KeyId, epochs: Vec<EpochId>) -> Result<(), Error> {
+        let operation = VerifyDestruction { key: KeyRef::Id(key), epochs };
+        let verified = Box::pin(self.call_as_server(&format!("destruction-of-{key}"), operation)).await;
+        verified.map(|_| ()).map_err(|refused| refused.error)
+    }
+
+    /// The work that falls due with time: destructions whose waiting period is over, epochs a crash left behind, settled and
+    /// expired rows. Called about once a minute; every part is also safe to repeat. Returns what went wrong, part by part.
+    pub async fn tick(&self) -> Vec<Error> {
+        let mut errors = Vec::new();
+        if self.core.opened().is_some() {
+            errors.extend(self.destroy_due().await.err());
+            errors.extend(self.sweep_epochs().await.err());
+        }
+        match self.core.now() {
+            Ok(now) => errors.extend(self.core.settle(now).await.err()),
+            Err(error) => errors.push(error),
+        }
+        errors
+    }
+
+    async fn destroy_due(&self) -> Result<(), Error> {
+        let now = self.core.now()?;
+        for key in self.core.ports.store.destructions_due(now, DUE_AT_ONCE).await? {
+            let operation = Destroy { key: KeyRef::Id(key) };
+            if let Err(refused) = self.call_as_server("scheduled-destruction", operation).await {
+                tracing::error!(%key, error = %refused.error, "a scheduled destruction was not carried out");
+            }
+        }
+        Ok(())
+    }
+
+    /// Erases epochs whose key was destroyed but whose file outlived a crash. An epoch nobody refers to is left alone unless
+    /// a destruction record names it: the store may be an old copy.
+    async fn sweep_epochs(&self) -> Result<(), Error> {
+        let store = &self.core.ports.store;
+        for id in self.core.ports.vault.list().await? {
+            if !store.epoch_destroyed(id.keyring, id.shard, id.epoch).await? {
+                continue;
+            }
+            let lock = self.core.shard_lock(id.keyring, id.shard);
+            let _alone = lock.write().await;
+            let rows = store.shard_material(id.keyring, id.shard).await?;
+            if rows.iter().all(|row| row.epoch != id.epoch) {
+                self.core.need_open()?.hierarchy.erase(id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the server can do its work, part by part; for readiness probes.
+    pub async fn readiness(&self) -> Readiness {
+        let ports = &self.core.ports;
+        let journal = match ports.journal.health() {
+            keyreeve_journal::Health::Ok => None,
+            keyreeve_journal::Health::ReadOnly { why } => Some(why),
+        };
+        let root = match (ports.root.status(), self.is_open()) {
+            (SealStatus::Open, false) => SealStatus::Sealed { given: 0, threshold: 0, shares: 0 },
+            (status, _) => status,
+        };
+        Readiness {
+            root,
+            store: ports.store.check().await.err().map(|error| error.to_string()),
+            journal,
+            random: ports.random.status().err().map(|error| error.to_string()),
+        }
+    }
+
+    /// Ends the engine: seals it and closes its ports. Nothing acknowledged is lost without this either.
+    pub async fn stop(&self) {
+        if let Ok(now) = self.core.now()
+            && let Err(error) = self.core.settle(now).await
+        {
+            tracing::warn!(%error, "settled rows stay until the next start");
+        }
+        self.seal().await;
+        if let Err(error) = self.core.ports.journal.close().await {
+            tracing::warn!(%error, "the audit log was closed without a last checkpoint");
+        }
+        self.core.ports.store.close().await;
+    }
+}

@@ -1,0 +1,158 @@
+//! Open and sealed: what the server knows only while the root of trust is open, and how it comes and goes.
+
+use arc_swap::ArcSwap;
+use keyreeve_audit::{Ed25519Signer, MlDsa44Cosigner, NoteSigner};
+use keyreeve_crypto::kdf::hkdf_sha256;
+use keyreeve_crypto::mac::MacKey;
+use keyreeve_crypto::{HashAlgorithm, Random};
+use keyreeve_model::record::{RecordSealer, Revision, SealedRecord, Table};
+use keyreeve_model::{DeploymentRecord, KeyId, Name};
+use keyreeve_root::EpochId;
+use keyreeve_secret::SecretBytes;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use crate::access::AccessSnapshot;
+use crate::error::Error;
+use crate::keys::Hierarchy;
+
+/// What happens in memory and in the epoch vault once an operation's changes are durable.
+pub(crate) enum Effect {
+    /// Read principals and policies anew.
+    ReloadAccess,
+    /// Open the server: the root of trust is open.
+    Open,
+    /// Seal the server.
+    Seal,
+    /// Erase epochs that nothing is wrapped under any more; another is the newest now.
+    EraseEpochs {
+        /// What goes.
+        old: Vec<EpochId>,
+        /// What new material is wrapped under from now on.
+        next: EpochId,
+    },
+    /// Show that a key is gone, as an operation of the server itself.
+    VerifyDestruction(KeyId, Vec<EpochId>),
+    /// Aliases that no longer lead to a key.
+    ForgetAliases(Vec<Name>),
+    /// Let a key version protect so many more messages.
+    Allow(Arc<AtomicU64>, u64),
+    /// Nothing: keeps a lock until everything above is done.
+    Hold(Guard),
+}
+
+/// Keeps the epoch of a shard from changing, or keeps others from using it while it changes.
+pub(crate) enum Guard {
+    /// Many may add material at once.
+    Shared(#[allow(dead_code, reason = "held for its drop")] tokio::sync::OwnedRwLockReadGuard<()>),
+    /// One replaces the epoch.
+    Exclusive(#[allow(dead_code, reason = "held for its drop")] tokio::sync::OwnedRwLockWriteGuard<()>),
+}
+
+/// The server's own secrets, derived from the system secret that the root of trust wraps.
+pub(crate) struct SystemKeys {
+    records: MacKey,
+    pub(crate) signers: Vec<Arc<dyn NoteSigner>>,
+}
+
+impl SystemKeys {
+    /// Derives the keys (HKDF-SHA-256, one label each).
+    pub(crate) fn derive(secret: &SecretBytes, log_origin: &str) -> Result<Self, Error> {
+        let key = |label: &str| hkdf_sha256::<32>(secret.expose(), &[], label.as_bytes());
+        let log =
+            Ed25519Signer::from_seed(log_origin, key("keyreeve/log/ed25519/1")?.expose()).map_err(Error::internal)?;
+        let cosigner = MlDsa44Cosigner::from_seed(log_origin, key("keyreeve/log/ml-dsa-44/1")?.expose())
+            .map_err(Error::internal)?;
+        let records = MacKey::new(HashAlgorithm::Sha256, key("keyreeve/records/1")?.expose());
+        Ok(Self { records, signers: vec![Arc::new(log), Arc::new(cosigner)] })
+    }
+
+    pub(crate) fn log_vkeys(&self) -> Vec<String> {
+        self.signers.iter().map(|signer| signer.verifier().to_string()).collect()
+    }
+}
+
+fn mac_input(table: Table, row: &[u8], revision: Revision, bytes: &[u8]) -> Vec<u8> {
+    let name = table.name().as_bytes();
+    let mut input = Vec::with_capacity(name.len() + row.len() + bytes.len() + 24);
+    for part in [name, row] {
+        input.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        input.extend_from_slice(part);
+    }
+    input.extend_from_slice(&revision.0.to_be_bytes());
+    input.extend_from_slice(bytes);
+    input
+}
+
+impl RecordSealer for SystemKeys {
+    fn mac(&self, table: Table, row: &[u8], revision: Revision, bytes: &[u8]) -> [u8; 32] {
+        let tag = self.records.mac(&mac_input(table, row, revision, bytes));
+        let mut mac = [0; 32];
+        mac.copy_from_slice(&tag[..32]);
+        mac
+    }
+
+    fn check(&self, table: Table, row: &[u8], record: &SealedRecord) -> bool {
+        self.records.verify(&mac_input(table, row, record.revision, &record.bytes), &record.mac).is_ok()
+    }
+}
+
+/// Everything that exists only while the root of trust is open.
+pub(crate) struct Opened {
+    pub(crate) deployment: DeploymentRecord,
+    pub(crate) keys: SystemKeys,
+    pub(crate) hierarchy: Hierarchy,
+    access: ArcSwap<AccessSnapshot>,
+}
+
+impl Opened {
+    pub(crate) fn new(
+        deployment: DeploymentRecord,
+        keys: SystemKeys,
+        hierarchy: Hierarchy,
+        access: AccessSnapshot,
+    ) -> Self {
+        Self { deployment, keys, hierarchy, access: ArcSwap::from_pointee(access) }
+    }
+
+    pub(crate) fn access(&self) -> arc_swap::Guard<Arc<AccessSnapshot>> {
+        self.access.load()
+    }
+
+    pub(crate) fn replace_access(&self, access: AccessSnapshot) {
+        self.access.store(Arc::new(access));
+    }
+}
+
+/// The system secret: 32 bytes from the generator.
+pub(crate) fn new_system_secret(random: &Random) -> Result<SecretBytes, Error> {
+    Ok(random.secret_bytes(32)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys() -> SystemKeys {
+        SystemKeys::derive(&SecretBytes::copy_from(&[7; 32]), "log.example/audit").unwrap()
+    }
+
+    #[test]
+    fn a_record_opens_only_in_its_own_row_and_revision() {
+        let keys = keys();
+        let record = |mac, revision| SealedRecord { revision, bytes: b"{}".to_vec(), mac };
+        let mac = keys.mac(Table::Keys, b"row", Revision(3), b"{}");
+        assert!(keys.check(Table::Keys, b"row", &record(mac, Revision(3))));
+        assert!(!keys.check(Table::Keys, b"row", &record(mac, Revision(2))));
+        assert!(!keys.check(Table::Keys, b"rox", &record(mac, Revision(3))));
+        assert!(!keys.check(Table::Tokens, b"row", &record(mac, Revision(3))));
+        let mut altered = record(mac, Revision(3));
+        altered.bytes = b"{ }".to_vec();
+        assert!(!keys.check(Table::Keys, b"row", &altered));
+    }
+
+    #[test]
+    fn the_parts_of_a_row_cannot_be_shifted_into_one_another() {
+        assert_ne!(mac_input(Table::Keys, b"ab", Revision(1), b"c"), mac_input(Table::Keys, b"a", Revision(1), b"bc"));
+    }
+}
