@@ -1,8 +1,8 @@
 //! Authenticated encryption with additional data.
 //!
-//! The output is `nonce || ciphertext || tag`, with the nonce drawn at random and a tag of 16 bytes. In the deterministic mode
-//! (AES-256-GCM-SIV with an all-zero nonce) there is no nonce in the output: equal additional data and equal plaintext give
-//! equal ciphertext, and nothing else is given away (RFC 8452, section 9).
+//! The output is `nonce || ciphertext || tag`, with the nonce drawn at random and a tag of 16 bytes. In the
+//! deterministic mode (AES-256-GCM-SIV with an all-zero nonce) there is no nonce in the output: equal additional data
+//! and equal plaintext give equal ciphertext, and nothing else is given away (RFC 8452, section 9).
 
 use aws_lc_rs::aead::{
     AES_256_GCM, AES_256_GCM_SIV, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
@@ -107,8 +107,8 @@ impl AeadKey {
     }
 }
 
-/// Authenticated encryption with nonces that the caller chooses, for constructions that number their messages (chunks of a
-/// stream, records of a channel).
+/// Authenticated encryption with nonces that the caller chooses, for constructions that number their messages (chunks
+/// of a stream, records of a channel).
 ///
 /// Using one nonce for two messages under one key gives both plaintexts and the authentication key away, except with
 /// AES-256-GCM-SIV: only for code that can show that its nonces never repeat. Everything else takes
@@ -126,7 +126,8 @@ impl NumberedAead {
         Self::with_algorithm(KeyAlgorithm::Aes256Gcm, key)
     }
 
-    /// Prepares `key` for an algorithm that takes nonces of 12 bytes: AES-256-GCM, AES-256-GCM-SIV or ChaCha20-Poly1305.
+    /// Prepares `key` for an algorithm that takes nonces of 12 bytes: AES-256-GCM, AES-256-GCM-SIV or
+    /// ChaCha20-Poly1305.
     ///
     /// # Errors
     /// [`CryptoError::WrongAlgorithm`] for every other algorithm.
@@ -169,8 +170,8 @@ impl NumberedAead {
         gather(&self.key, nonce, aad, sealed)
     }
 
-    /// Opens `ciphertext || tag` into `out`, which has exactly the length of the plaintext: for streams that use one buffer for
-    /// all of their chunks. What `out` holds after a failure is no plaintext.
+    /// Opens `ciphertext || tag` into `out`, which has exactly the length of the plaintext: for streams that use one
+    /// buffer for all of their chunks. What `out` holds after a failure is no plaintext.
     ///
     /// # Errors
     /// [`CryptoError::Open`].

@@ -36,8 +36,8 @@ impl Agreer {
         self.key.compute_public_key().map(|key| key.as_ref().to_vec()).map_err(module)
     }
 
-    /// The shared secret: the x-coordinate of the common point, or the output of X25519, which is refused when it is zero. It
-    /// is not uniform, so it must go through a key-derivation function.
+    /// The shared secret: the x-coordinate of the common point, or the output of X25519, which is refused when it is
+    /// zero. It is not uniform, so it must go through a key-derivation function.
     pub(crate) fn agree(&self, algorithm: KeyAlgorithm, peer: &PublicKey) -> Result<SecretBytes, CryptoError> {
         if peer.algorithm() != algorithm {
             return Err(KeyError::OtherAlgorithm.into());

@@ -233,8 +233,8 @@ impl KeyAlgorithm {
         }
     }
 
-    /// How many messages may be encrypted under one key: 2^32 where 96-bit nonces are drawn at random (SP 800-38D, 8.3, so
-    /// that two equal nonces stay less likely than 2^-32), without a practical limit elsewhere. The caller counts.
+    /// How many messages may be encrypted under one key: 2^32 where 96-bit nonces are drawn at random (SP 800-38D, 8.3,
+    /// so that two equal nonces stay less likely than 2^-32), without a practical limit elsewhere. The caller counts.
     pub const fn message_limit(self) -> Option<u64> {
         match self {
             Self::Aes256Gcm | Self::ChaCha20Poly1305 => Some(1 << 32),
@@ -258,8 +258,8 @@ impl KeyAlgorithm {
 }
 
 impl SignatureScheme {
-    /// The scheme used when the caller names none; `None` for keys that do not sign. PSS is preferred to PKCS #1 v1.5, with
-    /// a hash function as strong as the modulus.
+    /// The scheme used when the caller names none; `None` for keys that do not sign. PSS is preferred to PKCS #1 v1.5,
+    /// with a hash function as strong as the modulus.
     pub const fn default_for(algorithm: KeyAlgorithm) -> Option<Self> {
         match algorithm {
             KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 => Some(Self::RsaPssSha256),
@@ -291,8 +291,8 @@ impl SignatureScheme {
         }
     }
 
-    /// The hash function applied to the message first, for the schemes that can sign a digest. Ed25519 and pure ML-DSA take
-    /// the whole message.
+    /// The hash function applied to the message first, for the schemes that can sign a digest. Ed25519 and pure ML-DSA
+    /// take the whole message.
     pub const fn hash(self) -> Option<HashAlgorithm> {
         match self {
             Self::RsaPssSha256 | Self::RsaPkcs1Sha256 | Self::EcdsaSha256 => Some(HashAlgorithm::Sha256),

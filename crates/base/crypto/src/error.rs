@@ -6,8 +6,8 @@ use crate::random::RandomError;
 /// Why a cryptographic operation was refused or failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CryptoError {
-    /// The ciphertext, its additional data or the wrapped key is not what was made under this key. On purpose there is one
-    /// variant for all causes: telling them apart would help an attacker who can submit ciphertexts.
+    /// The ciphertext, its additional data or the wrapped key is not what was made under this key. On purpose there is
+    /// one variant for all causes: telling them apart would help an attacker who can submit ciphertexts.
     #[error("the ciphertext cannot be opened with this key and these additional data")]
     Open,
     /// The signature or authentication tag does not match.

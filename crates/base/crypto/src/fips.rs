@@ -1,9 +1,9 @@
 //! Which build of the cryptographic module is linked, and what state it is in.
 //!
-//! Built with the cargo feature `fips`, the process links the FIPS build of AWS-LC, which tests its own integrity when it is
-//! loaded. That build does not refuse algorithms that are not approved: which ones may be used is decided by
-//! [`Registry`](crate::registry::Registry), from `fips_approved` and `in_module`. Whether the linked version has a certificate is
-//! to be looked up by its version; this crate does not claim it.
+//! Built with the cargo feature `fips`, the process links the FIPS build of AWS-LC, which tests its own integrity when
+//! it is loaded. That build does not refuse algorithms that are not approved: which ones may be used is decided by
+//! [`Registry`](crate::registry::Registry), from `fips_approved` and `in_module`. Whether the linked version has a
+//! certificate is to be looked up by its version; this crate does not claim it.
 
 use serde::Serialize;
 

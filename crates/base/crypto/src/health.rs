@@ -1,12 +1,12 @@
-//! Health tests on entropy samples (SP 800-90B, 4.4): the repetition count test, the adaptive proportion test, and one of our
-//! own against a source that repeats whole blocks.
+//! Health tests on entropy samples (SP 800-90B, 4.4): the repetition count test, the adaptive proportion test, and one
+//! of our own against a source that repeats whole blocks.
 //!
-//! A sample is one byte. The cut-offs assume a min-entropy of only 4 bits per sample and allow each test a false alarm with
-//! probability 2^-30 at that rate. The source that is watched claims 8 bits per sample, and for it a false alarm is far less
-//! likely (below 2^-60 per sample), which matters in a server that draws samples for years and stops for good on the first
-//! alarm; a source that has sunk below 4 bits per byte is still caught.
+//! A sample is one byte. The cut-offs assume a min-entropy of only 4 bits per sample and allow each test a false alarm
+//! with probability 2^-30 at that rate. The source that is watched claims 8 bits per sample, and for it a false alarm
+//! is far less likely (below 2^-60 per sample), which matters in a server that draws samples for years and stops for
+//! good on the first alarm; a source that has sunk below 4 bits per byte is still caught.
 
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 /// Cut-off of the repetition count test: 1 + ceil(30 / 4) equal samples in a row (SP 800-90B, 4.4.1).
 pub const REPETITION_CUTOFF: u32 = 9;
@@ -44,9 +44,9 @@ pub struct HealthTests {
     watched: Option<u8>,
     seen: u32,
     matched: u32,
-    block: [u8; BLOCK],
+    block: Zeroizing<[u8; BLOCK]>,
     filled: usize,
-    previous: Option<[u8; BLOCK]>,
+    previous: Option<Zeroizing<[u8; BLOCK]>>,
     samples: u64,
 }
 
@@ -59,7 +59,7 @@ impl HealthTests {
             watched: None,
             seen: 0,
             matched: 0,
-            block: [0; BLOCK],
+            block: Zeroizing::new([0; BLOCK]),
             filled: 0,
             previous: None,
             samples: 0,
@@ -123,7 +123,9 @@ impl HealthTests {
             return Ok(());
         }
         self.filled = 0;
-        if self.previous.replace(self.block) == Some(self.block) {
+        let repeated = self.previous.as_ref() == Some(&self.block);
+        self.previous = Some(self.block.clone());
+        if repeated {
             return Err(HealthFailure::RepeatedBlock);
         }
         Ok(())
@@ -133,13 +135,6 @@ impl HealthTests {
 impl Default for HealthTests {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl Drop for HealthTests {
-    fn drop(&mut self) {
-        self.block.zeroize();
-        self.previous.zeroize();
     }
 }
 
@@ -190,8 +185,8 @@ mod tests {
 
     #[test]
     fn the_proportion_is_exact() {
-        // The watched value comes at every second place, so that no run builds up; counting the first of the window, it may
-        // be there one time less than the cut-off.
+        // The watched value comes at every second place, so that no run builds up; counting the first of the window, it
+        // may be there one time less than the cut-off.
         let pattern = |times: u32| {
             (0..PROPORTION_WINDOW)
                 .map(|i| if i % 2 == 0 && i / 2 < times { 0xaa } else { (i % 97) as u8 })
@@ -209,8 +204,8 @@ mod tests {
             prop_assert!(tests.feed(&[value; REPETITION_CUTOFF as usize]).is_err());
         }
 
-        /// A source that gives one value half of the time has at most one bit per sample: caught in the first window that starts
-        /// with that value, and out of 64 windows one does.
+        /// A source that gives one value half of the time has at most one bit per sample: caught in the first window
+        /// that starts with that value, and out of 64 windows one does.
         #[test]
         fn a_biased_source_is_caught(value: u8) {
             let noise = drawn(2 * 64 * PROPORTION_WINDOW as usize);

@@ -7,8 +7,8 @@ use keyreeve_secret::{SecretArray, SecretBytes};
 use crate::algorithm::HashAlgorithm;
 use crate::error::{CryptoError, module};
 
-/// Most bytes derived by one call: what HKDF with SHA-256 gives (255 blocks of 32 bytes; RFC 5869, 2.3). The same bound holds
-/// for every function here, so that changing the hash never makes a request fail.
+/// Most bytes derived by one call: what HKDF with SHA-256 gives (255 blocks of 32 bytes; RFC 5869, 2.3). The same bound
+/// holds for every function here, so that changing the hash never makes a request fail.
 pub const MAX_DERIVED: usize = 255 * 32;
 
 /// How to derive, with the inputs that make one derived key differ from another.
@@ -23,7 +23,8 @@ pub enum DeriveParams<'a> {
         /// What the derived key is for.
         info: &'a [u8],
     },
-    /// SP 800-108r1 counter mode: 32-bit counter before the fixed input `label || 0x00 || context || length in bits (32 bit)`.
+    /// SP 800-108r1 counter mode: 32-bit counter before the fixed input `label || 0x00 || context || length in bits (32
+    /// bit)`.
     Kbkdf108Counter {
         /// The hash function of the HMAC.
         hash: HashAlgorithm,

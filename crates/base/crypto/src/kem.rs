@@ -13,8 +13,8 @@ pub(crate) struct Decapsulator {
 }
 
 impl Decapsulator {
-    /// From the expanded decapsulation key of FIPS 203, after its check (7.3): the encapsulation key inside of it must have the
-    /// hash that stands behind it.
+    /// From the expanded decapsulation key of FIPS 203, after its check (7.3): the encapsulation key inside of it must
+    /// have the hash that stands behind it.
     pub(crate) fn new(algorithm: KeyAlgorithm, bytes: &[u8]) -> Result<Self, CryptoError> {
         let lc = algorithm_of(algorithm)?;
         let public = embedded_public(algorithm, bytes)?;
@@ -33,15 +33,16 @@ impl Decapsulator {
         Ok(SecretBytes::copy_from(bytes.as_ref()))
     }
 
-    /// The shared secret. A ciphertext of the right length that was not made for this key gives a secret that nobody else has
-    /// (implicit rejection, FIPS 203, 6.3), not an error.
+    /// The shared secret. A ciphertext of the right length that was not made for this key gives a secret that nobody
+    /// else has (implicit rejection, FIPS 203, 6.3), not an error.
     pub(crate) fn decapsulate(&self, ciphertext: &[u8]) -> Result<SecretBytes, CryptoError> {
         let secret = self.key.decapsulate(Ciphertext::from(ciphertext)).map_err(|_| CryptoError::Open)?;
         Ok(SecretBytes::copy_from(secret.as_ref()))
     }
 }
 
-/// The raw encapsulation key that is part of the expanded decapsulation key: `dk_pke || ek || H(ek) || z` (FIPS 203, 7.1).
+/// The raw encapsulation key that is part of the expanded decapsulation key: `dk_pke || ek || H(ek) || z` (FIPS 203,
+/// 7.1).
 pub(crate) fn embedded_public(algorithm: KeyAlgorithm, bytes: &[u8]) -> Result<&[u8], CryptoError> {
     let expected = private_len(algorithm).ok_or(wrong(algorithm))?;
     let (_, public_len) = spki::layout(algorithm).ok_or(wrong(algorithm))?;

@@ -1,15 +1,17 @@
-//! The cryptography of Keyreeve: which algorithms there are and how long they may be used, keys and what can be done with
-//! them, random values under watch, self-tests.
+//! The cryptography of Keyreeve: which algorithms there are and how long they may be used, keys and what can be done
+//! with them, random values under watch, self-tests.
 //!
-//! Everything is done by AWS-LC through aws-lc-rs where it has it. This crate decides what is offered, gives each operation a
-//! typed form, and keeps every secret in a type of [`keyreeve_secret`]. It does no input or output and has no clock.
+//! Everything is done by AWS-LC through aws-lc-rs where it has it. This crate decides what is offered, gives each
+//! operation a typed form, and keeps every secret in a type of [`keyreeve_secret`]. It does no input or output and has
+//! no clock.
 //!
 //! * [`algorithm`]: the closed lists with their names on the wire;
 //! * [`registry`]: strength, status and dates of each algorithm;
 //! * [`material`]: making, importing and serialising keys; [`key`]: using them; [`public`]: public keys;
 //! * [`random`] and [`health`]: random values and the tests on the entropy behind them;
 //! * [`selftest`]: known answers at start-up; [`shamir`]: secrets in shares;
-//! * [`digest`], [`mac`], [`kdf`], [`aead`], [`wrap`], [`signature`]: the parts, where they are used without a stored key.
+//! * [`digest`], [`mac`], [`kdf`], [`aead`], [`wrap`], [`signature`]: the parts, where they are used without a stored
+//!   key.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]

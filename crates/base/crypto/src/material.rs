@@ -93,9 +93,9 @@ impl Material {
         Ok(Self { algorithm, bytes })
     }
 
-    /// Takes in a key from outside, in its serialised form (X25519 also in PKCS #8), and checks it: length and strength,
-    /// algorithm and size, and for key pairs that the private half undoes what the public half does (SP 800-56B, 6.4). The
-    /// stored form is canonical, whatever variant of PKCS #8 came in.
+    /// Takes in a key from outside, in its serialised form (X25519 also in PKCS #8), and checks it: length and
+    /// strength, algorithm and size, and for key pairs that the private half undoes what the public half does (SP
+    /// 800-56B, 6.4). The stored form is canonical, whatever variant of PKCS #8 came in.
     ///
     /// # Errors
     /// [`KeyError`].
@@ -112,8 +112,8 @@ impl Material {
         Self::parse(algorithm, bytes)
     }
 
-    /// Takes back what [`serialize`](Self::serialize) gave. Checks the lengths; private keys are checked fully when they are
-    /// loaded.
+    /// Takes back what [`serialize`](Self::serialize) gave. Checks the lengths; private keys are checked fully when
+    /// they are loaded.
     ///
     /// # Errors
     /// [`KeyError`].

@@ -23,8 +23,8 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Takes a SubjectPublicKeyInfo (RFC 5280) in DER. One key has one accepted encoding: elliptic curve points uncompressed,
-    /// RSA with the NULL parameter, the NIST post-quantum algorithms as in RFC 9881 and RFC 9935.
+    /// Takes a SubjectPublicKeyInfo (RFC 5280) in DER. One key has one accepted encoding: elliptic curve points
+    /// uncompressed, RSA with the NULL parameter, the NIST post-quantum algorithms as in RFC 9881 and RFC 9935.
     ///
     /// # Errors
     /// [`KeyError`]: malformed, of another algorithm or size, or not a valid key (a point off its curve).
@@ -42,8 +42,8 @@ impl PublicKey {
         Ok(Self { algorithm, spki: der.to_vec() })
     }
 
-    /// Takes a raw public key: an uncompressed point for the NIST curves, the encoding of RFC 8032, RFC 7748, FIPS 203 or
-    /// FIPS 204 for the others. RSA keys have no raw form.
+    /// Takes a raw public key: an uncompressed point for the NIST curves, the encoding of RFC 8032, RFC 7748, FIPS 203
+    /// or FIPS 204 for the others. RSA keys have no raw form.
     ///
     /// # Errors
     /// As [`from_spki`](Self::from_spki).
@@ -87,8 +87,8 @@ impl PublicKey {
     /// Encrypts with RSA-OAEP (RFC 8017, 7.1), the same hash function for the label and for MGF1.
     ///
     /// # Errors
-    /// [`CryptoError::WrongAlgorithm`] for other keys than RSA; [`CryptoError::InputTooLong`] above the modulus length minus
-    /// two digests minus 2 bytes.
+    /// [`CryptoError::WrongAlgorithm`] for other keys than RSA; [`CryptoError::InputTooLong`] above the modulus length
+    /// minus two digests minus 2 bytes.
     pub fn oaep_encrypt(
         &self,
         random: &Random,
@@ -100,8 +100,8 @@ impl PublicKey {
         rsa_oaep::public(self)?.encrypt(hash, label, plaintext)
     }
 
-    /// Makes a fresh shared secret and encapsulates it for the owner of this key (FIPS 203): `(ciphertext, secret)`, the
-    /// secret with 32 bytes.
+    /// Makes a fresh shared secret and encapsulates it for the owner of this key (FIPS 203): `(ciphertext, secret)`,
+    /// the secret with 32 bytes.
     ///
     /// # Errors
     /// [`CryptoError::WrongAlgorithm`] for other keys than ML-KEM.
@@ -151,7 +151,8 @@ fn check_fixed(algorithm: KeyAlgorithm, der: &[u8], raw: &[u8]) -> Result<(), Cr
     if let Some(kem) = kem::algorithm(algorithm) {
         EncapsulationKey::new(kem, raw).map_err(|_| KeyError::Malformed)?;
     } else if let Some(scheme) = SignatureScheme::default_for(algorithm) {
-        // The NIST curves pass through here for agreement as well: the check that the point is on the curve is the same.
+        // The NIST curves pass through here for agreement as well: the check that the point is on the curve is the
+        // same.
         ParsedPublicKey::new(verification(scheme), der).map_err(|_| KeyError::Malformed)?;
     }
     Ok(())

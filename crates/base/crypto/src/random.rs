@@ -1,13 +1,13 @@
 //! Random values, and the watch over the entropy they come from (K20).
 //!
-//! All random values are drawn from the generator of the cryptographic module (AES-256 CTR_DRBG, SP 800-90A), which seeds
-//! itself from the operating system. Beside it the process draws samples from the same entropy source and puts them through
-//! the health tests of SP 800-90B ([`crate::health`]): at start-up, on demand, and continuously as random values are used.
-//! When a test fails the [`Random`] gives nothing any more, for good: restarting the process is what repeats the start-up
-//! tests.
+//! All random values are drawn from the generator of the cryptographic module (AES-256 CTR_DRBG, SP 800-90A), which
+//! seeds itself from the operating system. Beside it the process draws samples from the same entropy source and puts
+//! them through the health tests of SP 800-90B ([`crate::health`]): at start-up, on demand, and continuously as random
+//! values are used. When a test fails the [`Random`] gives nothing any more, for good: restarting the process is what
+//! repeats the start-up tests.
 //!
-//! Nonces are handed out of a buffer per thread, since one call of the generator costs more than encrypting a small message.
-//! The buffer is wiped as it is handed out. Key material does not go through it.
+//! Nonces are handed out of a buffer per thread, since one call of the generator costs more than encrypting a small
+//! message. The buffer is wiped as it is handed out. Key material does not go through it.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use keyreeve_secret::{SecretArray, SecretBytes};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::health::{HealthFailure, HealthTests, STARTUP_SAMPLES};
 
@@ -102,8 +102,8 @@ impl Random {
         Ok(random)
     }
 
-    /// Watches the module's own generator, for programs that have no business with the entropy source: clients and tests. The
-    /// server hands in the operating system's source instead.
+    /// Watches the module's own generator, for programs that have no business with the entropy source: clients and
+    /// tests. The server hands in the operating system's source instead.
     ///
     /// # Errors
     /// [`RandomError`] if a test fails.
@@ -228,40 +228,34 @@ impl fmt::Debug for Random {
 
 /// Random values drawn ahead, for this thread only.
 struct Pool {
-    bytes: Vec<u8>,
+    bytes: SecretBytes,
     used: usize,
 }
 
 thread_local! {
-    static THREAD_POOL: RefCell<Pool> = const { RefCell::new(Pool { bytes: Vec::new(), used: 0 }) };
+    static THREAD_POOL: RefCell<Pool> = RefCell::new(Pool::empty());
 }
 
 impl Pool {
+    fn empty() -> Self {
+        Self { bytes: SecretBytes::init_with(POOL, |_| {}), used: POOL }
+    }
+
     fn take(&mut self, random: &Random, out: &mut [u8]) -> Result<(), RandomError> {
         if self.bytes.len() - self.used < out.len() {
             self.refill(random)?;
         }
-        let end = self.used + out.len();
-        let given = &mut self.bytes[self.used..end];
-        out.copy_from_slice(given);
-        given.zeroize();
-        self.used = end;
+        self.bytes.take_into(self.used, out).map_err(|_| RandomError::Generator)?;
+        self.used += out.len();
         Ok(())
     }
 
     fn refill(&mut self, random: &Random) -> Result<(), RandomError> {
-        self.bytes.resize(POOL, 0);
         // Until it is filled nothing of it may be given out.
         self.used = POOL;
-        random.fill(&mut self.bytes)?;
+        random.fill(self.bytes.expose_mut())?;
         self.used = 0;
         Ok(())
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        self.bytes.zeroize();
     }
 }
 
@@ -327,11 +321,11 @@ mod tests {
     #[test]
     fn what_was_given_is_wiped_from_the_buffer() {
         let random = Random::from_module().unwrap();
-        let mut pool = Pool { bytes: Vec::new(), used: 0 };
+        let mut pool = Pool::empty();
         pool.take(&random, &mut [0; 100]).unwrap();
         assert_eq!(pool.used, 100);
-        assert!(pool.bytes[..100].iter().all(|&b| b == 0));
-        assert!(pool.bytes[100..].iter().any(|&b| b != 0));
+        assert!(pool.bytes.expose()[..100].iter().all(|&b| b == 0));
+        assert!(pool.bytes.expose()[100..].iter().any(|&b| b != 0));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! The algorithm registry (K2): how strong each algorithm is, and until when it may be used for what.
 //!
-//! The registry is data. Moving a date changes what may be created, used, or only used to process what exists, without a
-//! change anywhere else. Three sources stand behind the shipped dates:
+//! The registry is data. Moving a date changes what may be created, used, or only used to process what exists, without
+//! a change anywhere else. Three sources stand behind the shipped dates:
 //!
 //! * NIST SP 800-57 part 1 (rev. 5, tables 2 and 3; the same figures in rev. 6): security strengths in bits;
-//! * NIST IR 8547 (initial public draft, November 2024): quantum-vulnerable algorithms of 112 bits are deprecated after 2030,
-//!   all quantum-vulnerable ones disallowed after 2035;
-//! * NIST SP 800-131A rev. 2 (2019) and rev. 3 (initial public draft, October 2024): approved algorithms, and the move from 112
-//!   to 128 bits at the end of 2030.
+//! * NIST IR 8547 (initial public draft, November 2024): quantum-vulnerable algorithms of 112 bits are deprecated after
+//!   2030, all quantum-vulnerable ones disallowed after 2035;
+//! * NIST SP 800-131A rev. 2 (2019) and rev. 3 (initial public draft, October 2024): approved algorithms, and the move
+//!   from 112 to 128 bits at the end of 2030.
 //!
 //! "Disallowed" in these documents is about applying protection. What was protected before must remain readable, so the
 //! shipped registry lets algorithms sink to processing only and leaves disallowing them altogether to the operator.
@@ -22,8 +22,8 @@ const AFTER_2030: i64 = 1_924_992_000_000;
 /// 2036-01-01T00:00:00Z, in milliseconds since 1970: the first instant after 2035.
 const AFTER_2035: i64 = 2_082_758_400_000;
 
-/// The dates of an algorithm, each the first instant at which the restriction holds, in milliseconds since 1970. `None`:
-/// never. They must not go backwards (see [`Schedule::check`]).
+/// The dates of an algorithm, each the first instant at which the restriction holds, in milliseconds since 1970.
+/// `None`: never. They must not go backwards (see [`Schedule::check`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Schedule {
@@ -38,7 +38,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Checks that the dates come in the order deprecated, no new keys, processing only, disallowed; equal dates are fine.
+    /// Checks that the dates come in the order deprecated, no new keys, processing only, disallowed; equal dates are
+    /// fine.
     ///
     /// # Errors
     /// [`ScheduleError`].
@@ -83,16 +84,16 @@ pub enum Status {
 pub struct AlgorithmEntry {
     /// The algorithm.
     pub algorithm: KeyAlgorithm,
-    /// Classical security strength in bits (SP 800-57 part 1, tables 2 and 3); for post-quantum algorithms the strength of
-    /// the AES key that their category is defined by (FIPS 203, FIPS 204).
+    /// Classical security strength in bits (SP 800-57 part 1, tables 2 and 3); for post-quantum algorithms the strength
+    /// of the AES key that their category is defined by (FIPS 203, FIPS 204).
     pub strength_bits: u16,
-    /// Whether no attack by a large quantum computer is known that breaks it. Symmetric algorithms of 256 bits keep 128 bits
-    /// against Grover's algorithm.
+    /// Whether no attack by a large quantum computer is known that breaks it. Symmetric algorithms of 256 bits keep 128
+    /// bits against Grover's algorithm.
     pub quantum_safe: bool,
     /// Whether NIST approves it for protecting US federal data (SP 800-131A and the FIPS and SPs it refers to).
     pub fips_approved: bool,
-    /// Whether the whole operation is a service of the AWS-LC FIPS module. What the running process has linked, and whether
-    /// that build has a certificate, is another question: see [`FipsStatus`](crate::fips::FipsStatus).
+    /// Whether the whole operation is a service of the AWS-LC FIPS module. What the running process has linked, and
+    /// whether that build has a certificate, is another question: see [`FipsStatus`](crate::fips::FipsStatus).
     pub in_module: bool,
     /// The dates.
     pub schedule: Schedule,
@@ -190,8 +191,8 @@ const UNTIL_2035: Schedule = Schedule {
     disallowed_from: None,
 };
 
-/// Quantum-vulnerable with 112 bits: deprecated after 2030, nothing is protected with it after 2035 (IR 8547, tables 2 and 4).
-/// That no new keys are made while it is deprecated is our choice.
+/// Quantum-vulnerable with 112 bits: deprecated after 2030, nothing is protected with it after 2035 (IR 8547, tables 2
+/// and 4). That no new keys are made while it is deprecated is our choice.
 const UNTIL_2030: Schedule = Schedule {
     deprecated_from: Some(AFTER_2030),
     no_new_keys_from: Some(AFTER_2030),
@@ -203,8 +204,8 @@ const UNTIL_2030: Schedule = Schedule {
 fn shipped_entry(algorithm: KeyAlgorithm) -> AlgorithmEntry {
     use KeyAlgorithm as K;
     let (strength_bits, quantum_safe, fips_approved, in_module, schedule) = match algorithm {
-        // SP 800-38D under a key from an SP 800-108r1 KDF with CMAC: approved parts; their composition is done outside of the
-        // module. AES-256: SP 800-57-1 table 2.
+        // SP 800-38D under a key from an SP 800-108r1 KDF with CMAC: approved parts; their composition is done outside
+        // of the module. AES-256: SP 800-57-1 table 2.
         K::Xaes256Gcm => (256, true, true, false, OPEN),
         // SP 800-38D. The nonce is drawn by us, from the module's generator, and not inside of the module's own
         // encrypt-with-random-nonce service.

@@ -1,5 +1,5 @@
-//! Self-tests at start-up (in the manner of FIPS 140-3, 10.3): for each family of algorithms a known answer, and for key pairs
-//! that what one half does the other undoes. The whole takes some milliseconds.
+//! Self-tests at start-up (in the manner of FIPS 140-3, 10.3): for each family of algorithms a known answer, and for
+//! key pairs that what one half does the other undoes. The whole takes some milliseconds.
 //!
 //! The tests go the same way as the operations do later, so they check this crate along with the module behind it.
 

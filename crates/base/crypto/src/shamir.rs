@@ -1,17 +1,18 @@
 //! Splitting a secret into shares of which some number is needed to put it together again (Shamir 1979, over GF(2^8)).
 //!
-//! Shamir's scheme by itself puts together a wrong secret from a wrong share without noticing. So a share here carries what is
-//! needed to tell four mistakes apart: a share that was mistyped (its own checksum), a share of another set (the set's id), the
-//! same share twice (its number), and shares that look right but do not give the secret that was split (the set's check).
+//! Shamir's scheme by itself puts together a wrong secret from a wrong share without noticing. So a share here carries
+//! what is needed to tell four mistakes apart: a share that was mistyped (its own checksum), a share of another set
+//! (the set's id), the same share twice (its number), and shares that look right but do not give the secret that was
+//! split (the set's check).
 //!
-//! What is split is `blinder || secret`, the blinder being 16 random bytes; the set's check is a hash over the set's parameters
-//! and this extended secret. Thanks to the blinder the check in a single share says nothing about the secret, however easy to
-//! guess that may be.
+//! What is split is `blinder || secret`, the blinder being 16 random bytes; the set's check is a hash over the set's
+//! parameters and this extended secret. Thanks to the blinder the check in a single share says nothing about the
+//! secret, however easy to guess that may be.
 //!
-//! Bytes of a share: version (1), shares needed (1), shares made (1), number of this share (1), id of the set (16), check of the
-//! set (16), value (16 + length of the secret), checksum (4: the beginning of SHA-256 over everything before). As text: `krs1-`
-//! and the bytes in base 32 (Crockford's alphabet) in groups of four. Reading is forgiving: case, spaces, line breaks and the
-//! placing of hyphens do not matter, `i` and `l` count as 1 and `o` as 0.
+//! Bytes of a share: version (1), shares needed (1), shares made (1), number of this share (1), id of the set (16),
+//! check of the set (16), value (16 + length of the secret), checksum (4: the beginning of SHA-256 over everything
+//! before). As text: `krs1-` and the bytes in base 32 (Crockford's alphabet) in groups of four. Reading is forgiving:
+//! case, spaces, line breaks and the placing of hyphens do not matter, `i` and `l` count as 1 and `o` as 0.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -66,9 +67,7 @@ pub struct Share {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SplitError {
     /// The numbers make no sense.
-    #[error(
-        "of at most 32 shares, at least 2 and at most all must be needed; a single share is only possible alone (1 of 1)"
-    )]
+    #[error("of at most 32 shares, 2 to all must be needed; a single share is only possible alone (1 of 1)")]
     Numbers,
     /// The secret is empty or too long.
     #[error("a secret of 1 to 1024 bytes can be split")]
@@ -126,8 +125,8 @@ pub enum CombineError {
         /// Shares needed; 0 while none was given.
         need: u8,
     },
-    /// The shares are of one set and unhurt by their checksums, but do not give the secret that was split: at least one was
-    /// made up.
+    /// The shares are of one set and unhurt by their checksums, but do not give the secret that was split: at least one
+    /// was made up.
     #[error("the shares do not give the secret they were made from; at least one of them is forged")]
     Mismatch,
 }
@@ -550,8 +549,8 @@ mod tests {
         let text = text.expose();
         assert!(text.starts_with("krs1-"));
         assert!(text[5..].split('-').all(|group| (1..=4).contains(&group.len())));
-        let reads =
-            |variant: &str| Share::from_text(variant).map(|read| read.to_bytes().ct_eq(share.to_bytes().expose()));
+        let original = share.to_bytes();
+        let reads = |variant: &str| Share::from_text(variant).map(|read| read.to_bytes().ct_eq(original.expose()));
         assert_eq!(reads(text), Ok(true));
         assert_eq!(reads(&text.to_uppercase()), Ok(true));
         assert_eq!(reads(&format!("  {}\n", text[..5].to_owned() + &text[5..].replace('-', " \n"))), Ok(true));
@@ -623,8 +622,8 @@ mod tests {
 
     #[test]
     fn fewer_shares_say_nothing() {
-        // With one share of two fixed, each value of a byte of the secret remains possible: over many splits of the same secret
-        // a byte of a single share takes many values, zero among them.
+        // With one share of two fixed, each value of a byte of the secret remains possible: over many splits of the
+        // same secret a byte of a single share takes many values, zero among them.
         let bytes: HashSet<u8> = (0..2000).map(|_| made(&[0xff], 2, 2)[0].value.expose()[BLINDER]).collect();
         assert!(bytes.len() > 200, "{}", bytes.len());
     }

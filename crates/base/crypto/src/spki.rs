@@ -1,7 +1,7 @@
 //! Public keys in SubjectPublicKeyInfo form (RFC 5280, 4.1.2.7).
 //!
-//! For every algorithm except RSA this is a fixed prefix, which names the algorithm, followed by the raw key. So the encoding
-//! is compared, not parsed: one key has exactly one encoding here.
+//! For every algorithm except RSA this is a fixed prefix, which names the algorithm, followed by the raw key. So the
+//! encoding is compared, not parsed: one key has exactly one encoding here.
 
 use crate::algorithm::KeyAlgorithm;
 
@@ -29,8 +29,8 @@ const ML_DSA_44: &[u8] = &nist(0x0532, 0x03, 0x11, 0x0521);
 const ML_DSA_65: &[u8] = &nist(0x07b2, 0x03, 0x12, 0x07a1);
 const ML_DSA_87: &[u8] = &nist(0x0a32, 0x03, 0x13, 0x0a21);
 
-/// Prefix for the algorithms under 2.16.840.1.101.3.4, without parameters: outer length, the last two arcs, and the length of
-/// the bit string.
+/// Prefix for the algorithms under 2.16.840.1.101.3.4, without parameters: outer length, the last two arcs, and the
+/// length of the bit string.
 const fn nist(outer: u16, family: u8, member: u8, bits: u16) -> [u8; 22] {
     let (outer, bits) = (outer.to_be_bytes(), bits.to_be_bytes());
     [
@@ -39,7 +39,8 @@ const fn nist(outer: u16, family: u8, member: u8, bits: u16) -> [u8; 22] {
     ]
 }
 
-/// The prefix and the length of the raw key after it, for public keys of fixed length; `None` for RSA and for symmetric keys.
+/// The prefix and the length of the raw key after it, for public keys of fixed length; `None` for RSA and for symmetric
+/// keys.
 pub(crate) const fn layout(algorithm: KeyAlgorithm) -> Option<(&'static [u8], usize)> {
     use KeyAlgorithm as K;
     match algorithm {

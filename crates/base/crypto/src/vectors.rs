@@ -1,4 +1,5 @@
-//! The published vectors in `vectors/`, for the operations that are not reachable from outside with the inputs they need.
+//! The published vectors in `vectors/`, for the operations that are not reachable from outside with the inputs they
+//! need.
 
 use std::collections::BTreeMap;
 

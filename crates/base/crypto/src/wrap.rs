@@ -1,7 +1,7 @@
 //! AES-256 key wrapping, without padding (KW, RFC 3394) and with (KWP, RFC 5649); both in SP 800-38F.
 //!
-//! The module copies the key for each call and does not wipe that copy's heap block when it frees it; the key itself is kept
-//! in wiped memory here. Wrapping is deterministic: equal keys give equal wrapped keys.
+//! The module copies the key for each call and does not wipe that copy's heap block when it frees it; the key itself is
+//! kept in wiped memory here. Wrapping is deterministic: equal keys give equal wrapped keys.
 
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap, KeyWrapPadded};
 use keyreeve_secret::{SecretArray, SecretBytes};

@@ -1,10 +1,11 @@
 //! XAES-256-GCM, version 1 (c2sp.org/XAES-256-GCM): AES-256-GCM with a 192-bit nonce.
 //!
-//! From the key and the first half of the nonce a key for a single message is derived (SP 800-108r1 with CMAC-AES-256, whose
-//! input is one block, so that each half of the derived key is one call of AES); the second half is the GCM nonce.
+//! From the key and the first half of the nonce a key for a single message is derived (SP 800-108r1 with CMAC-AES-256,
+//! whose input is one block, so that each half of the derived key is one call of AES); the second half is the GCM
+//! nonce.
 //!
-//! The AES calls are made through the block cipher interface with a prepared key schedule: the CMAC interface copies a context
-//! on the heap for each tag, which costs several times as much as the cipher.
+//! The AES calls are made through the block cipher interface with a prepared key schedule: the CMAC interface copies a
+//! context on the heap for each tag, which costs several times as much as the cipher.
 
 use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
 use aws_lc_rs::cipher::{AES_256, EncryptingKey, UnboundCipherKey};

@@ -1,5 +1,5 @@
-//! Project Wycheproof on key establishment: ECDH, X25519, ML-KEM, RSA-OAEP. The number of cases that were run is asserted, so
-//! that a set that shrinks or is skipped over is noticed.
+//! Project Wycheproof on key establishment: ECDH, X25519, ML-KEM, RSA-OAEP. The number of cases that were run is
+//! asserted, so that a set that shrinks or is skipped over is noticed.
 
 #![allow(clippy::unwrap_used)]
 
@@ -106,7 +106,8 @@ fn encapsulation_cases(name: mlkem::TestName, algorithm: KeyAlgorithm) -> usize 
     run
 }
 
-/// Expanded decapsulation keys: the given ciphertext yields the given secret, and damaged keys are refused (FIPS 203, 7.3).
+/// Expanded decapsulation keys: the given ciphertext yields the given secret, and damaged keys are refused (FIPS 203,
+/// 7.3).
 fn decapsulation_cases(name: mlkem::TestName, algorithm: KeyAlgorithm) -> usize {
     let set = mlkem::TestSet::load(name).unwrap();
     let mut run = 0;

@@ -1,5 +1,5 @@
-//! Project Wycheproof on signatures: RSA-PSS, RSA PKCS #1 v1.5, ECDSA, Ed25519, ML-DSA. The number of cases that were run is
-//! asserted, so that a set that shrinks or is skipped over is noticed.
+//! Project Wycheproof on signatures: RSA-PSS, RSA PKCS #1 v1.5, ECDSA, Ed25519, ML-DSA. The number of cases that were
+//! run is asserted, so that a set that shrinks or is skipped over is noticed.
 
 #![allow(clippy::unwrap_used)]
 
@@ -89,7 +89,8 @@ fn rsa_pkcs1() {
     assert_eq!(pkcs1_cases(T::Rsa4096Sha512, rsa4096, S::RsaPkcs1Sha512), 259);
 }
 
-/// The sets whose salt is as long as the digest, which is what we make and take; a set with a shorter salt must not verify.
+/// The sets whose salt is as long as the digest, which is what we make and take; a set with a shorter salt must not
+/// verify.
 fn pss_cases(name: rsa_pss_verify::TestName, algorithm: KeyAlgorithm, scheme: SignatureScheme) -> usize {
     let set = rsa_pss_verify::TestSet::load(name).unwrap();
     let mut run = 0;
@@ -172,8 +173,8 @@ fn ml_dsa_verify_cases(name: mldsa_verify::TestName, algorithm: KeyAlgorithm, sc
     run
 }
 
-/// Private keys in seed form: the right public key comes out of them, the published signatures verify under it, and so do ours
-/// (which are randomised, so that they are not the published ones).
+/// Private keys in seed form: the right public key comes out of them, the published signatures verify under it, and so
+/// do ours (which are randomised, so that they are not the published ones).
 #[test]
 fn ml_dsa_seeds() {
     use mldsa_sign::TestName as T;

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
 
+use crate::wipe::wipe;
 use crate::{LengthError, redacted};
 
 /// A secret of exactly `N` bytes, boxed so that moving it moves a pointer and leaves no copies behind.
@@ -66,7 +66,7 @@ impl<const N: usize> SecretArray<N> {
 
 impl<const N: usize> Drop for SecretArray<N> {
     fn drop(&mut self) {
-        self.bytes.zeroize();
+        wipe(self.bytes.as_mut_slice());
     }
 }
 

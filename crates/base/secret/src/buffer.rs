@@ -2,8 +2,7 @@
 
 use std::{fmt, io};
 
-use zeroize::Zeroize;
-
+use crate::wipe::wipe_vec;
 use crate::{SecretBytes, redacted};
 
 /// A growing secret. When it needs more room it moves to a larger block and wipes the one it leaves.
@@ -37,7 +36,7 @@ impl SecretBuffer {
         }
         let mut larger = Vec::with_capacity(needed.max(self.bytes.capacity().saturating_mul(2)).max(64));
         larger.extend_from_slice(&self.bytes);
-        self.bytes.zeroize();
+        wipe_vec(&mut self.bytes);
         self.bytes = larger;
     }
 
@@ -64,7 +63,7 @@ impl SecretBuffer {
 
 impl Drop for SecretBuffer {
     fn drop(&mut self) {
-        self.bytes.zeroize();
+        wipe_vec(&mut self.bytes);
     }
 }
 
@@ -93,7 +92,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_come_out_in_order(capacity in 0usize..40, pieces in proptest::collection::vec(any::<Vec<u8>>(), 0..8)) {
+        fn pieces_come_out_in_order(capacity in 0usize..40, pieces: [Vec<u8>; 8]) {
             let mut buffer = SecretBuffer::with_capacity(capacity);
             for piece in &pieces {
                 buffer.extend_from_slice(piece);

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
 
+use crate::wipe::{wipe, wipe_vec};
 use crate::{LengthError, SecretArray, redacted};
 
 /// A secret byte string on the heap.
@@ -67,7 +67,7 @@ impl SecretBytes {
     /// Cuts down to `len` bytes and wipes the rest at once. Does nothing if it is not longer.
     pub fn truncate(&mut self, len: usize) {
         if len < self.bytes.len() {
-            self.bytes[len..].zeroize();
+            wipe(&mut self.bytes[len..]);
             self.bytes.truncate(len);
         }
     }
@@ -80,7 +80,7 @@ impl SecretBytes {
         let missing = LengthError { expected: at.saturating_add(out.len()), actual: self.bytes.len() };
         let given = self.bytes.get_mut(at..missing.expected).ok_or(missing)?;
         out.copy_from_slice(given);
-        given.zeroize();
+        wipe(given);
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl SecretBytes {
 
 impl Drop for SecretBytes {
     fn drop(&mut self) {
-        self.bytes.zeroize();
+        wipe_vec(&mut self.bytes);
     }
 }
 

@@ -19,6 +19,7 @@ mod array;
 mod buffer;
 mod bytes;
 mod text;
+mod wipe;
 
 pub use array::SecretArray;
 pub use buffer::SecretBuffer;
