@@ -1,1 +1,37 @@
-//! Placeholder while the workspace is laid out.
+//! What all protocols over HTTP share: listener, TLS, limits, request ids, the error frame.
+//!
+//! ```text
+//! socket ─▶ [Listener] TLS, timeouts ─▶ [Frame] id, rates, panics ─▶ axum Router ─▶ [JsonCall] … ─▶ Engine::call
+//! ```
+//! A protocol writes handlers that take one of the extractors [`JsonCall`], [`OctetCall`] or [`PlainCall`], hand the
+//! [`Arrival`](keyreeve_engine::Arrival) in it to the engine, and return `Result<_, Problem>`; everything that goes wrong on the
+//! way leaves as one kind of answer, [`Problem`] (RFC 9457).
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod body;
+mod counters;
+mod frame;
+mod inbound;
+mod limits;
+mod listener;
+mod problem;
+mod rate;
+mod tls;
+
+pub use body::{JsonCall, OctetCall, PlainCall};
+pub use counters::{Counters, Totals};
+pub use frame::Frame;
+pub use inbound::{Inbound, Peer};
+pub use limits::{Limits, Rate, Rates};
+pub use listener::{Listener, bind};
+pub use problem::{HttpCode, Problem, status_of};
+pub use tls::{ClientAuth, MinVersion, Tls, TlsError, TlsMaterial, provider};
+pub use tokio_util::sync::CancellationToken;
+
+/// The header that carries the id of a request, both ways.
+pub const REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
+/// The header that makes a retry harmless.
+pub const IDEMPOTENCY_KEY: http::HeaderName = http::HeaderName::from_static("idempotency-key");
+/// The header that names the audit record of an answer.
+pub const AUDIT_RECORD: http::HeaderName = http::HeaderName::from_static("keyreeve-audit-record");

@@ -1,0 +1,291 @@
+//! Reading bodies: limited in size and time, wiped afterwards, with errors that repeat no value of the caller.
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap};
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use keyreeve_engine::Arrival;
+use keyreeve_secret::{SecretBuffer, SecretBytes};
+use serde::de::DeserializeOwned;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use std::sync::Arc;
+
+use crate::inbound::Inbound;
+use crate::problem::{HttpCode, Problem};
+
+/// Room for bodies is counted in units of so many bytes.
+pub(crate) const UNIT: usize = 64 << 10;
+/// Room taken at once because a length was announced, in bytes; more only as it arrives.
+const TRUSTED_LENGTH: usize = 1 << 20;
+
+/// A request with a JSON body. No body at all counts as `{}`.
+#[derive(Debug)]
+pub struct JsonCall<T> {
+    /// For the engine.
+    pub arrival: Arrival,
+    /// The body.
+    pub body: T,
+}
+
+/// A request with an `application/octet-stream` body.
+#[derive(Debug)]
+pub struct OctetCall {
+    /// For the engine.
+    pub arrival: Arrival,
+    /// The body; wiped when the last handle is dropped.
+    pub bytes: Bytes,
+}
+
+/// A request whose body, if any, does not matter.
+#[derive(Debug)]
+pub struct PlainCall {
+    /// For the engine.
+    pub arrival: Arrival,
+}
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for JsonCall<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let inbound = Inbound::take(&mut parts)?;
+        let body = read(&inbound, body, inbound.limits().json_body).await?;
+        let bytes = body.as_slice();
+        let absent = bytes.is_empty() && !parts.headers.contains_key(CONTENT_TYPE);
+        if !absent {
+            expect_type(&parts.headers, "application/json")?;
+        }
+        let arrival = inbound.arrival(&parts, bytes)?;
+        Ok(Self { arrival, body: parse(if absent { b"{}" } else { bytes })? })
+    }
+}
+
+impl<S: Sync> FromRequest<S> for OctetCall {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let inbound = Inbound::take(&mut parts)?;
+        expect_type(&parts.headers, "application/octet-stream")?;
+        let body = read(&inbound, body, inbound.limits().octet_body).await?;
+        let arrival = inbound.arrival(&parts, body.as_slice())?;
+        Ok(Self { arrival, bytes: body.into_bytes() })
+    }
+}
+
+impl<S: Sync> FromRequest<S> for PlainCall {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let (mut parts, _) = request.into_parts();
+        let inbound = Inbound::take(&mut parts)?;
+        Ok(Self { arrival: inbound.arrival(&parts, &[])? })
+    }
+}
+
+fn expect_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case(wanted) {
+        return Ok(());
+    }
+    Err(Problem::new(HttpCode::UnsupportedMediaType, format!("send the body with `Content-Type: {wanted}`")))
+}
+
+/// A body that has arrived.
+enum Arrived {
+    /// In one piece, still in the connection's buffer.
+    Whole(Bytes),
+    /// In pieces, put together.
+    Gathered(Held),
+}
+
+/// A body with the room it takes.
+struct Held {
+    bytes: SecretBytes,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.expose()
+    }
+}
+
+impl Arrived {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::Gathered(held) => held.as_ref(),
+        }
+    }
+
+    /// Bytes that are wiped at the end: not those of the connection's buffer.
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Whole(bytes) => Bytes::from_owner(Held { bytes: SecretBytes::copy_from(&bytes), _room: None }),
+            Self::Gathered(held) => Bytes::from_owner(held),
+        }
+    }
+}
+
+async fn read(inbound: &Inbound, body: Body, limit: usize) -> Result<Arrived, Problem> {
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large(limit));
+    }
+    match tokio::time::timeout(inbound.limits().body_time, gather(body, limit, &inbound.shared.room)).await {
+        Ok(result) => result,
+        Err(_) => Err(Problem::new(HttpCode::RequestTimeout, "the body took too long to arrive")),
+    }
+}
+
+async fn gather(mut body: Body, limit: usize, room: &Arc<Semaphore>) -> Result<Arrived, Problem> {
+    let Some(first) = next(&mut body).await? else { return Ok(Arrived::Whole(Bytes::new())) };
+    if first.len() > limit {
+        return Err(too_large(limit));
+    }
+    if body.is_end_stream() {
+        return Ok(Arrived::Whole(first));
+    }
+    let announced = first.len().saturating_add(usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX));
+    let mut capacity = announced.min(TRUSTED_LENGTH).max(first.len());
+    let mut held = None;
+    take_room(room, &mut held, capacity)?;
+    let mut buffer = SecretBuffer::with_capacity(capacity);
+    buffer.extend_from_slice(&first);
+    while let Some(piece) = next(&mut body).await? {
+        let needed = buffer.len().saturating_add(piece.len());
+        if needed > limit {
+            return Err(too_large(limit));
+        }
+        if needed > capacity {
+            capacity = needed.max(capacity * 2).min(limit);
+            take_room(room, &mut held, capacity)?;
+            buffer.reserve(capacity - buffer.len());
+        }
+        buffer.extend_from_slice(&piece);
+    }
+    Ok(Arrived::Gathered(Held { bytes: buffer.finish(), _room: held }))
+}
+
+/// The next piece that is not empty.
+async fn next(body: &mut Body) -> Result<Option<Bytes>, Problem> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::invalid("the body ended before its announced length"))?;
+        if let Ok(data) = frame.into_data()
+            && !data.is_empty()
+        {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+/// Extends `held` to cover `bytes`; small bodies need none.
+fn take_room(room: &Arc<Semaphore>, held: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Problem> {
+    let units = if bytes <= UNIT { 0 } else { bytes.div_ceil(UNIT) };
+    let more = units.saturating_sub(held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+    if more == 0 {
+        return Ok(());
+    }
+    let full = |_| Problem::new(HttpCode::Overloaded, "too many large requests at once: try again in a moment");
+    let permit = Arc::clone(room).try_acquire_many_owned(u32::try_from(more).unwrap_or(u32::MAX)).map_err(full)?;
+    match held {
+        Some(held) => held.merge(permit),
+        None => *held = Some(permit),
+    }
+    Ok(())
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(
+        HttpCode::TooLarge,
+        format!("the body is larger than {limit} bytes: split the work, or stream it in envelope form"),
+    )
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|_| explain::<T>(bytes))
+}
+
+/// Reads once more to say where the body is wrong: only for refusals, so that good requests do not pay for it.
+#[cold]
+fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Problem {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+        Ok(_) => Problem::invalid("the body goes on after the end of the JSON document"),
+        Err(error) => {
+            let path = error.path().to_string();
+            let message = redact(&error.inner().to_string());
+            match path.as_str() {
+                "." => Problem::invalid(format!("the body is not what is expected: {message}")),
+                _ => Problem::invalid(format!("the body is not what is expected: at `{path}`: {message}")),
+            }
+        }
+    }
+}
+
+/// Serde repeats offending values in double quotes; they may be secret.
+fn redact(message: &str) -> String {
+    match (message.find('"'), message.rfind('"')) {
+        (Some(from), Some(to)) if from < to => format!("{}…{}", &message[..=from], &message[to..]),
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only read by the derive")]
+    struct Wanted {
+        items: Vec<Item>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only read by the derive")]
+    struct Item {
+        bits: u32,
+    }
+
+    fn text(body: &str) -> String {
+        let problem = parse::<Wanted>(body.as_bytes()).unwrap_err();
+        String::from_utf8(axum_free_text(problem)).unwrap()
+    }
+
+    fn axum_free_text(problem: Problem) -> Vec<u8> {
+        format!("{problem:?}").into_bytes()
+    }
+
+    #[test]
+    fn errors_say_where_and_repeat_no_value() {
+        let told = text(r#"{"items":[{"bits":1},{"bits":"CANARY \" quoted"}]}"#);
+        assert!(told.contains("items[1].bits"), "{told}");
+        assert!(told.contains("expected u32"), "{told}");
+        assert!(!told.contains("CANARY") && !told.contains("quoted"), "{told}");
+        assert!(text(r#"{"items":[]} x"#).contains("goes on after the end"));
+        assert!(text(r#"{"itmes":[]}"#).contains("unknown field"));
+        assert!(text("").contains("EOF"));
+    }
+
+    #[test]
+    fn room_is_taken_as_a_body_grows_and_given_back() {
+        let room = Arc::new(Semaphore::new(4));
+        let mut held = None;
+        take_room(&room, &mut held, UNIT).unwrap();
+        assert!(held.is_none());
+        take_room(&room, &mut held, 2 * UNIT).unwrap();
+        take_room(&room, &mut held, 4 * UNIT).unwrap();
+        assert_eq!(room.available_permits(), 0);
+        assert_eq!(take_room(&room, &mut None, 2 * UNIT).unwrap_err().code(), "overloaded");
+        drop(held);
+        assert_eq!(room.available_permits(), 4);
+    }
+}

@@ -1,0 +1,204 @@
+//! The frame around every request: id, rates, time, panics, and the form of what goes wrong.
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use std::convert::Infallible;
+use std::hash::BuildHasher;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tower::ServiceExt;
+
+use crate::REQUEST_ID;
+use crate::body::UNIT;
+use crate::counters::Counters;
+use crate::inbound::{Facts, Inbound, Peer, Shared, given_request_id};
+use crate::limits::Limits;
+use crate::problem::{HttpCode, PROBLEM_JSON, Problem};
+use crate::rate::{Asker, Limiter};
+
+/// Headers of every answer that does not set them itself: nothing is cached, guessed, framed or passed on.
+static HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+];
+
+/// A router with everything around it that does not depend on the connection.
+pub struct Frame {
+    router: Router,
+    shared: Arc<Shared>,
+    limiter: Limiter,
+    counters: Arc<Counters>,
+    started: Instant,
+    /// Tells the ids of this process from those of others.
+    id_prefix: u64,
+    next_id: AtomicU64,
+}
+
+impl Frame {
+    /// A frame around `router`.
+    #[must_use]
+    pub fn new(router: Router, limits: Limits, counters: Arc<Counters>) -> Self {
+        let limiter = Limiter::new(&limits.rates);
+        let room = Arc::new(Semaphore::new((limits.all_bodies / UNIT).min(Semaphore::MAX_PERMITS)));
+        Self {
+            router,
+            shared: Arc::new(Shared { limits, room }),
+            limiter,
+            counters,
+            started: Instant::now(),
+            // Keyed from the operating system's randomness; ids need to be distinct, not secret.
+            id_prefix: std::hash::RandomState::new().hash_one(0u8),
+            next_id: AtomicU64::new(1),
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Answers one request.
+    pub async fn call(&self, peer: &Arc<Peer>, request: Request<Body>) -> Response {
+        let now = self.started.elapsed();
+        let facts = Arc::new(Facts { id: self.request_id(request.headers()), evidence_taken: false.into() });
+        let line = tracing::enabled!(tracing::Level::DEBUG).then(|| Line::of(&request));
+        let response = self.admitted(peer, request, &facts, now).await;
+        let response = self.finish(response, &facts.id).await;
+        self.count(response.status());
+        if let Some(line) = line {
+            let took = self.started.elapsed().saturating_sub(now);
+            line.log(&facts.id, peer, response.status(), took);
+        }
+        response
+    }
+
+    async fn admitted(
+        &self,
+        peer: &Arc<Peer>,
+        mut request: Request<Body>,
+        facts: &Arc<Facts>,
+        now: Duration,
+    ) -> Response {
+        let asker = self.asker(peer, request.headers());
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        if let Err(wait) = self.limiter.admit(asker, now) {
+            let text = "too many requests from this address or with this credential: wait as `Retry-After` says";
+            let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+            return Problem::new(HttpCode::RateLimited, text).retry_after(seconds).into_response();
+        }
+        let inbound = Inbound { facts: Arc::clone(facts), peer: Arc::clone(peer), shared: Arc::clone(&self.shared) };
+        request.extensions_mut().insert(inbound);
+        let response = self.run(request, &facts.id).await;
+        let status = response.status();
+        let accepted = status.is_success() && facts.evidence_taken.load(Ordering::Relaxed);
+        if accepted || status == StatusCode::UNAUTHORIZED {
+            self.limiter.learn(asker, now, !accepted);
+        }
+        response
+    }
+
+    fn asker(&self, peer: &Peer, headers: &HeaderMap) -> Asker {
+        let token = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+        let certificate = peer.certificate.as_ref().map(|found| found.fingerprint.as_slice());
+        self.limiter.asker(peer.address.ip(), token.or(certificate))
+    }
+
+    async fn run(&self, request: Request<Body>, id: &str) -> Response {
+        let handled = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
+        match tokio::time::timeout(self.limits().request_time, handled).await {
+            Ok(Ok(Ok(response))) => response,
+            Ok(Ok(Err(never))) => refute(never),
+            Ok(Err(_panic)) => {
+                Counters::add(&self.counters.panics);
+                tracing::error!(request = id, "a handler panicked: this is a defect");
+                Problem::new(HttpCode::Internal, "an internal error occurred: the server's log tells more")
+                    .into_response()
+            }
+            Err(_) => {
+                tracing::warn!(request = id, "the request took too long");
+                let text = "the request took too long and may or may not have been done: try again with the same idempotency key";
+                Problem::new(HttpCode::Timeout, text).into_response()
+            }
+        }
+    }
+
+    async fn finish(&self, mut response: Response, id: &str) -> Response {
+        let status = response.status();
+        if status.is_client_error() || status.is_server_error() {
+            response = match response.extensions_mut().remove::<Problem>() {
+                Some(problem) => problem.render(id),
+                None if is_foreign(&response) => Problem::from_foreign(response).await.render(id),
+                None => response,
+            };
+        }
+        let headers = response.headers_mut();
+        if let Ok(value) = HeaderValue::from_str(id) {
+            headers.insert(REQUEST_ID, value);
+        }
+        for (name, value) in &HEADERS {
+            headers.entry(name).or_insert_with(|| value.clone());
+        }
+        response
+    }
+
+    fn request_id(&self, headers: &HeaderMap) -> String {
+        match given_request_id(headers) {
+            Some(id) => id.to_owned(),
+            None => format!("{:016x}-{:x}", self.id_prefix, self.next_id.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    fn count(&self, status: StatusCode) {
+        let counters = &*self.counters;
+        Counters::add(&counters.requests);
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            Counters::add(&counters.rate_limited);
+        } else if status.is_client_error() {
+            Counters::add(&counters.refused);
+        } else if status.is_server_error() {
+            Counters::add(&counters.failed);
+        }
+    }
+}
+
+fn refute(never: Infallible) -> Response {
+    match never {}
+}
+
+/// Error answers of axum itself are plain text or empty; those of handlers have a type of their own.
+fn is_foreign(response: &Response) -> bool {
+    match response.headers().get(header::CONTENT_TYPE) {
+        None => true,
+        Some(value) => value != PROBLEM_JSON && value.as_bytes().starts_with(b"text/plain"),
+    }
+}
+
+/// A line of the access log: never bodies, credentials or query strings.
+struct Line {
+    method: Method,
+    path: String,
+}
+
+impl Line {
+    fn of(request: &Request<Body>) -> Self {
+        Self { method: request.method().clone(), path: request.uri().path().to_owned() }
+    }
+
+    fn log(&self, id: &str, peer: &Peer, status: StatusCode, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let (method, path, status) = (self.method.as_str(), self.path.as_str(), status.as_u16());
+        tracing::debug!(request = id, source = %peer.address.ip(), method, path, status, micros, "answered");
+    }
+}

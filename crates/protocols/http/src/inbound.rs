@@ -1,0 +1,230 @@
+//! A request on its way in: its id, its source, and what it shows to prove who is asking.
+
+use axum::extract::FromRequestParts;
+use http::header::{AUTHORIZATION, HeaderMap};
+use http::request::Parts;
+use keyreeve_crypto::digest::Sha256;
+use keyreeve_engine::{Arrival, Evidence, Idempotency, PeerCertificate};
+use keyreeve_secret::SecretString;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Semaphore;
+
+use crate::limits::Limits;
+use crate::problem::{HttpCode, Problem};
+use crate::{IDEMPOTENCY_KEY, REQUEST_ID};
+
+/// Longest request id taken over from a caller, in bytes.
+const REQUEST_ID_MAX: usize = 64;
+/// Longest idempotency key, in bytes.
+const IDEMPOTENCY_KEY_MAX: usize = 128;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its certificate, when TLS has verified one.
+    pub certificate: Option<Arc<PeerCertificate>>,
+}
+
+/// What all requests of a frame share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) limits: Limits,
+    /// Room for large bodies, in units of [`crate::body::UNIT`].
+    pub(crate) room: Arc<Semaphore>,
+}
+
+/// What is known of one request.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) id: String,
+    /// Whether a handler took the evidence, so that a success means that it was accepted.
+    pub(crate) evidence_taken: AtomicBool,
+}
+
+/// Put into every request by the [`Frame`](crate::Frame). Handlers rather take a [`JsonCall`](crate::JsonCall), an
+/// [`OctetCall`](crate::OctetCall) or a [`PlainCall`](crate::PlainCall).
+#[derive(Clone, Debug)]
+pub struct Inbound {
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Inbound {
+    /// The request's id.
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        &self.facts.id
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// The limits of the listener.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    /// What the pipeline wants to know, with a digest of the request if a retry shall be told from another request.
+    ///
+    /// # Errors
+    /// [`Problem`] when credentials or idempotency key are malformed or ambiguous.
+    pub fn arrival(&self, parts: &Parts, body: &[u8]) -> Result<Arrival, Problem> {
+        let evidence = evidence(&parts.headers, &self.peer)?;
+        let key = idempotency_key(&parts.headers)?;
+        self.facts.evidence_taken.store(true, Ordering::Relaxed);
+        Ok(Arrival {
+            evidence,
+            source: Some(self.peer.address.ip().to_canonical()),
+            request: self.facts.id.clone(),
+            idempotency: key.map(|key| Idempotency { key, request: digest(parts, body) }),
+        })
+    }
+
+    /// Takes it out of a request.
+    pub(crate) fn take(parts: &mut Parts) -> Result<Self, Problem> {
+        let missing = || Problem::new(HttpCode::Internal, "the request did not come through the frame");
+        parts.extensions.remove::<Self>().ok_or_else(missing)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Inbound {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let inbound = Self::take(parts)?;
+        parts.extensions.insert(inbound.clone());
+        Ok(inbound)
+    }
+}
+
+/// The caller's own id for a request, where it is fit for logs.
+pub(crate) fn given_request_id(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+    ((1..=REQUEST_ID_MAX).contains(&text.len()) && text.bytes().all(fit)).then_some(text)
+}
+
+fn evidence(headers: &HeaderMap, peer: &Peer) -> Result<Evidence, Problem> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let certificate = peer.certificate.as_ref();
+    match (values.next(), values.next(), certificate) {
+        (None, _, None) => Ok(Evidence::None),
+        (None, _, Some(certificate)) => Ok(Evidence::Certificate(Arc::clone(certificate))),
+        (Some(value), None, None) => bearer(value.as_bytes()),
+        (Some(_), Some(_), _) => Err(Problem::invalid("there are two `Authorization` headers: send one")),
+        (Some(_), None, Some(_)) => {
+            Err(Problem::invalid("the request carries a token and a client certificate: show only one of them"))
+        }
+    }
+}
+
+fn bearer(value: &[u8]) -> Result<Evidence, Problem> {
+    let wrong = || Problem::new(HttpCode::Unauthenticated, "the header `Authorization` must read `Bearer <token>`");
+    let text = std::str::from_utf8(value).map_err(|_| wrong())?;
+    let (scheme, token) = text.split_once(' ').ok_or_else(wrong)?;
+    let token = token.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic())
+    {
+        return Err(wrong());
+    }
+    Ok(Evidence::Bearer(SecretString::copy_from(token)))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    let fit = (1..=IDEMPOTENCY_KEY_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if !fit || values.next().is_some() {
+        return Err(Problem::invalid("`Idempotency-Key` must be given once, as 1 to 128 visible ASCII characters"));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// SHA-256 of method, target and body, each with its length before it.
+fn digest(parts: &Parts, body: &[u8]) -> [u8; 32] {
+    let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+    let mut digest = Sha256::new();
+    for part in [parts.method.as_str().as_bytes(), target.as_bytes(), body] {
+        digest.update(&(part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderName, HeaderValue, Request};
+
+    fn peer(certificate: bool) -> Peer {
+        let found = PeerCertificate { fingerprint: [1; 32], dns_names: Vec::new(), uris: Vec::new() };
+        Peer { address: ([127, 0, 0, 1], 9).into(), certificate: certificate.then(|| Arc::new(found)) }
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn one_credential_is_taken_and_two_are_refused() {
+        let token = ("authorization", "bearer krt_1_2");
+        assert!(matches!(evidence(&headers(&[]), &peer(false)), Ok(Evidence::None)));
+        assert!(matches!(evidence(&headers(&[]), &peer(true)), Ok(Evidence::Certificate(_))));
+        match evidence(&headers(&[token]), &peer(false)) {
+            Ok(Evidence::Bearer(text)) => assert_eq!(text.expose(), "krt_1_2"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(evidence(&headers(&[token]), &peer(true)).unwrap_err().code(), "invalid-request");
+        let mut twice = headers(&[token]);
+        twice.append(AUTHORIZATION, HeaderValue::from_static("Bearer other"));
+        assert_eq!(evidence(&twice, &peer(false)).unwrap_err().code(), "invalid-request");
+    }
+
+    #[test]
+    fn other_schemes_are_refused_rather_than_ignored() {
+        for value in ["Basic dXNlcjpwYXNz", "Bearer", "Bearer ", "Bearer a b", "krt_1_2"] {
+            let problem = evidence(&headers(&[("authorization", value)]), &peer(false)).unwrap_err();
+            assert_eq!(problem.code(), "unauthenticated", "{value}");
+        }
+    }
+
+    #[test]
+    fn request_ids_are_taken_over_only_if_fit_for_logs() {
+        let long = "x".repeat(REQUEST_ID_MAX + 1);
+        for (text, fit) in [("a-1_B.c:2", true), ("", false), ("a b", false), ("a\"b", false), (&long, false)] {
+            assert_eq!(given_request_id(&headers(&[("x-request-id", text)])).is_some(), fit, "{text}");
+        }
+    }
+
+    #[test]
+    fn idempotency_keys_are_checked() {
+        let long = "k".repeat(IDEMPOTENCY_KEY_MAX + 1);
+        for (text, good) in [("k1", true), ("", false), ("a b", false), (&long, false)] {
+            assert_eq!(idempotency_key(&headers(&[("idempotency-key", text)])).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_digest_tells_requests_apart() {
+        let parts =
+            |method: &str, target: &str| Request::builder().method(method).uri(target).body(()).unwrap().into_parts().0;
+        let one = digest(&parts("POST", "/v1/keys?a=1"), b"{}");
+        assert_eq!(one, digest(&parts("POST", "/v1/keys?a=1"), b"{}"));
+        assert_ne!(one, digest(&parts("PUT", "/v1/keys?a=1"), b"{}"));
+        assert_ne!(one, digest(&parts("POST", "/v1/keys?a=2"), b"{}"));
+        assert_ne!(one, digest(&parts("POST", "/v1/keys?a=1"), b"{ }"));
+    }
+}

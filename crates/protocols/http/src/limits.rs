@@ -1,0 +1,93 @@
+//! How much of everything a listener allows.
+
+use std::time::Duration;
+
+/// So many requests a second on average, and so many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests per second in the long run; 0 means no limit.
+    pub per_second: u32,
+    /// Requests at once after a pause; at least 1.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// No limit.
+    pub const UNLIMITED: Self = Self { per_second: 0, burst: 1 };
+}
+
+/// The rates of one listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// Requests of one source address (of one /64 for IPv6).
+    pub per_source: Rate,
+    /// Requests of one token or client certificate.
+    pub per_credential: Rate,
+    /// Requests of one source address that were answered with 401. Every refusal is a durable audit record, so this keeps a
+    /// stranger from filling the log; credentials that were accepted lately are not held up by it.
+    pub unauthenticated: Rate,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self {
+            per_source: Rate { per_second: 100_000, burst: 200_000 },
+            per_credential: Rate { per_second: 100_000, burst: 200_000 },
+            unauthenticated: Rate { per_second: 20, burst: 200 },
+        }
+    }
+}
+
+/// The limits of one listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest JSON body, in bytes.
+    pub json_body: usize,
+    /// The largest body of another kind, in bytes.
+    pub octet_body: usize,
+    /// All bodies larger than 64 KiB that are held at the same time, in bytes.
+    pub all_bodies: usize,
+    /// The largest request head, in bytes.
+    pub head: usize,
+    /// The most header fields of a request (count).
+    pub head_fields: usize,
+    /// Connections at the same time (count); more wait in the operating system's queue.
+    pub connections: usize,
+    /// Requests under way at the same time on one HTTP/2 connection (count).
+    pub streams: u32,
+    /// Time for a TLS handshake.
+    pub handshake_time: Duration,
+    /// Time for an HTTP/1.1 request head, from the end of the previous request: also how long such a connection may be idle.
+    pub head_time: Duration,
+    /// Time for a request body.
+    pub body_time: Duration,
+    /// Time for a whole request.
+    pub request_time: Duration,
+    /// How long an HTTP/2 connection may be idle.
+    pub idle_time: Duration,
+    /// How long requests under way may take once the listener is told to end.
+    pub grace_time: Duration,
+    /// Requests per time.
+    pub rates: Rates,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            json_body: 4 << 20,
+            octet_body: 32 << 20,
+            all_bodies: 256 << 20,
+            head: 16 << 10,
+            head_fields: 64,
+            connections: 4096,
+            streams: 128,
+            handshake_time: Duration::from_secs(10),
+            head_time: Duration::from_secs(30),
+            body_time: Duration::from_secs(30),
+            request_time: Duration::from_secs(60),
+            idle_time: Duration::from_secs(120),
+            grace_time: Duration::from_secs(20),
+            rates: Rates::default(),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Token buckets in a fixed amount of memory.
+//!
+//! Each bucket is one number, the "theoretical arrival time" of the generic cell rate algorithm (ITU-T I.371), kept in two
+//! tables under two halves of a keyed hash; the smaller one counts. Many strangers cannot make the tables grow; two callers
+//! share a bucket only when both halves of their hashes meet others. Callers that race for one bucket may pass a few more.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::limits::{Rate, Rates};
+
+/// Slots of one table: 128 KiB.
+const SLOTS: usize = 16 * 1024;
+
+/// The buckets of one rate.
+struct Buckets {
+    interval: u64,
+    tolerance: u64,
+    tables: [Box<[AtomicU64]>; 2],
+}
+
+impl Buckets {
+    /// No buckets for an unlimited rate.
+    fn new(rate: Rate) -> Option<Self> {
+        let interval = 1_000_000_000u64.checked_div(rate.per_second.into())?.max(1);
+        let table = || (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
+        Some(Self { interval, tolerance: interval * u64::from(rate.burst.max(1)), tables: [table(), table()] })
+    }
+
+    fn slots(&self, hash: u64) -> [&AtomicU64; 2] {
+        let [first, second] = &self.tables;
+        [&first[hash as usize % SLOTS], &second[(hash >> 32) as usize % SLOTS]]
+    }
+
+    /// The arrival time after one more request at `now`, or how long to wait.
+    fn next(&self, hash: u64, now: u64) -> Result<u64, Duration> {
+        let arrival = self.slots(hash).map(|slot| slot.load(Ordering::Relaxed)).into_iter().min().unwrap_or(0);
+        let next = arrival.max(now) + self.interval;
+        match (next - now).checked_sub(self.tolerance) {
+            Some(early) if early > 0 => Err(Duration::from_nanos(early)),
+            _ => Ok(next),
+        }
+    }
+
+    fn take(&self, hash: u64, now: u64) -> Result<(), Duration> {
+        let next = self.next(hash, now)?;
+        for slot in self.slots(hash) {
+            slot.fetch_max(next, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Who asks, as hashes under a key of this process: neither addresses nor credentials can be made to collide on purpose.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker {
+    source: u64,
+    credential: Option<u64>,
+}
+
+/// All rates of a listener.
+pub(crate) struct Limiter {
+    hasher: RandomState,
+    per_source: Option<Buckets>,
+    per_credential: Option<Buckets>,
+    unauthenticated: Option<Buckets>,
+    /// Credentials that were accepted lately: one slot for each, newest wins.
+    accepted: Box<[AtomicU64]>,
+}
+
+impl Limiter {
+    pub(crate) fn new(rates: &Rates) -> Self {
+        Self {
+            hasher: RandomState::new(),
+            per_source: Buckets::new(rates.per_source),
+            per_credential: Buckets::new(rates.per_credential),
+            unauthenticated: Buckets::new(rates.unauthenticated),
+            accepted: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    pub(crate) fn asker(&self, source: IpAddr, credential: Option<&[u8]>) -> Asker {
+        let source = match source.to_canonical() {
+            IpAddr::V4(address) => self.hasher.hash_one(address),
+            // A household or machine commonly owns a whole /64.
+            IpAddr::V6(address) => self.hasher.hash_one(&address.octets()[..8]),
+        };
+        Asker { source, credential: credential.map(|bytes| self.hasher.hash_one(bytes)) }
+    }
+
+    fn accepted(&self, hash: u64) -> &AtomicU64 {
+        &self.accepted[hash as usize % SLOTS]
+    }
+
+    /// Lets a request pass at `now` (nanoseconds since any start), or says how long to wait.
+    pub(crate) fn admit(&self, asker: Asker, now: u64) -> Result<(), Duration> {
+        let known = asker.credential.is_some_and(|hash| self.accepted(hash).load(Ordering::Relaxed) == hash);
+        if let Some(buckets) = self.unauthenticated.as_ref().filter(|_| !known) {
+            buckets.next(asker.source, now)?;
+        }
+        if let Some(buckets) = &self.per_source {
+            buckets.take(asker.source, now)?;
+        }
+        if let (Some(buckets), Some(hash)) = (&self.per_credential, asker.credential) {
+            buckets.take(hash, now)?;
+        }
+        Ok(())
+    }
+
+    /// Learns how a request ended.
+    pub(crate) fn learn(&self, asker: Asker, now: u64, unauthenticated: bool) {
+        match (unauthenticated, asker.credential) {
+            (true, credential) => {
+                if let Some(hash) = credential {
+                    let _ = self.accepted(hash).compare_exchange(hash, 0, Ordering::Relaxed, Ordering::Relaxed);
+                }
+                if let Some(buckets) = &self.unauthenticated {
+                    let _ = buckets.take(asker.source, now);
+                }
+            }
+            (false, Some(hash)) => {
+                let slot = self.accepted(hash);
+                if slot.load(Ordering::Relaxed) != hash {
+                    slot.store(hash, Ordering::Relaxed);
+                }
+            }
+            (false, None) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+    const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn limiter(per_source: Rate, per_credential: Rate, unauthenticated: Rate) -> Limiter {
+        Limiter::new(&Rates { per_source, per_credential, unauthenticated })
+    }
+
+    #[test]
+    fn a_burst_passes_then_the_rate_holds() {
+        let limiter = limiter(Rate { per_second: 10, burst: 5 }, Rate::UNLIMITED, Rate::UNLIMITED);
+        let asker = limiter.asker(HOME, None);
+        let passed = |at: u64| (0..100).filter(|_| limiter.admit(asker, at).is_ok()).count();
+        assert_eq!(passed(SECOND), 5);
+        let wait = limiter.admit(asker, SECOND).unwrap_err();
+        assert_eq!(wait, Duration::from_millis(100));
+        assert_eq!(passed(SECOND + SECOND / 10), 1);
+        assert_eq!(passed(SECOND * 100), 5);
+    }
+
+    #[test]
+    fn sources_and_credentials_do_not_hold_up_one_another() {
+        let limiter = limiter(Rate { per_second: 1, burst: 2 }, Rate { per_second: 1, burst: 1 }, Rate::UNLIMITED);
+        let first = limiter.asker(HOME, Some(b"one"));
+        assert!(limiter.admit(first, SECOND).is_ok());
+        assert!(limiter.admit(first, SECOND).is_err());
+        let elsewhere = limiter.asker("10.0.0.1".parse().unwrap(), Some(b"two"));
+        assert!(limiter.admit(elsewhere, SECOND).is_ok());
+    }
+
+    #[test]
+    fn one_v6_network_is_one_source() {
+        let limiter = limiter(Rate { per_second: 1, burst: 1 }, Rate::UNLIMITED, Rate::UNLIMITED);
+        let asker = |text: &str| limiter.asker(text.parse().unwrap(), None);
+        assert!(limiter.admit(asker("2001:db8::1"), SECOND).is_ok());
+        assert!(limiter.admit(asker("2001:db8::2"), SECOND).is_err());
+        assert!(limiter.admit(asker("2001:db8:0:1::2"), SECOND).is_ok());
+    }
+
+    #[test]
+    fn strangers_are_slowed_down_while_known_credentials_pass() {
+        let limiter = limiter(Rate::UNLIMITED, Rate::UNLIMITED, Rate { per_second: 1, burst: 3 });
+        let stranger = limiter.asker(HOME, Some(b"guess"));
+        let friend = limiter.asker(HOME, Some(b"token"));
+        limiter.learn(friend, SECOND, false);
+        for _ in 0..3 {
+            limiter.admit(stranger, SECOND).unwrap();
+            limiter.learn(stranger, SECOND, true);
+        }
+        assert!(limiter.admit(stranger, SECOND).is_err());
+        assert!(limiter.admit(limiter.asker(HOME, None), SECOND).is_err());
+        assert!(limiter.admit(friend, SECOND).is_ok());
+        limiter.learn(friend, SECOND, true);
+        assert!(limiter.admit(friend, SECOND).is_err(), "a revoked credential is a stranger again");
+    }
+}
