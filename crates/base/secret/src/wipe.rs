@@ -1,5 +1,5 @@
-//! Erasing memory so that the compiler cannot leave it out, at the speed of `memset`: `zeroize` writes byte by byte, which on
-//! payloads of a megabyte costs more than encrypting them.
+//! Erasing memory so that the compiler cannot leave it out, at the speed of `memset`: `zeroize` writes byte by byte,
+//! which on payloads of a megabyte costs more than encrypting them.
 
 use zeroize::optimization_barrier;
 
