@@ -1,4 +1,4 @@
-//! The tiler thread: turns what is durable in the write-ahead log into tiles, publishes checkpoints, recycles segments.
+//! The tiler thread: turns what is durable in the write-ahead log into tiles, publishes checkpoints, removes segments.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -92,7 +92,7 @@ impl Tiler {
         let disk = &*self.shared.log.disk;
         self.write_tiles()?;
         let tiled = self.shared.log.tail.read().tiled();
-        self.segments.release(disk, tiled, self.shared.segment_bytes)?;
+        self.segments.release(disk, tiled)?;
         if publish {
             self.publish()?;
         }
@@ -229,7 +229,13 @@ impl<'a> Files<'a> {
                 self.disk.make_dirs(dir)?;
                 self.dirs.insert(dir.to_owned());
             }
-            let mut file = self.disk.create(&path)?;
+            // What a tile holds never changes, so one that is there already (after a round that failed half-way) is
+            // written over and never emptied first: it may be all that stands between a power cut and a hole in the
+            // log.
+            let mut file = match self.disk.open(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => self.disk.create(&path)?,
+                opened => opened?,
+            };
             file.write_at(bytes, 0)?;
             Ok(file)
         };

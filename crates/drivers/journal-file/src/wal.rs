@@ -22,7 +22,7 @@ pub(crate) fn segment_path(sequence: u64) -> PathBuf {
 }
 
 /// The segments behind the current one, and the zero-filled spare ahead of it. Shared between the writer, which
-/// rolls, and the tiler, which recycles.
+/// rolls, and the tiler, which removes.
 #[derive(Default)]
 pub(crate) struct Segments {
     // Number of the segment and the index after its last entry, oldest first.
@@ -37,22 +37,20 @@ impl Segments {
         self.finished.lock().push_back((sequence, end_index));
     }
 
-    /// Recycles or removes the segments whose entries are all below `tiled`, which are in fsynced tiles.
-    pub(crate) fn release(&self, disk: &dyn Disk, tiled: u64, length: u64) -> Result<(), JournalError> {
+    /// Removes the segments whose entries are all below `tiled`, which are in fsynced tiles. Their files are not used
+    /// again: a power cut could bring the old name back over the new contents.
+    pub(crate) fn release(&self, disk: &dyn Disk, tiled: u64) -> Result<(), JournalError> {
         loop {
             let oldest = self.finished.lock().front().copied();
             let Some((sequence, _)) = oldest.filter(|(_, end)| *end <= tiled) else { return Ok(()) };
             let path = segment_path(sequence);
-            let mut spare = self.spare.lock();
-            if *spare {
-                disk.remove(&path).map_err(|e| io_error(&e, &path))?;
-            } else {
-                disk.rename(&path, Path::new(SPARE)).map_err(|e| io_error(&e, &path))?;
-                // Nothing refers to it any more, so a failure from here on costs the spare only.
-                let file = disk.open(Path::new(SPARE));
-                *spare = file.and_then(|mut file| fill_with_zeros(&mut *file, length)).is_ok();
+            match disk.remove(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error(&e, &path)),
+                Ok(()) | Err(_) => {}
             }
             self.finished.lock().pop_front();
+            // One by one, so that none can outlive a later one.
+            disk.sync_dir(Path::new(WAL_DIR)).map_err(|e| io_error(&e, &path))?;
         }
     }
 
