@@ -1,1 +1,47 @@
-//! Placeholder while the workspace is laid out.
+//! The bodies of the HTTP interface as types, shared by the server and its clients. No logic, no engine.
+//!
+//! - [`bytes`]: binary values and secrets as text; [`text`]: instants and maps; [`names`]: the closed lists of names
+//! - [`system`], [`keyrings`], [`keys`]: what is managed; [`cipher`], [`signing`], [`derivation`]: what keys are used for
+//! - [`access`], [`audit`]: who may, and who did; [`problem`], [`page`]: what answers share
+//!
+//! Requests refuse unknown and repeated fields. Replies may gain fields in later versions: clients ignore those they do not
+//! know. Every instant is RFC 3339 in UTC, every binary value standard base64 with padding (RFC 4648 §4), every ciphertext of
+//! Keyreeve `kr1.` followed by unpadded base64url.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod access;
+pub mod audit;
+pub mod bytes;
+pub mod cipher;
+pub mod derivation;
+pub mod keyrings;
+pub mod keys;
+pub mod names;
+pub mod page;
+pub mod problem;
+pub mod signing;
+pub mod system;
+pub mod text;
+
+pub use bytes::{Base64, Ciphertext, SecretBase64, SecretText};
+pub use page::Page;
+pub use problem::{ItemError, Problem};
+pub use text::{Pairs, Timestamp};
+
+/// The path every route of this version stands under.
+pub const PREFIX: &str = "/v1";
+/// The header that carries the encryption context of requests with a binary body: base64 of a JSON object of texts.
+pub const CONTEXT_HEADER: &str = "keyreeve-context";
+/// The header that carries the signature or tag of a binary message to verify: base64.
+pub const SIGNATURE_HEADER: &str = "keyreeve-signature";
+/// The header of binary answers that names the key version.
+pub const KEY_VERSION_HEADER: &str = "keyreeve-key-version";
+/// The header of binary answers that says whether a signature or tag is valid: `true` or `false`.
+pub const VALID_HEADER: &str = "keyreeve-valid";
+/// The header that carries the id of a request, both ways.
+pub const REQUEST_ID_HEADER: &str = "x-request-id";
+/// The header that makes a retry harmless: 1 to 128 visible ASCII characters of the caller's choice.
+pub const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
+/// The header that names the audit record of an answer.
+pub const AUDIT_RECORD_HEADER: &str = "keyreeve-audit-record";

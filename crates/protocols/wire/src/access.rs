@@ -1,0 +1,223 @@
+//! Tokens, principals, policies.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::names::{Effect, Method, PrincipalKind, Reach};
+use crate::{Pairs, SecretText, Timestamp};
+
+/// Issues a bearer token.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    /// Whom it proves.
+    pub principal: String,
+    /// How long it lasts, in seconds: 60 to 31,622,400 (366 days); one hour unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+    /// What it is for: at most 1,024 bytes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+}
+
+/// A token as it was issued: the only time its secret is shown.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct IssuedToken {
+    /// The whole token, for the header `Authorization: Bearer`.
+    pub token: SecretText,
+    /// What is kept of it.
+    #[serde(flatten)]
+    pub info: Token,
+}
+
+/// What is known of a token; never its secret.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Token {
+    /// Its public id: `tok_…`.
+    pub id: String,
+    /// Whom it proves.
+    pub principal: String,
+    /// What it is for.
+    pub description: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// By whom.
+    pub created_by: String,
+    /// When it ends.
+    pub expires: Timestamp,
+    /// When it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<Timestamp>,
+    /// Whether it proves anything now.
+    pub valid: bool,
+}
+
+/// The caller as the server knows it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Identity {
+    /// The principal.
+    pub principal: String,
+    /// Its roles.
+    pub roles: Vec<String>,
+    /// How it proved itself.
+    pub method: Method,
+    /// The id of the token it came with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// When that ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+}
+
+/// Makes a principal, or replaces all that is known of it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PutPrincipal {
+    /// Person or program.
+    pub kind: PrincipalKind,
+    /// Roles that policies refer to: at most 64.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// Labels for policies: at most 64.
+    #[serde(default)]
+    pub labels: Pairs,
+    /// Networks it may come from (CIDR); empty means any.
+    #[serde(default)]
+    pub networks: Vec<String>,
+    /// Client certificates that prove it.
+    #[serde(default)]
+    pub certificates: Vec<CertificateRule>,
+    /// True when it may do nothing for now.
+    #[serde(default)]
+    pub disabled: bool,
+}
+
+/// How a client certificate maps to a principal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateRule {
+    /// This very certificate: SHA-256 of its DER, in lower-case hexadecimal.
+    Fingerprint(String),
+    /// Any certificate of the trusted issuers with this DNS subject alternative name.
+    DnsName(String),
+    /// Any certificate of the trusted issuers with this URI subject alternative name.
+    Uri(String),
+}
+
+/// Someone or something that may be allowed to do things.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Principal {
+    /// Its name, unique.
+    pub name: String,
+    /// Person or program.
+    pub kind: PrincipalKind,
+    /// Roles that policies refer to.
+    pub roles: Vec<String>,
+    /// Labels for policies.
+    pub labels: Pairs,
+    /// Networks it may come from (CIDR); empty means any.
+    pub networks: Vec<String>,
+    /// Client certificates that prove it.
+    pub certificates: Vec<CertificateRule>,
+    /// True when it may do nothing for now.
+    pub disabled: bool,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// Makes or replaces a policy.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PutPolicy {
+    /// Cedar, at most 64 KiB.
+    pub text: String,
+}
+
+/// A policy.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Policy {
+    /// Its name, unique.
+    pub name: String,
+    /// Cedar.
+    pub text: String,
+    /// Shipped with Keyreeve: cannot be replaced or removed.
+    pub built_in: bool,
+    /// When it was last written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated: Option<Timestamp>,
+    /// By whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_by: Option<String>,
+}
+
+/// Asks whether a principal may do something, and why.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// Who would ask.
+    pub principal: String,
+    /// The operation, by its name in the list of actions: `key.encrypt`.
+    pub action: String,
+    /// On what: a key, keyring, principal or policy, as the operation needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// From which IP address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// At which time; now unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Timestamp>,
+    /// With which encryption context.
+    #[serde(default, skip_serializing_if = "Pairs::is_empty")]
+    pub context: Pairs,
+}
+
+/// The answer to [`ExplainRequest`].
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// Whether it would be allowed.
+    pub allowed: bool,
+    /// One sentence for a person.
+    pub answer: String,
+    /// Where refused: what would have to be there, nearest first.
+    pub missing: Vec<String>,
+    /// Every policy statement that covers the operation, those that apply first.
+    pub statements: Vec<StatementTrace>,
+}
+
+/// What one policy statement says about a request.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StatementTrace {
+    /// The policy.
+    pub policy: String,
+    /// The statement's `@id`, or its number in the policy.
+    pub statement: String,
+    /// Its `@description`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Permit or forbid.
+    pub effect: Effect,
+    /// How far it went.
+    pub reach: Reach,
+    /// What stopped it: the principals or resources it is about, the condition that does not hold, the failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+}
+
+/// One operation of the catalogue: what policies call an action.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Action {
+    /// Its name.
+    pub name: String,
+    /// What it acts on: `Key`, `Keyring`, `Token`, `Principal`, `Policy`, `Audit` or `System`.
+    pub resource: String,
+    /// The groups of actions it belongs to.
+    pub groups: Vec<String>,
+    /// What it does.
+    pub summary: String,
+    /// The class of its audit records; missing when it is only counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<crate::names::Class>,
+    /// The routes that lead to it: `POST /v1/keys/{key}/encrypt`.
+    pub routes: Vec<String>,
+}

@@ -1,0 +1,375 @@
+//! The closed lists of names on the wire. A test of the REST crate compares them with the server's own.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+use utoipa::ToSchema;
+
+/// A name that is not in its list.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("unknown {kind}; known: {known}")]
+pub struct UnknownName {
+    kind: &'static str,
+    known: String,
+}
+
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident, $kind:literal { $($(#[$vdoc:meta])* $variant:ident = $wire:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $wire)] $variant,)+ }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name on the wire.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $wire,)+ }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, UnknownName> {
+                let known = || Self::ALL.iter().map(|one| one.name()).collect::<Vec<_>>().join(", ");
+                let found = Self::ALL.iter().copied().find(|one| one.name() == text);
+                found.ok_or_else(|| UnknownName { kind: $kind, known: known() })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+    };
+}
+
+names! {
+    /// What a key is.
+    Algorithm, "algorithm" {
+        /// XAES-256-GCM (C2SP): the default.
+        Xaes256Gcm = "xaes-256-gcm",
+        /// AES-256-GCM (SP 800-38D), at most 2^32 messages per version.
+        Aes256Gcm = "aes-256-gcm",
+        /// AES-256-GCM-SIV (RFC 8452), deterministic.
+        Aes256GcmSiv = "aes-256-gcm-siv",
+        /// ChaCha20-Poly1305 (RFC 8439), at most 2^32 messages per version.
+        ChaCha20Poly1305 = "chacha20-poly1305",
+        /// HMAC-SHA-256 (FIPS 198-1).
+        HmacSha256 = "hmac-sha256",
+        /// HMAC-SHA-384.
+        HmacSha384 = "hmac-sha384",
+        /// HMAC-SHA-512.
+        HmacSha512 = "hmac-sha512",
+        /// RSA, 2048 bits: sign or encrypt.
+        Rsa2048 = "rsa-2048",
+        /// RSA, 3072 bits.
+        Rsa3072 = "rsa-3072",
+        /// RSA, 4096 bits.
+        Rsa4096 = "rsa-4096",
+        /// P-256: ECDSA or ECDH.
+        EcP256 = "ec-p256",
+        /// P-384.
+        EcP384 = "ec-p384",
+        /// P-521.
+        EcP521 = "ec-p521",
+        /// Ed25519 (RFC 8032).
+        Ed25519 = "ed25519",
+        /// X25519 (RFC 7748).
+        X25519 = "x25519",
+        /// ML-KEM-768 (FIPS 203).
+        MlKem768 = "ml-kem-768",
+        /// ML-KEM-1024.
+        MlKem1024 = "ml-kem-1024",
+        /// ML-DSA-44 (FIPS 204).
+        MlDsa44 = "ml-dsa-44",
+        /// ML-DSA-65.
+        MlDsa65 = "ml-dsa-65",
+        /// ML-DSA-87.
+        MlDsa87 = "ml-dsa-87",
+        /// AES-256 key wrapping (SP 800-38F).
+        Aes256Kw = "aes-256-kw",
+        /// A 256-bit key-derivation key.
+        Kdk256 = "kdk-256",
+    }
+}
+
+names! {
+    /// The one thing a key is for.
+    Purpose, "purpose" {
+        /// Encrypt and decrypt; generate and unwrap data keys.
+        Encrypt = "encrypt",
+        /// Sign and verify.
+        Sign = "sign",
+        /// Make and verify authentication tags.
+        Mac = "mac",
+        /// Wrap and unwrap keys.
+        Wrap = "wrap",
+        /// Derive keys.
+        Derive = "derive",
+        /// Agree on shared secrets.
+        Agree = "agree",
+        /// Encapsulate and decapsulate shared secrets.
+        Encapsulate = "encapsulate",
+    }
+}
+
+names! {
+    /// Which half of its purpose a key may serve.
+    Scope, "scope" {
+        /// Protect and process.
+        Both = "both",
+        /// Only protect: encrypt, sign.
+        ApplyOnly = "apply-only",
+        /// Only process: decrypt, verify.
+        ProcessOnly = "process-only",
+    }
+}
+
+names! {
+    /// A key's state (SP 800-57 part 1 §7).
+    State, "state" {
+        /// Generated, not yet in use.
+        PreActivation = "pre-activation",
+        /// In use.
+        Active = "active",
+        /// Halted for a time.
+        Suspended = "suspended",
+        /// Protects nothing new, still processes what it protected.
+        Deactivated = "deactivated",
+        /// May be known to others.
+        Compromised = "compromised",
+        /// The material is gone.
+        Destroyed = "destroyed",
+        /// Destroyed, and found compromised before or after.
+        DestroyedCompromised = "destroyed-compromised",
+    }
+}
+
+names! {
+    /// Sensitivity of what a key protects.
+    Classification, "classification" {
+        /// For everybody.
+        Public = "public",
+        /// For the organisation.
+        Internal = "internal",
+        /// For those who need it.
+        Confidential = "confidential",
+        /// Damage if known.
+        Restricted = "restricted",
+    }
+}
+
+names! {
+    /// Where a key is used; production and other keys are never shared.
+    Environment, "environment" {
+        /// Live data.
+        Production = "production",
+        /// A copy of production without its data.
+        Staging = "staging",
+        /// Developers' machines and tests.
+        Development = "development",
+    }
+}
+
+names! {
+    /// When a new key starts.
+    Activation, "activation" {
+        /// At once.
+        Now = "now",
+        /// When somebody activates it.
+        OnRequest = "on-request",
+    }
+}
+
+names! {
+    /// How a signature is made.
+    Scheme, "signature scheme" {
+        /// RSASSA-PSS with SHA-256 (RFC 8017).
+        RsaPssSha256 = "rsa-pss-sha256",
+        /// RSASSA-PSS with SHA-384.
+        RsaPssSha384 = "rsa-pss-sha384",
+        /// RSASSA-PSS with SHA-512.
+        RsaPssSha512 = "rsa-pss-sha512",
+        /// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017).
+        RsaPkcs1Sha256 = "rsa-pkcs1-sha256",
+        /// RSASSA-PKCS1-v1_5 with SHA-384.
+        RsaPkcs1Sha384 = "rsa-pkcs1-sha384",
+        /// RSASSA-PKCS1-v1_5 with SHA-512.
+        RsaPkcs1Sha512 = "rsa-pkcs1-sha512",
+        /// ECDSA on P-256 with SHA-256, ASN.1 DER (FIPS 186-5).
+        EcdsaSha256 = "ecdsa-sha256",
+        /// ECDSA on P-384 with SHA-384, ASN.1 DER.
+        EcdsaSha384 = "ecdsa-sha384",
+        /// ECDSA on P-521 with SHA-512, ASN.1 DER.
+        EcdsaSha512 = "ecdsa-sha512",
+        /// Ed25519 (RFC 8032).
+        Ed25519 = "ed25519",
+        /// ML-DSA-44 (FIPS 204).
+        MlDsa44 = "ml-dsa-44",
+        /// ML-DSA-65.
+        MlDsa65 = "ml-dsa-65",
+        /// ML-DSA-87.
+        MlDsa87 = "ml-dsa-87",
+    }
+}
+
+names! {
+    /// A hash function (FIPS 180-4).
+    Hash, "hash function" {
+        /// SHA-256, 32 bytes.
+        Sha256 = "sha256",
+        /// SHA-384, 48 bytes.
+        Sha384 = "sha384",
+        /// SHA-512, 64 bytes.
+        Sha512 = "sha512",
+    }
+}
+
+names! {
+    /// How keys are wrapped (SP 800-38F).
+    WrapMode, "wrapping mode" {
+        /// With padding (RFC 5649): a key of any length. The default.
+        Kwp = "kwp",
+        /// Without padding (RFC 3394): a multiple of 8 bytes, at least 16.
+        Kw = "kw",
+    }
+}
+
+names! {
+    /// Where material came from.
+    Origin, "origin" {
+        /// Made by the cryptographic module's generator.
+        Generated = "generated",
+        /// Brought by a caller.
+        Imported = "imported",
+    }
+}
+
+names! {
+    /// Where the root of trust stands.
+    RootState, "state of the root of trust" {
+        /// `init` has not been done.
+        NotInitialised = "not-initialised",
+        /// Closed.
+        Sealed = "sealed",
+        /// Open.
+        Open = "open",
+    }
+}
+
+names! {
+    /// What an algorithm may be used for today.
+    AlgorithmStatus, "algorithm status" {
+        /// Everything.
+        Acceptable = "acceptable",
+        /// Everything, but its end is set.
+        Deprecated = "deprecated",
+        /// Only decrypting, verifying, unwrapping what exists.
+        LegacyProcessOnly = "legacy-process-only",
+        /// Nothing.
+        Disallowed = "disallowed",
+    }
+}
+
+names! {
+    /// What kind of actor a principal is.
+    PrincipalKind, "kind of principal" {
+        /// A human being.
+        Person = "person",
+        /// A program.
+        Service = "service",
+    }
+}
+
+names! {
+    /// How a recorded operation ended.
+    Outcome, "outcome" {
+        /// Done.
+        Ok = "ok",
+        /// Not allowed or not valid: nothing was done.
+        Refused = "refused",
+        /// Allowed, but something broke.
+        Failed = "failed",
+    }
+}
+
+names! {
+    /// How an actor showed who it is.
+    Method, "method of authentication" {
+        /// A bearer token.
+        Token = "token",
+        /// A client certificate.
+        Mtls = "mtls",
+        /// A share of the root of trust.
+        Share = "share",
+        /// The server itself.
+        System = "system",
+        /// Nothing.
+        Anonymous = "anonymous",
+    }
+}
+
+names! {
+    /// What kind of act a record is of.
+    Class, "class of records" {
+        /// Something was looked at.
+        Read = "read",
+        /// A key was used.
+        Use = "use",
+        /// A key, keyring or policy was changed.
+        Change = "change",
+        /// Tokens, principals, policies.
+        Access = "access",
+        /// The server itself.
+        System = "system",
+    }
+}
+
+names! {
+    /// What a policy statement does where it applies.
+    Effect, "effect" {
+        /// Permits.
+        Permit = "permit",
+        /// Forbids, and wins over every permit.
+        Forbid = "forbid",
+    }
+}
+
+names! {
+    /// How far a policy statement went for a request.
+    Reach, "reach of a statement" {
+        /// It applies.
+        Applies = "applies",
+        /// It is about other principals.
+        OtherPrincipal = "other-principal",
+        /// It is about other resources.
+        OtherResource = "other-resource",
+        /// One of its conditions does not hold.
+        ConditionFalse = "condition-false",
+        /// It could not be evaluated, so what it might be about is refused.
+        Failed = "failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_back_and_others_are_refused() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(algorithm.name().parse(), Ok(*algorithm));
+            assert_eq!(serde_json::to_string(algorithm).unwrap(), format!("\"{algorithm}\""));
+            assert_eq!(serde_json::from_str::<Algorithm>(&format!("\"{algorithm}\"")).unwrap(), *algorithm);
+        }
+        let error = "AES".parse::<WrapMode>().unwrap_err();
+        assert_eq!(error.to_string(), "unknown wrapping mode; known: kwp, kw");
+        assert!(serde_json::from_str::<State>("\"Active\"").is_err());
+    }
+}

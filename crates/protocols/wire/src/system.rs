@@ -1,0 +1,71 @@
+//! The server itself.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::names::RootState;
+use crate::{SecretText, Timestamp};
+
+/// Where the server stands. Anybody may ask.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SystemStatus {
+    /// The kind of root of trust: `shamir`, `sealed-file`.
+    pub root_kind: String,
+    /// Where opening it stands.
+    pub root: RootStatus,
+    /// True when the server works.
+    pub open: bool,
+    /// The public keys that verify the audit log (C2SP signed-note vkeys); empty until the server is open.
+    pub log_vkeys: Vec<String>,
+}
+
+/// Where opening the root of trust stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RootStatus {
+    /// The state.
+    pub state: RootState,
+    /// While sealed: shares given so far (count).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<u8>,
+    /// While sealed: shares needed (count); 0 when it opens without people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed: Option<u8>,
+    /// While sealed: shares that were made (count).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<u8>,
+}
+
+/// Makes the root of trust; once.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InitRequest {
+    /// How many shares to make (count, 2 to 32); 0 for roots without shares.
+    #[serde(default)]
+    pub shares: u8,
+    /// How many of them open the root (count, at least 2); 0 for roots without shares.
+    #[serde(default)]
+    pub threshold: u8,
+}
+
+/// What initialisation shows once and never again.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct InitReply {
+    /// One for each holder.
+    pub shares: Vec<SecretText>,
+    /// The first administrator.
+    pub principal: String,
+    /// Its token.
+    pub token: SecretText,
+    /// When that token ends.
+    pub expires: Timestamp,
+    /// The public keys that verify the audit log: keep them apart from the server.
+    pub log_vkeys: Vec<String>,
+}
+
+/// Gives one share of the root of trust.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnsealRequest {
+    /// The share, as initialisation showed it.
+    pub share: SecretText,
+}
