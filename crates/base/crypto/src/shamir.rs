@@ -591,7 +591,8 @@ mod tests {
         ) {
             let shares = made(&secret, threshold, count);
             prop_assert_eq!(shares.len(), usize::from(count));
-            let typed = shares.iter().rev().take(threshold.into()).map(|share| Share::from_text(share.to_text().expose()));
+            let typed = shares.iter().rev().take(threshold.into());
+            let typed = typed.map(|share| Share::from_text(share.to_text().expose()));
             let typed: Result<Vec<_>, _> = typed.collect();
             let combined = combine(typed.unwrap()).unwrap();
             prop_assert_eq!(combined.expose(), secret.as_slice());
