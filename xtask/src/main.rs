@@ -5,6 +5,7 @@
 // This program talks to the person who started it: printing is its purpose.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod cargo;
 mod fuzz;
 mod source;
@@ -27,6 +28,7 @@ struct Command {
 const COMMANDS: &[Command] = &[
     Command { name: "test", usage: test::USAGE, run: test::run },
     Command { name: "tidy", usage: tidy::USAGE, run: tidy::run },
+    Command { name: "bench", usage: bench::USAGE, run: bench::run },
     Command { name: "fuzz", usage: fuzz::USAGE, run: fuzz::run },
 ];
 
