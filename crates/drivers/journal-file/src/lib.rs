@@ -85,6 +85,9 @@ impl Options {
     }
 }
 
+/// A segment has room for the largest entry several times.
+const MIN_SEGMENT: u64 = 256 << 10;
+
 /// A journal in a directory of the file system.
 pub struct FileJournal {
     shared: Arc<Shared>,
@@ -106,7 +109,8 @@ impl FileJournal {
     /// crash, and errors of the file system.
     pub async fn open(directory: &Path, options: Options) -> Result<Self, JournalError> {
         let directory = directory.to_owned();
-        let segment_bytes = options.segment_bytes;
+        let segment_bytes = options.segment_bytes.max(MIN_SEGMENT).next_multiple_of(segment::BLOCK as u64);
+        let options = Options { segment_bytes, ..options };
         let recovered = blocking(move || {
             let disk: Arc<dyn Disk> = RealDisk::open(&directory)?;
             recover::recover(disk, segment_bytes)
@@ -128,7 +132,8 @@ impl FileJournal {
         let shared = Arc::new(Shared::new(log, options));
         shared.distributor.spawn();
         let segments = wal.segments.clone();
-        let writer = Writer { shared: shared.clone(), wal, frontier, buffer: Vec::new(), nodes: Vec::new() };
+        let writer =
+            Writer { shared: shared.clone(), wal, frontier, buffer: Vec::new(), nodes: Vec::new(), current: None };
         let tiler = Tiler { shared: shared.clone(), segments };
         let threads = Arc::new(Mutex::new(Threads::default()));
         let journal = Self { shared, recovery: report, threads: threads.clone() };

@@ -29,6 +29,20 @@ pub(crate) struct Tiler {
     pub(crate) segments: Arc<Segments>,
 }
 
+impl Drop for Tiler {
+    /// The writer does not wait for a thread that has ended, however it ended.
+    fn drop(&mut self) {
+        let mut inbox = self.shared.tiler.inbox.lock();
+        inbox.stop = true;
+        inbox.stopped = true;
+        inbox.flushes.clear();
+        if std::thread::panicking() {
+            inbox.error = Some(JournalError::Io("the tiler thread panicked; restart the server".into()));
+        }
+        self.shared.tiler.ready.notify_all();
+    }
+}
+
 /// What a round is asked to do.
 struct Orders {
     flushes: Vec<oneshot::Sender<Result<(), JournalError>>>,

@@ -7,7 +7,7 @@ use keyreeve_audit::Frontier;
 use keyreeve_audit::tile::push_entry;
 use keyreeve_journal::{Entry, JournalError};
 
-use crate::completion::Committed;
+use crate::completion::{Batch, Committed};
 use crate::queue::Work;
 use crate::segment::{FRAME_HEADER, FrameHeader, frame_size};
 use crate::shared::Shared;
@@ -26,6 +26,29 @@ pub(crate) struct Writer {
     pub(crate) frontier: Frontier,
     pub(crate) buffer: Vec<u8>,
     pub(crate) nodes: Vec<Node>,
+    /// The batch being written, to be answered even if this thread panics.
+    pub(crate) current: Option<Arc<Batch>>,
+}
+
+impl Drop for Writer {
+    /// Nobody waits for ever: whatever is left when the thread ends, however it ends, is refused.
+    fn drop(&mut self) {
+        let shared = &self.shared;
+        shared.queue.close();
+        if std::thread::panicking() {
+            shared.set_failing(Some(&JournalError::Io("the writer thread panicked; restart the server".into())));
+        }
+        if let Some(batch) = self.current.take() {
+            shared.distributor.finish(batch, Err(JournalError::Closed));
+        }
+        loop {
+            match shared.queue.take() {
+                Work::Batch(_, batch) => shared.distributor.finish(batch, Err(JournalError::Closed)),
+                Work::Probe => {}
+                Work::Stop => return,
+            }
+        }
+    }
 }
 
 impl Writer {
@@ -34,7 +57,9 @@ impl Writer {
         loop {
             match self.shared.queue.take() {
                 Work::Batch(entries, batch) => {
+                    self.current = Some(batch.clone());
                     let outcome = self.commit(entries);
+                    self.current = None;
                     self.shared.set_failing(outcome.as_ref().err());
                     self.shared.distributor.finish(batch, outcome);
                 }

@@ -154,3 +154,24 @@ async fn tiles_that_cannot_be_written_hold_appends_back_only_when_memory_is_full
     drop(journal);
     assert_eq!(check(&disk, &numbered(0..size + 1)).await, size + 1);
 }
+
+#[tokio::test]
+async fn a_panic_in_a_thread_leaves_nobody_waiting() {
+    let disk = SimDisk::default();
+    let journal = open(&disk).unwrap();
+    journal.append(entries(0..3)).await.unwrap();
+    disk.fail(|operation, path| {
+        assert!(!path.starts_with("log") || operation == Operation::Sync, "planned panic of the tiler");
+        None
+    });
+    journal.set_signers(signers(ORIGIN).0).unwrap();
+    assert_eq!(journal.flush().await, Err(JournalError::Closed));
+    assert!(journal.append(entries(3..4)).await.is_ok());
+    disk.fail(|_, _| panic!("planned panic of the writer"));
+    assert_eq!(journal.append(entries(4..5)).await, Err(JournalError::Closed));
+    assert!(matches!(journal.health(), Health::ReadOnly { .. }));
+    assert_eq!(journal.append(entries(4..5)).await, Err(JournalError::Closed));
+    disk.heal();
+    drop(journal);
+    assert_eq!(check(&disk, &numbered(0..4)).await, 4);
+}
