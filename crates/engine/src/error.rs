@@ -1,5 +1,5 @@
-//! Errors, sorted by whose fault they are. Each has a stable code, a public text that says what to do, and an internal text
-//! that only the server's log sees. Protocols map [`Fault`] to their own statuses, once.
+//! Errors, sorted by whose fault they are. Each has a stable code, a public text that says what to do, and an internal
+//! text that only the server's log sees. Protocols map [`Fault`] to their own statuses, once.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -281,6 +281,7 @@ impl From<Refusal> for Error {
             Refusal::WaitingPeriod { .. } => Code::InvalidRequest,
             Refusal::Transition { .. }
             | Refusal::Use { .. }
+            | Refusal::Retired { .. }
             | Refusal::PendingDestruction { .. }
             | Refusal::NotScheduled
             | Refusal::TooEarly { .. }

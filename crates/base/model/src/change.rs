@@ -1,8 +1,8 @@
 //! Changes: the only way to alter what is stored.
 //!
 //! A transaction is a value: all its changes apply or none does. Writing a row of revision *n* + 1 succeeds only where
-//! revision *n* stands, revision 1 only where nothing does; so a transaction computed from stale records conflicts and is
-//! computed again.
+//! revision *n* stands, revision 1 only where nothing does; so a transaction computed from stale records conflicts and
+//! is computed again.
 
 use crate::ids::{KeyId, KeyringId, RecordId, TokenId};
 use crate::lifecycle::State;

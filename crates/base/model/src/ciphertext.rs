@@ -9,8 +9,8 @@
 //!     21     4  key version, big-endian, from 1
 //!     25     …  body: what the algorithm returns (nonce, ciphertext, tag)
 //! ```
-//! The 25 header bytes and the canonical encryption context are the associated data of the body, so neither can be swapped.
-//! As text the whole is unpadded base64url (RFC 4648 §5) behind `kr1.`.
+//! The 25 header bytes and the canonical encryption context are the associated data of the body, so neither can be
+//! swapped. As text the whole is unpadded base64url (RFC 4648 §5) behind `kr1.`.
 
 use keyreeve_crypto::KeyAlgorithm;
 use thiserror::Error;

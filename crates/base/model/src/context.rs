@@ -1,5 +1,5 @@
-//! Encryption context: named facts bound to a ciphertext as associated data (requirement K7). Not secret: it is recorded in
-//! the audit log and may be tested by policies.
+//! Encryption context: named facts bound to a ciphertext as associated data (requirement K7). Not secret: it is
+//! recorded in the audit log and may be tested by policies.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

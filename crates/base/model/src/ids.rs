@@ -1,7 +1,7 @@
 //! Typed identifiers: a key's id cannot be passed where a token's is wanted.
 //!
-//! All are UUIDs of version 7 (RFC 9562), so that ids sort by creation. They name things; they are never secret and never
-//! key material. Text form: a prefix that says the type, then 32 hexadecimal digits, for example `key_0199a7…`.
+//! All are UUIDs of version 7 (RFC 9562), so that ids sort by creation. They name things; they are never secret and
+//! never key material. Text form: a prefix that says the type, then 32 hexadecimal digits, for example `key_0199a7…`.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

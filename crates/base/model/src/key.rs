@@ -1,8 +1,8 @@
 //! Keys and their versions: the record, and every way in which it may change.
 //!
-//! A key is a name for a row of versions; each version is one piece of material with its own SP 800-57 state. A suspension
-//! covers the whole key. Fields that decide what a key may do are private: only the methods here, which ask [`lifecycle`],
-//! alter them.
+//! A key is a name for a row of versions; each version is one piece of material with its own SP 800-57 state. A
+//! suspension covers the whole key. Fields that decide what a key may do are private: only the methods here, which ask
+//! [`lifecycle`], alter them.
 
 use keyreeve_crypto::{KeyAlgorithm, Purpose};
 use serde::{Deserialize, Serialize};
@@ -120,21 +120,26 @@ impl VersionRecord {
         &self.provenance
     }
 
-    /// The state that dates alone lead to; a read never writes.
-    fn dated_state(&self, now: UnixMillis) -> State {
-        let reached = |at: Option<UnixMillis>| at.is_some_and(|at| at <= now);
+    /// The state that dates alone lead to; a read never writes. Revision 6 knows no deactivated state: there the end of
+    /// the period ends protection and nothing else, see [`VersionRecord::is_over`].
+    fn dated_state(&self, profile: Profile, now: UnixMillis) -> State {
         let started = match self.state {
-            State::PreActivation if reached(self.activates) => State::Active,
+            State::PreActivation if self.activates.is_some_and(|at| at <= now) => State::Active,
             other => other,
         };
-        match started {
-            State::Active if reached(self.deactivates) => State::Deactivated,
-            other => other,
+        match (started, profile) {
+            (State::Active, Profile::Rev5) if self.is_over(now) => State::Deactivated,
+            _ => started,
         }
     }
 
+    /// True once the period in which the version protects new data has ended.
+    fn is_over(&self, now: UnixMillis) -> bool {
+        self.deactivates.is_some_and(|at| at <= now)
+    }
+
     fn advance(&mut self, profile: Profile, event: Event, now: UnixMillis) -> Result<(), Refusal> {
-        self.state = lifecycle::next(profile, self.dated_state(now), event)?;
+        self.state = lifecycle::next(profile, self.dated_state(profile, now), event)?;
         Ok(())
     }
 }
@@ -189,6 +194,12 @@ struct Suspension {
     reason: Label,
     /// A person accepted the risk of processing what was protected before.
     risk_accepted: bool,
+}
+
+/// True for the states that a suspension of the key turns into suspended. SP 800-57 suspends active keys; here the halt
+/// of a key covers the versions that only process as well.
+const fn can_halt(state: State) -> bool {
+    matches!(state, State::Active | State::Deactivated)
 }
 
 /// What a caller says of a key to be made.
@@ -398,9 +409,8 @@ impl KeyRecord {
     /// # Errors
     /// [`Refusal::NoVersion`].
     pub fn version_state(&self, version: u32, now: UnixMillis) -> Result<State, Refusal> {
-        let dated = self.version(version)?.dated_state(now);
-        let halted = self.suspension.is_some() && matches!(dated, State::Active | State::Deactivated);
-        Ok(if halted { State::Suspended } else { dated })
+        let dated = self.version(version)?.dated_state(self.profile, now);
+        Ok(if self.suspension.is_some() && can_halt(dated) { State::Suspended } else { dated })
     }
 
     /// The state of the key as a whole: that of its primary version.
@@ -412,7 +422,8 @@ impl KeyRecord {
     /// Whether a version may be used for something now: the one question every cryptographic operation asks.
     ///
     /// # Errors
-    /// [`Refusal::NoVersion`], [`Refusal::PendingDestruction`] or [`Refusal::Use`].
+    /// [`Refusal::NoVersion`], [`Refusal::PendingDestruction`], [`Refusal::Use`], or [`Refusal::Retired`] where the
+    /// state would allow protection but the version was superseded or its period is over (revision 6 only).
     pub fn permit(&self, version: u32, usage: Usage, now: UnixMillis) -> Result<&VersionRecord, Refusal> {
         let state = self.version_state(version, now)?;
         if let (Some(pending), false) = (&self.destruction, state.is_destroyed()) {
@@ -423,7 +434,12 @@ impl KeyRecord {
             State::Compromised => self.compromised_risk_accepted,
             _ => false,
         };
-        if state.permits(usage, risk_accepted) { self.version(version) } else { Err(Refusal::Use { state, usage }) }
+        if !state.permits(usage, risk_accepted) {
+            return Err(Refusal::Use { state, usage });
+        }
+        let record = self.version(version)?;
+        let retired = version != self.primary || record.is_over(now);
+        if usage == Usage::Apply && retired { Err(Refusal::Retired { version }) } else { Ok(record) }
     }
 
     /// Counts messages ahead of their protection.
@@ -442,13 +458,14 @@ impl KeyRecord {
     /// [`Refusal::Transition`] when the key is neither.
     pub fn activate(&mut self, cause: &Cause) -> Result<(), Refusal> {
         self.refuse_while_pending()?;
-        let from = self.state(cause.now);
-        if self.suspension.take().is_some() {
-            let to = self.state(cause.now);
-            self.note(None, from, to, cause);
-            return Ok(());
+        if self.suspension.take().is_none() {
+            return self.advance_version(self.primary, Event::Activate, cause);
         }
-        self.advance_version(self.primary, Event::Activate, cause)
+        // What was halted goes on from where its dates have led it; a version compromised meanwhile was not halted.
+        let mut states = self.versions.iter().rev().map(|record| record.dated_state(self.profile, cause.now));
+        let to = states.find(|state| can_halt(*state)).unwrap_or(State::Active);
+        self.note(None, State::Suspended, to, cause);
+        Ok(())
     }
 
     /// Halts the whole key; `risk_accepted` lets it go on processing what it protected before.
@@ -472,8 +489,9 @@ impl KeyRecord {
     pub fn deactivate(&mut self, cause: &Cause) -> Result<(), Refusal> {
         self.refuse_while_pending()?;
         lifecycle::next(self.profile, self.state(cause.now), Event::Deactivate)?;
+        self.advance_all(Event::Deactivate, cause)?;
         self.suspension = None;
-        self.advance_all(Event::Deactivate, cause).map(|_| ())
+        Ok(())
     }
 
     /// Records that one version, or all, may be known to others. `risk_accepted` lets data still be processed.
@@ -491,13 +509,19 @@ impl KeyRecord {
             }
         }
         self.compromised_risk_accepted = risk_accepted;
+        let (profile, now) = (self.profile, cause.now);
+        if !self.versions.iter().any(|record| can_halt(record.dated_state(profile, now))) {
+            // Nothing is left that the suspension halts, and a compromise cannot be lifted as one.
+            self.suspension = None;
+        }
         Ok(())
     }
 
-    /// Adds a version and makes it primary; the former primary stops protecting and goes on processing (requirement R2).
+    /// Adds a version and makes it primary; the former primary stops protecting and goes on processing (requirement
+    /// R2).
     ///
     /// # Errors
-    /// [`Refusal::Transition`] unless the key is active or compromised, [`Refusal::TooManyVersions`].
+    /// [`Refusal::Transition`] unless the key is active or compromised and not suspended, [`Refusal::TooManyVersions`].
     pub fn rotate(&mut self, new: NewVersion, cause: &Cause) -> Result<u32, Refusal> {
         self.can_rotate(cause.now)?;
         let (old, version) = (self.primary, self.versions.len() as u32 + 1);
@@ -527,6 +551,10 @@ impl KeyRecord {
     pub fn can_rotate(&self, now: UnixMillis) -> Result<u32, Refusal> {
         self.refuse_while_pending()?;
         match self.state(now) {
+            // A new version under a suspension would be halted before it began.
+            State::Compromised if self.suspension.is_some() => {
+                return Err(Refusal::Transition { from: State::Suspended, event: Event::Activate });
+            }
             State::Active | State::Compromised => {}
             from => return Err(Refusal::Transition { from, event: Event::Activate }),
         }
@@ -537,8 +565,8 @@ impl KeyRecord {
     /// Starts the waiting period after which the key is destroyed.
     ///
     /// # Errors
-    /// [`Refusal::WaitingPeriod`], [`Refusal::PendingDestruction`] when one runs already, [`Refusal::Transition`] when the
-    /// key is destroyed.
+    /// [`Refusal::WaitingPeriod`], [`Refusal::PendingDestruction`] when one runs already, [`Refusal::Transition`] when
+    /// the key is destroyed.
     pub fn schedule_destruction(&mut self, days: u32, cause: &Cause) -> Result<UnixMillis, Refusal> {
         self.refuse_while_pending()?;
         check_waiting_period(days)?;
@@ -569,8 +597,8 @@ impl KeyRecord {
         if cause.now < due {
             return Err(Refusal::TooEarly { due });
         }
-        self.suspension = None;
         self.advance_all(Event::Destroy, cause)?;
+        self.suspension = None;
         self.destruction.take().ok_or(Refusal::NotScheduled)
     }
 
@@ -598,8 +626,9 @@ impl KeyRecord {
 
     /// Moves every version the table lets move, and says how many that were.
     fn advance_all(&mut self, event: Event, cause: &Cause) -> Result<usize, Refusal> {
+        let (profile, now) = (self.profile, cause.now);
         let movable =
-            |record: &VersionRecord| lifecycle::next(self.profile, record.dated_state(cause.now), event).is_ok();
+            |record: &VersionRecord| lifecycle::next(profile, record.dated_state(profile, now), event).is_ok();
         let versions: Vec<u32> =
             self.versions.iter().filter(|record| movable(record)).map(|record| record.version).collect();
         for version in &versions {

@@ -1,7 +1,8 @@
 //! The vocabulary and the rules of key management, as pure code.
 //!
-//! Everything here is a function of its arguments: time is a value ([`UnixMillis`]), randomness is handed in, nothing is read
-//! or written. The engine loads records, calls the rules of this crate, and gets [`Change`]s that a store applies.
+//! Everything here is a function of its arguments: time is a value ([`UnixMillis`]), randomness is handed in, nothing
+//! is read or written. The engine loads records, calls the rules of this crate, and gets [`Change`]s that a store
+//! applies.
 //!
 //! - [`ids`]: typed identifiers; [`time`]: instants and durations; [`limits`]: sizes every floor agrees on
 //! - [`lifecycle`]: the states and transitions of SP 800-57 part 1 and what each state may do

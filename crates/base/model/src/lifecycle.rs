@@ -65,8 +65,8 @@ impl State {
         matches!(self, Self::Destroyed | Self::DestroyedCompromised)
     }
 
-    /// What this state permits. `risk_accepted` is the recorded decision of a person to process data under a suspended or
-    /// compromised key (SP 800-57 part 1 rev. 5 §7.3, §7.5).
+    /// What this state permits. `risk_accepted` is the recorded decision of a person to process data under a suspended
+    /// or compromised key (SP 800-57 part 1 rev. 5 §7.3, §7.5).
     #[must_use]
     pub const fn permits(self, usage: Usage, risk_accepted: bool) -> bool {
         match (self, usage) {
@@ -99,6 +99,15 @@ pub enum Usage {
     Apply,
     /// Process protected data: decrypt, verify, unwrap, decapsulate.
     Process,
+}
+
+impl Usage {
+    const fn in_words(self) -> &'static str {
+        match self {
+            Self::Apply => "protect new data",
+            Self::Process => "process data",
+        }
+    }
 }
 
 /// Which revision of SP 800-57 part 1 rules.
@@ -163,12 +172,18 @@ pub enum Refusal {
         event: Event,
     },
     /// The state forbids the use.
-    #[error("the key is {state}: it may not {}", match .usage { Usage::Apply => "protect new data", Usage::Process => "process data" })]
+    #[error("the key is {state}: it may not {}", .usage.in_words())]
     Use {
         /// The effective state.
         state: State,
         /// What was asked.
         usage: Usage,
+    },
+    /// The version is in use and yet protects nothing new (revision 6, which has no deactivated state).
+    #[error("version {version} protects no new data any more: it was rotated, or its period is over")]
+    Retired {
+        /// The version.
+        version: u32,
     },
     /// The key awaits destruction.
     #[error("the key is scheduled for destruction on {due}: cancel the destruction to use it again")]
@@ -202,8 +217,8 @@ pub enum Refusal {
     TooManyVersions,
 }
 
-/// The state after `event`, or why there is none: the transition table of SP 800-57 part 1 rev. 5 §7 (transitions 2 to 15)
-/// or of rev. 6. A compromise found after destruction is recorded (rev. 5 §7.6).
+/// The state after `event`, or why there is none: the transition table of SP 800-57 part 1 rev. 5 §7 (transitions 2 to
+/// 15) or of rev. 6. A compromise found after destruction is recorded (rev. 5 §7.6).
 pub const fn next(profile: Profile, from: State, event: Event) -> Result<State, Refusal> {
     let to = match (from, event) {
         (State::PreActivation | State::Suspended, Event::Activate) => Some(State::Active),
@@ -243,8 +258,8 @@ mod tests {
     use Event::*;
     use State::*;
 
-    /// Every arrow of SP 800-57 part 1 rev. 5 figure 3 with its number there (1 is generation, 16 is ours: the compromise
-    /// recorded after destruction).
+    /// Every arrow of SP 800-57 part 1 rev. 5 figure 3 with its number there (1 is generation, 16 is ours: the
+    /// compromise recorded after destruction).
     const REV5: [(u8, State, Event, State); 15] = [
         (2, PreActivation, Destroy, Destroyed),
         (3, PreActivation, Compromise, Compromised),

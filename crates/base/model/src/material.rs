@@ -20,7 +20,8 @@ pub struct MaterialRow {
 }
 
 impl MaterialRow {
-    /// The associated data that binds material to its row: a row moved, swapped or copied to another epoch does not open.
+    /// The associated data that binds material to its row: a row moved, swapped or copied to another epoch does not
+    /// open.
     #[must_use]
     pub fn associated_data(key: KeyId, version: u32, keyring: KeyringId, shard: u32, epoch: u64) -> Vec<u8> {
         let mut aad = Vec::with_capacity(64);

@@ -1,8 +1,8 @@
 //! How a record is stored: its bytes, a revision for compare-and-set, and a MAC.
 //!
-//! The MAC binds table, row, revision and content, so that someone who can write to the database but does not hold the root of
-//! trust cannot forge a token, widen a policy or revive a key (SP 800-57 part 1 rev. 6 draft §5.2.3: metadata is
-//! integrity-protected).
+//! The MAC binds table, row, revision and content, so that someone who can write to the database but does not hold the
+//! root of trust cannot forge a token, widen a policy or revive a key (SP 800-57 part 1 rev. 6 draft §5.2.3: metadata
+//! is integrity-protected).
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
