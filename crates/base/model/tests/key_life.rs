@@ -1,0 +1,401 @@
+//! The life of a key under random events at random times: whatever happens in whatever order, the record stays within the
+//! table of SP 800-57 part 1 §7. Decades pass in milliseconds, because time is an argument.
+#![allow(clippy::unwrap_used)]
+
+use keyreeve_crypto::{KeyAlgorithm, Purpose};
+use keyreeve_model::key::{Activation, Cause, NewVersion, Origin, Provenance, Scope};
+use keyreeve_model::lifecycle::next;
+use keyreeve_model::{
+    Event, KeyId, KeyMetadata, KeyRecord, KeyringId, Label, NewKey, Profile, Refusal, State, UnixMillis, Usage,
+};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+const DAY: i64 = 86_400_000;
+const START: UnixMillis = UnixMillis(1_700_000_000_000);
+
+/// What may be asked of a key.
+#[derive(Clone, Debug)]
+enum Step {
+    Activate,
+    Suspend(bool),
+    Deactivate,
+    Compromise(Option<u32>, bool),
+    Rotate,
+    Schedule(u32),
+    Cancel,
+    Destroy,
+    Reserve(u32, u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        1 => Just(Step::Activate),
+        1 => any::<bool>().prop_map(Step::Suspend),
+        1 => Just(Step::Deactivate),
+        1 => (proptest::option::of(0u32..6), any::<bool>()).prop_map(|(version, risk)| Step::Compromise(version, risk)),
+        3 => Just(Step::Rotate),
+        1 => (0u32..40).prop_map(Step::Schedule),
+        1 => Just(Step::Cancel),
+        2 => Just(Step::Destroy),
+        1 => (0u32..6, any::<u64>()).prop_map(|(version, count)| Step::Reserve(version, count)),
+    ]
+}
+
+/// Steps with the days that pass before each: sometimes none, sometimes a decade.
+fn life() -> impl Strategy<Value = Vec<(i64, Step)>> {
+    let wait = prop_oneof![3 => Just(0i64), 3 => 0i64..40 * DAY, 1 => 0i64..3650 * DAY];
+    proptest::collection::vec((wait, step()), 1..40)
+}
+
+fn activation() -> impl Strategy<Value = Activation> {
+    prop_oneof![
+        2 => Just(Activation::Now),
+        1 => Just(Activation::OnRequest),
+        1 => (0i64..400 * DAY).prop_map(|after| Activation::At(UnixMillis(START.0 + after))),
+    ]
+}
+
+fn profile() -> impl Strategy<Value = Profile> {
+    prop_oneof![Just(Profile::Rev5), Just(Profile::Rev6)]
+}
+
+fn cause(now: UnixMillis) -> Cause {
+    Cause { by: "keeper".parse().unwrap(), reason: "because".parse().unwrap(), now }
+}
+
+fn version_of(number: u32) -> NewVersion {
+    let provenance = Provenance {
+        origin: Origin::Generated,
+        module: "test".into(),
+        by: "keeper".parse().unwrap(),
+        reason: Label::default(),
+    };
+    NewVersion { public_key: None, fingerprint: format!("fingerprint-{number}"), provenance }
+}
+
+fn key(profile: Profile, activation: Activation, deactivates: Option<UnixMillis>) -> KeyRecord {
+    let new = NewKey {
+        id: KeyId::new(START, [1; 10]),
+        keyring: KeyringId::new(START, [2; 10]),
+        shard: 0,
+        algorithm: KeyAlgorithm::Xaes256Gcm,
+        purpose: Purpose::Encrypt,
+        scope: Scope::Both,
+        exportable: false,
+        activation,
+        deactivates,
+        deterministic_reason: None,
+        metadata: KeyMetadata::default(),
+    };
+    KeyRecord::create(new, version_of(1), profile, START)
+}
+
+fn active() -> KeyRecord {
+    key(Profile::Rev5, Activation::Now, None)
+}
+
+fn take(key: &mut KeyRecord, step: &Step, now: UnixMillis) -> Result<(), Refusal> {
+    let cause = cause(now);
+    match step {
+        Step::Activate => key.activate(&cause),
+        Step::Suspend(risk) => key.suspend(*risk, &cause),
+        Step::Deactivate => key.deactivate(&cause),
+        Step::Compromise(version, risk) => key.compromise(*version, *risk, &cause),
+        Step::Rotate => key.rotate(version_of(key.versions().len() as u32 + 1), &cause).map(|_| ()),
+        Step::Schedule(days) => key.schedule_destruction(*days, &cause).map(|_| ()),
+        Step::Cancel => key.cancel_destruction().map(|_| ()),
+        Step::Destroy => key.destroy(&cause).map(|_| ()),
+        Step::Reserve(version, count) => key.reserve_messages(*version, *count).map(|_| ()),
+    }
+}
+
+fn states(key: &KeyRecord, now: UnixMillis) -> Vec<State> {
+    key.versions().iter().map(|version| key.version_state(version.version(), now).unwrap()).collect()
+}
+
+/// Every arrow of the table for a revision.
+fn arrows(profile: Profile) -> BTreeSet<(State, State)> {
+    let all = State::ALL.into_iter().flat_map(|from| Event::ALL.into_iter().map(move |event| (from, event)));
+    all.filter_map(|(from, event)| next(profile, from, event).ok().map(|to| (from, to))).collect()
+}
+
+/// What one step may do to the state of one version. The halt of a key covers versions that only process, and they come
+/// back to where they were: the two ways off the table, and only while a suspension begins or ends. A key that is activated
+/// after the end of its period takes two arrows at once.
+fn may_move(profile: Profile, step: &Step, from: State, to: State) -> bool {
+    let halting = matches!(step, Step::Suspend(_)) && (from, to) == (State::Deactivated, State::Suspended);
+    let lifting = matches!(step, Step::Activate) && (from, to) == (State::Suspended, State::Deactivated);
+    let late = matches!(step, Step::Activate) && (from, to) == (State::PreActivation, State::Deactivated);
+    from == to || arrows(profile).contains(&(from, to)) || halting || lifting || late
+}
+
+fn check_step(profile: Profile, step: &Step, before: &KeyRecord, after: &KeyRecord, now: UnixMillis) {
+    let (old, new) = (states(before, now), states(after, now));
+    for (place, from) in old.iter().enumerate() {
+        assert!(
+            may_move(profile, step, *from, new[place]),
+            "{step:?} moved version {}: {from} to {}",
+            place + 1,
+            new[place]
+        );
+        if from.is_destroyed() {
+            assert!(new[place].is_destroyed(), "{step:?} brought a destroyed version back");
+        }
+    }
+    assert!(new.len() == old.len() || (matches!(step, Step::Rotate) && new.len() == old.len() + 1), "{step:?}");
+    assert!(after.history().starts_with(before.history()), "history is only added to");
+    for (old, new) in before.versions().iter().zip(after.versions()) {
+        assert!(new.reserved_messages() >= old.reserved_messages(), "a count of messages went back");
+        assert_eq!(
+            (new.version(), new.fingerprint(), new.created()),
+            (old.version(), old.fingerprint(), old.created())
+        );
+    }
+}
+
+fn check_record(profile: Profile, key: &KeyRecord, now: UnixMillis) {
+    let numbers: Vec<u32> = key.versions().iter().map(|version| version.version()).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u32).collect::<Vec<_>>(), "numbered from 1 without gaps");
+    assert_eq!(key.primary() as usize, numbers.len(), "the newest version is the primary one");
+    let mut allowed = arrows(profile);
+    // The end of a suspension may fall after the end of the period.
+    allowed.insert((State::Suspended, State::Deactivated));
+    for entry in key.history() {
+        assert!(allowed.contains(&(entry.from, entry.to)), "history tells of {} to {}", entry.from, entry.to);
+    }
+    assert!(key.history().iter().all(|entry| entry.at <= now));
+    if profile == Profile::Rev6 {
+        assert!(!states(key, now).contains(&State::Deactivated), "revision 6 has no deactivated state");
+    }
+    for usage in [Usage::Apply, Usage::Process] {
+        for version in &numbers {
+            check_permit(key, *version, usage, now);
+        }
+    }
+    let json = serde_json::to_vec(key).unwrap();
+    let again: KeyRecord = serde_json::from_slice(&json).unwrap();
+    assert_eq!(&again, key);
+    assert_eq!(serde_json::to_vec(&again).unwrap(), json, "the stored form is stable");
+}
+
+/// What is permitted follows from state, pending destruction and being the primary version, and from nothing else.
+fn check_permit(key: &KeyRecord, version: u32, usage: Usage, now: UnixMillis) {
+    let state = key.version_state(version, now).unwrap();
+    let permitted = key.permit(version, usage, now);
+    let pending = key.destruction().is_some();
+    if pending && !state.is_destroyed() {
+        assert!(matches!(permitted, Err(Refusal::PendingDestruction { .. })), "{permitted:?}");
+    } else if usage == Usage::Apply {
+        assert!(permitted.is_err() || (state == State::Active && version == key.primary()), "{state} protects");
+    } else {
+        match state {
+            State::Active | State::Deactivated => assert!(permitted.is_ok(), "{state} does not process"),
+            State::Suspended | State::Compromised => {}
+            State::PreActivation | State::Destroyed | State::DestroyedCompromised => {
+                assert_eq!(permitted.unwrap_err(), Refusal::Use { state, usage });
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_life_leaves_the_table(
+        profile in profile(), activation in activation(), period in proptest::option::of(1i64..4000 * DAY), life in life(),
+    ) {
+        let mut key = key(profile, activation, period.map(|period| UnixMillis(START.0 + period)));
+        let mut now = START;
+        for (wait, step) in life {
+            now = UnixMillis(now.0 + wait);
+            let before = key.clone();
+            let outcome = take(&mut key, &step, now);
+            if outcome.is_err() {
+                prop_assert_eq!(&key, &before, "a refused step changed the key: {:?}", step);
+            }
+            check_step(profile, &step, &before, &key, now);
+            check_record(profile, &key, now);
+        }
+    }
+
+    #[test]
+    fn dates_move_states_forward_only_and_reading_writes_nothing(
+        activation in activation(), period in proptest::option::of(1i64..4000 * DAY), days in proptest::collection::vec(0i64..5000, 1..50),
+    ) {
+        let key = key(Profile::Rev5, activation, period.map(|period| UnixMillis(START.0 + period)));
+        let untouched = key.clone();
+        let at = |day: &i64| UnixMillis(START.0 + day * DAY);
+        let asked: Vec<State> = days.iter().map(|day| key.state(at(day))).collect();
+        // Asked again in another order, at the same instants, the answers are the same.
+        let again: Vec<State> = days.iter().rev().map(|day| key.state(at(day))).collect();
+        prop_assert_eq!(asked.iter().rev().copied().collect::<Vec<_>>(), again);
+        prop_assert_eq!(key, untouched);
+        let mut sorted = days;
+        sorted.sort_unstable();
+        let states: Vec<State> = sorted.iter().map(|day| at(day)).map(|at| active_at(&activation, period, at)).collect();
+        prop_assert!(states.windows(2).all(|pair| pair[0] <= pair[1]), "{:?}", states);
+    }
+
+    #[test]
+    fn a_cancelled_destruction_leaves_the_key_bit_for_bit_as_it_was(life in life(), days in 7u32..=30) {
+        let (mut key, mut now) = (active(), START);
+        for (wait, step) in life {
+            now = UnixMillis(now.0 + wait);
+            let _ = take(&mut key, &step, now);
+        }
+        let before = serde_json::to_vec(&key).unwrap();
+        if key.schedule_destruction(days, &cause(now)).is_ok() {
+            for refused in [Step::Activate, Step::Suspend(true), Step::Deactivate, Step::Rotate, Step::Schedule(7)] {
+                prop_assert!(
+                    matches!(take(&mut key, &refused, now), Err(Refusal::PendingDestruction { .. })), "{:?}", refused
+                );
+            }
+            key.cancel_destruction().unwrap();
+            prop_assert_eq!(serde_json::to_vec(&key).unwrap(), before);
+        }
+    }
+
+    #[test]
+    fn a_destroyed_key_stays_destroyed(life in life(), after in life()) {
+        let (mut key, mut now) = (active(), START);
+        for (wait, step) in life {
+            now = UnixMillis(now.0 + wait);
+            let _ = take(&mut key, &step, now);
+        }
+        let _ = key.cancel_destruction();
+        if !key.state(now).is_destroyed() {
+            now = key.schedule_destruction(7, &cause(now)).unwrap();
+            key.destroy(&cause(now)).unwrap();
+        }
+        for (wait, step) in after {
+            now = UnixMillis(now.0 + wait);
+            let _ = take(&mut key, &step, now);
+            prop_assert!(states(&key, now).iter().all(|state| state.is_destroyed()), "{:?}", step);
+            prop_assert!(key.permit(key.primary(), Usage::Process, now).is_err());
+        }
+    }
+
+    #[test]
+    fn waiting_periods_have_bounds_and_end_to_the_millisecond(days in 0u32..100, early in 1i64..30 * DAY) {
+        let mut key = active();
+        let scheduled = key.schedule_destruction(days, &cause(START));
+        if !(7..=30).contains(&days) {
+            prop_assert_eq!(scheduled, Err(Refusal::WaitingPeriod { days }));
+            prop_assert!(key.destruction().is_none());
+            return Ok(());
+        }
+        let due = scheduled.unwrap();
+        prop_assert_eq!(due, UnixMillis(START.0 + i64::from(days) * DAY));
+        let before = UnixMillis((due.0 - early).max(START.0));
+        prop_assert_eq!(key.destroy(&cause(before)), Err(Refusal::TooEarly { due }));
+        prop_assert_eq!(key.destroy(&cause(UnixMillis(due.0 - 1))), Err(Refusal::TooEarly { due }));
+        let done = key.destroy(&cause(due)).unwrap();
+        prop_assert_eq!((done.requested, done.due), (START, due));
+    }
+}
+
+/// The state of a fresh key at an instant, from its dates alone.
+fn active_at(activation: &Activation, period: Option<i64>, at: UnixMillis) -> State {
+    key(Profile::Rev5, *activation, period.map(|period| UnixMillis(START.0 + period))).state(at)
+}
+
+fn versions(profile: Profile, count: u32) -> KeyRecord {
+    let mut key = key(profile, Activation::Now, None);
+    for _ in 1..count {
+        take(&mut key, &Step::Rotate, START).unwrap();
+    }
+    key
+}
+
+#[test]
+fn rotation_ends_protection_by_the_former_version_in_both_revisions() {
+    for (profile, former) in [(Profile::Rev5, State::Deactivated), (Profile::Rev6, State::Active)] {
+        let key = versions(profile, 3);
+        assert_eq!(states(&key, START), [former, former, State::Active], "{profile:?}");
+        assert!(key.permit(3, Usage::Apply, START).is_ok());
+        for old in [1, 2] {
+            assert!(key.permit(old, Usage::Process, START).is_ok(), "{profile:?}");
+            let refused = key.permit(old, Usage::Apply, START).unwrap_err();
+            match profile {
+                Profile::Rev5 => assert_eq!(refused, Refusal::Use { state: former, usage: Usage::Apply }),
+                Profile::Rev6 => assert_eq!(refused, Refusal::Retired { version: old }),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_end_of_the_period_ends_protection_in_both_revisions() {
+    let end = UnixMillis(START.0 + 365 * DAY);
+    for profile in [Profile::Rev5, Profile::Rev6] {
+        let key = key(profile, Activation::Now, Some(end));
+        let before = UnixMillis(end.0 - 1);
+        assert!(key.permit(1, Usage::Apply, before).is_ok());
+        assert!(key.permit(1, Usage::Apply, end).is_err(), "{profile:?}");
+        assert!(
+            key.permit(1, Usage::Process, UnixMillis(end.0 + 36_500 * DAY)).is_ok(),
+            "a century later it still decrypts"
+        );
+    }
+}
+
+#[test]
+fn a_suspension_halts_every_version_and_lifting_it_restores_each() {
+    let mut key = versions(Profile::Rev5, 3);
+    let before = states(&key, START);
+    key.suspend(false, &cause(START)).unwrap();
+    assert_eq!(states(&key, START), [State::Suspended; 3]);
+    for version in 1..=3 {
+        let refused = Refusal::Use { state: State::Suspended, usage: Usage::Process };
+        assert_eq!(key.permit(version, Usage::Process, START), Err(refused));
+    }
+    assert!(key.rotate(version_of(4), &cause(START)).is_err());
+    key.activate(&cause(START)).unwrap();
+    assert_eq!(states(&key, START), before);
+    key.suspend(true, &cause(START)).unwrap();
+    assert!(key.permit(1, Usage::Process, START).is_ok(), "the risk was accepted");
+    assert!(key.permit(3, Usage::Apply, START).is_err(), "for processing only");
+}
+
+#[test]
+fn a_compromise_is_not_lifted_like_a_suspension() {
+    let mut key = versions(Profile::Rev5, 2);
+    key.suspend(false, &cause(START)).unwrap();
+    key.compromise(None, false, &cause(START)).unwrap();
+    let refused = Refusal::Transition { from: State::Compromised, event: Event::Activate };
+    assert_eq!(key.activate(&cause(START)), Err(refused));
+    assert_eq!(states(&key, START), [State::Compromised; 2]);
+}
+
+#[test]
+fn a_compromised_primary_can_be_replaced_once_the_suspension_is_lifted() {
+    let mut key = versions(Profile::Rev5, 2);
+    key.suspend(false, &cause(START)).unwrap();
+    key.compromise(Some(2), false, &cause(START)).unwrap();
+    assert_eq!(states(&key, START), [State::Suspended, State::Compromised]);
+    let refused = Refusal::Transition { from: State::Suspended, event: Event::Activate };
+    assert_eq!(key.can_rotate(START), Err(refused));
+    key.activate(&cause(START)).unwrap();
+    assert_eq!(key.rotate(version_of(3), &cause(START)), Ok(3));
+    assert_eq!(states(&key, START), [State::Deactivated, State::Compromised, State::Active]);
+}
+
+#[test]
+fn versions_have_a_limit() {
+    let mut key = versions(Profile::Rev5, 10_000);
+    assert_eq!(key.rotate(version_of(10_001), &cause(START)), Err(Refusal::TooManyVersions));
+    assert_eq!(key.versions().len(), 10_000);
+}
+
+#[test]
+fn a_stored_key_with_an_unknown_field_or_state_is_not_read() {
+    let good = serde_json::to_string(&active()).unwrap();
+    assert!(serde_json::from_str::<KeyRecord>(&good).is_ok());
+    for (from, to) in [("\"state\":\"active\"", "\"state\":\"revived\""), ("\"primary\":1", "\"primary\":1,\"x\":1")] {
+        let bad = good.replacen(from, to, 1);
+        assert_ne!(bad, good);
+        assert!(serde_json::from_str::<KeyRecord>(&bad).is_err(), "{to}");
+    }
+}
