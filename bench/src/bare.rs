@@ -1,4 +1,5 @@
-//! The practical ceiling: an axum server over TLS that only does the AEAD. No authentication, no policy, no audit, no store.
+//! The practical ceiling: an axum server over TLS that only does the AEAD. No authentication, no policy, no audit, no
+//! store.
 
 use axum::Router;
 use axum::body::Bytes;

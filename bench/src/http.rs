@@ -1,5 +1,5 @@
-//! A client as light as possible: HTTP/1.1 over one TLS connection that is kept, requests prepared in advance, responses read
-//! no further than needed. What it costs, it costs both sides of a comparison.
+//! A client as light as possible: HTTP/1.1 over one TLS connection that is kept, requests prepared in advance,
+//! responses read no further than needed. What it costs, it costs both sides of a comparison.
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -36,7 +36,8 @@ impl Target {
         let authorization =
             self.token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{authorization}Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{authorization}Content-Type: {content_type}\r\n\
+             Content-Length: {}\r\n\r\n",
             body.len()
         );
         [head.as_bytes(), body].concat()

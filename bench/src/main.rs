@@ -1,8 +1,8 @@
-//! Benchmarks that print ratios: a bare server that only encrypts, Keyreeve with everything on, and raw library calls, side by
-//! side on one machine in one run. `cargo xtask bench` builds and starts this.
+//! Benchmarks that print ratios: a bare server that only encrypts, Keyreeve with everything on, and raw library calls,
+//! side by side on one machine in one run. `cargo xtask bench` builds and starts this.
 //!
-//! Absolute figures drift with the machine and the hour; server CPU per request is the steadiest of them. Every comparison
-//! alternates between the two sides, so that both meet the same weather.
+//! Absolute figures drift with the machine and the hour; server CPU per request is the steadiest of them. Every
+//! comparison alternates between the two sides, so that both meet the same weather.
 #![allow(clippy::print_stdout, reason = "a benchmark's product is what it prints")]
 
 mod bare;

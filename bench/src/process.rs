@@ -16,7 +16,8 @@ pub(crate) struct CpuTime(Duration);
 impl CpuTime {
     pub(crate) fn of(pid: u32) -> Result<Self, Failure> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The second field is the name in parentheses, which may hold spaces; user and system time are the 14th and 15th.
+        // The second field is the name in parentheses, which may hold spaces; user and system time are the 14th and
+        // 15th.
         let rest = stat.rsplit_once(')').ok_or("unexpected /proc format")?.1;
         let fields: Vec<&str> = rest.split_whitespace().collect();
         let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<u64>().ok()).ok_or("no such field");

@@ -58,8 +58,8 @@ pub(crate) struct AccessSnapshot {
 }
 
 impl AccessSnapshot {
-    /// Reads and checks every principal and policy. A stored policy that does not compile refuses everything: better closed
-    /// than open by accident.
+    /// Reads and checks every principal and policy. A stored policy that does not compile refuses everything: better
+    /// closed than open by accident.
     pub(crate) async fn load(store: &dyn Store, sealer: &dyn RecordSealer, compiler: &Compiler) -> Result<Self, Error> {
         let mut principals = HashMap::new();
         let mut by_certificate = HashMap::new();

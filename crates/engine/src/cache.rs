@@ -1,7 +1,7 @@
 //! A bounded cache of rows that never serves a row older than a finished commit.
 //!
-//! The hot path touches no database: it reads from here. Who changes a row announces it before the commit and after; a load
-//! that overlapped the change is used once and not kept.
+//! The hot path touches no database: it reads from here. Who changes a row announces it before the commit and after; a
+//! load that overlapped the change is used once and not kept.
 
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;

@@ -72,9 +72,7 @@ impl Core {
         if changes.is_empty() {
             return self.record(entry).await;
         }
-        if self.outbox_dirty.load(Ordering::Acquire) {
-            self.mend_outbox().await?;
-        }
+        self.mend_if_dirty().await?;
         let _under_way = self.committing.read().await;
         let outbox: Vec<Outbox> =
             entry.iter().map(|entry| Outbox { id: *entry.id(), bytes: entry.bytes().to_vec() }).collect();
@@ -87,18 +85,24 @@ impl Core {
             self.settled.lock().extend(settled);
             if !matches!(error, keyreeve_store::StoreError::Conflict { .. } | keyreeve_store::StoreError::Taken { .. })
             {
-                // It may have been applied all the same: its record then waits in the outbox.
-                self.outbox_dirty.store(true, Ordering::Release);
+                self.doubt();
             }
             return Err(error.into());
         }
         let id = entry.as_ref().map(|entry| *entry.id());
         if let Err(error) = self.record(entry).await {
-            self.outbox_dirty.store(true, Ordering::Release);
+            self.doubt();
             return Err(error);
         }
         self.settled.lock().extend(id);
         Ok(())
+    }
+
+    /// Changes may have been applied although their operation failed: their record then waits in the outbox, and what is
+    /// known of principals and policies may be old.
+    fn doubt(&self) {
+        self.outbox_dirty.store(true, Ordering::Release);
+        self.access_stale.store(true, Ordering::Release);
     }
 
     async fn record(&self, entry: Option<Entry>) -> Result<(), Error> {
@@ -143,6 +147,11 @@ impl Core {
         };
         tell();
         tell
+    }
+
+    /// Brings outbox records that did not reach the journal there, if there may be some.
+    pub(crate) async fn mend_if_dirty(&self) -> Result<(), Error> {
+        if self.outbox_dirty.load(Ordering::Acquire) { self.mend_outbox().await } else { Ok(()) }
     }
 
     /// Brings outbox records that did not reach the journal there. One at a time; afterwards the outbox is clean.

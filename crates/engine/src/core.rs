@@ -107,8 +107,8 @@ pub struct Core {
     pub(crate) settled: Mutex<Vec<RecordId>>,
     /// Whether some outbox record may not have reached the journal.
     pub(crate) outbox_dirty: std::sync::atomic::AtomicBool,
-    /// Shared by commits from their store transaction to their journal entry; exclusive for mending the outbox, which must
-    /// not take a record under way for a lost one.
+    /// Shared by commits from their store transaction to their journal entry; exclusive for mending the outbox, which
+    /// must not take a record under way for a lost one.
     pub(crate) committing: RwLock<()>,
     /// One at a time replaces the access snapshot, so that an older one never follows a newer one.
     pub(crate) reloading: tokio::sync::Mutex<()>,
@@ -270,12 +270,28 @@ impl Core {
             return Ok(loaded);
         }
         let opened = self.need_open()?;
+        let mut row = self.material(key, version).await?;
+        loop {
+            let failed = match opened.hierarchy.load(&key.keyring.record, &key.record, &row).await {
+                Ok(loaded) => {
+                    key.keep_loaded(version, &loaded);
+                    return Ok(loaded);
+                }
+                Err(error) => error,
+            };
+            // A destruction in the same shard may have replaced the epoch after the row was read. Epochs only go up.
+            let fresh = self.material(key, version).await?;
+            if fresh.epoch <= row.epoch {
+                return Err(failed);
+            }
+            row = fresh;
+        }
+    }
+
+    async fn material(&self, key: &HeldKey, version: u32) -> Result<keyreeve_model::MaterialRow, Error> {
         let missing =
             || Error::new(Code::Tampered, "the key's material is missing from the store: an operator must look");
-        let row = self.ports.store.material(key.record.id(), version).await?.ok_or_else(missing)?;
-        let loaded = opened.hierarchy.load(&key.keyring.record, &key.record, &row).await?;
-        key.keep_loaded(version, &loaded);
-        Ok(loaded)
+        self.ports.store.material(key.record.id(), version).await?.ok_or_else(missing)
     }
 
     /// Refuses empty and oversized batches.

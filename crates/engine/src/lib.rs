@@ -1,10 +1,11 @@
 //! The engine: a catalogue of operations and the one pipeline that runs them.
 //!
 //! ```text
-//! evidence ─authenticate─▶ Principal ─authorize─▶ Permit ─approve─▶ Approved ─execute─▶ changes, record ─commit─▶ reply
+//! evidence ─authenticate─▶ Principal ─authorize─▶ Permit ─approve─▶ Approved
+//!          ─execute─▶ changes, record ─commit─▶ reply
 //! ```
-//! [`Engine::call`] is the only public door. [`pipeline::Permit`] and [`pipeline::Approved`] have private constructors, so an
-//! operation that skipped a stage does not compile. The engine knows no HTTP, no SQL and no HSM.
+//! [`Engine::call`] is the only public door. [`pipeline::Permit`] and [`pipeline::Approved`] have private constructors,
+//! so an operation that skipped a stage does not compile. The engine knows no HTTP, no SQL and no HSM.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

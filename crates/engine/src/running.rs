@@ -1,5 +1,6 @@
 //! The engine over time: starting, opening, sealing, and the work it does by itself.
 
+use futures::future::BoxFuture;
 use keyreeve_model::record::{Table, open};
 use keyreeve_model::{DeploymentRecord, KeyId};
 use keyreeve_root::{EpochId, SealStatus};
@@ -164,20 +165,25 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) async fn verify_destruction(&self, key: KeyId, epochs: Vec<EpochId>) -> Result<(), Error> {
-        let operation = VerifyDestruction { key: KeyRef::Id(key), epochs };
-        let verified = Box::pin(self.call_as_server(&format!("destruction-of-{key}"), operation)).await;
-        verified.map(|_| ()).map_err(|refused| refused.error)
+    /// Boxed, because it goes through the pipeline from inside of it.
+    pub(crate) fn verify_destruction(&self, key: KeyId, epochs: Vec<EpochId>) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let operation = VerifyDestruction { key: KeyRef::Id(key), epochs };
+            let verified = self.call_as_server(&format!("destruction-of-{key}"), operation).await;
+            verified.map(|_| ()).map_err(|refused| refused.error)
+        })
     }
 
-    /// The work that falls due with time: destructions whose waiting period is over, epochs a crash left behind, settled and
-    /// expired rows. Called about once a minute; every part is also safe to repeat. Returns what went wrong, part by part.
+    /// The work that falls due with time: destructions whose waiting period is over, epochs a crash left behind,
+    /// settled and expired rows. Called about once a minute; every part is also safe to repeat. Returns what went
+    /// wrong, part by part.
     pub async fn tick(&self) -> Vec<Error> {
         let mut errors = Vec::new();
         if self.core.opened().is_some() {
             errors.extend(self.destroy_due().await.err());
             errors.extend(self.sweep_epochs().await.err());
         }
+        errors.extend(self.core.mend_if_dirty().await.err());
         match self.core.now() {
             Ok(now) => errors.extend(self.core.settle(now).await.err()),
             Err(error) => errors.push(error),
@@ -196,8 +202,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Erases epochs whose key was destroyed but whose file outlived a crash. An epoch nobody refers to is left alone unless
-    /// a destruction record names it: the store may be an old copy.
+    /// Erases epochs whose key was destroyed but whose file outlived a crash. An epoch nobody refers to is left alone
+    /// unless a destruction record names it: the store may be an old copy.
     async fn sweep_epochs(&self) -> Result<(), Error> {
         let store = &self.core.ports.store;
         for id in self.core.ports.vault.list().await? {

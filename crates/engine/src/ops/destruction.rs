@@ -151,6 +151,9 @@ impl Core {
             next.epoch += 1;
         }
         opened.hierarchy.make_epoch(ring, next.shard, next.epoch).await?;
+        // From here on, whatever becomes of the commit: should its answer be lost, nothing new may be wrapped under an epoch
+        // that a destruction record already calls erased.
+        self.newest_epochs.lock().insert((ring.id, next.shard), next.epoch);
         let mut changes = Vec::new();
         for row in rows.iter().filter(|row| row.key != key.record.id()) {
             let material: SecretBytes = opened.hierarchy.unwrap(ring, row).await?;

@@ -1,5 +1,5 @@
-//! The operations, a file for each group that belongs together. Each is a type of the catalogue; none is reachable but through
-//! the pipeline.
+//! The operations, a file for each group that belongs together. Each is a type of the catalogue; none is reachable but
+//! through the pipeline.
 
 pub mod audit;
 pub mod cipher;

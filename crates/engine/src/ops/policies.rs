@@ -61,7 +61,8 @@ impl Operation for Put {
         }
         core.refuse_built_in(&self.name)?;
         let opened = core.need_open()?;
-        // Validated as part of the whole set it will be in: names must not clash, and a broken set would refuse everything.
+        // Validated as part of the whole set it will be in: names must not clash, and a broken set would refuse
+        // everything.
         let others = opened
             .access()
             .stored_policies

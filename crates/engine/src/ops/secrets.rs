@@ -79,7 +79,8 @@ impl Operation for Derive {
         if !(DERIVE_MIN..=DERIVE_MAX).contains(&self.bytes) {
             return Err(Error::invalid("a derived key has 32 to 1,024 bytes"));
         }
-        // Deriving anew from an older version is how its data is read, so only the primary version counts as protecting.
+        // Deriving anew from an older version is how its data is read, so only the primary version counts as
+        // protecting.
         let usage = if self.version.is_some() { Usage::Process } else { Usage::Apply };
         let want = Want { purpose: Purpose::Derive, usage };
         let Usable { version, loaded } = usable(core, approved.key()?, want, self.version, approved.now()).await?;
@@ -245,8 +246,8 @@ impl Operation for Decapsulate {
     }
 }
 
-/// Agrees a shared secret with a peer's public key (SP 800-56A rev. 3 §5.7.1.2, RFC 7748). The raw secret is not uniform, so
-/// it leaves only through HKDF.
+/// Agrees a shared secret with a peer's public key (SP 800-56A rev. 3 §5.7.1.2, RFC 7748). The raw secret is not
+/// uniform, so it leaves only through HKDF.
 #[derive(Debug)]
 pub struct Agree {
     /// The key.

@@ -74,8 +74,8 @@ pub(super) fn not_allowed(algorithm: KeyAlgorithm) -> Error {
     Error::new(Code::AlgorithmNotAllowed, text)
 }
 
-/// Counts messages that a key with a limit is about to protect. Numbers are reserved in blocks ahead of use, so that a crash
-/// may over-count and never under-count. Returns what must become durable first, when a new block is needed.
+/// Counts messages that a key with a limit is about to protect. Numbers are reserved in blocks ahead of use, so that a
+/// crash may over-count and never under-count. Returns what must become durable first, when a new block is needed.
 pub(super) fn count_messages(
     core: &Core,
     opened: &Opened,

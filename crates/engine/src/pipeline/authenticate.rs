@@ -71,7 +71,8 @@ fn refused() -> Error {
     )
 }
 
-/// Proves who is asking. While the server is sealed nobody can be known, so only operations for anybody will be permitted.
+/// Proves who is asking. While the server is sealed nobody can be known, so only operations for anybody will be
+/// permitted.
 pub(super) async fn authenticate(core: &Core, arrival: &Arrival, now: UnixMillis) -> Result<Principal, Error> {
     let Some(opened) = core.opened() else { return Ok(Principal::anonymous()) };
     match &arrival.evidence {

@@ -15,8 +15,8 @@ use crate::sealing::Effect;
 
 /// One operation of the catalogue.
 ///
-/// `execute` may run several times for one call (when it loses a race for a row), so it only computes: what it wants changed it
-/// returns as [`Change`]s, what shall happen in memory afterwards as effects.
+/// `execute` may run several times for one call (when it loses a race for a row), so it only computes: what it wants
+/// changed it returns as [`Change`]s, what shall happen in memory afterwards as effects.
 pub trait Operation: Send + Sync + Sized + 'static {
     /// Its row.
     const DESCRIPTOR: &'static Descriptor;
@@ -114,8 +114,8 @@ impl<R> Outcome<R> {
     }
 }
 
-/// Replies that may be repeated when a request is retried under the same idempotency key. Replies that hold secrets are never
-/// stored: their retry is refused with the code `already-done`.
+/// Replies that may be repeated when a request is retried under the same idempotency key. Replies that hold secrets are
+/// never stored: their retry is refused with the code `already-done`.
 pub trait Remember: Sized {
     /// The reply in storage form, or none when it must not be stored.
     fn remember(&self) -> Option<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use keyreeve_audit::Outcome as AuditOutcome;
 use keyreeve_journal::Entry;
-use keyreeve_model::{RecordId, UnixMillis};
+use keyreeve_model::{Change, RecordId, UnixMillis};
 
 use super::approve::{Approved, approve};
 use super::arrival::{Arrival, Done, Evidence, Refused};
@@ -14,6 +14,7 @@ use crate::catalogue::Needs;
 use crate::commit::{Replay, Ticket};
 use crate::core::Engine;
 use crate::error::Error;
+use crate::sealing::Effect;
 
 /// How often an operation that lost a race for a row is computed again.
 const ATTEMPTS: usize = 16;
@@ -95,6 +96,10 @@ impl Engine {
         draft: &mut Draft,
     ) -> Result<Done<O::Reply>, Error> {
         let core = &*self.core;
+        if O::DESCRIPTOR.needs == Needs::Open {
+            // Before anything is decided, who is asking included.
+            self.ensure_fresh_access().await?;
+        }
         let principal = match caller {
             Caller::Outside => authenticate(core, arrival, now).await?,
             Caller::Server => Principal::system(),
@@ -102,7 +107,6 @@ impl Engine {
         draft.actor = principal.actor();
         if O::DESCRIPTOR.needs == Needs::Open {
             core.need_open()?;
-            self.ensure_fresh_access().await?;
         }
         let resource = resolve(core, operation.target(), now).await?;
         draft.resource = Some(resource.audit().clone());
@@ -130,6 +134,8 @@ impl Engine {
         if let Some(replay) = core.remembered(ticket.as_ref(), now).await? {
             draft.details.insert("repeated".to_owned(), "true".to_owned());
             let reply = replayed::<O>(&replay)?;
+            // The first answer may have been lost on the way to the log.
+            core.mend_if_dirty().await?;
             return self.release(arrival, operation, now, draft, Outcome::reply(reply)).await;
         }
         let mut outcome = operation.execute(approved, core).await?;
@@ -157,12 +163,32 @@ impl Engine {
         let record = draft.finish(operation, arrival, now, AuditOutcome::Ok);
         let id = record.as_ref().map(|record| record.id);
         let entry = record.map(|record| Entry::of(&record));
-        self.core.commit(O::DESCRIPTOR.name, std::mem::take(&mut outcome.changes), entry).await?;
-        self.apply(outcome.effects).await?;
+        self.settle_for_good(O::DESCRIPTOR.name, outcome.changes, entry, outcome.effects).await?;
         Ok(Done { reply: outcome.reply, record: id })
     }
 
-    /// Records a refusal. When even that fails, the caller hears that the audit log is unavailable, whatever else was wrong.
+    /// Makes changes and record durable and carries out what follows. A caller that goes away does not stop this half-way:
+    /// what changes something runs to its end on a task of its own.
+    async fn settle_for_good(
+        &self,
+        name: &'static str,
+        changes: Vec<Change>,
+        entry: Option<Entry>,
+        effects: Vec<Effect>,
+    ) -> Result<(), Error> {
+        if changes.is_empty() && effects.is_empty() {
+            return self.core.commit(name, changes, entry).await;
+        }
+        let engine = self.clone();
+        let settled = tokio::spawn(async move {
+            engine.core.commit(name, changes, entry).await?;
+            engine.apply(effects).await
+        });
+        settled.await.map_err(Error::internal)?
+    }
+
+    /// Records a refusal. When even that fails, the caller hears that the audit log is unavailable, whatever else was
+    /// wrong.
     async fn refuse<O: Operation>(
         &self,
         arrival: &Arrival,

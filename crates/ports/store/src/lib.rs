@@ -1,7 +1,7 @@
 //! The store port: where records and wrapped key material live.
 //!
-//! A driver keeps rows and applies [`Transaction`]s; it knows nothing of keys, policies or cryptography. Everything it holds is
-//! wrapped or sealed before it arrives. Every driver passes the `conformance` suite (feature of that name).
+//! A driver keeps rows and applies [`Transaction`]s; it knows nothing of keys, policies or cryptography. Everything it
+//! holds is wrapped or sealed before it arrives. Every driver passes the `conformance` suite (feature of that name).
 #![forbid(unsafe_code)]
 #![cfg_attr(any(test, feature = "conformance"), allow(clippy::unwrap_used))]
 
@@ -69,15 +69,15 @@ pub struct Page<C> {
 /// # Contract
 /// - **Durable**: when [`Store::commit`] returns `Ok`, the transaction survives the loss of power.
 /// - **Atomic**: all changes, outbox rows and settlements of a transaction apply, or none.
-/// - **Compare-and-set**: a row of revision *n* + 1 is written only over revision *n*, revision 1 only where there is none;
-///   otherwise [`StoreError::Conflict`]. A unique name of another row is [`StoreError::Taken`].
+/// - **Compare-and-set**: a row of revision *n* + 1 is written only over revision *n*, revision 1 only where there is
+///   none; otherwise [`StoreError::Conflict`]. A unique name of another row is [`StoreError::Taken`].
 /// - **Serialisable** among commits; a read sees every commit that returned before it began.
-/// - **Concurrent**: any number of callers; a driver may apply several transactions in one flush (group commit), each with
-///   its own outcome.
-/// - **Erasing erases**: after [`keyreeve_model::Change::EraseMaterial`] the driver's files hold the bytes no longer where
-///   the database gives it the means.
-/// - **Retry** is the caller's job, except for faults the database itself calls transient (serialisation failures), which the
-///   driver retries a few times.
+/// - **Concurrent**: any number of callers; a driver may apply several transactions in one flush (group commit), each
+///   with its own outcome.
+/// - **Erasing erases**: after [`keyreeve_model::Change::EraseMaterial`] the driver's files hold the bytes no longer
+///   where the database gives it the means.
+/// - **Retry** is the caller's job, except for faults the database itself calls transient (serialisation failures),
+///   which the driver retries a few times.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Applies a transaction.
@@ -136,8 +136,8 @@ pub trait Store: Send + Sync {
     /// Audit records that have not been settled, oldest first, at most `limit`.
     async fn outbox(&self, limit: u32) -> Result<Vec<Outbox>, StoreError>;
 
-    /// Takes or renews the right to be the one server of this store until `until`. `Ok(false)` when `holder` is somebody
-    /// else's and not over at `now`. Durable like a commit; compare-and-set, no vendor locks.
+    /// Takes or renews the right to be the one server of this store until `until`. `Ok(false)` when `holder` is
+    /// somebody else's and not over at `now`. Durable like a commit; compare-and-set, no vendor locks.
     async fn lease(&self, holder: &str, now: UnixMillis, until: UnixMillis) -> Result<bool, StoreError>;
 
     /// Asks whether the store can read and write now; cheap, for readiness.
