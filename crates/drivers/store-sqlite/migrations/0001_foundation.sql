@@ -40,10 +40,21 @@ CREATE TABLE material (
     keyring BLOB NOT NULL,
     shard INTEGER NOT NULL,
     epoch INTEGER NOT NULL,
-    wrapped BLOB NOT NULL,
+    slot INTEGER NOT NULL UNIQUE,
     PRIMARY KEY (key_id, version)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX material_shard ON material (keyring, shard, epoch);
+
+-- Wrapped material itself. A slot is overwritten where it lies and never deleted: when SQLite merges pages after a deletion it
+-- leaves copies of the rows it moves in the unused part of the page, where secure_delete does not find them any more. Free
+-- slots hold zeros and serve the next material of their size.
+CREATE TABLE slots (
+    slot INTEGER PRIMARY KEY,
+    size INTEGER NOT NULL,
+    free INTEGER NOT NULL CHECK (free IN (0, 1)),
+    wrapped BLOB NOT NULL
+) STRICT;
+CREATE INDEX slots_free ON slots (size) WHERE free = 1;
 
 CREATE TABLE destructions (
     key_id BLOB NOT NULL PRIMARY KEY,

@@ -1,10 +1,10 @@
 //! Transactions as SQL. Every statement says by the number of rows it touched whether its compare-and-set held.
 
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
-use keyreeve_model::{
-    Change, KeyId, KeyringId, MaterialRow, Name, Outbox, Revision, SealedRecord, Transaction, UnixMillis,
-};
+use keyreeve_model::{Change, KeyId, KeyringId, Name, Outbox, Revision, SealedRecord, Transaction, UnixMillis};
 use rusqlite::{Connection, Params, params};
+
+use crate::slots;
 
 /// Why a transaction does not apply.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl From<rusqlite::Error> for Refused {
     }
 }
 
-type Applied = Result<(), Refused>;
+pub(crate) type Applied = Result<(), Refused>;
 
 /// Applies all of a transaction, or stops at the first refusal; the caller rolls back.
 pub(crate) fn transaction(db: &Connection, transaction: &Transaction) -> Applied {
@@ -56,12 +56,9 @@ fn change(db: &Connection, change: &Change) -> Applied {
         Change::PutDeployment(record) => deployment(db, record),
         Change::PutKeyring(row) => keyring(db, row),
         Change::PutKey(row) => key(db, row),
-        Change::AddMaterial(row) => add_material(db, row),
-        Change::Rewrap { row, from_epoch } => rewrap(db, row, *from_epoch),
-        Change::EraseMaterial { key } => {
-            run(db, "DELETE FROM material WHERE key_id = ?1", [key.as_bytes()])?;
-            Ok(())
-        }
+        Change::AddMaterial(row) => slots::add(db, row),
+        Change::Rewrap { row, from_epoch } => slots::rewrap(db, row, *from_epoch),
+        Change::EraseMaterial { key } => slots::erase(db, *key),
         Change::AddDestruction { key, keyring, shard, epoch, record } => {
             destruction(db, (key, keyring, *shard, *epoch), record)
         }
@@ -75,12 +72,12 @@ fn change(db: &Connection, change: &Change) -> Applied {
     }
 }
 
-fn run(db: &Connection, sql: &'static str, params: impl Params) -> rusqlite::Result<usize> {
+pub(crate) fn run(db: &Connection, sql: &'static str, params: impl Params) -> rusqlite::Result<usize> {
     db.prepare_cached(sql)?.execute(params)
 }
 
 /// Runs a statement that must touch exactly one row.
-fn one(db: &Connection, sql: &'static str, params: impl Params) -> Applied {
+pub(crate) fn one(db: &Connection, sql: &'static str, params: impl Params) -> Applied {
     if run(db, sql, params)? == 1 { Ok(()) } else { Err(Refused::Conflict) }
 }
 
@@ -142,21 +139,6 @@ fn aliases(db: &Connection, row: &KeyRow) -> Applied {
         }
     }
     Ok(())
-}
-
-fn add_material(db: &Connection, row: &MaterialRow) -> Applied {
-    let sql = "INSERT INTO material (key_id, version, keyring, shard, epoch, wrapped) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-               ON CONFLICT DO NOTHING";
-    let (key, keyring) = (row.key.as_bytes(), row.keyring.as_bytes());
-    one(db, sql, params![key, row.version, keyring, row.shard, row.epoch.cast_signed(), row.wrapped])
-}
-
-fn rewrap(db: &Connection, row: &MaterialRow, from_epoch: u64) -> Applied {
-    let sql = "UPDATE material SET keyring = ?3, shard = ?4, epoch = ?5, wrapped = ?6 \
-               WHERE key_id = ?1 AND version = ?2 AND epoch = ?7";
-    let (key, keyring) = (row.key.as_bytes(), row.keyring.as_bytes());
-    let (to, from) = (row.epoch.cast_signed(), from_epoch.cast_signed());
-    one(db, sql, params![key, row.version, keyring, row.shard, to, row.wrapped, from])
 }
 
 fn destruction(db: &Connection, at: (&KeyId, &KeyringId, u32, u64), record: &SealedRecord) -> Applied {

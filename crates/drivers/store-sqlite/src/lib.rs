@@ -2,7 +2,7 @@
 //!
 //! - **Durable**: write-ahead log with `synchronous=FULL`; a commit returns after the log is synced. Transactions that wait at
 //!   the same time share one sync.
-//! - **Erasing erases**: `secure_delete` overwrites freed rows, and after an erasure the write-ahead log is emptied. What a
+//! - **Erasing erases**: material is overwritten where it lies, and after an erasure the write-ahead log is emptied. What a
 //!   copy-on-write file system or a flash disk keeps of overwritten blocks is out of SQLite's reach.
 //! - **Alone**: one process uses the database at a time; a second one is refused.
 //!
@@ -16,6 +16,7 @@ mod migrate;
 mod open;
 mod read;
 mod readers;
+mod slots;
 mod writer;
 
 use async_trait::async_trait;

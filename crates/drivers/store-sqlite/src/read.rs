@@ -174,13 +174,14 @@ fn material_row(row: &Row<'_>) -> Read<MaterialRow> {
 }
 
 pub(crate) fn material(db: &Connection, key: KeyId, version: u32) -> Read<Option<MaterialRow>> {
-    let sql = "SELECT key_id, version, keyring, shard, epoch, wrapped FROM material WHERE key_id = ?1 AND version = ?2";
+    let sql = "SELECT key_id, version, keyring, shard, epoch, wrapped FROM material JOIN slots USING (slot) \
+               WHERE key_id = ?1 AND version = ?2";
     first(db, sql, params![key.as_bytes(), version], material_row)
 }
 
 pub(crate) fn shard_material(db: &Connection, keyring: KeyringId, shard: u32) -> Read<Vec<MaterialRow>> {
-    let sql = "SELECT key_id, version, keyring, shard, epoch, wrapped FROM material WHERE keyring = ?1 AND shard = ?2 \
-               ORDER BY key_id, version";
+    let sql = "SELECT key_id, version, keyring, shard, epoch, wrapped FROM material JOIN slots USING (slot) \
+               WHERE keyring = ?1 AND shard = ?2 ORDER BY key_id, version";
     all(db, sql, params![keyring.as_bytes(), shard], material_row)
 }
 
