@@ -86,7 +86,8 @@ pub(crate) async fn policies(target: &Target) -> Result<(), Failure> {
     for number in there..POLICIES {
         let text = format!(
             "permit (principal in Keyreeve::Role::\"team-{number}\", \
-             action in Keyreeve::Action::\"encrypt-side\", resource) when {{ resource.keyring == \"team-{number}\" && resource.classification <= 3 }};"
+             action in Keyreeve::Action::\"encrypt-side\", resource) \
+             when {{ resource.keyring == \"team-{number}\" && resource.classification <= 3 }};"
         );
         target.call("PUT", &format!("/v1/policies/team-{number}"), &json!({ "text": text })).await?;
     }

@@ -1,6 +1,6 @@
 //! The Merkle tree of RFC 6962 §2.1 over SHA-256: hashes and an accumulator that needs only O(log n) memory.
 
-use aws_lc_rs::digest;
+use keyreeve_crypto::digest::{Sha256, sha256};
 use std::fmt;
 
 /// A SHA-256 hash in the tree: of a leaf, a node or a root.
@@ -39,13 +39,7 @@ impl Hash {
     /// Plain SHA-256 of some bytes, outside of the tree's domain separation.
     #[must_use]
     pub fn sha256(bytes: &[u8]) -> Self {
-        Self::from_digest(&digest::digest(&digest::SHA256, bytes))
-    }
-
-    fn from_digest(digest: &digest::Digest) -> Self {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest.as_ref());
-        Self(bytes)
+        Self(sha256(bytes))
     }
 }
 
@@ -64,10 +58,10 @@ impl fmt::Display for Hash {
 /// The hash of a leaf: SHA-256(0x00 ‖ entry).
 #[must_use]
 pub fn leaf_hash(entry: &[u8]) -> Hash {
-    let mut context = digest::Context::new(&digest::SHA256);
+    let mut context = Sha256::new();
     context.update(&[0]);
     context.update(entry);
-    Hash::from_digest(&context.finish())
+    Hash(context.finish())
 }
 
 /// The hash of an inner node: SHA-256(0x01 ‖ left ‖ right).

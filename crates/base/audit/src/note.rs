@@ -1,6 +1,6 @@
 //! C2SP signed notes (c2sp.org/signed-note): a text, signature lines, and the keys that check them.
 
-use aws_lc_rs::signature::{ED25519, ML_DSA_44, UnparsedPublicKey};
+use keyreeve_crypto::{KeyAlgorithm, Message, PublicKey, SignatureScheme};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
@@ -122,14 +122,19 @@ impl VerifierKey {
             }),
             KeyType::MlDsa44Cosignature => split_time(signature).is_some_and(|(time, signature)| {
                 ml_dsa_cosigned(&self.name, time, text).is_some_and(|message| {
-                    UnparsedPublicKey::new(&ML_DSA_44, &self.public).verify(&message, signature).is_ok()
+                    self.verifies(KeyAlgorithm::MlDsa44, SignatureScheme::MlDsa44, &message, signature)
                 })
             }),
         }
     }
 
     fn check_ed25519(&self, message: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&ED25519, &self.public).verify(message, signature).is_ok()
+        self.verifies(KeyAlgorithm::Ed25519, SignatureScheme::Ed25519, message, signature)
+    }
+
+    fn verifies(&self, algorithm: KeyAlgorithm, scheme: SignatureScheme, message: &[u8], signature: &[u8]) -> bool {
+        let public = PublicKey::from_raw(algorithm, &self.public);
+        public.is_ok_and(|public| public.verify(scheme, Message::Raw(message), signature).is_ok())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Keys that sign notes. The log's own key is Ed25519 (type 0x01); next to it an ML-DSA-44 cosignature (type 0x06)
 //! keeps checkpoints believable after quantum computers (c2sp.org/tlog-checkpoint and tlog-cosignature).
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair, ML_DSA_44_SIGNING, PqdsaKeyPair};
+use keyreeve_crypto::seeded::{SeededEd25519, SeededMlDsa44};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -49,7 +49,7 @@ fn refused(e: impl std::fmt::Display) -> SignError {
 
 /// Ed25519 over the text (type 0x01).
 pub struct Ed25519Signer {
-    key: Ed25519KeyPair,
+    key: SeededEd25519,
     verifier: VerifierKey,
 }
 
@@ -59,8 +59,8 @@ impl Ed25519Signer {
     /// # Errors
     /// [`SignError::Key`] when the name is not valid.
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, SignError> {
-        let key = Ed25519KeyPair::from_seed_unchecked(seed).map_err(refused)?;
-        let verifier = VerifierKey::new(name, KeyType::Ed25519, key.public_key().as_ref()).map_err(refused)?;
+        let key = SeededEd25519::from_seed(seed).map_err(refused)?;
+        let verifier = VerifierKey::new(name, KeyType::Ed25519, key.public_key()).map_err(refused)?;
         Ok(Self { key, verifier })
     }
 }
@@ -71,13 +71,13 @@ impl NoteSigner for Ed25519Signer {
     }
 
     fn sign(&self, text: &str, _time: u64) -> Result<Vec<u8>, SignError> {
-        self.key.try_sign(text.as_bytes()).map(|signature| signature.as_ref().to_vec()).map_err(refused)
+        self.key.sign(text.as_bytes()).map_err(refused)
     }
 }
 
 /// ML-DSA-44 cosignatures on checkpoints (type 0x06).
 pub struct MlDsa44Cosigner {
-    key: PqdsaKeyPair,
+    key: SeededMlDsa44,
     verifier: VerifierKey,
 }
 
@@ -87,9 +87,8 @@ impl MlDsa44Cosigner {
     /// # Errors
     /// [`SignError::Key`] when the name is not valid.
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, SignError> {
-        let key = PqdsaKeyPair::from_seed(&ML_DSA_44_SIGNING, seed).map_err(refused)?;
-        let public = key.public_key().as_ref();
-        let verifier = VerifierKey::new(name, KeyType::MlDsa44Cosignature, public).map_err(refused)?;
+        let key = SeededMlDsa44::from_seed(seed).map_err(refused)?;
+        let verifier = VerifierKey::new(name, KeyType::MlDsa44Cosignature, key.public_key()).map_err(refused)?;
         Ok(Self { key, verifier })
     }
 }
@@ -101,11 +100,8 @@ impl NoteSigner for MlDsa44Cosigner {
 
     fn sign(&self, text: &str, time: u64) -> Result<Vec<u8>, SignError> {
         let message = ml_dsa_cosigned(self.verifier.name(), time, text).ok_or(SignError::NotACheckpoint)?;
-        let mut signature = vec![0; 8 + ML_DSA_44_SIGNING.signature_len()];
-        signature[..8].copy_from_slice(&time.to_be_bytes());
-        let written = self.key.sign(&message, &mut signature[8..]).map_err(refused)?;
-        signature.truncate(8 + written);
-        Ok(signature)
+        let signature = self.key.sign(&message).map_err(refused)?;
+        Ok([time.to_be_bytes().as_slice(), &signature].concat())
     }
 }
 

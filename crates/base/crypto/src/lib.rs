@@ -32,6 +32,7 @@ pub mod public;
 pub mod random;
 pub mod registry;
 mod rsa_oaep;
+pub mod seeded;
 pub mod selftest;
 pub mod shamir;
 pub mod signature;
