@@ -1,0 +1,216 @@
+//! Connections, their time limits, and trying again.
+
+use keyreeve_model::Transaction;
+use keyreeve_store::StoreError;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::query::Query;
+use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, Row};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+use crate::apply::{self, Refused};
+use crate::error::{TimedOut, is_transient, store_error};
+use crate::rows::Unread;
+use crate::{ATTEMPTS, OpenError, PostgresOptions};
+
+/// Idle connections are asked whether they live after this time: firewalls and restarts end them silently.
+const PROBE_AFTER: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pool: PgPool,
+    limit: Duration,
+}
+
+/// A connection that goes back to the pool only when its last operation came to an end: one given up halfway, by a time limit or
+/// by a caller that went away, is closed, so that nobody waits for its late answer.
+struct Held {
+    connection: PoolConnection<Postgres>,
+    ended: bool,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+/// Why an attempt failed.
+enum Failed {
+    Sql(sqlx::Error),
+    TimedOut,
+}
+
+impl From<sqlx::Error> for Failed {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Failed> for StoreError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Sql(error) => store_error(error),
+            Failed::TimedOut => Self::Unavailable(Box::new(TimedOut)),
+        }
+    }
+}
+
+impl Pool {
+    pub(crate) async fn connect(url: &str, options: PostgresOptions) -> Result<Self, OpenError> {
+        let target: PgConnectOptions = url.parse().map_err(|_| OpenError::Url)?;
+        let named = target.get_application_name().is_some();
+        let target = if named { target } else { target.application_name("keyreeve") }.disable_statement_logging();
+        let limit = options.operation_timeout;
+        let pool = PgPoolOptions::new()
+            .max_connections(options.connections.max(1))
+            .acquire_timeout(options.acquire_timeout)
+            .test_before_acquire(false)
+            .before_acquire(|db, used| Box::pin(async move { still_there(db, used.idle_for).await }))
+            .after_connect(move |db, _| Box::pin(async move { set_up(db, limit).await }))
+            .connect_with(target)
+            .await?;
+        let pool = Self { pool, limit };
+        pool.warn_without_sync().await?;
+        Ok(pool)
+    }
+
+    /// A connection without a time limit, for migrations.
+    pub(crate) async fn connection(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        self.pool.acquire().await
+    }
+
+    async fn warn_without_sync(&self) -> Result<(), sqlx::Error> {
+        let setting = sqlx::query("SELECT current_setting('fsync', true)").fetch_one(&self.pool).await?;
+        if setting.try_get::<Option<&str>, _>(0)? == Some("off") {
+            tracing::warn!("PostgreSQL runs with fsync = off: a power failure loses commits, keys included");
+        }
+        Ok(())
+    }
+
+    async fn hold(&self) -> Result<Held, Failed> {
+        Ok(Held { connection: self.pool.acquire().await?, ended: false })
+    }
+
+    /// Waits for an operation on a held connection, but not for ever.
+    async fn within<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failed> {
+        timeout(self.limit, work).await.map_err(|_| Failed::TimedOut)?.map_err(Failed::Sql)
+    }
+
+    /// The first row of a query, if there is one.
+    pub(crate) async fn first<T>(
+        &self,
+        query: Query<'_, Postgres, PgArguments>,
+        map: fn(&PgRow) -> Result<T, Unread>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut held = self.hold().await?;
+        let row = self.within(query.fetch_optional(&mut *held.connection)).await?;
+        held.ended = true;
+        Ok(row.as_ref().map(map).transpose()?)
+    }
+
+    /// All rows of a query.
+    pub(crate) async fn all<T>(
+        &self,
+        query: Query<'_, Postgres, PgArguments>,
+        map: fn(&PgRow) -> Result<T, Unread>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut held = self.hold().await?;
+        let rows = self.within(query.fetch_all(&mut *held.connection)).await?;
+        held.ended = true;
+        Ok(rows.iter().map(map).collect::<Result<_, _>>()?)
+    }
+
+    /// Runs one statement as a transaction of its own and returns how many rows it touched.
+    pub(crate) async fn statement<'q>(
+        &self,
+        name: &'static str,
+        make: impl Fn() -> Query<'q, Postgres, PgArguments>,
+    ) -> Result<u64, StoreError> {
+        for attempt in 1..=ATTEMPTS {
+            let mut held = self.hold().await?;
+            let outcome = self.within(make().execute(&mut *held.connection)).await;
+            match outcome {
+                Ok(done) => {
+                    held.ended = true;
+                    return Ok(done.rows_affected());
+                }
+                Err(Failed::Sql(error)) if is_transient(&error) => {
+                    held.ended = true;
+                    back_off(name, attempt, &error).await;
+                }
+                Err(failed) => return Err(failed.into()),
+            }
+        }
+        Err(StoreError::Conflict { transaction: name })
+    }
+
+    /// Applies a transaction, again where the database asks for it.
+    pub(crate) async fn commit(&self, transaction: &Transaction) -> Result<(), StoreError> {
+        let name = transaction.name;
+        for attempt in 1..=ATTEMPTS {
+            let mut held = self.hold().await?;
+            let outcome = timeout(self.limit, apply_once(&mut held.connection, transaction)).await;
+            held.ended = matches!(&outcome, Ok(Ok(()) | Err(Refused::Conflict | Refused::Taken { .. })));
+            match outcome {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(Refused::Conflict)) => return Err(StoreError::Conflict { transaction: name }),
+                Ok(Err(Refused::Taken { what, name })) => return Err(StoreError::Taken { what, name }),
+                Ok(Err(Refused::Sql(error))) if is_transient(&error) => {
+                    held.ended = true;
+                    drop(held);
+                    back_off(name, attempt, &error).await;
+                }
+                Ok(Err(Refused::NotBegun(error))) if attempt < ATTEMPTS => {
+                    drop(held);
+                    back_off(name, attempt, &error).await;
+                }
+                Ok(Err(Refused::Sql(error) | Refused::NotBegun(error))) => return Err(store_error(error)),
+                Err(_) => return Err(Failed::TimedOut.into()),
+            }
+        }
+        // Nothing was applied, and what was read may be old by now.
+        Err(StoreError::Conflict { transaction: name })
+    }
+
+    /// Waits for the operations under way and closes all connections.
+    pub(crate) async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Asks a connection that was idle for a while whether it still lives; asking each time would cost every operation a round trip.
+async fn still_there(db: &mut PgConnection, idle: Duration) -> Result<bool, sqlx::Error> {
+    Ok(idle < PROBE_AFTER || db.ping().await.is_ok())
+}
+
+async fn apply_once(db: &mut PgConnection, transaction: &Transaction) -> Result<(), Refused> {
+    let mut open = db.begin().await.map_err(Refused::NotBegun)?;
+    match apply::transaction(&mut open, transaction).await {
+        Ok(()) => Ok(open.commit().await?),
+        Err(refused) => {
+            open.rollback().await?;
+            Err(refused)
+        }
+    }
+}
+
+async fn back_off(name: &'static str, attempt: u32, error: &sqlx::Error) {
+    tracing::debug!(transaction = name, attempt, %error, "trying again");
+    sleep(Duration::from_millis(1 << attempt)).await;
+}
+
+/// The settings of every session. The server's time limit ends first, so that it stops working on what nobody waits for.
+async fn set_up(db: &mut PgConnection, limit: Duration) -> Result<(), sqlx::Error> {
+    let millis = (limit.as_millis() * 9 / 10).max(1).to_string();
+    let sql = "SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $1, false), \
+               set_config('idle_in_transaction_session_timeout', $1, false)";
+    sqlx::query(sql).bind(millis).execute(&mut *db).await?;
+    let sync = "SELECT set_config('synchronous_commit', 'on', false) \
+                WHERE current_setting('synchronous_commit', true) = 'off'";
+    sqlx::query(sync).execute(&mut *db).await?;
+    Ok(())
+}
