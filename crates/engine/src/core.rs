@@ -103,6 +103,8 @@ pub struct Core {
     pub(crate) allowances: Mutex<HashMap<(KeyId, u32), Arc<AtomicU64>>>,
     /// The newest epoch of each shard, as the vault knows it.
     pub(crate) newest_epochs: Mutex<HashMap<(KeyringId, u32), u64>>,
+    /// The shard that takes a keyring's next key, and how many keys it has.
+    pub(crate) shard_fill: Mutex<HashMap<KeyringId, (u32, u32)>>,
     /// Audit records that reached the journal and may leave the outbox with the next transaction.
     pub(crate) settled: Mutex<Vec<RecordId>>,
     /// Whether some outbox record may not have reached the journal.
@@ -144,6 +146,7 @@ impl Engine {
             shard_locks: Mutex::default(),
             allowances: Mutex::default(),
             newest_epochs: Mutex::default(),
+            shard_fill: Mutex::default(),
             settled: Mutex::default(),
             outbox_dirty: true.into(),
             committing: RwLock::new(()),
@@ -318,5 +321,6 @@ impl Core {
         self.aliases.clear();
         self.keyrings.clear();
         self.tokens.clear();
+        self.shard_fill.lock().clear();
     }
 }

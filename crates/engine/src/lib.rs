@@ -27,6 +27,7 @@ pub use crate::clock::Clock;
 pub use crate::core::{Core, Engine, Observer, Ports, Settings};
 pub use catalogue::{AuditClass, Descriptor};
 pub use error::{Code, Error, Fault};
+pub use keyreeve_root::SealStatus;
 pub use keys::{KeyRef, KeyringRef};
 pub use pipeline::{Arrival, Done, Evidence, Idempotency, Operation, PeerCertificate, Principal, Refused};
 pub use running::Readiness;

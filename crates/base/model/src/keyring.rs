@@ -5,7 +5,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::KeyringId;
-use crate::limits::SHARD_KEYS;
 use crate::metadata::{Classification, Environment, Label, Name};
 use crate::time::UnixMillis;
 
@@ -46,18 +45,9 @@ pub struct KeyringRecord {
     pub created: UnixMillis,
     /// Its KEK versions, oldest first; the last one wraps.
     pub keks: Vec<KekVersion>,
-    /// Keys ever made in it: decides the shard of the next.
-    pub keys_made: u64,
 }
 
 impl KeyringRecord {
-    /// The shard the next key belongs to; counts it as made.
-    pub fn assign_shard(&mut self) -> u32 {
-        let shard = u32::try_from(self.keys_made / u64::from(SHARD_KEYS)).unwrap_or(u32::MAX);
-        self.keys_made += 1;
-        shard
-    }
-
     /// The version of the KEK that wraps.
     #[must_use]
     pub fn current_kek(&self) -> Option<&KekVersion> {

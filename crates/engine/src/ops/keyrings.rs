@@ -68,7 +68,6 @@ impl Operation for Create {
             allow_deterministic: self.allow_deterministic,
             created: now,
             keks: vec![kek],
-            keys_made: 0,
         };
         let row = keyring_row(&opened, &keyring, Revision::FIRST);
         let resource =

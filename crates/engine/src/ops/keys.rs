@@ -2,9 +2,10 @@
 
 use keyreeve_crypto::{FipsStatus, KeyAlgorithm, Material, Purpose};
 use keyreeve_model::key::{Activation, NewKey, NewVersion, Origin, Provenance, Scope};
+use keyreeve_model::limits::SHARD_KEYS;
 use keyreeve_model::metadata::Label;
 use keyreeve_model::{
-    Change, Classification, Environment, KeyId, KeyMetadata, KeyRecord, Name, Revision, State, UnixMillis,
+    Change, Classification, Environment, KeyId, KeyMetadata, KeyRecord, KeyringId, Name, Revision, State, UnixMillis,
 };
 use keyreeve_policy::KeyAttrs;
 use keyreeve_store::{KeyFilter, Page};
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::usable::{compute, key_row, not_allowed};
-use super::{KeyReply, Listing, PAGE_MAX, keyrings};
+use super::{KeyReply, Listing, PAGE_MAX};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
@@ -211,11 +212,11 @@ impl Operation for Create {
         let opened = core.need_open()?;
         let by = &approved.principal().name;
         let fresh = generate(core, self.algorithm, by, &self.reason).await?;
-        let mut ring = keyring.record.clone();
+        let ring = &keyring.record;
         let new = NewKey {
             id: KeyId::new(now, core.id_random()?),
             keyring: ring.id,
-            shard: ring.assign_shard(),
+            shard: core.next_shard(ring.id).await?,
             algorithm: self.algorithm,
             purpose: self.purpose,
             scope: self.scope,
@@ -228,7 +229,6 @@ impl Operation for Create {
         let record = KeyRecord::create(new, fresh.version, opened.deployment.profile, now);
         let (row, guard) = core.wrap_material(&opened, keyring, &record, 1, &fresh.material).await?;
         let outcome = Outcome::reply(KeyReply::of(&record, keyring, now))
-            .changing(Change::PutKeyring(keyrings::keyring_row(&opened, &ring, keyring.revision.next())))
             .changing(Change::PutKey(key_row(&opened, &record, Revision::FIRST, now)))
             .changing(Change::AddMaterial(row))
             .then(Effect::Hold(guard))
@@ -268,6 +268,26 @@ impl Core {
         Ok((row, Guard::Shared(guard)))
     }
 
+    /// The shard for one more key of a keyring. Counted in memory only: a shard that holds a few keys more or less than
+    /// [`SHARD_KEYS`] does no harm, and keys made at the same time do not have to wait for one another.
+    async fn next_shard(&self, keyring: KeyringId) -> Result<u32, Error> {
+        if !self.shard_fill.lock().contains_key(&keyring) {
+            let newest =
+                self.newest_epochs.lock().keys().filter(|(id, _)| *id == keyring).map(|(_, shard)| *shard).max();
+            let shard = newest.unwrap_or(0);
+            let rows = self.ports.store.shard_material(keyring, shard).await?;
+            let keys: BTreeSet<KeyId> = rows.iter().map(|row| row.key).collect();
+            self.shard_fill.lock().entry(keyring).or_insert((shard, keys.len() as u32));
+        }
+        let mut fills = self.shard_fill.lock();
+        let (shard, fill) = fills.entry(keyring).or_insert((0, 0));
+        if *fill >= SHARD_KEYS {
+            (*shard, *fill) = (*shard + 1, 0);
+        }
+        *fill += 1;
+        Ok(*shard)
+    }
+
     /// Makes the first epoch of a shard that has none.
     async fn ensure_epoch(
         &self,
@@ -289,7 +309,7 @@ impl Core {
     }
 
     /// The newest epoch of a shard; 0 when it has none.
-    pub(super) fn newest_epoch(&self, keyring: keyreeve_model::KeyringId, shard: u32) -> u64 {
+    pub(super) fn newest_epoch(&self, keyring: KeyringId, shard: u32) -> u64 {
         self.newest_epochs.lock().get(&(keyring, shard)).copied().unwrap_or(0)
     }
 

@@ -217,7 +217,6 @@ async fn first_keyring(core: &Core, by: &Name, now: UnixMillis) -> Result<Keyrin
         allow_deterministic: false,
         created: now,
         keks: vec![hierarchy.new_kek(id, 1, by, now).await?],
-        keys_made: 0,
     })
 }
 
