@@ -1,1 +1,35 @@
-//! Placeholder while the workspace is laid out.
+//! A client for Keyreeve: every operation as a typed method, and envelope files of any size.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), keyreeve_client::ClientError> {
+//! use keyreeve_client::{Client, Context, Options};
+//! use keyreeve_secret::{SecretBytes, SecretString};
+//!
+//! let token = SecretString::from(std::fs::read_to_string("token").unwrap_or_default());
+//! let client = Client::new(&Options::new("https://kms.example.com:8443").with_token(token))?;
+//! let secret = SecretBytes::copy_from(b"4111 1111 1111 1111");
+//! let context = Context::from([("tenant".to_owned(), "acme".to_owned())]);
+//! let ciphertext = client.encrypt("orders", secret, &context).await?.value;
+//! # Ok(()) }
+//! ```
+//!
+//! - [`Options`] say where the server is, whom to trust and who is asking; a [`Client`] is cheap to clone.
+//! - Requests that get no answer, or one that says "not now", are sent again with growing waits; those that change something
+//!   carry an idempotency key, so that they are done once.
+//! - Each [`Answer`] names the audit record of its operation; each refusal is a [`keyreeve_wire::Problem`] with a stable code.
+//! - [`NewEnvelope`] and [`OpenedEnvelope`] encrypt and decrypt streams on this machine with one request each.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod api;
+mod envelope;
+mod error;
+mod options;
+mod transport;
+
+pub use api::{AuditFilter, KeyFilter};
+pub use envelope::{Context, NewEnvelope, OpenedEnvelope};
+pub use error::ClientError;
+pub use keyreeve_envelope::{EnvelopeError, FileHeader, StreamError, read_header};
+pub use options::Options;
+pub use transport::{Answer, Client};

@@ -1,0 +1,24 @@
+//! The operations, one method each, in the groups of the HTTP interface.
+
+mod access;
+mod audit;
+mod cipher;
+mod derivation;
+mod keyrings;
+mod keys;
+mod signing;
+mod system;
+
+pub use audit::AuditFilter;
+pub use keys::KeyFilter;
+
+use crate::error::ClientError;
+
+/// The single form of an answer, which was asked for.
+fn single<T>(value: Option<T>, name: &str) -> Result<T, ClientError> {
+    value.ok_or_else(|| ClientError::Answer(format!("`{name}` is missing")))
+}
+
+fn page(after: Option<&str>, limit: Option<u32>) -> [(&'static str, Option<String>); 2] {
+    [("after", after.map(str::to_owned)), ("limit", limit.map(|limit| limit.to_string()))]
+}

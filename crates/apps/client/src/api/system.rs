@@ -1,0 +1,46 @@
+//! The server itself.
+
+use keyreeve_secret::SecretString;
+use keyreeve_wire::SecretText;
+use keyreeve_wire::system::{InitReply, InitRequest, RootStatus, SystemStatus, UnsealRequest};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::error::ClientError;
+use crate::transport::{Answer, Client, Repeat};
+
+impl Client {
+    /// Where the server stands. Anybody may ask.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn status(&self) -> Result<Answer<SystemStatus>, ClientError> {
+        self.get(&["system", "status"], &[]).await
+    }
+
+    /// Makes the root of trust and the first administrator. Never repeated by itself: the answer is shown once.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn init(&self, shares: u8, threshold: u8) -> Result<Answer<InitReply>, ClientError> {
+        let call = self.call(Method::POST, &["system", "init"])?.json(&InitRequest { shares, threshold })?;
+        self.send(call.repeat(Repeat::Never)).await
+    }
+
+    /// Gives one share of the root of trust. Never repeated by itself: a share counts once.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn unseal(&self, share: SecretString) -> Result<Answer<RootStatus>, ClientError> {
+        let call = self.call(Method::POST, &["system", "unseal"])?.json(&UnsealRequest { share: SecretText(share) })?;
+        self.send(call.repeat(Repeat::Never)).await
+    }
+
+    /// Closes the root of trust and wipes every key from the server's memory.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn seal(&self) -> Result<Answer<()>, ClientError> {
+        self.send_for_nothing(self.call(Method::POST, &["system", "seal"])?.json(&json!({}))?).await
+    }
+}
