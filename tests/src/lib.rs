@@ -1,1 +1,87 @@
-//! Placeholder while the workspace is laid out.
+//! What the end-to-end tests share: servers as child processes, callers over HTTPS, the command line, certificates, databases.
+//!
+//! The tests in `tests/` look at Keyreeve from outside, as its users do: through the binary, its files and its sockets. Nothing
+//! here waits for a fixed time; everything waits for an event and gives up after a bounded time with the server's log.
+//!
+//! - [`Binary`], [`Server`]: the program and a running process of it; [`Dev`], [`Production`]: the two ways to run one
+//! - [`Api`]: one caller over HTTPS; [`Cli`]: the command line; [`Wire`]: raw bytes over TLS
+//! - [`Pki`], [`Database`], [`Chance`], [`log`]: certificates, PostgreSQL, repeatable randomness, the audit log's files
+#![allow(clippy::unwrap_used)]
+
+mod api;
+mod chance;
+mod cli;
+mod database;
+mod dev;
+pub mod log;
+mod pki;
+mod production;
+mod server;
+mod wire;
+
+pub use api::{Answer, Api, Endpoint, NoAnswer};
+pub use chance::Chance;
+pub use cli::{Cli, Done};
+pub use database::Database;
+pub use dev::Dev;
+pub use http::Method;
+pub use pki::Pki;
+pub use production::{Layout, People, Production, Up};
+pub use server::{Binary, Server, wait_until};
+pub use wire::Wire;
+
+/// True when nothing may be left out silently (`KEYREEVE_TEST_ALL=1`, which `cargo xtask test` sets).
+#[must_use]
+pub fn everything_must_run() -> bool {
+    std::env::var("KEYREEVE_TEST_ALL").as_deref() == Ok("1")
+}
+
+/// True in the long mode of `cargo xtask test --long`.
+#[must_use]
+pub fn long() -> bool {
+    std::env::var("KEYREEVE_TEST_LONG").as_deref() == Ok("1")
+}
+
+/// Says that something could not be tested here.
+///
+/// # Panics
+/// When everything must run.
+pub fn not_run(why: &str) {
+    assert!(!everything_must_run(), "cannot run: {why}");
+    let mut stderr = std::io::stderr().lock();
+    let _ = std::io::Write::write_all(&mut stderr, format!("not run: {why}\n").as_bytes());
+}
+
+/// Standard base64 with padding.
+#[must_use]
+pub fn base64(bytes: impl AsRef<[u8]>) -> String {
+    base64_simd::STANDARD.encode_to_string(bytes.as_ref())
+}
+
+/// What standard base64 with padding says.
+///
+/// # Panics
+/// When the text is not base64.
+#[must_use]
+pub fn unbase64(text: &str) -> Vec<u8> {
+    base64_simd::STANDARD.decode_to_vec(text).unwrap_or_else(|_| panic!("not base64: {text}"))
+}
+
+/// Unpadded base64url.
+///
+/// # Panics
+/// When the text is not base64url.
+#[must_use]
+pub fn unbase64url(text: &str) -> Vec<u8> {
+    base64_simd::URL_SAFE_NO_PAD.decode_to_vec(text).unwrap_or_else(|_| panic!("not base64url: {text}"))
+}
+
+/// The environment of child processes: nothing of the caller's but where programs are, and a home of their own.
+pub(crate) fn tidy_environment(command: &mut std::process::Command, home: &std::path::Path) {
+    command.env_clear().env("HOME", home).env("NO_COLOR", "1").env("LC_ALL", "C.UTF-8");
+    for name in ["PATH", "TMPDIR", "LLVM_PROFILE_FILE"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+}
