@@ -1,0 +1,136 @@
+//! How connections and requests end: by the clock, by order, or by the client. Nothing here sleeps: each test waits for the
+//! event itself, and only the listener's own limits are short.
+
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use keyreeve_http::Limits;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::bench::{Answer, Bench};
+
+const SHORT: Duration = Duration::from_millis(150);
+const WAIT: &[u8] = b"GET /wait HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// Everything until the other side closes.
+async fn until_closed(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes).await;
+    bytes
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_come_is_ended() {
+    let bench = Bench::start(Limits { handshake_time: SHORT, ..Limits::default() }, |_| {});
+    let mut socket = bench.tcp().await;
+    assert!(until_closed(&mut socket).await.is_empty());
+    assert_eq!(bench.counters.totals().handshakes_failed, 1);
+}
+
+#[tokio::test]
+async fn a_head_that_trickles_is_ended() {
+    let bench = Bench::start(Limits { head_time: SHORT, ..Limits::default() }, |_| {});
+    let mut stream = bench.open().await;
+    stream.write_all(b"GET /who HTTP/1.1\r\nHost: loc").await.unwrap();
+    let bytes = until_closed(&mut stream).await;
+    assert!(!bytes.starts_with(b"HTTP/1.1 200"), "{bytes:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_is_refused() {
+    let bench = Bench::start(Limits { body_time: SHORT, ..Limits::default() }, |_| {});
+    let mut stream = bench.open().await;
+    let head =
+        "POST /octets HTTP/1.1\r\nHost: l\r\nContent-Type: application/octet-stream\r\nContent-Length: 100\r\n\r\nabc";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let answer = Answer::read(&mut stream).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (408, "request-timeout"));
+}
+
+#[tokio::test]
+async fn a_body_that_ends_early_leaves_no_trace() {
+    let bench = Bench::start(Limits::default(), |_| {});
+    let mut stream = bench.open().await;
+    let head =
+        "POST /octets HTTP/1.1\r\nHost: l\r\nContent-Type: application/octet-stream\r\nContent-Length: 100\r\n\r\nabc";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let answer = Answer::read(&mut stream).await;
+    assert!(answer.status == 0 || answer.problem() == "invalid-request", "{answer:?}");
+    assert_eq!(bench.get("/who", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_is_given_up() {
+    let bench = Bench::start(Limits { request_time: SHORT, ..Limits::default() }, |_| {});
+    let answer = bench.get("/never", "").await;
+    assert_eq!((answer.status, answer.problem().as_str()), (503, "timeout"));
+}
+
+#[tokio::test]
+async fn requests_under_way_are_finished_when_the_listener_ends() {
+    let bench = Bench::start(Limits::default(), |_| {});
+    let mut busy = bench.open().await;
+    let mut idle = bench.open().await;
+    busy.write_all(WAIT).await.unwrap();
+    bench.gate.begun.notified().await;
+    bench.stop.cancel();
+    assert!(until_closed(&mut idle).await.is_empty(), "an idle connection is closed at once");
+    bench.gate.open.notify_one();
+    let answer = Answer::read(&mut busy).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "done"));
+    bench.served.await.unwrap();
+    assert!(tokio::net::TcpStream::connect(bench.address).await.is_err());
+    assert_eq!(bench.counters.totals().open, 0);
+}
+
+#[tokio::test]
+async fn requests_that_never_end_are_cut_after_the_grace_time() {
+    let bench = Bench::start(Limits { grace_time: SHORT, ..Limits::default() }, |_| {});
+    let mut stream = bench.open().await;
+    stream.write_all(WAIT).await.unwrap();
+    bench.gate.begun.notified().await;
+    bench.stop.cancel();
+    assert!(until_closed(&mut stream).await.is_empty());
+    bench.served.await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_for_their_turn() {
+    let bench = Bench::start(Limits { connections: 1, ..Limits::default() }, |_| {});
+    let first = bench.open().await;
+    let second = bench.tcp().await;
+    assert_eq!(bench.counters.totals().connections, 1);
+    drop(first);
+    drop(second);
+    assert_eq!(bench.get("/who", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_and_idle_connections_end() {
+    let bench = Bench::start(Limits { idle_time: SHORT * 2, ..Limits::default() }, |_| {});
+    let mut config = bench.authority.client(None, &[&rustls::version::TLS13]);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = bench.connect(config).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let ended = tokio::spawn(connection);
+    let request = http::Request::get("https://localhost/who").body(Empty::<bytes::Bytes>::new()).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.version(), http::Version::HTTP_2);
+    assert!(response.headers().contains_key("x-request-id"));
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "none");
+    let request = http::Request::get("https://localhost/nowhere").body(Empty::<bytes::Bytes>::new()).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    // Held open by the client, ended by the server.
+    ended.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn plain_http_is_served_where_there_is_no_tls() {
+    let bench = Bench::plain(Limits::default());
+    let mut socket = bench.tcp().await;
+    socket.write_all(b"GET /who HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    assert_eq!(Answer::read(&mut socket).await.body, "none");
+}

@@ -1,0 +1,133 @@
+//! Whatever is wrong with a request, the answer is a problem document with a stable code.
+
+use keyreeve_http::{Limits, Rate, Rates};
+use tokio::io::AsyncWriteExt;
+
+use crate::bench::{Answer, Bench};
+
+fn small() -> Limits {
+    Limits { json_body: 1024, octet_body: 200 << 10, ..Limits::default() }
+}
+
+const JSON: &str = "Content-Type: application/json\r\n";
+const OCTETS: &str = "Content-Type: application/octet-stream\r\n";
+
+#[tokio::test]
+async fn good_requests_pass() {
+    let bench = Bench::start(small(), |_| {});
+    assert_eq!(
+        bench.post("/json", "Content-Type: Application/JSON; charset=utf-8\r\n", r#"{"number":7}"#).await.body,
+        "7"
+    );
+    assert_eq!(bench.post("/octets", OCTETS, &"x".repeat(100)).await.body, "100");
+    assert_eq!(bench.post("/octets", OCTETS, &"x".repeat(200 << 10)).await.body, (200 << 10).to_string());
+    let answer = bench.get("/who", "Authorization: Bearer krt_a_b\r\nX-Request-Id: mine-1\r\n").await;
+    assert_eq!((answer.body.as_str(), answer.header("x-request-id")), ("bearer krt_a_b", Some("mine-1")));
+    let ids =
+        [bench.get("/who", "").await, bench.get("/who", "").await].map(|a| a.header("x-request-id").map(str::to_owned));
+    assert_ne!(ids[0], ids[1]);
+    assert_eq!(answer.header("content-security-policy"), Some("default-src 'none'; frame-ancestors 'none'"));
+}
+
+#[tokio::test]
+async fn every_rejection_is_a_problem() {
+    let bench = Bench::start(small(), |_| {});
+    let long = format!(r#"{{"number":1,"x":"{}"}}"#, "x".repeat(2000));
+    let long_key = format!("Idempotency-Key: {}\r\n", "k".repeat(200));
+    let cases = [
+        (bench.get("/nowhere", "").await, 404, "unknown-route"),
+        (bench.get("/json", "").await, 405, "method-not-allowed"),
+        (bench.post("/json", JSON, "{").await, 400, "invalid-request"),
+        (bench.post("/json", JSON, r#"{"number":"CANARY"}"#).await, 400, "invalid-request"),
+        (bench.post("/json", JSON, r#"{"number":1,"other":2}"#).await, 400, "invalid-request"),
+        (bench.post("/json", "", "{}").await, 415, "unsupported-media-type"),
+        (bench.post("/json", "", "").await, 400, "invalid-request"),
+        (bench.post("/json", OCTETS, r#"{"number":7}"#).await, 415, "unsupported-media-type"),
+        (bench.post("/octets", JSON, "x").await, 415, "unsupported-media-type"),
+        (bench.post("/json", JSON, &long).await, 413, "too-large"),
+        (bench.get("/path/abc", "").await, 400, "invalid-request"),
+        (bench.get("/path/%ff", "").await, 400, "invalid-request"),
+        (bench.get("/query?a=b", "").await, 400, "invalid-request"),
+        (bench.get("/who", "Authorization: Basic dTpw\r\n").await, 401, "unauthenticated"),
+        (bench.get("/who", "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n").await, 400, "invalid-request"),
+        (bench.get("/who", "Authorization: Bearer \u{e9}\r\n").await, 401, "unauthenticated"),
+        (bench.get("/who", &long_key).await, 400, "invalid-request"),
+        (bench.get("/refuse", "").await, 401, "unauthenticated"),
+        (bench.get("/panic", "").await, 500, "internal"),
+    ];
+    for (answer, status, code) in cases {
+        assert_eq!((answer.status, answer.problem().as_str()), (status, code), "{answer:?}");
+        assert!(!answer.body.contains("CANARY"), "{answer:?}");
+        assert_eq!(answer.header("www-authenticate").is_some(), status == 401);
+    }
+    assert_eq!(bench.get("/json", "").await.header("allow"), Some("post"));
+    let totals = bench.counters.totals();
+    assert_eq!((totals.panics, totals.failed, totals.rate_limited), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn invalid_utf8_in_json_is_a_problem() {
+    let bench = Bench::start(small(), |_| {});
+    let mut stream = bench.open().await;
+    let head = "POST /json HTTP/1.1\r\nHost: l\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n";
+    stream.write_all(&[head.as_bytes(), b"{\"numb\xff\xfe\":1 }"].concat()).await.unwrap();
+    let answer = Answer::read(&mut stream).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (400, "invalid-request"));
+}
+
+#[tokio::test]
+async fn a_body_without_announced_length_is_limited_too() {
+    let bench = Bench::start(small(), |_| {});
+    let mut stream = bench.open().await;
+    let head = "POST /json HTTP/1.1\r\nHost: l\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..3 {
+        stream.write_all(format!("200\r\n{}\r\n", " ".repeat(0x200)).as_bytes()).await.unwrap();
+    }
+    let answer = Answer::read(&mut stream).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (413, "too-large"));
+}
+
+#[tokio::test]
+async fn large_bodies_together_are_limited() {
+    let bench = Bench::start(Limits { all_bodies: 128 << 10, ..small() }, |_| {});
+    let answer = bench.post("/octets", OCTETS, &"x".repeat(190 << 10)).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (503, "overloaded"));
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(bench.post("/octets", OCTETS, &"x".repeat(100 << 10)).await.status, 200);
+}
+
+#[tokio::test]
+async fn oversized_heads_are_refused() {
+    let bench = Bench::start(Limits { head: 8192, head_fields: 20, ..Limits::default() }, |_| {});
+    let wide = format!("X-Wide: {}\r\n", "w".repeat(10_000));
+    assert_eq!(bench.get("/who", &wide).await.status, 431);
+    let many: String = (0..30).map(|number| format!("X-{number}: 1\r\n")).collect();
+    assert_eq!(bench.get("/who", &many).await.status, 431);
+    assert_eq!(bench.get("/who", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn too_many_requests_are_told_to_wait() {
+    let rates = Rates { per_source: Rate { per_second: 1, burst: 3 }, ..Rates::default() };
+    let bench = Bench::start(Limits { rates, ..Limits::default() }, |_| {});
+    for _ in 0..3 {
+        assert_eq!(bench.get("/who", "").await.status, 200);
+    }
+    let answer = bench.get("/who", "").await;
+    assert_eq!((answer.status, answer.problem().as_str()), (429, "rate-limited"));
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(bench.counters.totals().rate_limited, 1);
+}
+
+#[tokio::test]
+async fn strangers_are_slowed_down_and_friends_are_not() {
+    let rates = Rates { unauthenticated: Rate { per_second: 1, burst: 2 }, ..Rates::default() };
+    let bench = Bench::start(Limits { rates, ..Limits::default() }, |_| {});
+    assert_eq!(bench.get("/who", "Authorization: Bearer friend\r\n").await.status, 200);
+    for _ in 0..2 {
+        assert_eq!(bench.get("/refuse", "Authorization: Bearer guess\r\n").await.status, 401);
+    }
+    assert_eq!(bench.get("/refuse", "Authorization: Bearer another\r\n").await.status, 429);
+    assert_eq!(bench.get("/who", "Authorization: Bearer friend\r\n").await.status, 200);
+}
