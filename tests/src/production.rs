@@ -193,8 +193,12 @@ impl Production {
             let issued = operator.post("/v1/tokens", &json!({ "principal": name, "seconds": 86_400 })).ok();
             issued["token"].as_str().unwrap().to_owned()
         };
+        // Signing belongs to no shipped role but that of applications.
+        let sides = ["sign-side", "verify-side", "derive-side"].map(|side| format!("Keyreeve::Action::\"{side}\""));
+        let text = format!("permit (principal in Keyreeve::Role::\"signer\", action in [{}], resource);", sides.join(", "));
+        let _ = operator.put("/v1/policies/signers", &json!({ "text": text })).ok();
         self.people.keeper = person("keeper", &["key-admin"]);
-        self.people.user = person("user", &["key-user-encrypt", "key-user-decrypt"]);
+        self.people.user = person("user", &["key-user-encrypt", "key-user-decrypt", "signer"]);
         self.people.auditor = person("auditor", &["key-auditor"]);
     }
 
