@@ -88,8 +88,8 @@ async fn postgres_passes_the_conformance_suite() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn servers_that_start_at_once_migrate_once() {
-    let Some(url) = server("servers_that_start_at_once_migrate_once") else { return };
+async fn servers_that_start_at_once_migrate_postgres_once() {
+    let Some(url) = server("servers_that_start_at_once_migrate_postgres_once") else { return };
     let schemas = Schemas::new(url);
     let url = schemas.url("start").await;
     let mut starting = tokio::task::JoinSet::new();
@@ -107,8 +107,8 @@ async fn servers_that_start_at_once_migrate_once() {
 }
 
 #[tokio::test]
-async fn newer_and_changed_databases_are_refused() {
-    let Some(url) = server("newer_and_changed_databases_are_refused") else { return };
+async fn newer_and_changed_postgres_databases_are_refused() {
+    let Some(url) = server("newer_and_changed_postgres_databases_are_refused") else { return };
     let schemas = Schemas::new(url);
     let url = schemas.url("schema").await;
     open(&url).await.close().await;
@@ -125,8 +125,8 @@ async fn newer_and_changed_databases_are_refused() {
 }
 
 #[tokio::test]
-async fn a_read_only_server_refuses_writes_and_recovers() {
-    let Some(url) = server("a_read_only_server_refuses_writes_and_recovers") else { return };
+async fn a_read_only_postgres_refuses_writes_and_recovers() {
+    let Some(url) = server("a_read_only_postgres_refuses_writes_and_recovers") else { return };
     let schemas = Schemas::new(url);
     let url = schemas.url("read_only").await;
     let store = open(&url).await;
@@ -147,8 +147,8 @@ async fn open_read_only(url: &str) -> PostgresStore {
 
 /// A row that somebody else keeps locked: the commit gives up in time and can be repeated.
 #[tokio::test]
-async fn a_commit_does_not_wait_for_ever() {
-    let Some(url) = server("a_commit_does_not_wait_for_ever") else { return };
+async fn a_postgres_commit_does_not_wait_for_ever() {
+    let Some(url) = server("a_postgres_commit_does_not_wait_for_ever") else { return };
     let schemas = Schemas::new(url);
     let url = schemas.url("wait").await;
     let options = PostgresOptions { operation_timeout: Duration::from_millis(300), ..PostgresOptions::default() };
@@ -168,8 +168,8 @@ async fn a_commit_does_not_wait_for_ever() {
 
 /// The server ends all sessions between two commits: the second one notices before anything is sent, and takes a new one.
 #[tokio::test]
-async fn a_lost_connection_is_replaced() {
-    let Some(url) = server("a_lost_connection_is_replaced") else { return };
+async fn a_lost_postgres_connection_is_replaced() {
+    let Some(url) = server("a_lost_postgres_connection_is_replaced") else { return };
     let schemas = Schemas::new(url);
     let url = schemas.url("lost").await;
     let store = open(&format!("{url}&application_name=keyreeve-lost")).await;
