@@ -1,0 +1,332 @@
+//! The command line as a whole: options of all commands, the list of commands, and what runs them.
+
+use std::io::IsTerminal;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::{App, Outcome};
+use crate::commands::{
+    agreement, algorithms, audit, completions, data_keys, decrypt, demo, encrypt, keyrings, keys, macs, operate,
+    policies, principals, random, rewrap, server, signing, tokens, version, wrapping,
+};
+use crate::failure::{EXIT_CODES, Exit, Failure};
+use crate::files;
+use crate::out::{Format, Out};
+use crate::profile::Connection;
+
+/// Keys that are generated, used, rotated and destroyed in one place, and an audit log that proves it.
+///
+/// Keyreeve is a key management server and its command line in one program. `keyreeve dev` starts a server on this machine to
+/// try things out; `keyreeve demo` then shows what it can do. Every other command talks to a running server.
+#[derive(Parser)]
+#[command(
+    name = "keyreeve",
+    version,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    after_help = "First steps:\n  $ keyreeve dev                      # start a server here, in one terminal\n  $ keyreeve demo                     # a tour, in another terminal\n  $ keyreeve key create --alias docs  # make a key\n  $ keyreeve encrypt docs report.pdf  # encrypt a file with it\n\nExit codes are explained by `keyreeve --help`.",
+    after_long_help = EXIT_CODES
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    connection: Connection,
+    /// Form of results: for people or for programs
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORM")]
+    output: Format,
+    /// Print results and errors only
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Server(ServerCommand),
+    #[command(flatten)]
+    Client(Box<ClientCommand>),
+    #[command(flatten)]
+    Local(LocalCommand),
+}
+
+/// What starts a server, or looks at its configuration.
+#[derive(Subcommand)]
+enum ServerCommand {
+    Dev(server::Dev),
+    Serve(server::Serve),
+    #[command(subcommand)]
+    Config(server::Config),
+}
+
+/// What talks to a server.
+#[derive(Subcommand)]
+enum ClientCommand {
+    Demo(demo::Demo),
+    Status(operate::Status),
+    Init(operate::Init),
+    Unseal(operate::Unseal),
+    Seal(operate::Seal),
+    #[command(subcommand)]
+    Keyring(keyrings::Command),
+    #[command(subcommand)]
+    Key(keys::Command),
+    Algorithms(algorithms::Algorithms),
+    Encrypt(encrypt::Encrypt),
+    Decrypt(decrypt::Decrypt),
+    Rewrap(rewrap::Rewrap),
+    Reencrypt(rewrap::Reencrypt),
+    Sign(signing::Sign),
+    Verify(signing::Verify),
+    Mac(macs::Mac),
+    VerifyMac(macs::VerifyMac),
+    DataKey(data_keys::DataKey),
+    UnwrapDataKey(data_keys::UnwrapDataKey),
+    Derive(agreement::Derive),
+    Agree(agreement::Agree),
+    Encapsulate(agreement::Encapsulate),
+    Decapsulate(agreement::Decapsulate),
+    Wrap(wrapping::Wrap),
+    Unwrap(wrapping::Unwrap),
+    Random(random::Random),
+    #[command(subcommand)]
+    Token(tokens::Command),
+    #[command(subcommand)]
+    Principal(principals::Command),
+    #[command(subcommand)]
+    Policy(policies::Command),
+    #[command(subcommand)]
+    Audit(audit::Command),
+}
+
+/// What needs no server.
+#[derive(Subcommand)]
+enum LocalCommand {
+    Completions(completions::Completions),
+    Version(version::Version),
+}
+
+/// Runs the program; the process ends with what is returned.
+pub(crate) fn run() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Where nobody reads it, there is nobody to tell.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let out = Out::new(cli.output, cli.quiet);
+    match execute(cli, out) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            tell(out, &failure);
+            failure.exit
+        }
+    }
+}
+
+/// Tells of a failure: to a program that asked for JSON as JSON too, on standard error.
+fn tell(out: Out, failure: &Failure) {
+    if failure.exit == Exit::BrokenPipe {
+        return;
+    }
+    if out.is_json() && !std::io::stderr().is_terminal() {
+        let object = serde_json::json!({
+            "error": failure.what,
+            "code": failure.code,
+            "next": failure.next,
+            "audit_record": failure.audit_record,
+            "exit": failure.exit as i32,
+        });
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{object}\n").as_bytes());
+    } else {
+        out.failure(failure);
+    }
+}
+
+fn execute(cli: Cli, out: Out) -> Outcome {
+    let app = App { out, connection: cli.connection };
+    match cli.command {
+        // The server has its own way to run and to end.
+        Command::Server(ServerCommand::Dev(command)) => command.run(&app),
+        Command::Server(ServerCommand::Serve(command)) => command.run(),
+        Command::Server(ServerCommand::Config(command)) => command.run(&app),
+        Command::Local(LocalCommand::Completions(command)) => command.run(&app),
+        Command::Local(LocalCommand::Version(command)) => command.run(&app),
+        Command::Client(command) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let outcome = runtime.block_on(interruptible(client_command(*command, &app)));
+            // A thread may still wait for the terminal.
+            runtime.shutdown_background();
+            outcome
+        }
+    }
+}
+
+/// Ends on Ctrl-C, without leaving half a file behind.
+async fn interruptible(command: impl Future<Output = Outcome>) -> Outcome {
+    tokio::select! {
+        outcome = command => outcome,
+        _ = tokio::signal::ctrl_c() => {
+            files::remove_unfinished();
+            Err(Failure::new(Exit::Interrupted, "interrupted"))
+        }
+    }
+}
+
+async fn client_command(command: ClientCommand, app: &App) -> Outcome {
+    match command {
+        ClientCommand::Demo(command) => command.run(app).await,
+        ClientCommand::Status(command) => command.run(app).await,
+        ClientCommand::Init(command) => command.run(app).await,
+        ClientCommand::Unseal(command) => command.run(app).await,
+        ClientCommand::Seal(command) => command.run(app).await,
+        ClientCommand::Keyring(command) => command.run(app).await,
+        ClientCommand::Key(command) => command.run(app).await,
+        ClientCommand::Algorithms(command) => command.run(app).await,
+        ClientCommand::Encrypt(command) => command.run(app).await,
+        ClientCommand::Decrypt(command) => command.run(app).await,
+        ClientCommand::Rewrap(command) => command.run(app).await,
+        ClientCommand::Reencrypt(command) => command.run(app).await,
+        ClientCommand::Sign(command) => command.run(app).await,
+        ClientCommand::Verify(command) => command.run(app).await,
+        ClientCommand::Mac(command) => command.run(app).await,
+        ClientCommand::VerifyMac(command) => command.run(app).await,
+        ClientCommand::DataKey(command) => command.run(app).await,
+        ClientCommand::UnwrapDataKey(command) => command.run(app).await,
+        ClientCommand::Derive(command) => command.run(app).await,
+        ClientCommand::Agree(command) => command.run(app).await,
+        ClientCommand::Encapsulate(command) => command.run(app).await,
+        ClientCommand::Decapsulate(command) => command.run(app).await,
+        ClientCommand::Wrap(command) => command.run(app).await,
+        ClientCommand::Unwrap(command) => command.run(app).await,
+        ClientCommand::Random(command) => command.run(app).await,
+        ClientCommand::Token(command) => command.run(app).await,
+        ClientCommand::Principal(command) => command.run(app).await,
+        ClientCommand::Policy(command) => command.run(app).await,
+        ClientCommand::Audit(command) => command.run(app).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// Every command with its full name.
+    fn commands() -> Vec<(String, clap::Command)> {
+        let mut all = Vec::new();
+        let mut open = vec![(String::new(), Cli::command())];
+        while let Some((prefix, command)) = open.pop() {
+            let name = format!("{prefix}{}", command.get_name());
+            for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+                open.push((format!("{name} "), sub.clone()));
+            }
+            all.push((name, command));
+        }
+        all
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_teaches_with_an_example_of_itself() {
+        let all = commands();
+        assert!(all.len() > 60, "{} commands", all.len());
+        for (name, command) in &all {
+            assert!(command.get_about().is_some(), "{name} says nothing about itself");
+            let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let shown = examples(&example)
+                .any(|line| line.starts_with(name.strip_prefix("keyreeve").unwrap_or_default().trim()));
+            assert!(shown, "{name} has no example of itself:\n{example}");
+        }
+    }
+
+    #[test]
+    fn every_argument_is_explained() {
+        for (name, command) in commands() {
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{name}: {} is not explained", argument.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn every_example_is_a_command_that_exists() {
+        for (name, command) in commands() {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in examples(&text) {
+                let words: Vec<String> = words(line);
+                let parsed = Cli::try_parse_from(std::iter::once("keyreeve".to_owned()).chain(words));
+                let error = parsed.err().map(|error| error.to_string()).unwrap_or_default();
+                assert!(error.is_empty(), "{name}: `{line}`: {error}");
+            }
+        }
+    }
+
+    /// What stands after `keyreeve` in the examples of a help text, without what other programs do.
+    fn examples(text: &str) -> impl Iterator<Item = &str> {
+        let lines = text.lines().filter_map(|line| line.trim().strip_prefix("$ "));
+        let commands = lines.flat_map(|line| line.split(" # ").next().unwrap_or_default().split([';', '|', '>']));
+        commands
+            .filter_map(|command| command.trim().trim_start_matches("until ").strip_prefix("keyreeve "))
+            .map(str::trim)
+    }
+
+    /// Splits as a shell does, as far as the examples need it.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote, mut begun) = (Vec::new(), String::new(), None, false);
+        for c in line.chars() {
+            match (quote, c) {
+                (None, '\'' | '"') => (quote, begun) = (Some(c), true),
+                (Some(open), c) if open == c => quote = None,
+                (None, ' ') if begun => {
+                    words.push(std::mem::take(&mut word));
+                    begun = false;
+                }
+                (None, ' ') => {}
+                (_, c) => {
+                    word.push(c);
+                    begun = true;
+                }
+            }
+        }
+        if begun {
+            words.push(word);
+        }
+        // What a shell would put in place.
+        let filled = |word: String| match word.as_str() {
+            word if word.contains("log.vkey") => VKEY.to_owned(),
+            word if word.starts_with('$') => "AAAA".to_owned(),
+            _ => word,
+        };
+        words.into_iter().map(filled).collect()
+    }
+
+    const VKEY: &str = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+
+    #[test]
+    fn secrets_cannot_be_given_on_the_command_line() {
+        for (name, command) in commands() {
+            for argument in command.get_arguments() {
+                let id = argument.get_id().as_str();
+                assert!(
+                    !matches!(id, "token" | "share" | "password" | "secret") || name.ends_with("token revoke"),
+                    "{name} {id}"
+                );
+                let from_environment = argument.get_env().map(|env| env.to_string_lossy().into_owned());
+                assert!(from_environment.is_none_or(|env| !env.ends_with("TOKEN")), "{name} {id}");
+            }
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_told_by_the_long_help() {
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains("Exit codes:") && help.contains("integrity"));
+    }
+}

@@ -1,0 +1,414 @@
+//! The audit log: searching, proving, verifying.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use keyreeve_audit::tile::LogPath;
+use keyreeve_audit::verify::{Finding, LogSource, Report, verify_log};
+use keyreeve_audit::{Checkpoint, Record, TlogProof, VerifierKey};
+use keyreeve_client::{AuditFilter, Client};
+use keyreeve_wire::audit::{AuditProof, AuditRecord};
+use keyreeve_wire::names::Outcome as Ending;
+use serde_json::json;
+
+use crate::app::{App, Listing, Outcome, blocking};
+use crate::failure::{Exit, Failure};
+use crate::files::{self, Readers, Sink};
+use crate::out::{Out, Style, facts, rows};
+use crate::progress::Progress;
+use crate::text::{self, one_of};
+
+/// The largest file of a log, in bytes: 256 entries of at most 65,537 bytes.
+const LOG_FILE_MAX: usize = 17 * 1024 * 1024;
+/// Problems of a log that are shown one by one.
+const SHOWN_PROBLEMS: usize = 20;
+
+/// Search the audit log, prove that an operation is in it, verify all of it
+///
+/// Every operation leaves a record before its answer is given, refusals included. The log is a Merkle tree with signed
+/// checkpoints: nobody can alter or remove a record unnoticed, the server included.
+#[derive(Subcommand)]
+#[command(after_help = "Example:\n  $ keyreeve audit search --operation 'key.*' --limit 20")]
+pub(crate) enum Command {
+    Search(Search),
+    Prove(Prove),
+    Verify(Verify),
+}
+
+impl Command {
+    pub(crate) async fn run(self, app: &App) -> Outcome {
+        match self {
+            Self::Search(command) => command.run(app).await,
+            Self::Prove(command) => command.run(app).await,
+            Self::Verify(command) => command.run(app).await,
+        }
+    }
+}
+
+/// Search the audit log, newest records first
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  $ keyreeve audit search --limit 5\n  $ keyreeve audit search --principal shop-backend --outcome refused --from 2026-11-01\n  $ keyreeve audit search --operation 'key.*' --all --output json"
+)]
+pub(crate) struct Search {
+    /// Records of this principal
+    #[arg(long)]
+    principal: Option<String>,
+    /// Records of this operation; a trailing * stands for any ending
+    #[arg(long)]
+    operation: Option<String>,
+    /// Records about this key, keyring, token, ...: its id, or its keyring's name
+    #[arg(long)]
+    resource: Option<String>,
+    /// Records that ended so
+    #[arg(long, value_parser = one_of!(Ending))]
+    outcome: Option<Ending>,
+    /// Records with this error code
+    #[arg(long)]
+    code: Option<String>,
+    /// Records of this request
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
+    /// Records of this time and later
+    #[arg(long, value_name = "TIME", value_parser = text::instant)]
+    from: Option<String>,
+    /// Records before this time
+    #[arg(long, value_name = "TIME", value_parser = text::instant)]
+    until: Option<String>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl Search {
+    async fn run(self, app: &App) -> Outcome {
+        let filter = AuditFilter {
+            principal: self.principal,
+            operation: self.operation,
+            resource: self.resource,
+            outcome: self.outcome,
+            code: self.code,
+            request: self.request,
+            from: self.from,
+            until: self.until,
+        };
+        let client = app.client()?;
+        let page = self.listing.collect(async |before, limit| {
+            Ok(client.search_audit(&filter, before.as_deref(), Some(limit)).await?.value)
+        });
+        Listing::show(app, &page.await?, table)
+    }
+}
+
+/// Records for people.
+pub(super) fn table(records: &[AuditRecord]) -> String {
+    let row = |record: &AuditRecord| {
+        let resource = record.resource.as_ref().map_or_else(
+            || "-".to_owned(),
+            |resource| match resource.version {
+                Some(version) => format!("{} v{version}", resource.id),
+                None => resource.id.clone(),
+            },
+        );
+        let outcome = match &record.code {
+            Some(code) => format!("{} ({code})", record.outcome),
+            None => record.outcome.to_string(),
+        };
+        let who = record.principal.clone();
+        [record.time.to_string(), who, record.operation.clone(), resource, outcome, record.id.clone()]
+    };
+    rows(["time", "actor", "operation", "resource", "outcome", "id"], records.iter().map(row))
+}
+
+/// Prove that an operation is in the audit log, and check the proof here
+///
+/// The proof is self-contained: together with the log's public key it convinces anybody, without asking the server.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  $ keyreeve audit prove rec_01jd...\n  $ keyreeve audit prove rec_01jd... --save evidence.tlog-proof --vkey \"$(cat log.vkey)\""
+)]
+pub(crate) struct Prove {
+    /// The audit record's id
+    record: String,
+    /// Write the proof to FILE, and the record it proves to FILE.record
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Replace the files if they exist
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    keys: Keys,
+}
+
+/// The public keys that must have signed the log.
+#[derive(Args)]
+struct Keys {
+    /// The log's public key, from somewhere else than the server [default: `log_vkeys` of the profile]; may be repeated
+    #[arg(long = "vkey", value_name = "VKEY", value_parser = vkey)]
+    vkeys: Vec<VerifierKey>,
+}
+
+fn vkey(text: &str) -> Result<VerifierKey, String> {
+    text.trim().parse().map_err(|error: keyreeve_audit::NoteError| error.to_string())
+}
+
+impl Keys {
+    /// Those given, else those of the profile; none where there is neither.
+    fn pinned(self, app: &App) -> Result<Vec<VerifierKey>, Failure> {
+        if !self.vkeys.is_empty() {
+            return Ok(self.vkeys);
+        }
+        Ok(app.profile()?.log_vkeys)
+    }
+}
+
+impl Prove {
+    async fn run(self, app: &App) -> Outcome {
+        let proof = app.client()?.prove_audit(&self.record).await?.value;
+        let pinned = self.keys.pinned(app)?;
+        let checked = check_proof(&proof, &pinned, &self.record)?;
+        if pinned.is_empty() {
+            app.out.warn(
+                "the log's key came from the server itself: keep it elsewhere, and give it with --vkey or in the profile",
+            );
+        }
+        if let Some(path) = &self.save {
+            save(&proof, path, self.force)?;
+        }
+        let value = json!({
+            "proved": true,
+            "index": proof.index,
+            "size": checked.size,
+            "origin": checked.origin,
+            "root": checked.root.to_base64(),
+            "pinned": !pinned.is_empty(),
+            "record": proof.record,
+            "saved": self.save,
+        });
+        app.show(&value, |_| {
+            let proved = app.out.styled(Style::Good, "proved", false);
+            let place = format!("entry {} of {}", proof.index, checked.size);
+            format!("{proved}: the record is {place} of the log {}\n\n{}", checked.origin, proof.record)
+        })
+    }
+}
+
+/// Checks a proof with nothing but a key: that the record is the one asked for, and that it is in the log.
+pub(super) fn check_proof(proof: &AuditProof, pinned: &[VerifierKey], wanted: &str) -> Result<Checkpoint, Failure> {
+    let not_proved = |what: String| {
+        Failure::new(Exit::Integrity, format!("NOT proved: {what}"))
+            .next("keep the answer, and compare the log's key with the one noted when the server was initialised")
+    };
+    let own: Vec<VerifierKey>;
+    let keys = if pinned.is_empty() {
+        own = proof.vkeys.iter().filter_map(|key| key.parse().ok()).collect();
+        &own
+    } else {
+        pinned
+    };
+    let record = Record::decode(proof.record.as_bytes()).map_err(|error| not_proved(error.to_string()))?;
+    if record.id.to_string() != wanted {
+        return Err(not_proved(format!("the record is {}, not {wanted}", record.id)));
+    }
+    let parsed = TlogProof::parse(&proof.proof).map_err(|error| not_proved(error.to_string()))?;
+    parsed.verify(proof.record.as_bytes(), keys).map_err(|error| not_proved(error.to_string()))
+}
+
+fn save(proof: &AuditProof, path: &Path, force: bool) -> Result<(), Failure> {
+    let mut record = path.as_os_str().to_owned();
+    record.push(".record");
+    Sink::of(path, force).write(proof.proof.as_bytes(), Readers::Anybody)?;
+    Sink::of(Path::new(&record), force).write(proof.record.as_bytes(), Readers::Anybody)
+}
+
+/// Verify a whole audit log: from a copy of its files and a public key alone, or as the server hands it out
+///
+/// Every entry is hashed again, every tile compared, the signature checked. Ends with 7 if anything was altered, and with 9 if
+/// something is missing and nothing was altered (a copy that was cut short).
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  $ keyreeve audit verify /backup/audit --vkey \"$(cat log.vkey)\"\n  $ keyreeve audit verify --remote\n  $ keyreeve audit verify --remote --older last-month.checkpoint   # nothing was rewritten since"
+)]
+pub(crate) struct Verify {
+    /// Directory with the log: `checkpoint` and `tile/`
+    #[arg(value_name = "DIR", required_unless_present = "remote", conflicts_with = "remote")]
+    dir: Option<PathBuf>,
+    /// Fetch the log from the server
+    #[arg(long)]
+    remote: bool,
+    /// A checkpoint kept from an earlier time, which must be a beginning of this log
+    #[arg(long, value_name = "FILE")]
+    older: Option<PathBuf>,
+    #[command(flatten)]
+    keys: Keys,
+}
+
+impl Verify {
+    async fn run(self, app: &App) -> Outcome {
+        let client = if self.remote { Some(app.client()?) } else { None };
+        let keys = self.keys.pinned(app)?;
+        if keys.is_empty() {
+            return Err(Failure::usage("no key to verify with")
+                .next("give the log's public key with `--vkey`, as `keyreeve init` or `keyreeve status` showed it"));
+        }
+        let older = self.older.as_deref().map(|path| older(path, &keys)).transpose()?;
+        let report = match (client, self.dir) {
+            (Some(client), _) => {
+                let runtime = tokio::runtime::Handle::current();
+                examine(app.out, Remote { client, runtime }, keys, older).await?
+            }
+            (None, Some(dir)) => examine(app.out, Directory(dir), keys, older).await?,
+            (None, None) => return Err(Failure::usage("say which log: a directory, or `--remote`")),
+        };
+        show_report(app, &report)
+    }
+}
+
+fn older(path: &Path, keys: &[VerifierKey]) -> Result<Checkpoint, Failure> {
+    let note = files::read_all(path, LOG_FILE_MAX)?;
+    Checkpoint::open(&note, keys).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+}
+
+async fn examine(
+    out: Out,
+    source: impl LogSource + Send + 'static,
+    keys: Vec<VerifierKey>,
+    older: Option<Checkpoint>,
+) -> Result<Report, Failure> {
+    let progress = Progress::waiting(out, "verifying the log");
+    let report = blocking(move || Ok(verify_log(&source, &keys, older.as_ref(), |_, _| ()))).await;
+    progress.finish();
+    report
+}
+
+/// A log in a directory.
+struct Directory(PathBuf);
+
+impl LogSource for Directory {
+    fn read(&self, path: &LogPath) -> Result<Option<Vec<u8>>, String> {
+        let path = self.0.join(path.to_string());
+        match std::fs::metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+            Ok(_) => {}
+        }
+        files::read_all(&path, LOG_FILE_MAX).map(Some).map_err(|failure| failure.what)
+    }
+}
+
+/// The log as the server hands it out; read from a thread that may wait.
+struct Remote {
+    client: Client,
+    runtime: tokio::runtime::Handle,
+}
+
+impl LogSource for Remote {
+    fn read(&self, path: &LogPath) -> Result<Option<Vec<u8>>, String> {
+        let fetch = async {
+            match path {
+                LogPath::Checkpoint => self.client.audit_checkpoint().await.map(Some),
+                LogPath::Tile(_) | LogPath::Entries { .. } => self.client.audit_file(&path.to_string()).await,
+            }
+        };
+        self.runtime.block_on(fetch).map_err(|error| error.to_string())
+    }
+}
+
+fn show_report(app: &App, report: &Report) -> Outcome {
+    let (exit, style, verdict) = match (report.is_sound(), report.is_tampered()) {
+        (true, _) => (Exit::Done, Style::Good, "sound"),
+        (false, true) => (Exit::Integrity, Style::Bad, "TAMPERED WITH"),
+        (false, false) => (Exit::Incomplete, Style::Bad, "incomplete"),
+    };
+    let checkpoint = report.checkpoint.as_ref();
+    let problems: Vec<_> = report.problems.iter().map(problem_json).collect();
+    let value = json!({
+        "verdict": verdict.to_lowercase(),
+        "origin": checkpoint.map(|checkpoint| &checkpoint.origin),
+        "size": checkpoint.map(|checkpoint| checkpoint.size),
+        "root": checkpoint.map(|checkpoint| checkpoint.root.to_base64()),
+        "records": report.records,
+        "first": report.first_time.map(|time| time.to_string()),
+        "last": report.last_time.map(|time| time.to_string()),
+        "problem_count": report.problem_count,
+        "problems": problems,
+    });
+    app.out.show(&value, |_| report_text(report, &app.out.styled(style, verdict, false)))?;
+    Ok(exit)
+}
+
+fn problem_json(problem: &keyreeve_audit::verify::Problem) -> serde_json::Value {
+    let finding = finding(problem.finding);
+    json!({ "finding": finding, "file": problem.path, "entry": problem.index, "what": problem.what })
+}
+
+fn finding(finding: Finding) -> &'static str {
+    match finding {
+        Finding::Incomplete => "incomplete",
+        Finding::Tampered => "tampered",
+    }
+}
+
+fn report_text(report: &Report, verdict: &str) -> String {
+    let checkpoint = report.checkpoint.as_ref();
+    let span = match (report.first_time, report.last_time) {
+        (Some(first), Some(last)) => format!("{first} to {last}"),
+        _ => String::new(),
+    };
+    let mut text = format!("the log is {verdict}\n\n");
+    text.push_str(&facts(&[
+        ("log", checkpoint.map_or_else(String::new, |checkpoint| checkpoint.origin.clone())),
+        ("entries", checkpoint.map_or_else(String::new, |checkpoint| checkpoint.size.to_string())),
+        ("records read", report.records.to_string()),
+        ("time", span),
+        ("root", checkpoint.map_or_else(String::new, |checkpoint| checkpoint.root.to_base64())),
+    ]));
+    if report.is_sound() {
+        return text;
+    }
+    let row = |problem: &keyreeve_audit::verify::Problem| {
+        let index = problem.index.map_or_else(String::new, |index| index.to_string());
+        [finding(problem.finding).to_owned(), problem.path.clone(), index, problem.what.clone()]
+    };
+    let shown = report.problems.iter().take(SHOWN_PROBLEMS).map(row);
+    text.push_str(&format!("\n{}\n", rows(["finding", "file", "entry", "what"], shown)));
+    let hidden = report.problem_count.saturating_sub(SHOWN_PROBLEMS as u64);
+    if hidden > 0 { format!("{text}\nand {hidden} more; `--output json` lists up to 1,000\n") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VKEY: &str = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+
+    #[test]
+    fn an_empty_directory_is_incomplete_and_not_tampered_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = [vkey(VKEY).unwrap()];
+        let report = verify_log(&Directory(dir.path().to_owned()), &keys, None, |_, _| ());
+        assert!(!report.is_sound() && !report.is_tampered());
+        assert!(report_text(&report, "incomplete").contains("there is no checkpoint"));
+    }
+
+    #[test]
+    fn a_checkpoint_that_nobody_signed_is_tampering() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("checkpoint"), "a\n0\nx\n\nno signature\n").unwrap();
+        let keys = [vkey(VKEY).unwrap()];
+        let report = verify_log(&Directory(dir.path().to_owned()), &keys, None, |_, _| ());
+        assert!(report.is_tampered());
+    }
+
+    #[test]
+    fn answers_that_prove_nothing_are_not_proofs() {
+        let proof = |record: &str| AuditProof {
+            index: 0,
+            record: record.to_owned(),
+            proof: String::new(),
+            vkeys: vec![VKEY.to_owned()],
+        };
+        let failure = check_proof(&proof("{}"), &[], "rec_1").unwrap_err();
+        assert_eq!(failure.exit, Exit::Integrity);
+        assert!(failure.what.starts_with("NOT proved"));
+    }
+}

@@ -1,0 +1,382 @@
+//! Keys: making, listing, showing, altering. What moves them through their states is in [`super::lifecycle`].
+
+use clap::{Args, Subcommand};
+use keyreeve_client::KeyFilter;
+use keyreeve_wire::keys::{CreateKey, Key, KeySummary, UpdateKey};
+use keyreeve_wire::names::{Activation, Algorithm, Classification, Environment, Purpose, Scope, State};
+use keyreeve_wire::{Pairs, Timestamp};
+
+use super::lifecycle::{Activate, Compromise, Deactivate, Destroy, Public, Rotate, Suspend};
+use crate::app::{App, Listing, Outcome};
+use crate::failure::Failure;
+use crate::out::{facts, rows};
+use crate::text::{self, Pair, one_of};
+
+/// Make, list, show and alter keys, and move them through their life
+///
+/// A key is a name for a row of versions. `rotate` adds a version; older versions go on decrypting and verifying. Where a
+/// command wants a KEY, its id (`key_...`) or one of its aliases will do.
+#[derive(Subcommand)]
+#[command(
+    after_help = "Example:\n  $ keyreeve key create --alias orders --owner 'shop team'\n  $ keyreeve key show orders"
+)]
+pub(crate) enum Command {
+    Create(Box<Create>),
+    List(Box<List>),
+    Show(Show),
+    Update(Update),
+    Public(Public),
+    Activate(Activate),
+    Suspend(Suspend),
+    Deactivate(Deactivate),
+    Compromise(Compromise),
+    Rotate(Rotate),
+    #[command(subcommand)]
+    Destroy(Destroy),
+}
+
+impl Command {
+    pub(crate) async fn run(self, app: &App) -> Outcome {
+        match self {
+            Self::Create(command) => command.run(app).await,
+            Self::List(command) => command.run(app).await,
+            Self::Show(command) => command.run(app).await,
+            Self::Update(command) => command.run(app).await,
+            Self::Public(command) => command.run(app).await,
+            Self::Activate(command) => command.run(app).await,
+            Self::Suspend(command) => command.run(app).await,
+            Self::Deactivate(command) => command.run(app).await,
+            Self::Compromise(command) => command.run(app).await,
+            Self::Rotate(command) => command.run(app).await,
+            Self::Destroy(command) => command.run(app).await,
+        }
+    }
+}
+
+/// Generate a key
+///
+/// Without options it is an XAES-256-GCM key for encryption in the keyring `default`, active at once. The algorithm decides
+/// what the key can be for; `keyreeve algorithms` lists them.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  $ keyreeve key create --alias orders\n  $ keyreeve key create --alias releases --algorithm ec-p256 --purpose sign --owner 'build team'\n  $ keyreeve key create --alias next-year --activates 2027-01-01 --keyring payments --label team=shop"
+)]
+pub(crate) struct Create {
+    /// A name to call it by, unique; may be repeated
+    #[arg(long = "alias", value_name = "NAME")]
+    aliases: Vec<String>,
+    /// Its keyring, by name or id [default: default]
+    #[arg(long)]
+    keyring: Option<String>,
+    /// What it shall be [default: xaes-256-gcm]
+    #[arg(long, value_parser = one_of!(Algorithm), hide_possible_values = true)]
+    algorithm: Option<Algorithm>,
+    /// The one thing it is for [default: the algorithm's usual purpose]
+    #[arg(long, value_parser = one_of!(Purpose))]
+    purpose: Option<Purpose>,
+    /// Which half of its purpose it may serve [default: both]
+    #[arg(long, value_parser = one_of!(Scope))]
+    scope: Option<Scope>,
+    /// Allow its material to leave, wrapped
+    #[arg(long)]
+    exportable: bool,
+    /// Leave it inactive until somebody activates it
+    #[arg(long, conflicts_with = "activates")]
+    inactive: bool,
+    /// It starts then: date or RFC 3339 instant
+    #[arg(long, value_name = "TIME", value_parser = text::instant)]
+    activates: Option<String>,
+    /// It stops protecting then
+    #[arg(long, value_name = "TIME", value_parser = text::instant)]
+    deactivates: Option<String>,
+    /// Why deterministic encryption is needed: required for aes-256-gcm-siv
+    #[arg(long, value_name = "WHY")]
+    deterministic_reason: Option<String>,
+    /// Refuse unless its keyring is of this environment
+    #[arg(long, value_parser = one_of!(Environment), value_name = "ENVIRONMENT")]
+    environment: Option<Environment>,
+    #[command(flatten)]
+    about: About,
+    /// Why it is made: kept with the key and in the audit log
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
+}
+
+/// What people say about a key.
+#[derive(Args)]
+struct About {
+    /// A label for search and policy; may be repeated
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    labels: Vec<Pair>,
+    /// Who answers for the key
+    #[arg(long)]
+    owner: Option<String>,
+    /// Who may hold shares or backups of it; may be repeated
+    #[arg(long = "custodian", value_name = "NAME")]
+    custodians: Vec<String>,
+    /// A system that uses it; may be repeated
+    #[arg(long = "consumer", value_name = "NAME")]
+    consumers: Vec<String>,
+    /// A third party that holds a copy; may be repeated
+    #[arg(long = "holder", value_name = "NAME")]
+    holders: Vec<String>,
+    /// Sensitivity of the protected data [default: internal]
+    #[arg(long, value_parser = one_of!(Classification), value_name = "CLASS")]
+    classification: Option<Classification>,
+    /// What it is for
+    #[arg(long)]
+    description: Option<String>,
+}
+
+impl Create {
+    async fn run(self, app: &App) -> Outcome {
+        let answer = app.client()?.create_key(&self.request()?).await?;
+        app.note_record("key made", answer.audit_record.as_ref());
+        app.show(&answer.value, details)
+    }
+
+    fn request(self) -> Result<CreateKey, Failure> {
+        let about = self.about;
+        Ok(CreateKey {
+            keyring: self.keyring,
+            algorithm: self.algorithm,
+            purpose: self.purpose,
+            scope: self.scope,
+            exportable: self.exportable,
+            activation: self.inactive.then_some(Activation::OnRequest),
+            activates: self.activates.map(Timestamp),
+            deactivates: self.deactivates.map(Timestamp),
+            deterministic_reason: self.deterministic_reason,
+            environment: self.environment,
+            aliases: self.aliases,
+            labels: Pairs(text::map(&about.labels)?),
+            owner: about.owner.unwrap_or_default(),
+            custodians: about.custodians,
+            consumers: about.consumers,
+            holders: about.holders,
+            classification: about.classification,
+            description: about.description.unwrap_or_default(),
+            reason: self.reason,
+        })
+    }
+}
+
+/// List and search keys
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  $ keyreeve key list --state active --owner 'shop team'\n  $ keyreeve key list --label team=shop --text orders\n  $ keyreeve key list --all --output json | jq -r '.items[].id'"
+)]
+pub(crate) struct List {
+    /// Only keys of this keyring
+    #[arg(long)]
+    keyring: Option<String>,
+    /// Only keys in this state now
+    #[arg(long, value_parser = one_of!(State))]
+    state: Option<State>,
+    /// Only keys of this algorithm
+    #[arg(long, value_parser = one_of!(Algorithm), hide_possible_values = true)]
+    algorithm: Option<Algorithm>,
+    /// Only keys for this purpose
+    #[arg(long, value_parser = one_of!(Purpose))]
+    purpose: Option<Purpose>,
+    /// Only keys with this label; may be repeated
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    labels: Vec<Pair>,
+    /// Only keys of this owner
+    #[arg(long)]
+    owner: Option<String>,
+    /// Only keys that this system uses
+    #[arg(long)]
+    consumer: Option<String>,
+    /// Only keys of this class
+    #[arg(long, value_parser = one_of!(Classification), value_name = "CLASS")]
+    classification: Option<Classification>,
+    /// Only keys in whose id, aliases, description, owner or labels this stands
+    #[arg(long)]
+    text: Option<String>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl List {
+    async fn run(self, app: &App) -> Outcome {
+        let filter = KeyFilter {
+            keyring: self.keyring,
+            state: self.state,
+            algorithm: self.algorithm,
+            purpose: self.purpose,
+            labels: self.labels.iter().map(|Pair(name, value)| format!("{name}={value}")).collect(),
+            owner: self.owner,
+            consumer: self.consumer,
+            classification: self.classification,
+            text: self.text,
+        };
+        let client = app.client()?;
+        let page = self
+            .listing
+            .collect(async |after, limit| Ok(client.keys(&filter, after.as_deref(), Some(limit)).await?.value));
+        Listing::show(app, &page.await?, |keys| rows(HEADINGS, keys.iter().map(row)))
+    }
+}
+
+const HEADINGS: [&str; 7] = ["alias", "state", "algorithm", "purpose", "versions", "keyring", "id"];
+
+fn row(key: &KeySummary) -> [String; 7] {
+    let alias = match key.aliases.as_slice() {
+        [] => "-".to_owned(),
+        [one] => one.clone(),
+        [one, more @ ..] => format!("{one} (+{})", more.len()),
+    };
+    [
+        alias,
+        state_text(key),
+        key.algorithm.to_string(),
+        key.purpose.to_string(),
+        key.version_count.to_string(),
+        key.keyring.clone(),
+        key.id.clone(),
+    ]
+}
+
+fn state_text(key: &KeySummary) -> String {
+    match &key.destruction {
+        Some(pending) => format!("{}, destruction due {}", key.state, pending.due),
+        None => key.state.to_string(),
+    }
+}
+
+/// Show a key: metadata, versions, states, history
+#[derive(Args)]
+#[command(after_help = "Example:\n  $ keyreeve key show orders")]
+pub(crate) struct Show {
+    /// The key's id or alias
+    key: String,
+}
+
+impl Show {
+    async fn run(self, app: &App) -> Outcome {
+        app.show(&app.client()?.key(&self.key).await?.value, details)
+    }
+}
+
+/// Everything about a key, for people.
+pub(super) fn details(key: &Key) -> String {
+    let summary = &key.summary;
+    let versions = key.versions.iter().map(|version| {
+        let mark = if version.version == summary.primary_version { "*" } else { "" };
+        let messages =
+            if version.reserved_messages == 0 { String::new() } else { version.reserved_messages.to_string() };
+        let number = format!("{}{mark}", version.version);
+        [number, version.state.to_string(), version.created.to_string(), messages, version.fingerprint.clone()]
+    });
+    let history = key.history.iter().map(|step| {
+        let version = step.version.map_or_else(|| "all".to_owned(), |version| version.to_string());
+        let states = format!("{} -> {}", step.from, step.to);
+        [step.at.to_string(), version, states, step.by.clone(), step.reason.clone()]
+    });
+    let versions = rows(["version", "state", "created", "messages", "fingerprint"], versions);
+    let history = rows(["at", "version", "transition", "by", "reason"], history);
+    format!("{}\n{versions}\n\n{history}\n", facts(&summary_facts(summary)))
+}
+
+fn summary_facts(key: &KeySummary) -> Vec<(&'static str, String)> {
+    let labels: Vec<String> = key.labels.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    vec![
+        ("id", key.id.clone()),
+        ("aliases", key.aliases.join(", ")),
+        ("state", state_text(key)),
+        ("algorithm", key.algorithm.to_string()),
+        ("purpose", format!("{} ({})", key.purpose, key.scope)),
+        ("keyring", key.keyring.clone()),
+        ("environment", key.environment.to_string()),
+        ("classification", key.classification.to_string()),
+        ("owner", key.owner.clone()),
+        ("description", key.description.clone()),
+        ("labels", labels.join(", ")),
+        ("custodians", key.custodians.join(", ")),
+        ("consumers", key.consumers.join(", ")),
+        ("holders", key.holders.join(", ")),
+        ("exportable", if key.exportable { "yes".to_owned() } else { String::new() }),
+        ("deterministic", key.deterministic_reason.clone().unwrap_or_default()),
+        ("created", key.created.to_string()),
+    ]
+}
+
+/// Alter what people say about a key: aliases, labels, owner and the like
+///
+/// What is not given stays as it is; lists that are given replace the old ones as a whole. An empty value empties.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  $ keyreeve key update orders --owner 'payments team' --classification confidential\n  $ keyreeve key update orders --alias orders --alias orders-2026"
+)]
+pub(crate) struct Update {
+    /// The key's id or alias
+    key: String,
+    /// Replaces the aliases; may be repeated
+    #[arg(long = "alias", value_name = "NAME")]
+    aliases: Vec<String>,
+    #[command(flatten)]
+    about: About,
+}
+
+impl Update {
+    async fn run(self, app: &App) -> Outcome {
+        let about = self.about;
+        let labels = if about.labels.is_empty() { None } else { Some(Pairs(text::map(&about.labels)?)) };
+        let update = UpdateKey {
+            aliases: replaced(self.aliases),
+            labels,
+            owner: about.owner,
+            custodians: replaced(about.custodians),
+            consumers: replaced(about.consumers),
+            holders: replaced(about.holders),
+            classification: about.classification,
+            description: about.description,
+        };
+        let answer = app.client()?.update_key(&self.key, &update).await?;
+        app.note_record("key altered", answer.audit_record.as_ref());
+        app.show(&answer.value, details)
+    }
+}
+
+/// A list where one was given; `''` alone is the empty list.
+fn replaced(list: Vec<String>) -> Option<Vec<String>> {
+    match list.as_slice() {
+        [] => None,
+        [one] if one.is_empty() => Some(Vec::new()),
+        _ => Some(list),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_stay_unless_given_and_can_be_emptied() {
+        assert_eq!(replaced(Vec::new()), None);
+        assert_eq!(replaced(vec![String::new()]), Some(Vec::new()));
+        assert_eq!(replaced(vec!["a".into()]), Some(vec!["a".into()]));
+    }
+
+    #[test]
+    fn a_key_is_shown_whole() {
+        let json = r#"{"id":"key_1","keyring":"default","algorithm":"ec-p256","purpose":"sign","scope":"both",
+            "exportable":false,"state":"active","created":"2026-11-22T09:00:00Z","primary_version":2,"version_count":2,
+            "destruction":{"requested":"2026-11-22T09:00:00Z","due":"2026-12-22T09:00:00Z","requested_by":"a","reason":""},
+            "aliases":["releases","r2"],"labels":{"team":"build"},"owner":"","custodians":[],"consumers":[],"holders":[],
+            "classification":"internal","environment":"production","description":"",
+            "versions":[{"version":2,"state":"active","created":"2026-11-22T09:00:00Z","fingerprint":"f00d",
+                "reserved_messages":0,"provenance":{"origin":"generated","module":"m","by":"a","reason":""}}],
+            "history":[{"from":"pre-activation","to":"active","at":"2026-11-22T09:00:00Z","by":"a","reason":"made"}]}"#;
+        let key: Key = serde_json::from_str(json).unwrap();
+        let text = details(&key);
+        for part in
+            ["releases, r2", "team=build", "destruction due 2026-12-22", "2*", "f00d", "pre-activation -> active"]
+        {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        assert!(!text.contains("owner"), "empty facts are left out");
+        assert_eq!(row(&key.summary)[0], "releases (+1)");
+    }
+}

@@ -1,0 +1,25 @@
+//! The commands, a file for each group.
+
+pub(crate) mod agreement;
+pub(crate) mod algorithms;
+pub(crate) mod audit;
+pub(crate) mod completions;
+pub(crate) mod data_keys;
+pub(crate) mod decrypt;
+pub(crate) mod demo;
+pub(crate) mod encrypt;
+pub(crate) mod keyrings;
+pub(crate) mod keys;
+pub(crate) mod macs;
+pub(crate) mod operate;
+pub(crate) mod policies;
+pub(crate) mod principals;
+pub(crate) mod random;
+pub(crate) mod rewrap;
+pub(crate) mod server;
+pub(crate) mod signing;
+pub(crate) mod tokens;
+pub(crate) mod version;
+pub(crate) mod wrapping;
+
+mod lifecycle;

@@ -1,0 +1,267 @@
+//! Operating a server: status, initialisation, unsealing, sealing.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use keyreeve_client::Client;
+use keyreeve_secret::{SecretBuffer, SecretString};
+use keyreeve_wire::names::RootState;
+use keyreeve_wire::system::{InitReply, RootStatus, SystemStatus};
+use serde_json::json;
+
+use crate::app::{App, Outcome};
+use crate::failure::{Exit, Failure};
+use crate::files::{self, Readers, Sink, Source};
+use crate::out::{Style, facts};
+
+/// The longest file of shares, in bytes.
+const SHARES_MAX: usize = 64 * 1024;
+
+/// Show whether the server is initialised, open and working
+///
+/// Needs no token. Ends with 0 when the server works and with 1 when it does not, so that scripts can wait for it.
+#[derive(Args)]
+#[command(after_help = "Example:\n  $ keyreeve status\n  $ until keyreeve status -q > /dev/null; do sleep 1; done")]
+pub(crate) struct Status {}
+
+impl Status {
+    pub(crate) async fn run(self, app: &App) -> Outcome {
+        let profile = app.profile()?;
+        let client = profile.anonymous_client()?;
+        let status = client.status().await?.value;
+        let place = profile.path.as_ref().map_or_else(String::new, |path| path.display().to_string());
+        app.out.show(&status, |status| status_table(app, client.address(), place, status))?;
+        Ok(if status.open { Exit::Done } else { Exit::No })
+    }
+}
+
+fn status_table(app: &App, address: &str, profile: String, status: &SystemStatus) -> String {
+    let state = match (status.open, status.root.state) {
+        (true, _) => app.out.styled(Style::Good, "open", false),
+        (false, RootState::NotInitialised) => "not initialised: `keyreeve init` does it".to_owned(),
+        (false, RootState::Sealed) => format!("sealed: {}", shares_text(&status.root)),
+        (false, RootState::Open) => "the root of trust is open, the server is not ready".to_owned(),
+    };
+    let table = facts(&[
+        ("address", address.to_owned()),
+        ("profile", profile),
+        ("root of trust", status.root_kind.clone()),
+        ("log keys", status.log_vkeys.join(" ")),
+    ]);
+    format!("{:13}  {state}\n{table}", "state")
+}
+
+fn shares_text(root: &RootStatus) -> String {
+    match (root.given, root.needed) {
+        (Some(given), Some(needed)) if needed > 0 => {
+            format!("{given} of {needed} shares given; `keyreeve unseal` gives the next")
+        }
+        _ => "it opens without shares at the next start".to_owned(),
+    }
+}
+
+/// Make the root of trust and the first administrator; once
+///
+/// The root of trust is split into shares (Shamir), of which a threshold is needed to open the server after each start. Give
+/// each share to another person; no share can be had again. The token of the first administrator is shown once, too.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  $ keyreeve init --shares 5 --threshold 3 --out-dir ceremony/   # one file for each share, and one for the token\n  $ keyreeve init --shares 5 --threshold 3                       # shows them on the terminal"
+)]
+pub(crate) struct Init {
+    /// How many shares to make (2 to 32); 0 where the root of trust has none
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    shares: u8,
+    /// How many of them open the server
+    #[arg(long, value_name = "K", default_value_t = 3)]
+    threshold: u8,
+    /// Write each share and the token to a file of its own in this directory, readable by its owner only
+    #[arg(long, value_name = "DIR")]
+    out_dir: Option<PathBuf>,
+}
+
+impl Init {
+    pub(crate) async fn run(self, app: &App) -> Outcome {
+        // What is shown once must not be lost because it cannot be written.
+        if let Some(dir) = &self.out_dir {
+            prepare(dir, self.shares)?;
+        }
+        let threshold = if self.shares == 0 { 0 } else { self.threshold };
+        let reply = app.profile()?.anonymous_client()?.init(self.shares, threshold).await?.value;
+        match &self.out_dir {
+            Some(dir) => self.write(app, dir, &reply)?,
+            None => app.out.show_secret(&reply, init_text)?,
+        }
+        app.out.note("next: put the log keys into the profile as `log_vkeys`, apart from the server, and the token into a file of mode 600");
+        Ok(Exit::Done)
+    }
+
+    fn write(&self, app: &App, dir: &Path, reply: &InitReply) -> Result<(), Failure> {
+        let mut names = Vec::new();
+        for (number, share) in (1..).zip(&reply.shares) {
+            names.push(write_line(&share_path(dir, number), share.expose())?);
+        }
+        names.push(write_line(&dir.join("token"), reply.token.expose())?);
+        let summary = json!({
+            "files": names,
+            "principal": reply.principal,
+            "expires": reply.expires,
+            "log_vkeys": reply.log_vkeys,
+        });
+        app.out.show(&summary, |_| {
+            let files = names.join("\n               ");
+            let expires = reply.expires.to_string();
+            format!(
+                "files          {files}\n{}",
+                facts(&[
+                    ("administrator", reply.principal.clone()),
+                    ("token expires", expires),
+                    ("log keys", reply.log_vkeys.join(" ")),
+                ])
+            )
+        })
+    }
+}
+
+fn share_path(dir: &Path, number: u8) -> PathBuf {
+    dir.join(format!("share-{number}"))
+}
+
+fn prepare(dir: &Path, shares: u8) -> Result<(), Failure> {
+    std::fs::create_dir_all(dir).map_err(|error| Failure::io(dir.display(), &error))?;
+    let wanted = (1..=shares).map(|number| share_path(dir, number)).chain([dir.join("token")]);
+    match wanted.into_iter().find(|path| path.exists()) {
+        Some(path) => Err(Failure::usage(format!("{} exists already: choose an empty directory", path.display()))),
+        None => Ok(()),
+    }
+}
+
+fn write_line(path: &Path, secret: &str) -> Result<String, Failure> {
+    let mut line = SecretBuffer::with_capacity(secret.len() + 1);
+    line.extend_from_slice(secret.as_bytes());
+    line.push(b'\n');
+    Sink::of(path, false).write(line.expose(), Readers::Owner)?;
+    Ok(path.display().to_string())
+}
+
+/// The one time that shares and token are shown.
+fn init_text(reply: &InitReply, out: &mut SecretBuffer) -> std::io::Result<()> {
+    for (number, share) in (1..).zip(&reply.shares) {
+        writeln!(out, "share {number:<2}       {}", share.expose())?;
+    }
+    writeln!(out, "administrator  {}", reply.principal)?;
+    writeln!(out, "token          {}", reply.token.expose())?;
+    writeln!(out, "token expires  {}", reply.expires)?;
+    writeln!(out, "log keys       {}", reply.log_vkeys.join(" "))
+}
+
+/// Give shares of the root of trust until the server is open
+///
+/// Without files it asks for one share after the other, without echo; several people can do this from their own machines, each
+/// giving one share. A misspelt share is told from a share of another set.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  $ keyreeve unseal                # asks for shares until the server is open\n  $ keyreeve unseal share-1        # gives the share in a file (`-`: on standard input, one on each line)"
+)]
+pub(crate) struct Unseal {
+    /// Files with shares, one on each line
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+impl Unseal {
+    pub(crate) async fn run(self, app: &App) -> Outcome {
+        let client = app.profile()?.anonymous_client()?;
+        let mut root = client.status().await?.value.root;
+        if root.state == RootState::NotInitialised {
+            let next = "`keyreeve init --shares 5 --threshold 3` makes the root of trust";
+            return Err(Failure::new(Exit::State, "the server is not initialised").next(next));
+        }
+        if self.files.is_empty() {
+            while root.state == RootState::Sealed {
+                let prompt = format!("Share {} of {}: ", root.given.unwrap_or(0) + 1, root.needed.unwrap_or(0));
+                root = give(app, &client, files::ask_secret(&prompt)?).await?;
+            }
+        }
+        for path in &self.files {
+            for share in shares_in(path)? {
+                if root.state == RootState::Sealed {
+                    root = give(app, &client, share).await?;
+                }
+            }
+        }
+        app.out.show(&root, |root| match root.state {
+            RootState::Open => "open".to_owned(),
+            RootState::Sealed | RootState::NotInitialised => format!("sealed: {}", shares_text(root)),
+        })?;
+        Ok(if root.state == RootState::Open { Exit::Done } else { Exit::No })
+    }
+}
+
+async fn give(app: &App, client: &Client, share: SecretString) -> Result<RootStatus, Failure> {
+    if share.is_empty() {
+        return Err(Failure::usage("no share was given"));
+    }
+    let root = client.unseal(share).await?.value;
+    if root.state == RootState::Sealed {
+        app.out.note(&format!("{} of {} shares given", root.given.unwrap_or(0), root.needed.unwrap_or(0)));
+    }
+    Ok(root)
+}
+
+fn shares_in(path: &Path) -> Result<Vec<SecretString>, Failure> {
+    let source = Source::of(Some(path));
+    if let Some(path) = source.path() {
+        files::check_private(path)?;
+    }
+    let text = SecretString::from_utf8(source.read(SHARES_MAX)?)
+        .map_err(|_| Failure::usage(format!("{} is not text", source.name())))?;
+    let lines = text.expose().lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(lines.map(SecretString::copy_from).collect())
+}
+
+/// Close the root of trust and wipe every key from the server's memory
+///
+/// Everything but `status` and `unseal` is refused until enough shares are given again. Meant for emergencies.
+#[derive(Args)]
+#[command(after_help = "Example:\n  $ keyreeve seal")]
+pub(crate) struct Seal {}
+
+impl Seal {
+    pub(crate) async fn run(self, app: &App) -> Outcome {
+        let answer = app.client()?.seal().await?;
+        app.note_record("sealed", answer.audit_record.as_ref());
+        app.out.show(&json!({ "sealed": true, "audit_record": answer.audit_record }), |_| "sealed".to_owned())?;
+        Ok(Exit::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn existing_shares_are_never_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(prepare(dir.path(), 3).is_ok());
+        std::fs::write(dir.path().join("share-3"), "x").unwrap();
+        assert!(prepare(dir.path(), 3).unwrap_err().what.contains("share-3"));
+        assert!(prepare(dir.path(), 2).is_ok());
+    }
+
+    #[test]
+    fn shares_are_read_line_by_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("shares");
+        Sink::of(&path, false).write(b"krs-one\n\n  krs-two \n", Readers::Owner).unwrap();
+        let shares = shares_in(&path).unwrap();
+        assert!(shares.len() == 2 && shares[0].ct_eq("krs-one") && shares[1].ct_eq("krs-two"));
+    }
+
+    #[test]
+    fn what_is_missing_is_told() {
+        let root = RootStatus { state: RootState::Sealed, given: Some(1), needed: Some(3), made: Some(5) };
+        assert!(shares_text(&root).starts_with("1 of 3 shares given"));
+    }
+}

@@ -1,0 +1,36 @@
+//! What this program is.
+
+use clap::Args;
+use keyreeve_crypto::FipsStatus;
+use serde_json::json;
+
+use crate::app::{App, Outcome};
+use crate::out::facts;
+
+/// Show the version and the state of the cryptographic module
+#[derive(Args)]
+#[command(after_help = "Example:\n  $ keyreeve version")]
+pub(crate) struct Version {}
+
+impl Version {
+    pub(crate) fn run(self, app: &App) -> Outcome {
+        let fips = FipsStatus::current();
+        let state = match (fips.compiled, fips.active) {
+            (true, true) => "FIPS module, in approved mode",
+            (true, false) => "FIPS module, NOT in approved mode",
+            (false, _) => "not a FIPS build",
+        };
+        let value = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "module": fips.module_version,
+            "fips": { "compiled": fips.compiled, "active": fips.active },
+        });
+        app.show(&value, |_| {
+            facts(&[
+                ("keyreeve", env!("CARGO_PKG_VERSION").to_owned()),
+                ("module", fips.module_version.to_owned()),
+                ("FIPS", state.to_owned()),
+            ])
+        })
+    }
+}

@@ -1,0 +1,261 @@
+//! Why a command ended without doing what it was asked, and the exit code that says so to scripts.
+
+use std::fmt;
+use std::io::ErrorKind;
+
+use keyreeve_client::{ClientError, EnvelopeError, StreamError};
+
+/// How the process ends. The numbers are part of the interface: scripts depend on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Done = 0,
+    /// The answer to the question is no.
+    No = 1,
+    /// The command line, a file or a request is not as it must be. The same number as clap's.
+    Usage = 2,
+    /// Policy refuses, or nobody is known to be asking.
+    Refused = 3,
+    /// No such thing.
+    Absent = 4,
+    /// The thing's state forbids it.
+    State = 5,
+    /// The server does not answer, or is sealed.
+    Unavailable = 6,
+    /// Something was altered or cut short.
+    Integrity = 7,
+    /// A defect, or this machine fails.
+    Internal = 8,
+    /// An audit log is not whole, and nothing in it was altered.
+    Incomplete = 9,
+    /// Somebody pressed Ctrl-C.
+    Interrupted = 130,
+    /// Whoever read the output went away.
+    BrokenPipe = 141,
+}
+
+/// What `keyreeve --help` says about exit codes.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+    0  done
+    1  the answer is no: a signature does not verify, the server is not ready, policy would refuse
+    2  the command line, a file or a request is not as it must be
+    3  refused by policy, or not authenticated
+    4  no such key, keyring, token, ...
+    5  wrong state, or somebody else changed it: read the message, then decide
+    6  the server does not answer, is sealed or cannot write; safe to try again later
+    7  integrity: altered, cut short, or not proved
+    8  a defect, or this machine failed (disk full)
+    9  an audit log is incomplete, with nothing in it altered
+  130  interrupted      141  the reader of the output went away";
+
+/// A command that failed: what to tell the person, what to tell the script.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// For the script.
+    pub(crate) exit: Exit,
+    /// What is wrong.
+    pub(crate) what: String,
+    /// What to do next.
+    pub(crate) next: Option<String>,
+    /// Where the refusal stands in the audit log.
+    pub(crate) audit_record: Option<String>,
+    /// The stable code the server gave.
+    pub(crate) code: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
+        Self { exit, what: what.into(), next: None, audit_record: None, code: None }
+    }
+
+    pub(crate) fn usage(what: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, what)
+    }
+
+    /// Adds what the person can do about it.
+    pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
+        self.next = Some(next.into());
+        self
+    }
+
+    /// A file that cannot be read or written.
+    pub(crate) fn io(what: impl fmt::Display, error: &std::io::Error) -> Self {
+        let exit = match error.kind() {
+            ErrorKind::BrokenPipe => Exit::BrokenPipe,
+            ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::AlreadyExists | ErrorKind::IsADirectory => {
+                Exit::Usage
+            }
+            _ => Exit::Internal,
+        };
+        Self::new(exit, format!("{what}: {error}"))
+    }
+}
+
+/// The exit code for a stable code of the server.
+fn exit_of(code: &str, status: u16) -> Exit {
+    match code {
+        "decryption-failed" | "tampered" => Exit::Integrity,
+        "unauthenticated" | "denied" => Exit::Refused,
+        "not-found" => Exit::Absent,
+        "internal" => Exit::Internal,
+        "rate-limited" => Exit::Unavailable,
+        // Codes may be added; the status says whose fault they are.
+        _ => match status {
+            401 | 403 => Exit::Refused,
+            404 => Exit::Absent,
+            409 => Exit::State,
+            429 | 503 => Exit::Unavailable,
+            400..500 => Exit::Usage,
+            _ => Exit::Internal,
+        },
+    }
+}
+
+/// What a person can do about a refusal.
+fn next_step(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "unauthenticated" => {
+            "give a token with `--token-file FILE`, or a profile with `--profile FILE`; `keyreeve token self` tests it"
+        }
+        "denied" => "`keyreeve policy explain PRINCIPAL ACTION RESOURCE` says which policy would have to allow it",
+        "sealed" => {
+            "`keyreeve unseal`, once for each share, opens the server; `keyreeve status` shows how many are missing"
+        }
+        "not-initialised" => "`keyreeve init --shares 5 --threshold 3` initialises the server",
+        "already-exists" => "`keyreeve key list` and `keyreeve keyring list` show which names are taken",
+        "not-found" => "`keyreeve key list` shows what there is",
+        "wrong-state" => "`keyreeve key show KEY` shows the state and what was done to the key",
+        "wrong-key-use" => {
+            "`keyreeve key show KEY` shows what the key is for; `keyreeve algorithms` what else there is"
+        }
+        "algorithm-not-allowed" => "`keyreeve algorithms` shows which algorithms may still be used",
+        "invalid-policy" => "`keyreeve policy actions` lists the actions; `keyreeve policy show NAME` shows examples",
+        "decryption-failed" => "the context must be the one given when encrypting: `--context NAME=VALUE`",
+        "rate-limited" | "overloaded" | "timeout" | "store-unavailable" | "root-unavailable" => "try again later",
+        "audit-unavailable" => "the server's disk may be full: nothing is done until the audit log can be written",
+        _ => return None,
+    })
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused(problem) => {
+                let failure = Self::new(exit_of(&problem.code, problem.status), problem.detail);
+                let next = next_step(&problem.code).map(str::to_owned);
+                Self { next, audit_record: problem.audit_record, code: Some(problem.code), ..failure }
+            }
+            ClientError::Unreachable { .. } => Self::new(Exit::Unavailable, error.to_string())
+                .next("is it running there? `keyreeve dev` starts one here; `--address URL` names another"),
+            ClientError::Setup(what) => Self::usage(what),
+            ClientError::Name(_) => Self::usage(error.to_string()),
+            ClientError::Answer(_) => Self::new(Exit::Internal, error.to_string())
+                .next("is it a Keyreeve server that answers at this address? `keyreeve status` asks"),
+            ClientError::Random(_) => Self::new(Exit::Internal, error.to_string()),
+            ClientError::Stream(error) => error.into(),
+        }
+    }
+}
+
+impl From<StreamError> for Failure {
+    fn from(error: StreamError) -> Self {
+        match &error {
+            StreamError::Envelope(envelope) => Self::new(envelope_exit(envelope), error.to_string()),
+            StreamError::Read(cause) => Self::io("the input cannot be read", cause),
+            StreamError::Write(cause) => Self::io("the output cannot be written", cause),
+        }
+    }
+}
+
+fn envelope_exit(error: &EnvelopeError) -> Exit {
+    match error {
+        EnvelopeError::HeaderCut
+        | EnvelopeError::WrongKey
+        | EnvelopeError::HeaderAltered
+        | EnvelopeError::Altered { .. }
+        | EnvelopeError::Cut { .. }
+        | EnvelopeError::CutOrAltered { .. }
+        | EnvelopeError::Continues { .. }
+        | EnvelopeError::HeaderLength
+        | EnvelopeError::ChunkSize(_)
+        | EnvelopeError::Context
+        | EnvelopeError::WrappedKeyLength => Exit::Integrity,
+        EnvelopeError::NotAnEnvelope | EnvelopeError::Version(_) | EnvelopeError::Suite(_) | EnvelopeError::TooLong => {
+            Exit::Usage
+        }
+        EnvelopeError::DataKeyLength(_)
+        | EnvelopeError::ChunkLength(_)
+        | EnvelopeError::Finished
+        | EnvelopeError::Crypto(_) => Exit::Internal,
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::io("the output cannot be written", &error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyreeve_wire::Problem;
+
+    fn refused(code: &str, status: u16) -> Failure {
+        let problem = Problem {
+            kind: format!("urn:keyreeve:error:{code}"),
+            title: code.to_owned(),
+            status,
+            code: code.to_owned(),
+            detail: "it is so".to_owned(),
+            request_id: "r1".to_owned(),
+            audit_record: Some("rec_1".to_owned()),
+        };
+        ClientError::Refused(Box::new(problem)).into()
+    }
+
+    #[test]
+    fn codes_of_the_server_become_exit_codes() {
+        for (code, status, exit) in [
+            ("denied", 403, 3),
+            ("unauthenticated", 401, 3),
+            ("not-found", 404, 4),
+            ("wrong-state", 409, 5),
+            ("already-exists", 409, 5),
+            ("sealed", 503, 6),
+            ("rate-limited", 429, 6),
+            ("decryption-failed", 400, 7),
+            ("tampered", 503, 7),
+            ("invalid-request", 400, 2),
+            ("too-large", 413, 2),
+            ("internal", 500, 8),
+            ("a-code-of-a-newer-server", 409, 5),
+        ] {
+            assert_eq!(refused(code, status).exit as i32, exit, "{code}");
+        }
+    }
+
+    #[test]
+    fn refusals_name_the_next_step_and_the_record() {
+        let failure = refused("denied", 403);
+        assert!(failure.next.unwrap().contains("policy explain"));
+        assert_eq!(failure.audit_record.as_deref(), Some("rec_1"));
+        assert_eq!(failure.what, "it is so");
+    }
+
+    #[test]
+    fn altered_and_cut_files_are_integrity_failures_and_foreign_ones_are_not() {
+        let exit = |error: EnvelopeError| Failure::from(ClientError::from(error)).exit;
+        assert_eq!(exit(EnvelopeError::Altered { chunk: 3 }), Exit::Integrity);
+        assert_eq!(exit(EnvelopeError::Cut { chunk: 3 }), Exit::Integrity);
+        assert_eq!(exit(EnvelopeError::NotAnEnvelope), Exit::Usage);
+    }
+
+    #[test]
+    fn every_exit_code_is_documented() {
+        for exit in [Exit::Done, Exit::No, Exit::Integrity, Exit::Incomplete, Exit::Interrupted, Exit::BrokenPipe] {
+            assert!(EXIT_CODES.contains(&format!("{}  ", exit as i32)), "{exit:?}");
+        }
+    }
+}
