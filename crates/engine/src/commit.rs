@@ -6,14 +6,16 @@
 use keyreeve_crypto::digest::sha256;
 use keyreeve_journal::Entry;
 use keyreeve_model::change::IdempotencyRow;
+use keyreeve_model::record::{BadRecord, RecordSealer, Revision, SealedRecord, Table};
 use keyreeve_model::{Change, Outbox, Transaction, UnixMillis};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::catalogue::Descriptor;
 use crate::core::{Core, Engine};
 use crate::error::{Code, Error};
 use crate::pipeline::{Arrival, Principal};
-use crate::sealing::Effect;
+use crate::sealing::{Effect, SystemKeys};
 
 /// How long the answer to a request is remembered for its retry.
 const REMEMBERED_DAYS: u32 = 1;
@@ -24,6 +26,18 @@ const MEND: u32 = 256;
 pub(crate) struct Ticket {
     key: [u8; 32],
     request: [u8; 32],
+}
+
+/// What a call makes durable.
+pub(crate) struct Durable {
+    /// The operation's name.
+    pub(crate) name: &'static str,
+    /// What is stored.
+    pub(crate) changes: Vec<Change>,
+    /// The audit record.
+    pub(crate) entry: Option<Entry>,
+    /// Seals what is stored; without changes none is needed.
+    pub(crate) sealer: Option<Arc<SystemKeys>>,
 }
 
 /// What was answered before.
@@ -41,12 +55,32 @@ impl Ticket {
     }
 
     /// The change that remembers the answer. The first byte says whether there is one to repeat.
-    pub(crate) fn remember(self, reply: Option<Vec<u8>>, now: UnixMillis) -> Change {
-        let mut stored = vec![u8::from(reply.is_some())];
-        stored.extend(reply.unwrap_or_default());
+    pub(crate) fn remember(self, sealer: &dyn RecordSealer, reply: Option<Vec<u8>>, now: UnixMillis) -> Change {
+        let mut answer = vec![u8::from(reply.is_some())];
+        answer.extend(reply.unwrap_or_default());
         let expires = now.plus_days(REMEMBERED_DAYS);
+        let stored = with_mac(sealer, Table::Idempotency, &[self.key, self.request].concat(), &answer);
         Change::Remember { row: IdempotencyRow { key: self.key, request: self.request, reply: stored, expires }, now }
     }
+}
+
+/// Bytes behind their MAC, for tables whose rows have no column for it.
+fn with_mac(sealer: &dyn RecordSealer, table: Table, row: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let mac = sealer.mac(table, row, Revision::FIRST, bytes);
+    [mac.as_slice(), bytes].concat()
+}
+
+/// The counterpart of [`with_mac`]; refuses what was altered.
+fn without_mac<'a>(
+    sealer: &dyn RecordSealer,
+    table: Table,
+    row: &[u8],
+    stored: &'a [u8],
+) -> Result<&'a [u8], BadRecord> {
+    let tampered = BadRecord::Tampered { table: table.name() };
+    let (mac, bytes) = stored.split_first_chunk::<32>().ok_or(tampered.clone())?;
+    let record = SealedRecord { revision: Revision::FIRST, bytes: bytes.to_vec(), mac: *mac };
+    if sealer.check(table, row, &record) { Ok(bytes) } else { Err(tampered) }
 }
 
 impl Core {
@@ -58,24 +92,26 @@ impl Core {
             let text = "this idempotency key was used with another request: choose a new one for each new request";
             return Err(Error::new(Code::IdempotencyMismatch, text));
         }
-        let reply = row.reply.split_first().filter(|(flag, _)| **flag == 1).map(|(_, reply)| reply.to_vec());
+        let opened = self.need_open()?;
+        let answer = without_mac(&opened.keys, Table::Idempotency, &[row.key, row.request].concat(), &row.reply)?;
+        let reply = answer.split_first().filter(|(flag, _)| **flag == 1).map(|(_, reply)| reply.to_vec());
         Ok(Some(Replay { reply }))
     }
 
     /// Makes changes and record durable.
-    pub(crate) async fn commit(
-        &self,
-        name: &'static str,
-        changes: Vec<Change>,
-        entry: Option<Entry>,
-    ) -> Result<(), Error> {
+    pub(crate) async fn commit(&self, durable: Durable) -> Result<(), Error> {
+        let Durable { name, changes, entry, sealer } = durable;
         if changes.is_empty() {
             return self.record(entry).await;
         }
         self.mend_if_dirty().await?;
         let _under_way = self.committing.read().await;
-        let outbox: Vec<Outbox> =
-            entry.iter().map(|entry| Outbox { id: *entry.id(), bytes: entry.bytes().to_vec() }).collect();
+        let sealer = sealer.ok_or_else(|| Error::internal("changes without a deployment"))?;
+        let sealed = |entry: &Entry| Outbox {
+            id: *entry.id(),
+            bytes: with_mac(&sealer, Table::Outbox, entry.id().as_bytes(), entry.bytes()),
+        };
+        let outbox: Vec<Outbox> = entry.iter().map(sealed).collect();
         let settled = std::mem::take(&mut *self.settled.lock());
         let transaction = Transaction { name, changes, outbox, settled: settled.clone() };
         let announced = self.announce(&transaction.changes);
@@ -102,7 +138,7 @@ impl Core {
     /// known of principals and policies may be old.
     fn doubt(&self) {
         self.outbox_dirty.store(true, Ordering::Release);
-        self.access_stale.store(true, Ordering::Release);
+        self.access_changes.fetch_add(1, Ordering::AcqRel);
     }
 
     async fn record(&self, entry: Option<Entry>) -> Result<(), Error> {
@@ -151,7 +187,12 @@ impl Core {
 
     /// Brings outbox records that did not reach the journal there, if there may be some.
     pub(crate) async fn mend_if_dirty(&self) -> Result<(), Error> {
-        if self.outbox_dirty.load(Ordering::Acquire) { self.mend_outbox().await } else { Ok(()) }
+        // While sealed there is no key to tell true records by; opening mends first thing.
+        if self.outbox_dirty.load(Ordering::Acquire) && self.opened().is_some() {
+            self.mend_outbox().await
+        } else {
+            Ok(())
+        }
     }
 
     /// Brings outbox records that did not reach the journal there. One at a time; afterwards the outbox is clean.
@@ -173,10 +214,15 @@ impl Core {
     }
 
     async fn mend_some(&self) -> Result<usize, Error> {
-        let waiting = self.ports.store.outbox(MEND).await?;
+        let (waiting, opened) = (self.ports.store.outbox(MEND).await?, self.need_open()?);
         for outbox in &waiting {
+            let Ok(bytes) = without_mac(&opened.keys, Table::Outbox, outbox.id.as_bytes(), &outbox.bytes) else {
+                // Whoever can write to the database must not get records into the signed log. It is dropped, loudly.
+                tracing::error!(record = %outbox.id, "a waiting audit record was altered outside Keyreeve: dropped");
+                continue;
+            };
             if self.ports.journal.find(&outbox.id).await?.is_none() {
-                let entry = Entry::new(outbox.bytes.clone()).map_err(Error::internal)?;
+                let entry = Entry::new(bytes.to_vec()).map_err(Error::internal)?;
                 self.ports.journal.append(vec![entry]).await?;
             }
         }

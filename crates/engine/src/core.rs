@@ -64,6 +64,9 @@ pub struct Settings {
     pub batch_max: usize,
     /// The origin line of the audit log's checkpoints for a new deployment.
     pub log_origin: String,
+    /// Open even though the store refers to epoch keys that the vault does not hold; keys under them stay unusable. For
+    /// recovery, after a person has made sure that they are lost.
+    pub accept_missing_epochs: bool,
     /// Development mode: initialisation also makes a principal that may do everything.
     pub development: bool,
 }
@@ -78,6 +81,7 @@ impl Default for Settings {
             tokens_kept: 16 * 1024,
             batch_max: 1000,
             log_origin: "keyreeve.local/audit".to_owned(),
+            accept_missing_epochs: false,
             development: false,
         }
     }
@@ -114,8 +118,10 @@ pub struct Core {
     pub(crate) committing: RwLock<()>,
     /// One at a time replaces the access snapshot, so that an older one never follows a newer one.
     pub(crate) reloading: tokio::sync::Mutex<()>,
-    /// Principals or policies changed and could not be read anew: nothing is decided until they were.
-    pub(crate) access_stale: std::sync::atomic::AtomicBool,
+    /// How often principals or policies changed, and as of which change they were read: nothing is decided while the latter
+    /// is behind.
+    pub(crate) access_changes: AtomicU64,
+    pub(crate) access_read: AtomicU64,
     /// One at a time opens or seals the server.
     pub(crate) transition: tokio::sync::Mutex<()>,
 }
@@ -151,7 +157,8 @@ impl Engine {
             outbox_dirty: true.into(),
             committing: RwLock::new(()),
             reloading: tokio::sync::Mutex::new(()),
-            access_stale: false.into(),
+            access_changes: 0.into(),
+            access_read: 0.into(),
             transition: tokio::sync::Mutex::new(()),
             ports,
             settings,
@@ -215,6 +222,9 @@ impl Core {
     async fn keyring(&self, opened: &Opened, id: KeyringId) -> Result<Option<Arc<HeldKeyring>>, Error> {
         let load = async {
             let row = self.ports.store.keyring(id).await?;
+            if row.as_ref().is_some_and(|row| row.id != id) {
+                return Err(misplaced());
+            }
             row.map(|row| HeldKeyring::open(&opened.keys, &row).map(Arc::new)).transpose().map_err(Error::from)
         };
         self.keyrings.get_or_load(&id, load).await
@@ -232,6 +242,7 @@ impl Core {
     async fn key(&self, opened: &Opened, id: KeyId) -> Result<Option<Arc<HeldKey>>, Error> {
         let load = async {
             match self.ports.store.key(id).await? {
+                Some(row) if row.id != id => Err(misplaced()),
                 Some(row) => self.hold(opened, &row).await.map(Some),
                 None => Ok(None),
             }
@@ -262,6 +273,9 @@ impl Core {
     pub(crate) async fn token(&self, opened: &Opened, id: TokenId) -> Result<Option<Arc<HeldToken>>, Error> {
         let load = async {
             let row = self.ports.store.token(id).await?;
+            if row.as_ref().is_some_and(|row| row.id != id) {
+                return Err(misplaced());
+            }
             row.map(|row| HeldToken::open(&opened.keys, &row).map(Arc::new)).transpose().map_err(Error::from)
         };
         self.tokens.get_or_load(&id, load).await
@@ -294,7 +308,10 @@ impl Core {
     async fn material(&self, key: &HeldKey, version: u32) -> Result<keyreeve_model::MaterialRow, Error> {
         let missing =
             || Error::new(Code::Tampered, "the key's material is missing from the store: an operator must look");
-        self.ports.store.material(key.record.id(), version).await?.ok_or_else(missing)
+        let row = self.ports.store.material(key.record.id(), version).await?.ok_or_else(missing)?;
+        let place = (row.key, row.version, row.keyring, row.shard);
+        let wanted = (key.record.id(), version, key.record.keyring(), key.record.shard());
+        if place == wanted { Ok(row) } else { Err(misplaced()) }
     }
 
     /// Refuses empty and oversized batches.
@@ -323,4 +340,9 @@ impl Core {
         self.tokens.clear();
         self.shard_fill.lock().clear();
     }
+}
+
+/// The store answered with another row than the one that was asked for.
+fn misplaced() -> Error {
+    Error::new(Code::Tampered, "the store answered with another row than was asked for: an operator must look")
 }

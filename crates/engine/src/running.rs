@@ -1,9 +1,10 @@
 //! The engine over time: starting, opening, sealing, and the work it does by itself.
 
 use futures::future::BoxFuture;
-use keyreeve_model::record::{Table, open};
-use keyreeve_model::{DeploymentRecord, KeyId};
+use keyreeve_model::record::{BadRecord, Table, open};
+use keyreeve_model::{DeploymentRecord, DestructionRecord, KeyId, KeyringId};
 use keyreeve_root::{EpochId, SealStatus};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -82,7 +83,7 @@ impl Engine {
         let wrapped = hex::decode(&deployment.system_secret)
             .map_err(|_| Error::new(Code::Tampered, "the deployment record cannot be read"))?;
         let secret = core.ports.root.unwrap(&system_context(&deployment.id), &wrapped).await?;
-        let keys = SystemKeys::derive(&secret, &deployment.log_origin)?;
+        let keys = Arc::new(SystemKeys::derive(&secret, &deployment.log_origin)?);
         let deployment: DeploymentRecord = open(&keys, Table::Deployment, deployment.id.as_bytes(), &record)?;
         let access = AccessSnapshot::load(&*core.ports.store, &keys, &core.compiler).await?;
         self.learn_epochs().await?;
@@ -93,11 +94,33 @@ impl Engine {
         core.mend_outbox().await
     }
 
+    /// Learns the newest epoch of each shard, and refuses to open over a vault that lacks epochs the store refers to: making
+    /// new ones of the same number would bury the keys under them.
     async fn learn_epochs(&self) -> Result<(), Error> {
-        let epochs = self.core.ports.vault.list().await?;
-        let mut newest = self.core.newest_epochs.lock();
+        let core = &*self.core;
+        let vault: BTreeSet<EpochId> = core.ports.vault.list().await?.into_iter().collect();
+        let used = core.ports.store.epochs_in_use().await?;
+        let missing: Vec<_> = used
+            .into_iter()
+            .map(|(keyring, shard, epoch)| EpochId { keyring, shard, epoch })
+            .filter(|id| !vault.contains(id))
+            .collect();
+        if let Some(first) = missing.first()
+            && !core.settings.accept_missing_epochs
+        {
+            let text = format!(
+                "the store refers to {} epoch keys that are not in the epoch vault (the first: keyring {}, shard {}, epoch \
+                 {}): is the vault's directory mounted, and are vault and store of the same time? See docs/operations.md",
+                missing.len(),
+                first.keyring,
+                first.shard,
+                first.epoch
+            );
+            return Err(Error::new(Code::Tampered, text));
+        }
+        let mut newest = core.newest_epochs.lock();
         newest.clear();
-        for id in epochs {
+        for id in vault {
             let known = newest.entry((id.keyring, id.shard)).or_default();
             *known = id.epoch.max(*known);
         }
@@ -124,31 +147,24 @@ impl Engine {
 
     /// Reads principals and policies anew after a change. Until that worked nothing is decided.
     pub(crate) async fn reload_access(&self) -> Result<(), Error> {
-        self.core.access_stale.store(true, Ordering::Release);
+        self.core.access_changes.fetch_add(1, Ordering::AcqRel);
         self.ensure_fresh_access().await
     }
 
+    /// Waits for principals and policies as they are after every change so far. Safe to be dropped half-way.
     pub(crate) async fn ensure_fresh_access(&self) -> Result<(), Error> {
         let core = &*self.core;
-        if !core.access_stale.load(Ordering::Acquire) {
+        let behind = || core.access_read.load(Ordering::Acquire) < core.access_changes.load(Ordering::Acquire);
+        if !behind() {
             return Ok(());
         }
         let _one = core.reloading.lock().await;
-        let Some(opened) = core.opened() else { return Ok(()) };
-        // Cleared before reading: what changes from here on makes it stale again.
-        if !core.access_stale.swap(false, Ordering::AcqRel) {
-            return Ok(());
-        }
-        match AccessSnapshot::load(&*core.ports.store, &opened.keys, &core.compiler).await {
-            Ok(access) => {
-                opened.replace_access(access);
-                Ok(())
-            }
-            Err(error) => {
-                core.access_stale.store(true, Ordering::Release);
-                Err(error)
-            }
-        }
+        let (Some(opened), true) = (core.opened(), behind()) else { return Ok(()) };
+        // Noted before reading: a change from here on is read by the next round.
+        let changes = core.access_changes.load(Ordering::Acquire);
+        opened.replace_access(AccessSnapshot::load(&*core.ports.store, &opened.keys, &core.compiler).await?);
+        core.access_read.fetch_max(changes, Ordering::AcqRel);
+        Ok(())
     }
 
     /// Erases epochs of one shard, whose lock the caller holds, after making sure that nothing needs them.
@@ -157,7 +173,8 @@ impl Engine {
         self.core.newest_epochs.lock().insert((next.keyring, next.shard), next.epoch);
         let rows = self.core.ports.store.shard_material(next.keyring, next.shard).await?;
         for id in old {
-            if rows.iter().any(|row| row.epoch == id.epoch) {
+            let used = rows.iter().any(|row| row.epoch == id.epoch);
+            if used && self.core.ports.vault.get(*id).await?.is_some() {
                 return Err(Error::internal("an epoch that is in use was about to be erased"));
             }
             opened.hierarchy.erase(*id).await?;
@@ -202,22 +219,39 @@ impl Engine {
         Ok(())
     }
 
-    /// Erases epochs whose key was destroyed but whose file outlived a crash. An epoch nobody refers to is left alone
-    /// unless a destruction record names it: the store may be an old copy.
+    /// Erases epochs whose key was destroyed but whose file outlived a crash. An epoch nobody refers to is left alone unless
+    /// a destruction record names it: the store may be an old copy. A shard with one epoch has none too many.
     async fn sweep_epochs(&self) -> Result<(), Error> {
-        let store = &self.core.ports.store;
+        let mut shards: BTreeMap<(KeyringId, u32), Vec<EpochId>> = BTreeMap::new();
         for id in self.core.ports.vault.list().await? {
-            if !store.epoch_destroyed(id.keyring, id.shard, id.epoch).await? {
-                continue;
-            }
-            let lock = self.core.shard_lock(id.keyring, id.shard);
-            let _alone = lock.write().await;
-            let rows = store.shard_material(id.keyring, id.shard).await?;
-            if rows.iter().all(|row| row.epoch != id.epoch) {
-                self.core.need_open()?.hierarchy.erase(id).await?;
+            shards.entry((id.keyring, id.shard)).or_default().push(id);
+        }
+        for epochs in shards.into_values().filter(|epochs| epochs.len() > 1) {
+            for id in epochs {
+                self.sweep_epoch(id).await?;
             }
         }
         Ok(())
+    }
+
+    async fn sweep_epoch(&self, id: EpochId) -> Result<(), Error> {
+        let (core, opened) = (&*self.core, self.core.need_open()?);
+        let found = core.ports.store.destruction_of_epoch(id.keyring, id.shard, id.epoch).await?;
+        let Some((key, sealed)) = found else { return Ok(()) };
+        // What erases keys must be beyond doubt: the columns that led here are not, the sealed record is.
+        let record: DestructionRecord = open(&opened.keys, Table::Destructions, key.as_bytes(), &sealed)?;
+        if (record.keyring, record.shard) != (id.keyring, id.shard) || record.erased_epoch < id.epoch {
+            return Err(BadRecord::Tampered { table: Table::Destructions.name() }.into());
+        }
+        let lock = core.shard_lock(id.keyring, id.shard);
+        let _alone = lock.write().await;
+        let rows = core.ports.store.shard_material(id.keyring, id.shard).await?;
+        if rows.iter().any(|row| row.epoch == id.epoch) {
+            return Ok(());
+        }
+        opened.hierarchy.erase(id).await?;
+        core.newest_epochs.lock().retain(|place, newest| *place != (id.keyring, id.shard) || *newest != id.epoch);
+        self.verify_destruction(record.key, vec![id]).await
     }
 
     /// Whether the server can do its work, part by part; for readiness probes.

@@ -100,7 +100,7 @@ impl RecordSealer for SystemKeys {
 /// Everything that exists only while the root of trust is open.
 pub(crate) struct Opened {
     pub(crate) deployment: DeploymentRecord,
-    pub(crate) keys: SystemKeys,
+    pub(crate) keys: Arc<SystemKeys>,
     pub(crate) hierarchy: Hierarchy,
     access: ArcSwap<AccessSnapshot>,
 }
@@ -108,7 +108,7 @@ pub(crate) struct Opened {
 impl Opened {
     pub(crate) fn new(
         deployment: DeploymentRecord,
-        keys: SystemKeys,
+        keys: Arc<SystemKeys>,
         hierarchy: Hierarchy,
         access: AccessSnapshot,
     ) -> Self {

@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// How often a row was written: 1 when inserted, one more at each update.
@@ -42,6 +43,10 @@ pub enum Table {
     Policies,
     /// Destruction records.
     Destructions,
+    /// Audit records on their way to the journal.
+    Outbox,
+    /// Remembered answers.
+    Idempotency,
 }
 
 impl Table {
@@ -57,6 +62,8 @@ impl Table {
             Self::Principals => "principals",
             Self::Policies => "policies",
             Self::Destructions => "destructions",
+            Self::Outbox => "outbox",
+            Self::Idempotency => "idempotency",
         }
     }
 }
@@ -78,6 +85,16 @@ pub trait RecordSealer: Send + Sync {
     fn mac(&self, table: Table, row: &[u8], revision: Revision, bytes: &[u8]) -> [u8; 32];
     /// True when the MAC is right; compared in constant time.
     fn check(&self, table: Table, row: &[u8], record: &SealedRecord) -> bool;
+}
+
+impl<T: RecordSealer + ?Sized> RecordSealer for Arc<T> {
+    fn mac(&self, table: Table, row: &[u8], revision: Revision, bytes: &[u8]) -> [u8; 32] {
+        (**self).mac(table, row, revision, bytes)
+    }
+
+    fn check(&self, table: Table, row: &[u8], record: &SealedRecord) -> bool {
+        (**self).check(table, row, record)
+    }
 }
 
 /// A stored record that cannot be trusted or read.

@@ -201,13 +201,25 @@ fn bind_material<'a>(statement: Statement<'a>, row: &'a MaterialRow) -> Statemen
     statement.bind(i64::from(row.shard)).bind(row.epoch.cast_signed()).bind(row.wrapped.as_slice())
 }
 
+/// Refuses material under an epoch that a destruction record calls erased: nobody could ever open it again.
+async fn refuse_erased(db: &mut PgConnection, row: &MaterialRow) -> Applied {
+    let sql = "SELECT 1 FROM destructions WHERE keyring = $1 AND shard = $2 AND epoch >= $3 LIMIT 1";
+    let query = sqlx::query(sql).bind(row.keyring.as_bytes()).bind(i64::from(row.shard)).bind(row.epoch.cast_signed());
+    match query.fetch_optional(db).await? {
+        Some(_) => Err(Refused::Conflict),
+        None => Ok(()),
+    }
+}
+
 async fn add_material(db: &mut PgConnection, row: &MaterialRow) -> Applied {
+    refuse_erased(db, row).await?;
     let sql = "INSERT INTO material (key_id, version, keyring, shard, epoch, wrapped) VALUES ($1, $2, $3, $4, $5, $6) \
                ON CONFLICT DO NOTHING";
     one(db, bind_material(sqlx::query(sql), row)).await
 }
 
 async fn rewrap(db: &mut PgConnection, row: &MaterialRow, from_epoch: u64) -> Applied {
+    refuse_erased(db, row).await?;
     let sql = "UPDATE material SET keyring = $3, shard = $4, epoch = $5, wrapped = $6 \
                WHERE key_id = $1 AND version = $2 AND epoch = $7";
     one(db, bind_material(sqlx::query(sql), row).bind(from_epoch.cast_signed())).await

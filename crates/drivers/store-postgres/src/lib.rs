@@ -188,10 +188,16 @@ impl Store for PostgresStore {
         self.pool.first(sqlx::query(sql).bind(key.as_bytes()), rows::sealed).await
     }
 
-    async fn epoch_destroyed(&self, keyring: KeyringId, shard: u32, epoch: u64) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM destructions WHERE keyring = $1 AND shard = $2 AND epoch = $3 LIMIT 1";
+    async fn destruction_of_epoch(
+        &self,
+        keyring: KeyringId,
+        shard: u32,
+        epoch: u64,
+    ) -> Result<Option<(KeyId, SealedRecord)>, StoreError> {
+        let sql = "SELECT key_id, revision, record, mac FROM destructions \
+                   WHERE keyring = $1 AND shard = $2 AND epoch >= $3 ORDER BY epoch LIMIT 1";
         let query = sqlx::query(sql).bind(keyring.as_bytes()).bind(i64::from(shard)).bind(epoch.cast_signed());
-        Ok(self.pool.first(query, rows::nothing).await?.is_some())
+        self.pool.first(query, rows::destruction).await
     }
 
     async fn token(&self, id: TokenId) -> Result<Option<TokenRow>, StoreError> {

@@ -113,6 +113,7 @@ pub(crate) fn outbox(row: &PgRow) -> Read<Outbox> {
     Ok(Outbox { id: RecordId::from_bytes(row.try_get(0)?), bytes: row.try_get(1)? })
 }
 
-pub(crate) fn nothing(_: &PgRow) -> Read<()> {
-    Ok(())
+/// A destruction record with its key.
+pub(crate) fn destruction(row: &PgRow) -> Read<(KeyId, SealedRecord)> {
+    Ok((KeyId::from_bytes(row.try_get(0)?), record(row, 1)?))
 }

@@ -162,8 +162,13 @@ impl Store for SqliteStore {
         self.readers.read(move |db| read::destruction(db, key)).await
     }
 
-    async fn epoch_destroyed(&self, keyring: KeyringId, shard: u32, epoch: u64) -> Result<bool, StoreError> {
-        self.readers.read(move |db| read::epoch_destroyed(db, keyring, shard, epoch)).await
+    async fn destruction_of_epoch(
+        &self,
+        keyring: KeyringId,
+        shard: u32,
+        epoch: u64,
+    ) -> Result<Option<(KeyId, SealedRecord)>, StoreError> {
+        self.readers.read(move |db| read::destruction_of_epoch(db, keyring, shard, epoch)).await
     }
 
     async fn token(&self, id: TokenId) -> Result<Option<TokenRow>, StoreError> {

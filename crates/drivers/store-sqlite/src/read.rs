@@ -194,9 +194,16 @@ pub(crate) fn destruction(db: &Connection, key: KeyId) -> Read<Option<SealedReco
     first(db, "SELECT revision, record, mac FROM destructions WHERE key_id = ?1", [key.as_bytes()], sealed_row)
 }
 
-pub(crate) fn epoch_destroyed(db: &Connection, keyring: KeyringId, shard: u32, epoch: u64) -> Read<bool> {
-    let sql = "SELECT 1 FROM destructions WHERE keyring = ?1 AND shard = ?2 AND epoch = ?3 LIMIT 1";
-    Ok(db.prepare_cached(sql)?.exists(params![keyring.as_bytes(), shard, epoch.cast_signed()])?)
+pub(crate) fn destruction_of_epoch(
+    db: &Connection,
+    keyring: KeyringId,
+    shard: u32,
+    epoch: u64,
+) -> Read<Option<(KeyId, SealedRecord)>> {
+    let sql = "SELECT key_id, revision, record, mac FROM destructions \
+               WHERE keyring = ?1 AND shard = ?2 AND epoch >= ?3 ORDER BY epoch LIMIT 1";
+    let place = params![keyring.as_bytes(), shard, epoch.cast_signed()];
+    first(db, sql, place, |row| Ok((KeyId::from_bytes(row.get(0)?), record(row, 1)?)))
 }
 
 fn token_row(row: &Row<'_>) -> Read<TokenRow> {

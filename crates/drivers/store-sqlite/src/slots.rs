@@ -16,10 +16,18 @@ pub(crate) fn add(db: &Connection, row: &MaterialRow) -> Applied {
     if db.prepare_cached(there)?.exists(params![row.key.as_bytes(), row.version])? {
         return Err(Refused::Conflict);
     }
+    refuse_erased(db, row)?;
     let slot = fill(db, &row.wrapped)?;
     let sql = "INSERT INTO material (key_id, version, keyring, shard, epoch, slot) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let (key, keyring) = (row.key.as_bytes(), row.keyring.as_bytes());
     one(db, sql, params![key, row.version, keyring, row.shard, row.epoch.cast_signed(), slot])
+}
+
+/// Refuses material under an epoch that a destruction record calls erased: nobody could ever open it again.
+fn refuse_erased(db: &Connection, row: &MaterialRow) -> Applied {
+    let sql = "SELECT 1 FROM destructions WHERE keyring = ?1 AND shard = ?2 AND epoch >= ?3";
+    let place = params![row.keyring.as_bytes(), row.shard, row.epoch.cast_signed()];
+    if db.prepare_cached(sql)?.exists(place)? { Err(Refused::Conflict) } else { Ok(()) }
 }
 
 /// Replaces material that stands under `from_epoch`; the old bytes are overwritten.
@@ -29,6 +37,7 @@ pub(crate) fn rewrap(db: &Connection, row: &MaterialRow, from_epoch: u64) -> App
     let place = params![key, row.version, from_epoch.cast_signed()];
     let found: Option<i64> = db.prepare_cached(find)?.query_row(place, |found| found.get(0)).optional()?;
     let mut slot = found.ok_or(Refused::Conflict)?;
+    refuse_erased(db, row)?;
     let replace = "UPDATE slots SET wrapped = ?2 WHERE slot = ?1 AND size = length(?2)";
     if run(db, replace, params![slot, row.wrapped])? == 0 {
         // Of another size: such a row would have to move.

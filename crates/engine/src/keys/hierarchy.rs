@@ -11,6 +11,7 @@ use keyreeve_secret::SecretBytes;
 use quick_cache::sync::Cache;
 use std::sync::Arc;
 
+use crate::cache::RowCache;
 use crate::error::{Code, Error};
 
 const KEK_ALGORITHM: KeyAlgorithm = KeyAlgorithm::Xaes256Gcm;
@@ -25,7 +26,7 @@ pub(crate) struct Hierarchy {
     vault: Arc<dyn EpochVault>,
     random: Arc<Random>,
     keks: Cache<(KeyringId, u32), Arc<LoadedKey>>,
-    epochs: Cache<EpochId, Arc<LoadedKey>>,
+    epochs: RowCache<EpochId, Arc<LoadedKey>>,
 }
 
 /// SHA-256, in hexadecimal, of wrapped material, for destruction records.
@@ -47,7 +48,7 @@ fn altered() -> Error {
 
 impl Hierarchy {
     pub(crate) fn new(root: Arc<dyn Root>, vault: Arc<dyn EpochVault>, random: Arc<Random>) -> Self {
-        Self { root, vault, random, keks: Cache::new(KEKS_KEPT), epochs: Cache::new(EPOCHS_KEPT) }
+        Self { root, vault, random, keks: Cache::new(KEKS_KEPT), epochs: RowCache::new(EPOCHS_KEPT) }
     }
 
     /// A new KEK for a keyring, wrapped by the root.
@@ -84,25 +85,23 @@ impl Hierarchy {
         let mut wrapped = kek.version.to_be_bytes().to_vec();
         wrapped.extend(loaded.seal(&self.random, &epoch_context(id), material.serialize().expose())?);
         self.vault.put(id, &wrapped).await?;
-        self.epochs.insert(id, Arc::new(LoadedKey::load(&material, Purpose::Encrypt)?));
         Ok(id)
     }
 
     /// The key of an epoch. Vault form: 4 bytes KEK version, big-endian, then what the KEK's AEAD returned.
     async fn epoch(&self, keyring: &KeyringRecord, id: EpochId) -> Result<Arc<LoadedKey>, Error> {
-        if let Some(epoch) = self.epochs.get(&id) {
-            return Ok(epoch);
-        }
         let missing = || {
             Error::new(Code::Tampered, "the epoch key of this key is not in the epoch vault: see docs/operations.md")
         };
-        let wrapped = self.vault.get(id).await?.ok_or_else(missing)?;
+        self.epochs.get_or_load(&id, self.open_epoch(keyring, id)).await?.ok_or_else(missing)
+    }
+
+    async fn open_epoch(&self, keyring: &KeyringRecord, id: EpochId) -> Result<Option<Arc<LoadedKey>>, Error> {
+        let Some(wrapped) = self.vault.get(id).await? else { return Ok(None) };
         let (version, sealed) = wrapped.split_first_chunk::<4>().ok_or_else(altered)?;
         let kek = self.kek(keyring, u32::from_be_bytes(*version)).await?;
         let bytes = kek.open(&epoch_context(id), sealed).map_err(|_| altered())?;
-        let epoch = load(KEK_ALGORITHM, Purpose::Encrypt, bytes)?;
-        self.epochs.insert(id, Arc::clone(&epoch));
-        Ok(epoch)
+        load(KEK_ALGORITHM, Purpose::Encrypt, bytes).map(Some)
     }
 
     /// Wraps the material of a key version under an epoch.
@@ -140,8 +139,11 @@ impl Hierarchy {
 
     /// Erases an epoch from vault and memory.
     pub(crate) async fn erase(&self, id: EpochId) -> Result<(), Error> {
-        self.epochs.remove(&id);
-        Ok(self.vault.erase(id).await?)
+        self.epochs.changing(&id);
+        let erased = self.vault.erase(id).await;
+        // Again: who was reading meanwhile must not keep what is gone.
+        self.epochs.changing(&id);
+        Ok(erased?)
     }
 
     /// Wipes every key from memory.

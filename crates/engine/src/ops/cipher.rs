@@ -13,7 +13,7 @@ use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::keys::{HeldKey, KeyRef};
-use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
+use crate::pipeline::{Also, Approved, Operation, Outcome, Remember, Target};
 
 const ENCRYPT: Want = Want { purpose: Purpose::Encrypt, usage: Usage::Apply };
 const DECRYPT: Want = Want { purpose: Purpose::Encrypt, usage: Usage::Process };
@@ -68,7 +68,7 @@ impl Operation for Encrypt {
         let sealer = Sealer::new(core, key, version, loaded, Kind::Data, &self.context);
         let items = Arc::clone(&self.items);
         let bytes = items.iter().map(|item| item.expose().len()).sum();
-        let heavy = is_heavy(key.record.algorithm(), bytes);
+        let heavy = is_heavy(key.record.algorithm(), items.len(), bytes);
         let sealed: Each<Vec<u8>> =
             compute(heavy, move || items.iter().map(|item| sealer.seal(item.expose())).collect()).await?;
         let outcome = Outcome::reply(Encrypted { version, items: lone(sealed)? }).version(version);
@@ -171,8 +171,9 @@ impl Operation for ReEncrypt {
         Target::Key(&self.from)
     }
 
-    fn also(&self) -> Option<(&'static Descriptor, &KeyRef)> {
-        Some((&catalogue::KEY_RE_ENCRYPT_TO, &self.to))
+    fn also(&self) -> Option<Also<'_>> {
+        let (target, context) = (Target::Key(&self.to), Some(&self.to_context));
+        Some(Also { action: &catalogue::KEY_RE_ENCRYPT_TO, target, context })
     }
 
     fn context(&self) -> Option<&EncryptionContext> {
@@ -189,7 +190,8 @@ impl Operation for ReEncrypt {
         let (from, to) = (approved.key()?, approved.second_key()?);
         let opened = Opener::new(core, from, now).open_all(Kind::Data, &self.from_context, &self.items).await?;
         let outcome = reseal(core, to, Kind::Data, &self.to_context, opened, now).await?;
-        Ok(outcome.detail("to_key", to.record.id()))
+        let to_context = serde_json::to_string(self.to_context.pairs()).map_err(Error::internal)?;
+        Ok(outcome.detail("to_key", to.record.id()).detail("to_context", to_context))
     }
 }
 
@@ -256,7 +258,7 @@ async fn reseal(
     let Usable { version, loaded } = usable(core, to, ENCRYPT, None, now).await?;
     let reserved = count_messages(core, &open, to, opened.len() as u64, now)?;
     let sealer = Sealer::new(core, to, version, loaded, kind, context);
-    let heavy = is_heavy(to.record.algorithm(), 0);
+    let heavy = is_heavy(to.record.algorithm(), opened.len(), 0);
     let seal_all = move || -> Each<Vec<u8>> {
         opened.into_iter().map(|item| item.and_then(|(_, plaintext)| sealer.seal(plaintext.expose()))).collect()
     };
@@ -382,7 +384,7 @@ impl<'a> Opener<'a> {
             })
             .collect();
         let (items, context) = (Arc::clone(items), context.clone());
-        let heavy = is_heavy(self.key.record.algorithm(), items.iter().map(Vec::len).sum());
+        let heavy = is_heavy(self.key.record.algorithm(), items.len(), items.iter().map(Vec::len).sum());
         let open = move || {
             let opened = plan.into_iter().zip(items.iter()).map(|(planned, item)| {
                 let (header, loaded) = planned?;

@@ -144,8 +144,9 @@ impl Core {
         old: &[EpochId],
     ) -> Result<(Vec<Change>, EpochId), Error> {
         let ring = &key.keyring.record;
+        let survivors = self.open_survivors(opened, key, rows, old).await?;
         let newest = old.last().ok_or_else(|| Error::internal("a shard without epochs"))?;
-        let mut next = EpochId { epoch: newest.epoch + 1, ..*newest };
+        let mut next = self.next_epoch(EpochId { epoch: newest.epoch + 1, ..*newest }).await?;
         // A crash before the commit may have left a newer epoch that nothing uses. Its number is passed over.
         while self.ports.vault.get(next).await?.is_some() {
             next.epoch += 1;
@@ -155,12 +156,33 @@ impl Core {
         // that a destruction record already calls erased.
         self.newest_epochs.lock().insert((ring.id, next.shard), next.epoch);
         let mut changes = Vec::new();
-        for row in rows.iter().filter(|row| row.key != key.record.id()) {
-            let material: SecretBytes = opened.hierarchy.unwrap(ring, row).await?;
+        for (row, material) in survivors {
             let wrapped = opened.hierarchy.wrap(ring, next, (row.key, row.version), &material).await?;
             changes.push(Change::Rewrap { row: wrapped, from_epoch: row.epoch });
         }
         Ok((changes, next))
+    }
+
+    /// The material of everything in the shard but the key that goes. Rows under an epoch that the vault lost before are dead
+    /// and stay as they are; a row that does not open under an epoch that is there stops the destruction.
+    async fn open_survivors<'a>(
+        &self,
+        opened: &Opened,
+        key: &HeldKey,
+        rows: &'a [MaterialRow],
+        old: &[EpochId],
+    ) -> Result<Vec<(&'a MaterialRow, SecretBytes)>, Error> {
+        let mut dead = BTreeSet::new();
+        for id in old {
+            if self.ports.vault.get(*id).await?.is_none() {
+                dead.insert(id.epoch);
+            }
+        }
+        let mut survivors = Vec::new();
+        for row in rows.iter().filter(|row| row.key != key.record.id() && !dead.contains(&row.epoch)) {
+            survivors.push((row, opened.hierarchy.unwrap(&key.keyring.record, row).await?));
+        }
+        Ok(survivors)
     }
 }
 

@@ -189,7 +189,7 @@ fn module_name() -> String {
 /// Generates material; RSA keys take up to a second, so on a thread of their own.
 pub(super) async fn generate(core: &Core, algorithm: KeyAlgorithm, by: &Name, reason: &Label) -> Result<Fresh, Error> {
     let random = Arc::clone(&core.ports.random);
-    let heavy = super::usable::is_heavy(algorithm, 0);
+    let heavy = super::usable::is_heavy(algorithm, 1, 0);
     let material = compute(heavy, move || Material::generate(algorithm, &random)).await??;
     let public_key = material.public_key()?.map(|public| hex::encode(public.spki()));
     let provenance =
@@ -302,10 +302,23 @@ impl Core {
         }
         let _alone = lock.write().await;
         if self.newest_epoch(id, shard) == 0 {
-            opened.hierarchy.make_epoch(&keyring.record, shard, 1).await?;
-            self.newest_epochs.lock().insert((id, shard), 1);
+            let first = keyreeve_root::EpochId { keyring: id, shard, epoch: 1 };
+            let next = self.next_epoch(first).await?;
+            // One may be there already: made by a request that was dropped before it could say so.
+            if self.ports.vault.get(next).await?.is_none() {
+                opened.hierarchy.make_epoch(&keyring.record, shard, next.epoch).await?;
+            }
+            self.newest_epochs.lock().insert((id, shard), next.epoch);
         }
         Ok(())
+    }
+
+    /// The first epoch from the given one on whose number no destruction record calls erased.
+    pub(super) async fn next_epoch(&self, mut from: keyreeve_root::EpochId) -> Result<keyreeve_root::EpochId, Error> {
+        while self.ports.store.destruction_of_epoch(from.keyring, from.shard, from.epoch).await?.is_some() {
+            from.epoch += 1;
+        }
+        Ok(from)
     }
 
     /// The newest epoch of a shard; 0 when it has none.

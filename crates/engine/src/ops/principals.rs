@@ -6,14 +6,14 @@ use keyreeve_model::limits;
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::{RecordSealer, Revision, Table, seal};
 use keyreeve_model::{Change, Name, PrincipalKind, PrincipalRecord};
-use keyreeve_policy::Network;
+use keyreeve_policy::{Network, PrincipalAttrs};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Listing, PAGE_MAX};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
-use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
+use crate::pipeline::{Also, Approved, Operation, Outcome, Remember, Target};
 use crate::sealing::Effect;
 
 /// Names that mean something else than a stored principal.
@@ -55,9 +55,55 @@ pub struct Put {
     pub certificates: BTreeSet<CertificateRule>,
     /// True when it may do nothing for now.
     pub disabled: bool,
+    attrs: PrincipalAttrs,
+}
+
+/// What [`Put`] needs.
+#[derive(Debug)]
+pub struct PutSpec {
+    /// Its name.
+    pub name: Name,
+    /// Person or program.
+    pub kind: PrincipalKind,
+    /// Roles that policies refer to.
+    pub roles: BTreeSet<Name>,
+    /// Labels for policies.
+    pub labels: BTreeMap<Name, Label>,
+    /// Networks it may come from (CIDR); empty means any.
+    pub networks: BTreeSet<String>,
+    /// Certificates that prove it.
+    pub certificates: BTreeSet<CertificateRule>,
+    /// True when it may do nothing for now.
+    pub disabled: bool,
 }
 
 impl Put {
+    /// The operation, with what policies may know of the principal as it shall be.
+    #[must_use]
+    pub fn new(spec: PutSpec) -> Self {
+        let attrs = PrincipalAttrs {
+            id: spec.name.to_string(),
+            name: spec.name.to_string(),
+            kind: match spec.kind {
+                PrincipalKind::Person => keyreeve_policy::PrincipalKind::Person,
+                PrincipalKind::Service => keyreeve_policy::PrincipalKind::Service,
+            },
+            roles: spec.roles.iter().map(ToString::to_string).collect(),
+            labels: spec.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            ..PrincipalAttrs::anonymous()
+        };
+        Self {
+            name: spec.name,
+            kind: spec.kind,
+            roles: spec.roles,
+            labels: spec.labels,
+            networks: spec.networks,
+            certificates: spec.certificates,
+            disabled: spec.disabled,
+            attrs,
+        }
+    }
+
     fn check(&self) -> Result<(), Error> {
         if RESERVED.contains(&self.name.as_str()) {
             return Err(Error::invalid(format!("`{}` is not a name for a principal: choose another", self.name)));
@@ -100,6 +146,11 @@ impl Operation for Put {
 
     fn target(&self) -> Target<'_> {
         Target::Principal(&self.name)
+    }
+
+    fn also(&self) -> Option<Also<'_>> {
+        // Allowed for the principal as it is and as it shall be: who may not touch operators may not make one either.
+        Some(Also { action: &catalogue::PRINCIPAL_PUT, target: Target::NewPrincipal(&self.attrs), context: None })
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<PrincipalReply>, Error> {

@@ -84,7 +84,7 @@ impl Operation for Sign {
         let Usable { version, loaded } = usable(core, key, want, None, approved.now()).await?;
         let scheme = scheme_for(key, self.scheme)?;
         let (items, random, form) = (Arc::clone(&self.items), Arc::clone(&core.ports.random), self.form);
-        let heavy = is_heavy(key.record.algorithm(), items.iter().map(|item| item.expose().len()).sum());
+        let heavy = is_heavy(key.record.algorithm(), items.len(), items.iter().map(|item| item.expose().len()).sum());
         let sign = move || -> Each<Vec<u8>> {
             let one = |item: &Payload| Ok(loaded.sign(&random, scheme, message(form, item.expose()))?);
             items.iter().map(one).collect()
@@ -144,7 +144,8 @@ async fn verify_all(
         Some(version) => vec![usable(core, key, want, Some(version), now).await?],
         None => newest_usable(core, key, want, now).await?,
     };
-    let heavy = is_heavy(key.record.algorithm(), items.iter().map(|item| item.message.expose().len()).sum());
+    let bytes = items.iter().map(|item| item.message.expose().len()).sum();
+    let heavy = is_heavy(key.record.algorithm(), items.len() * versions.len(), bytes);
     let items = Arc::clone(items);
     let verdicts = move || -> Vec<Option<u32>> {
         let verdict = |claim: &Claim| versions.iter().find(|one| check(&one.loaded, claim)).map(|one| one.version);
@@ -245,7 +246,7 @@ impl Operation for Mac {
         let want = Want { purpose: Purpose::Mac, usage: Usage::Apply };
         let Usable { version, loaded } = usable(core, key, want, None, approved.now()).await?;
         let items = Arc::clone(&self.items);
-        let heavy = is_heavy(key.record.algorithm(), items.iter().map(|item| item.expose().len()).sum());
+        let heavy = is_heavy(key.record.algorithm(), items.len(), items.iter().map(|item| item.expose().len()).sum());
         let tag = move || -> Each<Vec<u8>> { items.iter().map(|item| Ok(loaded.mac(item.expose())?)).collect() };
         let items = lone(compute(heavy, tag).await?)?;
         Ok(Outcome::reply(Tagged { version, items }).version(version))

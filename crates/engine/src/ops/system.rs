@@ -145,7 +145,7 @@ impl Init {
     async fn build(&self, core: &Core, now: UnixMillis, root: Initialised) -> Result<Outcome<InitReply>, Error> {
         let id = DeploymentId::new(now, core.id_random()?);
         let secret = new_system_secret(&core.ports.random)?;
-        let keys = SystemKeys::derive(&secret, &core.settings.log_origin)?;
+        let keys = Arc::new(SystemKeys::derive(&secret, &core.settings.log_origin)?);
         let deployment = DeploymentRecord {
             id,
             created: now,
@@ -161,8 +161,8 @@ impl Init {
         let days = if core.settings.development { DEVELOPER_TOKEN_DAYS } else { FIRST_TOKEN_DAYS };
         let life = (now, now.plus_days(days));
         let about = label("made by initialisation")?;
-        let (issued, token) = issue(core, &keys, (&first.name, &about), &first.name, life)?;
-        let sealed = seal(&keys, Table::Deployment, id.as_bytes(), Revision::FIRST, &deployment);
+        let (issued, token) = issue(core, &*keys, (&first.name, &about), &first.name, life)?;
+        let sealed = seal(&*keys, Table::Deployment, id.as_bytes(), Revision::FIRST, &deployment);
         let reply = InitReply {
             shares: root.shares,
             principal: first.name.clone(),
@@ -176,6 +176,8 @@ impl Init {
             .changing(Change::PutKeyring(sealed_row(&keys, &keyring, Revision::FIRST)))
             .changing(token)
             .then(Effect::Open)
+            .opening_root()
+            .sealed_by(Arc::clone(&keys))
             .detail("deployment", id)
             .detail("root_kind", &deployment.root_kind)
             .detail("shares", self.shares)
@@ -246,12 +248,10 @@ impl Operation for Unseal {
 
     async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<Progress>, Error> {
         let root = &core.ports.root;
-        // Open already, but the server is not: an earlier attempt ended between the two.
-        let half_way = root.status() == SealStatus::Open && core.opened().is_none();
-        let status = if half_way { SealStatus::Open } else { root.unseal(&self.share).await? };
+        let status = root.unseal(&self.share).await?;
         let outcome = Outcome::reply(Progress { root: status.clone() });
         Ok(match status {
-            SealStatus::Open => outcome.then(Effect::Open).detail("opened", "true"),
+            SealStatus::Open => outcome.then(Effect::Open).opening_root().detail("opened", "true"),
             SealStatus::Sealed { given, threshold, .. } => outcome.detail("given", given).detail("needed", threshold),
             SealStatus::NotInitialised => outcome,
         })

@@ -115,10 +115,26 @@ pub(super) fn key_row(opened: &Opened, record: &KeyRecord, revision: Revision, n
     }
 }
 
-/// True for work that would hold up other requests if it ran on the threads that serve them.
-pub(super) fn is_heavy(algorithm: KeyAlgorithm, bytes: usize) -> bool {
-    let rsa = matches!(algorithm, KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096);
-    rsa || bytes > LARGE
+/// True for work that would hold up other requests if it ran on the threads that serve them: more than a millisecond or
+/// so. The costs of one item are rough upper bounds for its dearest operation, in microseconds.
+pub(super) fn is_heavy(algorithm: KeyAlgorithm, items: usize, bytes: usize) -> bool {
+    let each = match algorithm {
+        KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096 => return true,
+        KeyAlgorithm::MlDsa44 | KeyAlgorithm::MlDsa65 | KeyAlgorithm::MlDsa87 => 250,
+        KeyAlgorithm::EcP384 | KeyAlgorithm::EcP521 => 500,
+        KeyAlgorithm::EcP256 | KeyAlgorithm::Ed25519 | KeyAlgorithm::X25519 => 70,
+        KeyAlgorithm::MlKem768 | KeyAlgorithm::MlKem1024 => 70,
+        KeyAlgorithm::Xaes256Gcm
+        | KeyAlgorithm::Aes256Gcm
+        | KeyAlgorithm::Aes256GcmSiv
+        | KeyAlgorithm::ChaCha20Poly1305
+        | KeyAlgorithm::HmacSha256
+        | KeyAlgorithm::HmacSha384
+        | KeyAlgorithm::HmacSha512
+        | KeyAlgorithm::Aes256Kw
+        | KeyAlgorithm::Kdk256 => 1,
+    };
+    items.saturating_mul(each) > 1000 || bytes > LARGE
 }
 
 /// Runs work in place, or on a thread for blocking work when it is heavy.

@@ -37,6 +37,12 @@ impl<O: Operation> Approved<O> {
         self.permit.now
     }
 
+    /// From which address the request came.
+    #[must_use]
+    pub fn source(&self) -> Option<std::net::IpAddr> {
+        self.permit.source
+    }
+
     /// What it acts on.
     #[must_use]
     pub fn resource(&self) -> &Resource {

@@ -73,12 +73,17 @@ fn refused() -> Error {
 
 /// Proves who is asking. While the server is sealed nobody can be known, so only operations for anybody will be
 /// permitted.
-pub(super) async fn authenticate(core: &Core, arrival: &Arrival, now: UnixMillis) -> Result<Principal, Error> {
-    let Some(opened) = core.opened() else { return Ok(Principal::anonymous()) };
+pub(super) async fn authenticate(
+    core: &Core,
+    opened: Option<&Opened>,
+    arrival: &Arrival,
+    now: UnixMillis,
+) -> Result<Principal, Error> {
+    let Some(opened) = opened else { return Ok(Principal::anonymous()) };
     match &arrival.evidence {
         Evidence::None => Ok(Principal::anonymous()),
-        Evidence::Bearer(text) => bearer(core, &opened, text, arrival.source, now).await,
-        Evidence::Certificate(certificate) => by_certificate(&opened, certificate, arrival.source),
+        Evidence::Bearer(text) => bearer(core, opened, text, arrival.source, now).await,
+        Evidence::Certificate(certificate) => by_certificate(opened, certificate, arrival.source),
     }
 }
 
@@ -96,6 +101,10 @@ async fn bearer(
         return Err(refused());
     }
     let holder = opened.access().principal(&token.record.principal).ok_or_else(refused)?;
+    // A token from before its principal was made is of an earlier one by that name, which was removed.
+    if token.record.created < holder.record.created {
+        return Err(refused());
+    }
     admit(&holder, source, Method::Token, Some(id))
 }
 

@@ -36,8 +36,10 @@ pub enum Target<'a> {
     Token(TokenId),
     /// A token to be made for this principal.
     NewToken(&'a Name),
-    /// A principal.
+    /// A principal as it is known.
     Principal(&'a Name),
+    /// A principal as it shall be.
+    NewPrincipal(&'a PrincipalAttrs),
     /// A policy.
     Policy(&'a Name),
 }
@@ -88,6 +90,7 @@ pub struct Permit<O: Operation> {
     pub(super) resource: Resource,
     pub(super) second: Option<Resource>,
     pub(super) now: UnixMillis,
+    pub(super) source: Option<IpAddr>,
     operation: PhantomData<fn() -> O>,
 }
 
@@ -121,16 +124,33 @@ pub(crate) async fn resolve(core: &Core, target: Target<'_>, now: UnixMillis) ->
         }
         Target::Key(wanted) => resolve_key(core, wanted, now).await?,
         Target::NewKey(keyring, attrs) => resolve_new_key(core, keyring, attrs).await?,
-        Target::Token(id) => plain("token", &id.to_string(), ResourceDetails::Token { principal: String::new() }),
+        Target::Token(id) => resolve_token(core, id).await?,
         Target::NewToken(principal) => {
             plain("token", principal.as_str(), ResourceDetails::Token { principal: principal.to_string() })
         }
-        Target::Principal(name) => {
-            let attrs = PrincipalAttrs { id: name.to_string(), name: name.to_string(), ..PrincipalAttrs::anonymous() };
-            plain("principal", name.as_str(), ResourceDetails::Principal(Box::new(attrs)))
+        Target::Principal(name) => resolve_principal(core, name)?,
+        Target::NewPrincipal(attrs) => {
+            plain("principal", &attrs.name, ResourceDetails::Principal(Box::new(attrs.clone())))
         }
         Target::Policy(name) => plain("policy", name.as_str(), ResourceDetails::Policy),
     })
+}
+
+/// A token with the principal it proves, so that policies about whose token it is can be written.
+async fn resolve_token(core: &Core, id: TokenId) -> Result<Resource, Error> {
+    let held = core.token(&*core.need_open()?, id).await?;
+    let principal = held.map(|held| held.record.principal.to_string()).unwrap_or_default();
+    Ok(plain("token", &id.to_string(), ResourceDetails::Token { principal }))
+}
+
+/// A principal as it is known, with its roles and labels.
+fn resolve_principal(core: &Core, name: &Name) -> Result<Resource, Error> {
+    let held = core.need_open()?.access().principal(name);
+    let attrs = match held {
+        Some(held) => (*held.attrs).clone(),
+        None => PrincipalAttrs { id: name.to_string(), name: name.to_string(), ..PrincipalAttrs::anonymous() },
+    };
+    Ok(plain("principal", name.as_str(), ResourceDetails::Principal(Box::new(attrs))))
 }
 
 async fn resolve_keyring(core: &Core, wanted: &KeyringRef) -> Result<Resource, Error> {
@@ -207,15 +227,16 @@ pub(super) fn authorize<O: Operation>(
     let context = circumstances(operation, &principal, source, now);
     let question = Question { principal: &principal, action: O::DESCRIPTOR, resource: &resource, context };
     decide(core, opened, &question)?;
-    if let (Some((action, _)), Some(second)) = (operation.also(), &second) {
-        decide(core, opened, &Question { principal: &principal, action, resource: second, context })?;
+    if let (Some(also), Some(second)) = (operation.also(), &second) {
+        let context = ContextAttrs { encryption_context: also.context.map(|context| context.pairs()), ..context };
+        decide(core, opened, &Question { principal: &principal, action: also.action, resource: second, context })?;
     }
     for found in std::iter::once(&resource).chain(&second) {
         if let Held::Missing(what) = found.held {
             return Err(Error::not_found(what));
         }
     }
-    Ok(Permit { principal, resource, second, now, operation: PhantomData })
+    Ok(Permit { principal, resource, second, now, source, operation: PhantomData })
 }
 
 fn decide(core: &Core, opened: Option<&Opened>, question: &Question<'_>) -> Result<(), Error> {
@@ -253,7 +274,7 @@ impl Core {
         let opened = self.need_open()?;
         let principal = approved.principal();
         let context = ContextAttrs {
-            source_ip: None,
+            source_ip: approved.source(),
             time_ms: approved.now().0,
             method: principal.method,
             mfa_age_seconds: None,

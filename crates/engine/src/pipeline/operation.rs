@@ -4,14 +4,14 @@ use keyreeve_audit::Resource as AuditResource;
 use keyreeve_model::{Change, EncryptionContext};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 
 use super::approve::Approved;
 use super::authorize::Target;
 use crate::catalogue::Descriptor;
 use crate::core::Core;
 use crate::error::Error;
-use crate::keys::KeyRef;
-use crate::sealing::Effect;
+use crate::sealing::{Effect, SystemKeys};
 
 /// One operation of the catalogue.
 ///
@@ -26,8 +26,8 @@ pub trait Operation: Send + Sync + Sized + 'static {
     /// What it acts on.
     fn target(&self) -> Target<'_>;
 
-    /// A second action on a second key that must be allowed as well.
-    fn also(&self) -> Option<(&'static Descriptor, &KeyRef)> {
+    /// A second action on a second target that must be allowed as well.
+    fn also(&self) -> Option<Also<'_>> {
         None
     }
 
@@ -49,6 +49,16 @@ pub trait Operation: Send + Sync + Sized + 'static {
     ) -> impl Future<Output = Result<Outcome<Self::Reply>, Error>> + Send;
 }
 
+/// A second action that must be allowed before an operation runs.
+pub struct Also<'a> {
+    /// The action.
+    pub action: &'static Descriptor,
+    /// On what.
+    pub target: Target<'a>,
+    /// With which encryption context.
+    pub context: Option<&'a EncryptionContext>,
+}
+
 /// What an operation leads to.
 pub struct Outcome<R> {
     /// The answer, released only after everything below is durable.
@@ -63,6 +73,10 @@ pub struct Outcome<R> {
     pub(crate) version: Option<u32>,
     /// What happens in memory once the changes are durable.
     pub(crate) effects: Vec<Effect>,
+    /// The deployment's keys where the operation makes the deployment.
+    pub(crate) sealer: Option<Arc<SystemKeys>>,
+    /// The operation has opened the root of trust: when it fails after all, the root is closed again.
+    pub(crate) opened_root: bool,
 }
 
 impl<R> Outcome<R> {
@@ -74,6 +88,8 @@ impl<R> Outcome<R> {
             resource: None,
             version: None,
             effects: Vec::new(),
+            sealer: None,
+            opened_root: false,
         }
     }
 
@@ -105,6 +121,16 @@ impl<R> Outcome<R> {
             self.details.insert("failed_items".to_owned(), failed.len().to_string());
             self.details.insert("first_failure".to_owned(), code);
         }
+        self
+    }
+
+    pub(crate) fn opening_root(mut self) -> Self {
+        self.opened_root = true;
+        self
+    }
+
+    pub(crate) fn sealed_by(mut self, keys: Arc<SystemKeys>) -> Self {
+        self.sealer = Some(keys);
         self
     }
 

@@ -2,16 +2,18 @@
 
 use keyreeve_audit::Outcome as AuditOutcome;
 use keyreeve_journal::Entry;
-use keyreeve_model::{Change, RecordId, UnixMillis};
+use keyreeve_model::{RecordId, UnixMillis};
+
+use std::sync::Arc;
 
 use super::approve::{Approved, approve};
 use super::arrival::{Arrival, Done, Evidence, Refused};
 use super::authenticate::{Principal, authenticate};
-use super::authorize::{Target, authorize, resolve};
+use super::authorize::{authorize, resolve};
 use super::operation::{Operation, Outcome, Remember};
 use super::record::{Draft, outcome_of};
 use crate::catalogue::Needs;
-use crate::commit::{Replay, Ticket};
+use crate::commit::{Durable, Replay, Ticket};
 use crate::core::Engine;
 use crate::error::Error;
 use crate::sealing::Effect;
@@ -100,22 +102,24 @@ impl Engine {
             // Before anything is decided, who is asking included.
             self.ensure_fresh_access().await?;
         }
+        // One view of what is open for all stages: sealing in their midst must not make them decide by less.
+        let opened = core.opened();
         let principal = match caller {
-            Caller::Outside => authenticate(core, arrival, now).await?,
+            Caller::Outside => authenticate(core, opened.as_deref(), arrival, now).await?,
             Caller::Server => Principal::system(),
         };
         draft.actor = principal.actor();
-        if O::DESCRIPTOR.needs == Needs::Open {
+        if O::DESCRIPTOR.needs == Needs::Open && opened.is_none() {
             core.need_open()?;
         }
         let resource = resolve(core, operation.target(), now).await?;
         draft.resource = Some(resource.audit().clone());
         let second = match operation.also() {
-            Some((_, key)) => Some(resolve(core, Target::Key(key), now).await?),
+            Some(also) => Some(resolve(core, also.target, now).await?),
             None => None,
         };
         let who = (principal, arrival.source, now);
-        let permit = authorize(core, core.opened().as_deref(), operation, who, (resource, second))?;
+        let permit = authorize(core, opened.as_deref(), operation, who, (resource, second))?;
         let approved = approve(permit);
         self.perform(arrival, operation, &approved, draft).await
     }
@@ -139,10 +143,20 @@ impl Engine {
             return self.release(arrival, operation, now, draft, Outcome::reply(reply)).await;
         }
         let mut outcome = operation.execute(approved, core).await?;
-        if let Some(ticket) = ticket.filter(|_| !outcome.changes.is_empty()) {
-            outcome.changes.push(ticket.remember(outcome.reply.remember(), now));
+        if O::DESCRIPTOR.needs == Needs::Open {
+            // Sealed meanwhile: what was computed is not released.
+            core.need_open()?;
         }
-        self.release(arrival, operation, now, draft, outcome).await
+        if let (Some(ticket), Some(opened), false) = (ticket, core.opened(), outcome.changes.is_empty()) {
+            outcome.changes.push(ticket.remember(&opened.keys, outcome.reply.remember(), now));
+        }
+        let opened_root = outcome.opened_root;
+        let released = self.release(arrival, operation, now, draft, outcome).await;
+        if released.is_err() && opened_root && core.opened().is_none() {
+            // Not recorded or not completed: the root must not stay open behind a server that says it is sealed.
+            core.ports.root.seal().await;
+        }
+        released
     }
 
     async fn release<O: Operation>(
@@ -163,25 +177,21 @@ impl Engine {
         let record = draft.finish(operation, arrival, now, AuditOutcome::Ok);
         let id = record.as_ref().map(|record| record.id);
         let entry = record.map(|record| Entry::of(&record));
-        self.settle_for_good(O::DESCRIPTOR.name, outcome.changes, entry, outcome.effects).await?;
+        let sealer = outcome.sealer.or_else(|| self.core.opened().map(|opened| Arc::clone(&opened.keys)));
+        let durable = Durable { name: O::DESCRIPTOR.name, changes: outcome.changes, entry, sealer };
+        self.settle_for_good(durable, outcome.effects).await?;
         Ok(Done { reply: outcome.reply, record: id })
     }
 
     /// Makes changes and record durable and carries out what follows. A caller that goes away does not stop this half-way:
     /// what changes something runs to its end on a task of its own.
-    async fn settle_for_good(
-        &self,
-        name: &'static str,
-        changes: Vec<Change>,
-        entry: Option<Entry>,
-        effects: Vec<Effect>,
-    ) -> Result<(), Error> {
-        if changes.is_empty() && effects.is_empty() {
-            return self.core.commit(name, changes, entry).await;
+    async fn settle_for_good(&self, durable: Durable, effects: Vec<Effect>) -> Result<(), Error> {
+        if durable.changes.is_empty() && effects.is_empty() {
+            return self.core.commit(durable).await;
         }
         let engine = self.clone();
         let settled = tokio::spawn(async move {
-            engine.core.commit(name, changes, entry).await?;
+            engine.core.commit(durable).await?;
             engine.apply(effects).await
         });
         settled.await.map_err(Error::internal)?
@@ -204,7 +214,9 @@ impl Engine {
         let Some(record) = draft.finish(operation, arrival, now, outcome_of(&error)) else {
             return Refused { error, record: None };
         };
-        match self.core.commit(O::DESCRIPTOR.name, Vec::new(), Some(Entry::of(&record))).await {
+        let entry = Some(Entry::of(&record));
+        let durable = Durable { name: O::DESCRIPTOR.name, changes: Vec::new(), entry, sealer: None };
+        match self.core.commit(durable).await {
             Ok(()) => Refused { error, record: Some(record.id) },
             Err(unrecorded) => Refused { error: unrecorded, record: None },
         }

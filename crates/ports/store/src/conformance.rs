@@ -67,6 +67,7 @@ cases![
     material::epochs_in_use_are_listed_once,
     material::a_destruction_is_recorded_once,
     material::destroyed_epochs_are_known,
+    material::nothing_is_added_under_an_erased_epoch,
     material::extreme_values_come_back,
     durability::transactions_apply_whole_or_not_at_all,
     durability::changes_apply_in_their_order,

@@ -182,8 +182,13 @@ impl<S: Store + ?Sized> Store for FaultyStore<S> {
         self.read()?.destruction(key).await
     }
 
-    async fn epoch_destroyed(&self, keyring: KeyringId, shard: u32, epoch: u64) -> Result<bool, StoreError> {
-        self.read()?.epoch_destroyed(keyring, shard, epoch).await
+    async fn destruction_of_epoch(
+        &self,
+        keyring: KeyringId,
+        shard: u32,
+        epoch: u64,
+    ) -> Result<Option<(KeyId, SealedRecord)>, StoreError> {
+        self.read()?.destruction_of_epoch(keyring, shard, epoch).await
     }
 
     async fn token(&self, id: TokenId) -> Result<Option<TokenRow>, StoreError> {

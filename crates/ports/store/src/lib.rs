@@ -112,8 +112,13 @@ pub trait Store: Send + Sync {
     /// The destruction record of a key, if the key was destroyed.
     async fn destruction(&self, key: KeyId) -> Result<Option<SealedRecord>, StoreError>;
 
-    /// Whether some destruction record of the shard says that this epoch or a later one is erased.
-    async fn epoch_destroyed(&self, keyring: KeyringId, shard: u32, epoch: u64) -> Result<bool, StoreError>;
+    /// A destruction record of the shard that calls this epoch or a later one erased, with its key; none when there is none.
+    async fn destruction_of_epoch(
+        &self,
+        keyring: KeyringId,
+        shard: u32,
+        epoch: u64,
+    ) -> Result<Option<(KeyId, SealedRecord)>, StoreError>;
 
     /// One token.
     async fn token(&self, id: TokenId) -> Result<Option<TokenRow>, StoreError>;

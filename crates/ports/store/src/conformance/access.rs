@@ -19,7 +19,7 @@ pub(super) async fn a_fresh_store_is_empty(opener: Opener) {
     assert_eq!(store.shard_material(keyring_id(1), 0).await.unwrap(), []);
     assert_eq!(store.epochs_in_use().await.unwrap(), []);
     assert_eq!(store.destruction(key_id(1)).await.unwrap(), None);
-    assert!(!store.epoch_destroyed(keyring_id(1), 0, 0).await.unwrap());
+    assert_eq!(store.destruction_of_epoch(keyring_id(1), 0, 0).await.unwrap(), None);
     assert_eq!(store.token(token_id(1)).await.unwrap(), None);
     assert_eq!(store.tokens(page(None, 10)).await.unwrap(), []);
     assert_eq!(store.principal(&name("a")).await.unwrap(), None);

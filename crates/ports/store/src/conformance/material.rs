@@ -77,16 +77,38 @@ pub(super) async fn a_destruction_is_recorded_once(opener: Opener) {
     assert_eq!(store.destruction(key_id(1)).await.unwrap(), Some(record(1, "first")), "it stays for ever");
 }
 
+/// Epochs are numbered up to here: what a signed 64-bit column can compare.
+const LAST: u64 = 1 << 62;
+
+pub(super) async fn nothing_is_added_under_an_erased_epoch(opener: Opener) {
+    let store = opener.open().await;
+    commit(&*store, vec![destruction(1, 7, "gone")]).await;
+    let row = |epoch| MaterialRow {
+        key: key_id(9),
+        version: 1,
+        keyring: keyring_id(1),
+        shard: 0,
+        epoch,
+        wrapped: vec![1, 2, 3],
+    };
+    conflicts(&*store, vec![Change::AddMaterial(row(7))], "its epoch is erased").await;
+    conflicts(&*store, vec![Change::AddMaterial(row(6))], "an earlier epoch is erased too").await;
+    commit(&*store, vec![Change::AddMaterial(row(8))]).await;
+    let back = Change::Rewrap { row: row(7), from_epoch: 8 };
+    conflicts(&*store, vec![back], "nothing moves under an erased epoch").await;
+}
+
 pub(super) async fn destroyed_epochs_are_known(opener: Opener) {
     let store = opener.open().await;
-    let destroyed = async |keyring, shard, epoch| store.epoch_destroyed(keyring, shard, epoch).await.unwrap();
+    let destroyed =
+        async |keyring, shard, epoch| store.destruction_of_epoch(keyring, shard, epoch).await.unwrap().is_some();
     assert!(!destroyed(keyring_id(1), 0, 7).await);
     // Two keys may be destroyed with one epoch.
-    commit(&*store, vec![destruction(1, 7, "one"), destruction(2, 7, "two"), destruction(3, u64::MAX, "three")]).await;
+    commit(&*store, vec![destruction(1, 7, "one"), destruction(2, 7, "two"), destruction(3, LAST, "three")]).await;
     assert!(destroyed(keyring_id(1), 0, 7).await);
-    assert!(destroyed(keyring_id(1), 0, u64::MAX).await);
-    assert!(!destroyed(keyring_id(1), 0, 6).await);
-    assert!(!destroyed(keyring_id(1), 0, 8).await);
+    assert!(destroyed(keyring_id(1), 0, 6).await, "a later one says so");
+    assert!(destroyed(keyring_id(1), 0, LAST).await);
+    assert!(!destroyed(keyring_id(1), 0, LAST + 1).await);
     assert!(!destroyed(keyring_id(1), 1, 7).await);
     assert!(!destroyed(keyring_id(2), 0, 7).await);
 }

@@ -1,0 +1,289 @@
+//! Failing stores and journals: never an answer without its record, nothing acknowledged lost, nothing done twice.
+
+use futures::FutureExt;
+use keyreeve_audit::{Outcome, Record};
+use keyreeve_crypto::KeyAlgorithm;
+use keyreeve_engine::ops::keys::{self, Create};
+use keyreeve_engine::ops::principals::{Describe, Put};
+use keyreeve_engine::ops::tokens;
+use keyreeve_engine::{Arrival, Code, Idempotency, KeyRef, Operation};
+use keyreeve_journal::faulty::Fault;
+use keyreeve_journal::{Journal, JournalError};
+use keyreeve_store::Store;
+use keyreeve_store::faulty::CommitFault;
+use std::sync::Arc;
+
+use crate::support::{Checked, DAY, House, create, key_of, label, name};
+
+fn full() -> JournalError {
+    JournalError::NoSpace("injected".to_owned())
+}
+
+fn creating() -> Create {
+    create(KeyAlgorithm::Xaes256Gcm).checked()
+}
+
+fn listing() -> keys::List {
+    keys::List { query: keys::KeyQuery::default(), after: None, limit: 1000 }
+}
+
+async fn keys(house: &House) -> usize {
+    house.ask(listing()).await.items.len()
+}
+
+/// Records of an operation, oldest first.
+async fn told(house: &House, operation: &str) -> Vec<Record> {
+    house.records().await.into_iter().filter(|record| record.operation == operation).collect()
+}
+
+fn endings(records: &[Record]) -> Vec<&str> {
+    records.iter().map(|record| record.outcome.code().unwrap_or("ok")).collect()
+}
+
+#[tokio::test]
+async fn a_failed_commit_changes_nothing_and_is_recorded_as_failed() {
+    let house = House::new().await;
+    house.store().fail_next_commit(CommitFault::Failed);
+    assert_eq!(house.code(creating()).await, Code::StoreUnavailable);
+    assert_eq!(keys(&house).await, 0);
+    let records = told(&house, "key.create").await;
+    assert_eq!(endings(&records), ["store-unavailable"]);
+    assert!(matches!(records[0].outcome, Outcome::Failed { .. }));
+    house.ask(creating()).await;
+    assert_eq!(keys(&house).await, 1);
+    house.verify_log().await;
+}
+
+#[tokio::test]
+async fn a_retry_after_a_lost_answer_gets_the_first_answer() {
+    let mut house = House::new().await;
+    house.store().fail_next_commit(CommitFault::FailedButPersisted);
+    let lost = house.retry(&house.developer, "order-1", creating()).await.unwrap_err();
+    assert_eq!(lost.error.code(), Code::StoreUnavailable);
+    let first = house.retry(&house.developer, "order-1", creating()).await.unwrap();
+    assert_eq!(keys(&house).await, 1, "made once");
+    let again = house.retry(&house.developer, "order-1", creating()).await.unwrap();
+    assert_eq!(first.reply.key, again.reply.key);
+    house.reopen().await;
+    let later = house.retry(&house.developer, "order-1", creating()).await.unwrap();
+    assert_eq!(first.reply.key, later.reply.key, "also after a restart");
+    let ciphertext = house.encrypt(&key_of(&later.reply), b"x").await;
+    assert_eq!(house.decrypt(&key_of(&later.reply), &ciphertext).await, b"x");
+    let records = told(&house, "key.create").await;
+    let done: Vec<&Record> = records.iter().filter(|record| record.outcome == Outcome::Ok).collect();
+    let repeated = done.iter().filter(|record| record.details.contains_key("repeated")).count();
+    assert_eq!((done.len(), repeated), (4, 3), "{:?}", endings(&records));
+    house.verify_log().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_repeated_waits_for_the_record_of_the_first() {
+    let house = House::new().await;
+    house.store().fail_next_commit(CommitFault::FailedButPersisted);
+    house.retry(&house.developer, "order-1", creating()).await.unwrap_err();
+    let first = house.retry(&house.developer, "order-1", creating()).await.unwrap();
+    let records = told(&house, "key.create").await;
+    let made = records.iter().find(|record| record.outcome == Outcome::Ok).unwrap();
+    assert_eq!(made.resource.as_ref().unwrap().id, first.reply.key.id().to_string(), "the making is in the log");
+    assert!(!made.details.contains_key("repeated"));
+}
+
+#[tokio::test]
+async fn idempotency_keys_belong_to_one_request_one_principal_and_one_day() {
+    let house = House::new().await;
+    let other = house.welcome(House::person("other", &["developer"])).await;
+    let first = house.retry(&house.developer, "order-1", creating()).await.unwrap().reply.key.id();
+    let foreign = house.retry(&other, "order-1", creating()).await.unwrap().reply.key.id();
+    assert_ne!(first, foreign);
+    let different = Arrival {
+        idempotency: Some(Idempotency { key: "order-1".to_owned(), request: [8; 32] }),
+        ..House::arrival(&house.developer)
+    };
+    let refused = house.engine().call(different, creating()).await.unwrap_err();
+    assert_eq!(refused.error.code(), Code::IdempotencyMismatch);
+    house.pass(DAY + 1).await;
+    let next_day = house.retry(&house.developer, "order-1", creating()).await.unwrap().reply.key.id();
+    assert_ne!(first, next_day);
+}
+
+#[tokio::test]
+async fn an_answer_with_a_secret_is_not_repeated() {
+    let house = House::new().await;
+    let issuing = || tokens::Create { principal: name("developer"), seconds: 600, description: label("ci") };
+    house.retry(&house.developer, "token-1", issuing()).await.unwrap();
+    let again = house.retry(&house.developer, "token-1", issuing()).await.unwrap_err();
+    assert_eq!(again.error.code(), Code::AlreadyDone);
+    assert_eq!(house.ask(tokens::List { after: None, limit: 10 }).await.items.len(), 2);
+}
+
+#[tokio::test]
+async fn without_a_journal_nothing_is_answered() {
+    let house = House::new().await;
+    let key = house.aead().await;
+    let size = house.journal().size();
+    // The record of the use and the record of its failure.
+    house.journal().plan(Some(Fault::Failed(full())));
+    house.journal().plan(Some(Fault::Failed(full())));
+    let refused = house.call(&house.developer, House::encrypting(&key, b"x")).await.unwrap_err();
+    assert_eq!(refused.error.code(), Code::AuditUnavailable);
+    assert_eq!((refused.record, house.journal().size()), (None, size));
+    // A refusal is not told without its record either.
+    house.journal().plan(Some(Fault::Failed(full())));
+    let refused = house.call(&crate::support::Who::Nobody, House::encrypting(&key, b"x")).await.unwrap_err();
+    assert_eq!(refused.error.code(), Code::AuditUnavailable);
+    house.encrypt(&key, b"x").await;
+    house.verify_log().await;
+}
+
+#[tokio::test]
+async fn a_change_whose_record_missed_the_journal_is_mended_exactly_once() {
+    for fault in [Fault::Failed(full()), Fault::FailedButPersisted(full())] {
+        for restart in [false, true] {
+            let mut house = House::new().await;
+            house.journal().plan(Some(fault.clone()));
+            assert_eq!(house.code(creating()).await, Code::AuditUnavailable);
+            if restart {
+                house.reopen().await;
+            } else {
+                house.pass(0).await;
+            }
+            let records = told(&house, "key.create").await;
+            let done = records.iter().filter(|record| record.outcome == Outcome::Ok).count();
+            assert_eq!(done, 1, "{fault:?}, restarted: {restart}: {:?}", endings(&records));
+            assert_eq!(keys(&house).await, 1, "the change stands and is told of");
+            house.pass(0).await;
+            assert!(house.store().outbox(10).await.unwrap().is_empty());
+            house.verify_log().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_race_is_run_again_and_recorded_once() {
+    let house = House::new().await;
+    house.store().fail_next_commit(CommitFault::Conflict);
+    house.ask(creating()).await;
+    assert_eq!(endings(&told(&house, "key.create").await), ["ok"]);
+    let next = house.store().commits() + 1;
+    for number in next..next + 16 {
+        house.store().fail_commit(number, CommitFault::Conflict);
+    }
+    assert_eq!(house.code(creating()).await, Code::Conflict);
+    assert_eq!(keys(&house).await, 1);
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_changes_and_nothing_else() {
+    let house = House::new().await;
+    let key = house.aead().await;
+    house.store().set_read_only(true);
+    assert_eq!(house.code(creating()).await, Code::StoreUnavailable);
+    let ciphertext = house.encrypt(&key, b"x").await;
+    assert_eq!(house.decrypt(&key, &ciphertext).await, b"x");
+    assert!(!house.engine().readiness().await.is_ready());
+    house.store().set_read_only(false);
+    house.ask(creating()).await;
+    assert!(house.engine().readiness().await.is_ready());
+    assert_eq!(keys(&house).await, 2);
+    house.verify_log().await;
+}
+
+#[tokio::test]
+async fn whoever_was_shut_out_stays_out_when_the_answer_got_lost() {
+    for journal in [false, true] {
+        let house = House::new().await;
+        let key = house.aead().await;
+        let leaver = house.welcome(House::person("leaver", &["key-user-encrypt"])).await;
+        let mut disabled = House::person("leaver", &[]);
+        disabled.disabled = true;
+        if journal {
+            house.journal().plan(Some(Fault::Failed(full())));
+        } else {
+            house.store().fail_next_commit(CommitFault::FailedButPersisted);
+        }
+        house.call(&house.developer, Put::new(disabled)).await.unwrap_err();
+        let code = house.code_for(&leaver, House::encrypting(&key, b"x")).await;
+        assert_eq!(code, Code::Unauthenticated, "by journal: {journal}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn everything_acknowledged_survives_the_death_of_the_process() {
+    let house = Arc::new(House::new().await);
+    let work = |number: u32| {
+        let house = Arc::clone(&house);
+        tokio::spawn(async move {
+            let made = house.call(&house.developer, creating()).await.unwrap();
+            let key = key_of(&made.reply);
+            let used = house.call(&house.developer, House::encrypting(&key, &number.to_be_bytes())).await.unwrap();
+            (key, used.reply.items.into_iter().next().unwrap().unwrap(), [made.record, used.record])
+        })
+    };
+    let tasks: Vec<_> = (0..40).map(work).collect();
+    let mut done = Vec::new();
+    for task in tasks {
+        done.push(task.await.unwrap());
+    }
+    let mut house = Arc::into_inner(house).unwrap();
+    house.reopen().await;
+    for (number, (key, ciphertext, records)) in done.iter().enumerate() {
+        assert_eq!(house.decrypt(key, ciphertext).await, (number as u32).to_be_bytes());
+        for record in records {
+            assert!(house.journal().find(&record.unwrap()).await.unwrap().is_some());
+        }
+    }
+    assert_eq!(keys(&house).await, 40);
+    house.verify_log().await;
+}
+
+/// Polls a call so often, then forgets it, as a server does whose client hung up.
+async fn abandon<O: Operation>(house: &House, operation: O, polls: usize) -> bool {
+    let mut call = Box::pin(house.call(&house.developer, operation));
+    for _ in 0..polls {
+        if call.as_mut().now_or_never().is_some() {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    false
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_leaves_nothing_half_done() {
+    let mut house = House::new().await;
+    let key = house.aead().await;
+    let mut finished = false;
+    let mut polls = 0;
+    while !finished {
+        polls += 1;
+        let number = polls;
+        let leaver = house.welcome(House::person("leaver", &["key-user-encrypt"])).await;
+        let mut disabled = House::person("leaver", &[]);
+        disabled.disabled = true;
+        finished = abandon(&house, Put::new(disabled), polls).await;
+        // Whatever was begun ends before the next change of the same row is made.
+        house.ask(House::putting("bystander", &[])).await;
+        let stored = house.ask(Describe { name: name("leaver") }).await.0;
+        let refused = house.call(&leaver, House::encrypting(&key, b"x")).await.is_err();
+        assert!(!stored.disabled || refused, "after {number} polls: what is known and what is stored differ");
+        assert!(!finished || stored.disabled);
+        house.ask(House::putting("leaver", &["key-user-encrypt"])).await;
+    }
+    assert!(polls > 1, "the first poll ended it: nothing was abandoned");
+    house.reopen().await;
+    house.pass(0).await;
+    assert!(house.store().outbox(10).await.unwrap().is_empty());
+    house.verify_log().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_went_back_stops_everything() {
+    let house = House::new().await;
+    let key: KeyRef = house.aead().await;
+    house.clock.turn(-30_000);
+    house.encrypt(&key, b"a small step is a correction").await;
+    house.clock.turn(-3_600_000);
+    assert_eq!(house.code(House::encrypting(&key, b"x")).await, Code::ClockWentBack);
+    house.clock.turn(3_630_000);
+    house.encrypt(&key, b"x").await;
+}

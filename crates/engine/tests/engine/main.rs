@@ -1,0 +1,15 @@
+//! The engine on its real drivers: SQLite, journal and epoch vault in a directory of their own, a clock turned by hand.
+//! One program, so that everything is linked once.
+#![allow(clippy::unwrap_used)]
+
+mod access;
+mod canary;
+mod cases;
+mod coverage;
+mod destruction;
+mod durability;
+mod lifecycle;
+mod roles;
+mod sealing;
+mod support;
+mod tamper;

@@ -1,0 +1,117 @@
+//! The six roles of the key management policy template, S4 §5, and the operator: every operation tried by every role,
+//! through the whole pipeline, is allowed exactly where the table says.
+
+use keyreeve_engine::{Code, catalogue};
+use keyreeve_model::PrincipalKind;
+use keyreeve_policy::shipped;
+use std::collections::BTreeSet;
+
+use crate::cases::{self, CONSUMERS, Stage};
+use crate::support::{House, Who};
+
+const EVERYBODY: &str = "system.health system.status system.init system.unseal \
+    random.generate algorithm.list token.self audit.prove";
+const LIFECYCLE: &str = "keyring.create key.create key.update key.activate key.suspend key.deactivate key.compromise \
+    key.rotate key.schedule-destruction key.cancel-destruction key.destroy";
+const READ: &str = "keyring.list keyring.describe key.list key.describe key.destruction";
+const READ_KEY: &str = "key.describe key.destruction";
+const ENCRYPT: &str = "key.encrypt key.rewrap key.generate-data-key key.generate-data-key-without-plaintext key.wrap \
+    key.encapsulate";
+const DECRYPT: &str = "key.decrypt key.unwrap-data-key key.unwrap key.decapsulate";
+/// Needs both halves.
+const RE_ENCRYPT: &str = "key.re-encrypt-from";
+const OTHER_USE: &str = "key.sign key.verify key.mac key.verify-mac key.derive key.agree";
+const ACCESS: &str = "token.create token.list token.revoke principal.put principal.list principal.describe \
+    principal.delete policy.put policy.list policy.describe policy.delete policy.explain";
+const AUDIT: &str = "audit.search audit.read policy.list policy.describe policy.explain";
+const SYSTEM: &str = "system.seal";
+
+struct Row {
+    role: &'static str,
+    kind: PrincipalKind,
+    may: &'static [&'static str],
+}
+
+const fn row(role: &'static str, kind: PrincipalKind, may: &'static [&'static str]) -> Row {
+    Row { role, kind, may }
+}
+
+const TABLE: [Row; 9] = [
+    row("operator", PrincipalKind::Person, &[SYSTEM, ACCESS]),
+    row("key-admin", PrincipalKind::Person, &[LIFECYCLE, READ]),
+    row("key-user-encrypt", PrincipalKind::Person, &[ENCRYPT]),
+    row("key-user-decrypt", PrincipalKind::Person, &[DECRYPT]),
+    row("key-auditor", PrincipalKind::Person, &[READ, AUDIT]),
+    row("pipeline", PrincipalKind::Service, &[ENCRYPT]),
+    row("pipeline", PrincipalKind::Person, &[]),
+    row("application", PrincipalKind::Service, &[READ_KEY, ENCRYPT, DECRYPT, RE_ENCRYPT, OTHER_USE]),
+    row("application", PrincipalKind::Person, &[]),
+];
+
+async fn actor(house: &House, row: &Row) -> Who {
+    let named = match (row.role, row.kind) {
+        // The services are those whom the keys name.
+        ("pipeline", PrincipalKind::Service) => CONSUMERS[0],
+        ("application", PrincipalKind::Service) => CONSUMERS[1],
+        _ => "pat",
+    };
+    let mut principal = House::person(named, &[row.role]);
+    principal.kind = row.kind;
+    principal.networks.insert("10.0.0.0/8".to_owned());
+    house.welcome(principal).await
+}
+
+async fn check(stage: &mut Stage, row: &Row) {
+    let who = actor(&stage.house, row).await;
+    let lists = row.may.iter().chain([&EVERYBODY]);
+    let may: BTreeSet<&str> = lists.flat_map(|list| list.split_whitespace()).collect();
+    for name in &may {
+        assert!(catalogue::find(name).is_some(), "the table names `{name}`, which is no operation");
+    }
+    for case in cases::all() {
+        let run = (case.run)(stage, &who).await;
+        assert_ne!(run.code, Some(Code::Unauthenticated), "{} as {}", case.name, row.role);
+        let allowed = run.code != Some(Code::Denied);
+        assert_eq!(allowed, may.contains(case.name), "{} as {} {:?}: {:?}", case.name, row.role, row.kind, run.code);
+        if case.name == "system.seal" && allowed {
+            stage.house.reopen().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_role_may_do_exactly_what_its_row_says() {
+    for row in &TABLE {
+        let mut stage = Stage::new().await;
+        check(&mut stage, row).await;
+    }
+    for role in shipped::ROLES {
+        assert!(TABLE.iter().any(|row| row.role == role), "{role} has no row");
+    }
+}
+
+#[tokio::test]
+async fn services_reach_only_keys_that_name_them_and_only_from_their_network() {
+    let house = House::new().await;
+    let elsewhere = house.aead().await;
+    for (role, kind) in [("pipeline", PrincipalKind::Service), ("application", PrincipalKind::Service)] {
+        let mut principal = House::person(role, &[role]);
+        principal.kind = kind;
+        principal.networks.insert("10.0.0.0/8".to_owned());
+        let who = house.welcome(principal).await;
+        assert_eq!(house.code_for(&who, House::encrypting(&elsewhere, b"x")).await, Code::Denied, "{role}");
+    }
+}
+
+#[tokio::test]
+async fn who_manages_keys_does_not_use_them_whatever_other_role_is_added() {
+    let house = House::new().await;
+    let key = house.aead().await;
+    let ciphertext = house.encrypt(&key, b"x").await;
+    for role in ["key-admin", "key-auditor"] {
+        let roles = [role, "key-user-encrypt", "key-user-decrypt", "developer"];
+        let who = house.welcome(House::person(role, &roles)).await;
+        assert_eq!(house.code_for(&who, House::encrypting(&key, b"x")).await, Code::Denied, "{role}");
+        assert_eq!(house.code_for(&who, House::decrypting(&key, &ciphertext)).await, Code::Denied, "{role}");
+    }
+}

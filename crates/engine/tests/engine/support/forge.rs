@@ -1,0 +1,42 @@
+//! What somebody could do who holds the root of trust and the database: seal a record that the server believes. Used to
+//! reach states that take years or billions of messages otherwise; everybody else's forgeries are refused.
+
+use keyreeve_crypto::HashAlgorithm;
+use keyreeve_crypto::Random;
+use keyreeve_crypto::kdf::hkdf_sha256;
+use keyreeve_crypto::mac::MacKey;
+use keyreeve_model::{DeploymentRecord, KeyId};
+use keyreeve_root::Root;
+use keyreeve_root_software::SealedFileRoot;
+use rusqlite::params;
+
+use super::House;
+
+/// Alters a key's stored record and seals it anew. The house must not be running.
+pub(crate) async fn forge_key(house: &House, key: KeyId, alter: impl FnOnce(String) -> String) {
+    let db = house.sql();
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?));
+    let (record, revision) =
+        db.query_row("SELECT record, revision FROM keys WHERE id = ?1", [key.as_bytes()], row).unwrap();
+    let record = alter(String::from_utf8(record).unwrap()).into_bytes();
+    let mut input = Vec::new();
+    for part in [&b"keys"[..], key.as_bytes()] {
+        input.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        input.extend_from_slice(part);
+    }
+    input.extend_from_slice(&revision.to_be_bytes());
+    input.extend_from_slice(&record);
+    let mac = records_key(house).await.mac(&input);
+    db.execute("UPDATE keys SET record = ?1, mac = ?2 WHERE id = ?3", params![record, mac, key.as_bytes()]).unwrap();
+}
+
+async fn records_key(house: &House) -> MacKey {
+    let bytes: Vec<u8> = house.sql().query_row("SELECT record FROM deployment", [], |row| row.get(0)).unwrap();
+    let deployment: DeploymentRecord = serde_json::from_slice(&bytes).unwrap();
+    let root = SealedFileRoot::new(house.path().join("root.key"), Random::from_module().unwrap());
+    root.configure(&deployment.root_public).await.unwrap();
+    let context = [b"keyreeve/system/1".as_slice(), deployment.id.as_bytes()].concat();
+    let secret = root.unwrap(&context, &hex::decode(&deployment.system_secret).unwrap()).await.unwrap();
+    let key = hkdf_sha256::<32>(secret.expose(), &[], b"keyreeve/records/1").unwrap();
+    MacKey::new(HashAlgorithm::Sha256, key.expose())
+}

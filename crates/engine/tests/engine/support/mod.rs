@@ -1,0 +1,15 @@
+//! A house to test in: an engine on real drivers in a directory, a clock turned by hand, and people with tokens.
+
+mod ask;
+mod clock;
+mod forge;
+mod house;
+mod logs;
+mod vault;
+
+pub(crate) use ask::{Checked, context, create, key_of, keyring, label, name, payloads};
+pub(crate) use clock::{DAY, START};
+pub(crate) use forge::forge_key;
+pub(crate) use house::{House, RootKind, Who};
+pub(crate) use logs::captured_logs;
+pub(crate) use vault::VaultFault;
