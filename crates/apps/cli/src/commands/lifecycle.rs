@@ -225,8 +225,9 @@ pub(crate) struct Now {
 impl Now {
     async fn run(self, app: &App) -> Outcome {
         let answer = app.client()?.destroy_key(&self.key).await?;
-        app.note_record("destroyed", answer.audit_record.as_ref());
-        app.show(&answer.value, destruction)
+        let proof =
+            format!("destroyed; `keyreeve key destroy record {}` shows what was erased", answer.value.summary.id);
+        changed(app, &proof, &answer)
     }
 }
 

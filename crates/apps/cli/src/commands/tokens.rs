@@ -135,8 +135,7 @@ impl Revoke {
     async fn run(self, app: &App) -> Outcome {
         let answer = app.client()?.revoke_token(&self.token).await?;
         app.note_record("revoked", answer.audit_record.as_ref());
-        let shown = json!({ "id": self.token, "revoked": true, "audit_record": answer.audit_record });
-        app.show(&shown, |_| format!("revoked {}", self.token))
+        app.show(&answer.value, token_facts)
     }
 }
 

@@ -32,8 +32,8 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn revoke_token(&self, token: &str) -> Result<Answer<()>, ClientError> {
-        self.send_for_nothing(self.call(Method::DELETE, &["tokens", token])?).await
+    pub async fn revoke_token(&self, token: &str) -> Result<Answer<Token>, ClientError> {
+        self.send(self.call(Method::DELETE, &["tokens", token])?).await
     }
 
     /// Who is asking, as the server knows it.

@@ -109,7 +109,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn unwrap_data_key(&self, request: &DecryptRequest) -> Result<Answer<PlaintextReply>, ClientError> {
+    pub async fn unwrap_data_key(&self, request: &RewrapRequest) -> Result<Answer<PlaintextReply>, ClientError> {
         self.apply(&["unwrap-data-key"], request).await
     }
 
@@ -131,7 +131,7 @@ impl Client {
         context: &Context,
     ) -> Result<Answer<SecretBytes>, ClientError> {
         let ciphertext = Some(Ciphertext(wrapped.to_vec()));
-        let request = DecryptRequest { ciphertext, context: pairs(context), ..DecryptRequest::default() };
+        let request = RewrapRequest { ciphertext, context: pairs(context), ..RewrapRequest::default() };
         let answer = self.unwrap_data_key(&request).await?;
         let plaintext = single(answer.value.plaintext, "plaintext")?.0;
         Ok(Answer { value: plaintext, audit_record: answer.audit_record })

@@ -4,9 +4,10 @@ use keyreeve_wire::derivation::{
     AgreeRequest, DecapsulateRequest, DeriveRequest, EncapsulateReply, RandomReply, RandomRequest, SecretReply,
     UnwrapReply, UnwrapRequest, WrapReply, WrapRequest,
 };
+use reqwest::Method;
 
 use crate::error::ClientError;
-use crate::transport::{Answer, Client};
+use crate::transport::{Answer, Client, Repeat};
 
 impl Client {
     /// Derives a key.
@@ -38,7 +39,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn encapsulate(&self, key: &str) -> Result<Answer<EncapsulateReply>, ClientError> {
-        self.apply(&["keys", key, "encapsulate"], &serde_json::json!({})).await
+        self.send(self.call(Method::POST, &["keys", key, "encapsulate"])?.repeat(Repeat::Freely)).await
     }
 
     /// Recovers an encapsulated shared secret.

@@ -153,12 +153,12 @@ impl Client {
         self.with_reason(key, "cancel-destruction", reason).await
     }
 
-    /// Erases all material of a key whose waiting period is over.
+    /// Erases all material of a key whose waiting period is over; [`Client::destruction`] then proves it.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn destroy_key(&self, key: &str) -> Result<Answer<Destruction>, ClientError> {
-        self.change(Method::POST, &["keys", key, "destroy"], &serde_json::json!({})).await
+    pub async fn destroy_key(&self, key: &str) -> Result<Answer<Key>, ClientError> {
+        self.send(self.call(Method::POST, &["keys", key, "destroy"])?).await
     }
 
     /// The destruction record of a key, by its id.

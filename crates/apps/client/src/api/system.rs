@@ -4,7 +4,6 @@ use keyreeve_secret::SecretString;
 use keyreeve_wire::SecretText;
 use keyreeve_wire::system::{InitReply, InitRequest, RootStatus, SystemStatus, UnsealRequest};
 use reqwest::Method;
-use serde_json::json;
 
 use crate::error::ClientError;
 use crate::transport::{Answer, Client, Repeat};
@@ -41,6 +40,6 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn seal(&self) -> Result<Answer<()>, ClientError> {
-        self.send_for_nothing(self.call(Method::POST, &["system", "seal"])?.json(&json!({}))?).await
+        self.send_for_nothing(self.call(Method::POST, &["system", "seal"])?).await
     }
 }
