@@ -1,0 +1,56 @@
+//! Principals, tokens, policies, and why somebody may not.
+
+use serde_json::json;
+
+use crate::Desk;
+
+#[test]
+fn principals_get_tokens_that_end_when_they_are_revoked() {
+    let desk = Desk::new();
+    let words = ["principal", "put", "shop", "--kind", "service", "--role", "application", "--label", "a=b"];
+    let put = desk.cli.json(&words);
+    assert_eq!(put, desk.cli.json(&["principal", "show", "shop"]));
+    assert!(desk.cli.ok(&["principal", "list"]).contains("shop"));
+    let made = desk.cli.json(&["token", "create", "shop", "--for", "1h", "-o", "shop.token"]);
+    let as_shop = |words: &[&str]| desk.cli.run(&[&["--token-file", "shop.token"], words].concat());
+    assert_eq!(as_shop(&["token", "self", "--output", "json"]).code(0).json()["principal"], "shop");
+    let _ = as_shop(&["key", "create"]).code(3);
+    desk.key("orders", &["--consumer", "shop"]);
+    desk.key("others", &[]);
+    let encrypt = |key: &str| desk.cli.run_with(&["--token-file", "shop.token", "encrypt", key, "--small"], b"x").code;
+    assert_eq!((encrypt("orders"), encrypt("others")), (0, 3));
+    assert!(desk.cli.ok(&["token", "list"]).contains("valid"));
+    let _ = desk.cli.ok(&["token", "revoke", made["id"].as_str().unwrap()]);
+    let _ = as_shop(&["token", "self"]).code(3);
+    let _ = desk.cli.ok(&["token", "create", "shop", "--for", "60s", "-o", "second.token"]);
+    let _ = desk.cli.ok(&["principal", "delete", "shop"]);
+    let _ = desk.cli.run(&["--token-file", "second.token", "token", "self"]).code(3);
+    let _ = desk.cli.run(&["token", "create", "nobody"]).code(4);
+}
+
+#[test]
+fn policies_decide_and_are_explained() {
+    let desk = Desk::new();
+    desk.key("orders", &[]);
+    let _ = desk.cli.ok(&["principal", "put", "alice", "--kind", "person", "--role", "helper"]);
+    let explain = |action: &str| desk.cli.run(&["policy", "explain", "alice", action, "orders"]);
+    let refused = explain("key.encrypt").code(1);
+    assert!(refused.text().contains("REFUSED"), "{refused}");
+    desk.write(
+        "helper.cedar",
+        "permit (principal in Keyreeve::Role::\"helper\", action in Keyreeve::Action::\"encrypt-side\", resource);",
+    );
+    let _ = desk.cli.ok(&["policy", "put", "helpers", "helper.cedar"]);
+    let allowed = explain("key.encrypt").code(0);
+    assert!(allowed.text().contains("helpers"), "{allowed}");
+    let _ = explain("key.decrypt").code(1);
+    assert!(desk.cli.ok(&["policy", "list"]).contains("helpers"));
+    assert!(desk.cli.ok(&["policy", "show", "helpers"]).contains("encrypt-side"));
+    let actions = desk.cli.json(&["policy", "actions"]);
+    assert!(actions["items"].as_array().unwrap().iter().any(|action| action["name"] == json!("key.encrypt")));
+    let broken = desk.cli.run_with(&["policy", "put", "broken", "-"], b"permit (").code(2);
+    assert!(!broken.stderr.is_empty());
+    let _ = desk.cli.run(&["policy", "delete", "operator"]).code(5);
+    let _ = desk.cli.ok(&["policy", "delete", "helpers"]);
+    let _ = explain("key.encrypt").code(1);
+}
