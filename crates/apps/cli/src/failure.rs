@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::ErrorKind;
 
 use keyreeve_client::{ClientError, EnvelopeError, StreamError};
+use keyreeve_wire::Problem;
 
 /// How the process ends. The numbers are part of the interface: scripts depend on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +125,6 @@ fn next_step(code: &str) -> Option<&'static str> {
         }
         "not-initialised" => "`keyreeve init --shares 5 --threshold 3` initialises the server",
         "already-exists" => "`keyreeve key list` and `keyreeve keyring list` show which names are taken",
-        "not-found" => "`keyreeve key list` shows what there is",
         "wrong-state" => "`keyreeve key show KEY` shows the state and what was done to the key",
         "wrong-key-use" => {
             "`keyreeve key show KEY` shows what the key is for; `keyreeve algorithms` what else there is"
@@ -138,12 +138,26 @@ fn next_step(code: &str) -> Option<&'static str> {
     })
 }
 
+/// Where to find the name of what was not found.
+fn where_to_look(problem: &Problem) -> Option<&'static str> {
+    const LISTS: [(&str, &str); 6] = [
+        ("keyring", "`keyreeve keyring list` shows which there are"),
+        ("token", "`keyreeve token list` shows which there are"),
+        ("principal", "`keyreeve principal list` shows which there are"),
+        ("policy", "`keyreeve policy list` shows which there are"),
+        ("record", "`keyreeve audit search` shows which there are"),
+        ("key", "`keyreeve key list` shows which there are"),
+    ];
+    let found = LISTS.iter().find(|(what, _)| problem.detail.contains(&format!("no such {what}")));
+    found.filter(|_| problem.code == "not-found").map(|(_, next)| *next)
+}
+
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Refused(problem) => {
+                let next = next_step(&problem.code).or_else(|| where_to_look(&problem)).map(str::to_owned);
                 let failure = Self::new(exit_of(&problem.code, problem.status), problem.detail);
-                let next = next_step(&problem.code).map(str::to_owned);
                 Self { next, audit_record: problem.audit_record, code: Some(problem.code), ..failure }
             }
             ClientError::Unreachable { .. } => Self::new(Exit::Unavailable, error.to_string())
@@ -200,7 +214,6 @@ impl From<std::io::Error> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keyreeve_wire::Problem;
 
     fn refused(code: &str, status: u16) -> Failure {
         let problem = Problem {
@@ -208,7 +221,7 @@ mod tests {
             title: code.to_owned(),
             status,
             code: code.to_owned(),
-            detail: "it is so".to_owned(),
+            detail: "there is no such principal".to_owned(),
             request_id: "r1".to_owned(),
             audit_record: Some("rec_1".to_owned()),
         };
@@ -241,7 +254,8 @@ mod tests {
         let failure = refused("denied", 403);
         assert!(failure.next.unwrap().contains("policy explain"));
         assert_eq!(failure.audit_record.as_deref(), Some("rec_1"));
-        assert_eq!(failure.what, "it is so");
+        assert_eq!(failure.what, "there is no such principal");
+        assert!(refused("not-found", 404).next.unwrap().contains("principal list"));
     }
 
     #[test]

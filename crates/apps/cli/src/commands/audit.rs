@@ -256,7 +256,7 @@ impl Verify {
                 let runtime = tokio::runtime::Handle::current();
                 examine(app.out, Remote { client, runtime }, keys, older).await?
             }
-            (None, Some(dir)) => examine(app.out, Directory(dir), keys, older).await?,
+            (None, Some(dir)) => examine(app.out, Directory::of(dir), keys, older).await?,
             (None, None) => return Err(Failure::usage("say which log: a directory, or `--remote`")),
         };
         show_report(app, &report)
@@ -282,6 +282,15 @@ async fn examine(
 
 /// A log in a directory.
 struct Directory(PathBuf);
+
+impl Directory {
+    /// The log itself, also where the directory around it is named, in which the server keeps more.
+    fn of(dir: PathBuf) -> Self {
+        let inner = dir.join("log");
+        let around = !dir.join("checkpoint").exists() && inner.join("checkpoint").exists();
+        Self(if around { inner } else { dir })
+    }
+}
 
 impl LogSource for Directory {
     fn read(&self, path: &LogPath) -> Result<Option<Vec<u8>>, String> {
@@ -388,6 +397,15 @@ mod tests {
         let report = verify_log(&Directory(dir.path().to_owned()), &keys, None, |_, _| ());
         assert!(!report.is_sound() && !report.is_tampered());
         assert!(report_text(&report, "incomplete").contains("there is no checkpoint"));
+    }
+
+    #[test]
+    fn the_directory_around_a_log_will_do() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Directory::of(dir.path().to_owned()).0, dir.path());
+        std::fs::create_dir(dir.path().join("log")).unwrap();
+        std::fs::write(dir.path().join("log/checkpoint"), "x").unwrap();
+        assert_eq!(Directory::of(dir.path().to_owned()).0, dir.path().join("log"));
     }
 
     #[test]

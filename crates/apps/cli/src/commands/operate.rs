@@ -47,9 +47,17 @@ fn status_table(app: &App, address: &str, profile: String, status: &SystemStatus
         ("address", address.to_owned()),
         ("profile", profile),
         ("root of trust", status.root_kind.clone()),
-        ("log keys", status.log_vkeys.join(" ")),
+        ("log keys", status.log_vkeys.iter().map(|key| key_name(key)).collect::<Vec<_>>().join(", ")),
     ]);
     format!("{:13}  {state}\n{table}", "state")
+}
+
+/// Name and id of a log key: those of post-quantum algorithms fill a screen.
+fn key_name(vkey: &str) -> String {
+    match vkey.rsplit_once('+') {
+        Some((name, key)) if key.len() > 64 => format!("{name}+... (whole with --output json)"),
+        _ => vkey.to_owned(),
+    }
 }
 
 fn shares_text(root: &RootStatus) -> String {
@@ -178,6 +186,10 @@ impl Unseal {
             let next = "`keyreeve init --shares 5 --threshold 3` makes the root of trust";
             return Err(Failure::new(Exit::State, "the server is not initialised").next(next));
         }
+        if root.state == RootState::Sealed && root.needed == Some(0) {
+            return Err(Failure::new(Exit::State, "this root of trust has no shares: it opens when the server starts")
+                .next("restart the server"));
+        }
         if self.files.is_empty() {
             while root.state == RootState::Sealed {
                 let prompt = format!("Share {} of {}: ", root.given.unwrap_or(0) + 1, root.needed.unwrap_or(0));
@@ -257,6 +269,14 @@ mod tests {
         Sink::of(&path, false).write(b"krs-one\n\n  krs-two \n", Readers::Owner).unwrap();
         let shares = shares_in(&path).unwrap();
         assert!(shares.len() == 2 && shares[0].ct_eq("krs-one") && shares[1].ct_eq("krs-two"));
+    }
+
+    #[test]
+    fn long_keys_are_named_and_short_ones_shown() {
+        let short = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+        assert_eq!(key_name(short), short);
+        let long = format!("example.com/foo+530d903a+{}", "A".repeat(1000));
+        assert_eq!(key_name(&long), "example.com/foo+530d903a+... (whole with --output json)");
     }
 
     #[test]

@@ -166,9 +166,9 @@ impl Explain {
 }
 
 /// An explanation for people.
-pub(super) fn explained(app: &App, explanation: &Explanation) -> String {
-    let (style, word) = if explanation.allowed { (Style::Good, "allowed") } else { (Style::Bad, "REFUSED") };
-    let mut text = format!("{}: {}\n", app.out.styled(style, word, false), printable(&explanation.answer));
+fn explained(app: &App, explanation: &Explanation) -> String {
+    let style = if explanation.allowed { Style::Good } else { Style::Bad };
+    let mut text = format!("{}\n", app.out.styled(style, &printable(&explanation.answer), false));
     if !explanation.missing.is_empty() {
         text.push_str("\nit would be allowed with one of these:\n");
         for missing in &explanation.missing {
@@ -209,12 +209,11 @@ impl Actions {
 }
 
 fn details(policy: &Policy) -> String {
-    let lines = policy.text.lines().count();
     facts(&[
         ("name", policy.name.clone()),
         ("origin", if policy.built_in { "shipped" } else { "own" }.to_owned()),
         ("updated", policy.updated.as_ref().map_or_else(String::new, ToString::to_string)),
         ("by", policy.updated_by.clone().unwrap_or_default()),
-        ("text", format!("{lines} lines; `keyreeve policy show {}` shows them", policy.name)),
+        ("text", format!("`keyreeve policy show {}` shows it", policy.name)),
     ])
 }

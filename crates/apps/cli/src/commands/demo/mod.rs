@@ -28,14 +28,10 @@ pub(crate) struct Demo {
 impl Demo {
     pub(crate) async fn run(self, app: &App) -> Outcome {
         let scratch = tempfile::tempdir().map_err(|error| Failure::io("a temporary directory", &error))?;
-        let dir = match &self.dir {
-            Some(dir) => {
-                std::fs::create_dir_all(dir).map_err(|error| Failure::io(dir.display(), &error))?;
-                dir.clone()
-            }
-            None => scratch.path().to_owned(),
-        };
-        let mut tour = Tour::begin(app, dir).await?;
+        if let Some(dir) = &self.dir {
+            std::fs::create_dir_all(dir).map_err(|error| Failure::io(dir.display(), &error))?;
+        }
+        let mut tour = Tour::begin(app, scratch.path(), self.dir).await?;
         steps::all(&mut tour).await?;
         tour.end()?;
         Ok(Exit::Done)

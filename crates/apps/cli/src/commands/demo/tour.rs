@@ -1,6 +1,6 @@
 //! What the steps of the tour share: names, files, and how a step is told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use keyreeve_client::{Client, ClientError};
 use serde_json::{Value, json};
@@ -26,12 +26,14 @@ pub(super) struct Tour<'a> {
     /// The alias of the key that signs.
     pub(super) signer: String,
     dir: PathBuf,
+    /// Whether the files stay, and the commands for them work.
+    kept: bool,
     told: Vec<Value>,
 }
 
 impl<'a> Tour<'a> {
     /// Sees that there is a server and somebody known to it.
-    pub(super) async fn begin(app: &'a App, dir: PathBuf) -> Result<Self, Failure> {
+    pub(super) async fn begin(app: &'a App, scratch: &Path, kept: Option<PathBuf>) -> Result<Self, Failure> {
         let profile = app.profile()?;
         let client = profile.client()?;
         let principal = client.whoami().await?.value.principal;
@@ -39,7 +41,8 @@ impl<'a> Tour<'a> {
         let random = client.random_bytes(3).await?.value.random;
         let suffix = hex::encode(random.expose());
         let (key, signer) = (format!("demo-docs-{suffix}"), format!("demo-sign-{suffix}"));
-        Ok(Self { app, client, profile, principal, key, signer, dir, told: Vec::new() })
+        let (dir, kept) = kept.map_or_else(|| (scratch.to_owned(), false), |dir| (dir, true));
+        Ok(Self { app, client, profile, principal, key, signer, dir, kept, told: Vec::new() })
     }
 
     /// Tells what comes next.
@@ -83,8 +86,13 @@ impl<'a> Tour<'a> {
         }
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
+    }
+
+    /// A file of the tour as it is called in commands.
+    pub(super) fn named(&self, name: &str) -> String {
+        if self.kept { self.path(name).display().to_string() } else { name.to_owned() }
     }
 
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
