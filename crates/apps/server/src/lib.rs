@@ -1,1 +1,59 @@
-//! Placeholder while the workspace is laid out.
+//! The server: puts engine, drivers and protocols together, from a configuration file or in development mode.
+//!
+//! Composition only: what the parts do stands in their own crates. [`serve`] and [`dev`] run until a signal ends them;
+//! [`Running`] is the same for programs that start and end a server themselves.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod config;
+pub mod dev;
+
+mod assemble;
+mod error;
+mod files;
+mod harden;
+mod health;
+mod lease;
+mod listeners;
+mod logging;
+mod machine;
+mod metrics;
+mod running;
+
+use std::path::Path;
+
+pub use config::{Config, ConfigError};
+pub use dev::{DevOptions, DevReady, dev};
+pub use error::ServerError;
+pub use machine::SystemClock;
+pub use running::{Addresses, Mode, Running};
+
+/// Runs the server that `path` describes until SIGTERM or SIGINT; SIGHUP reads certificates anew. Makes its own tokio runtime,
+/// so it must not be called from within one.
+///
+/// # Errors
+/// [`ServerError`] says what is wrong and what to do.
+pub fn serve(path: &Path) -> Result<(), ServerError> {
+    let config = Config::load(path)?;
+    logging::start(&config.log)?;
+    for remark in harden::apply() {
+        tracing::warn!(remark);
+    }
+    runtime()?.block_on(async {
+        let running = Running::start(config, Mode::Production).await?;
+        running.until_signalled().await
+    })
+}
+
+/// Reads and checks a configuration with every file it names, and changes nothing. Returns remarks that are no errors.
+///
+/// # Errors
+/// [`ConfigError`] names file and field, and says what to do.
+pub fn check(path: &Path) -> Result<Vec<String>, ConfigError> {
+    Config::load(path).map(|config| config.remarks())
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, ServerError> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    built.map_err(|error| ServerError::Refused(format!("no threads could be started: {error}")))
+}

@@ -1,1 +1,61 @@
-//! Placeholder while the workspace is laid out.
+//! The console: for now one page that shows what anybody may know, rendered here, without scripts.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod page;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use http::HeaderValue;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use keyreeve_engine::Engine;
+use keyreeve_engine::ops::system::Status;
+use keyreeve_http::{PlainCall, Problem};
+
+/// Nothing but the page itself and its one stylesheet.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// What the page says about the program.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// The program's version.
+    pub version: &'static str,
+    /// The cryptographic module and its version.
+    pub module: String,
+    /// Whether that runs in FIPS mode.
+    pub fips: bool,
+    /// Whether this is development mode.
+    pub development: bool,
+}
+
+#[derive(Clone)]
+struct Console {
+    engine: Engine,
+    about: About,
+}
+
+/// The console's routes: `/`, `/console` and the stylesheet.
+pub fn router(engine: Engine, about: About) -> Router {
+    Router::new()
+        .route("/", get(show))
+        .route("/console", get(show))
+        .route("/console/style.css", get(style))
+        .with_state(Console { engine, about })
+}
+
+async fn show(State(console): State<Console>, call: PlainCall) -> Result<Response, Problem> {
+    let status = console.engine.call(call.arrival, Status).await?.reply;
+    let readiness = console.engine.readiness().await;
+    let html = page::render(&console.about, &status, &readiness);
+    Ok(([(CONTENT_SECURITY_POLICY, POLICY)], Html(html)).into_response())
+}
+
+async fn style(State(console): State<Console>, call: PlainCall) -> Result<Response, Problem> {
+    // Public as it is, it takes the way of everything else.
+    console.engine.call(call.arrival, keyreeve_engine::ops::system::Health).await?;
+    Ok(([(CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8"))], page::STYLE).into_response())
+}

@@ -1,0 +1,199 @@
+//! Opens the parts in the order in which they depend on one another, and puts the engine on top.
+
+use keyreeve_audit::Record;
+use keyreeve_crypto::{Random, selftest};
+use keyreeve_engine::{Clock, Engine, Ports, Settings};
+use keyreeve_epochs_file::FileEpochVault;
+use keyreeve_journal::{Journal, Scan};
+use keyreeve_journal_file::{FileJournal, Options};
+use keyreeve_model::UnixMillis;
+use keyreeve_root::Root;
+use keyreeve_root_software::{SealedFileRoot, ShamirRoot};
+use keyreeve_secret::SecretString;
+use keyreeve_store::Store;
+use keyreeve_store_postgres::{PostgresOptions, PostgresStore};
+use keyreeve_store_sqlite::SqliteStore;
+use rustix::fs::FlockOperation;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::{Config, Fault, RootKind, StoreConfig};
+use crate::error::ServerError;
+use crate::files;
+use crate::machine::{SystemClock, SystemEntropy, host_name};
+use crate::metrics::Operations;
+use crate::running::Mode;
+
+/// How far the clock may be behind the last audit record, in milliseconds: as much as the engine tolerates while running.
+const CLOCK_TOLERANCE_MS: i64 = 60_000;
+
+/// Everything that was opened.
+pub(crate) struct Parts {
+    pub(crate) engine: Engine,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) operations: Arc<Operations>,
+    /// Who holds the lease on the store.
+    pub(crate) holder: String,
+    /// One process for each data directory.
+    pub(crate) lock: File,
+}
+
+/// Opens everything but the listeners.
+pub(crate) async fn assemble(config: &Config, mode: Mode) -> Result<Parts, ServerError> {
+    files::private_directory(&config.data_dir).map_err(|trouble| ServerError::part("data directory", trouble))?;
+    let lock = lock(&config.data_dir)?;
+    let random =
+        Random::start(Box::new(SystemEntropy)).map_err(|error| ServerError::part("random generator", error))?;
+    selftest::run(&random).map_err(|error| ServerError::part("cryptographic module", error))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let journal = open_journal(config, &clock).await?;
+    check_clock(&*journal, clock.now()).await?;
+    let store = open_store(config).await?;
+    let vault = FileEpochVault::open(&config.epochs_dir(), random.clone());
+    let vault = vault.map_err(|error| ServerError::part("epoch vault", error))?;
+    let root: Arc<dyn Root> = match (config.root.kind, mode) {
+        (RootKind::Shamir, _) => Arc::new(ShamirRoot::new(random.clone())),
+        (RootKind::SealedFile, Mode::Development) => {
+            Arc::new(SealedFileRoot::new(config.data_dir.join("root.dev-key"), random.clone()))
+        }
+        (RootKind::SealedFile, Mode::Production) => {
+            let text =
+                "a sealed file protects nothing and is for `keyreeve dev` only: configure `root.kind = \"shamir\"`";
+            return Err(ServerError::Refused(text.to_owned()));
+        }
+    };
+    let holder = format!("{}@{}", instance(&config.data_dir, &random)?, host_name());
+    let operations = Arc::new(Operations::new());
+    let ports = Ports {
+        store: Arc::clone(&store),
+        root,
+        vault: Arc::new(vault),
+        journal: Arc::clone(&journal),
+        clock: Arc::clone(&clock),
+        random: Arc::new(random),
+        observer: Arc::clone(&operations) as _,
+    };
+    let engine = Engine::new(ports, settings(config, mode)?).map_err(|error| ServerError::part("engine", error))?;
+    Ok(Parts { engine, store, journal, clock, operations, holder, lock })
+}
+
+fn settings(config: &Config, mode: Mode) -> Result<Settings, ServerError> {
+    let algorithms = config.registry().map_err(|fault| refuse(config, fault))?;
+    let extra_policies = match mode {
+        Mode::Production => Vec::new(),
+        Mode::Development => {
+            let (name, text) = keyreeve_policy::shipped::development();
+            vec![(name.to_string(), text.to_owned())]
+        }
+    };
+    Ok(Settings {
+        algorithms,
+        profile: config.lifecycle.profile,
+        extra_policies,
+        keys_kept: config.memory.keys,
+        tokens_kept: config.memory.tokens,
+        batch_max: config.limits.batch_items,
+        log_origin: config.audit.origin.clone(),
+        accept_missing_epochs: config.epochs.accept_missing,
+        development: mode == Mode::Development,
+    })
+}
+
+/// A configuration was checked when it was read; what is wrong only now is told without its file.
+pub(crate) fn refuse(config: &Config, fault: Fault) -> ServerError {
+    fault.in_file(&config.data_dir).into()
+}
+
+fn lock(data_dir: &Path) -> Result<File, ServerError> {
+    let path = data_dir.join("lock");
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = opened.map_err(|error| ServerError::part("data directory", format!("{}: {error}", path.display())))?;
+    let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+    locked.map_err(|_| {
+        let directory = data_dir.display();
+        ServerError::Refused(format!(
+            "{directory} is in use by another keyreeve server: stop it, or use another directory"
+        ))
+    })?;
+    Ok(file)
+}
+
+/// A name for this data directory that survives restarts: a server that was killed takes its own lease over at once.
+fn instance(data_dir: &Path, random: &Random) -> Result<String, ServerError> {
+    let path = data_dir.join("instance");
+    if path.exists() {
+        let bytes = files::read_private(&path).map_err(|trouble| ServerError::part("data directory", trouble))?;
+        let text = String::from_utf8_lossy(bytes.expose()).trim().to_owned();
+        if !text.is_empty() {
+            return Ok(text);
+        }
+    }
+    let bytes = random.nonce_array::<16>().map_err(|error| ServerError::part("random generator", error))?;
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    files::write_private(&path, text.as_bytes()).map_err(|trouble| ServerError::part("data directory", trouble))?;
+    Ok(text)
+}
+
+async fn open_journal(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Journal>, ServerError> {
+    let clock = Arc::clone(clock);
+    let directory = config.audit_dir();
+    files::private_directory(&directory).map_err(|trouble| ServerError::part("audit log", trouble))?;
+    let opened = FileJournal::open(&directory, Options::new(Arc::new(move || clock.now()))).await;
+    Ok(Arc::new(opened.map_err(|error| ServerError::part("audit log", error))?))
+}
+
+/// Refuses a clock that went back since the last record: keys would live longer than they should.
+async fn check_clock(journal: &dyn Journal, now: UnixMillis) -> Result<(), ServerError> {
+    let page = journal.scan(Scan::newest(1)).await.map_err(|error| ServerError::part("audit log", error))?;
+    let last = page.entries.first().and_then(|(_, bytes)| Record::peek(bytes)).map(|(_, time)| time);
+    match last {
+        Some(last) if last.since(now) > CLOCK_TOLERANCE_MS => {
+            let text = format!(
+                "the clock went back: it says {now}, the last audit record is of {last}; set it right, then start"
+            );
+            Err(ServerError::Refused(text))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServerError> {
+    match &config.store {
+        StoreConfig::Sqlite { path } => {
+            let path = config.sqlite_path(path.as_deref());
+            let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path)).await;
+            let opened = opened.map_err(|error| ServerError::part("store", error))?;
+            Ok(Arc::new(opened.map_err(|error| ServerError::part("store", error))?))
+        }
+        StoreConfig::Postgres { url, .. } => {
+            let password = config.store_password().map_err(|fault| refuse(config, fault))?;
+            let url = password.map_or_else(|| url.clone(), |password| with_password(url, &password));
+            let opened = PostgresStore::connect(&url, PostgresOptions::default()).await;
+            Ok(Arc::new(opened.map_err(|error| ServerError::part("store", error))?))
+        }
+    }
+}
+
+/// Puts the password between user and host. Every byte is escaped, so that none means anything in a URL.
+fn with_password(url: &str, password: &SecretString) -> String {
+    let escaped: String = password.expose().bytes().map(|byte| format!("%{byte:02X}")).collect();
+    match url.split_once('@') {
+        Some((user, rest)) => format!("{user}:{escaped}@{rest}"),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_only_a_password_in_the_url() {
+        let url = with_password("postgres://kms@db:5432/keys?sslmode=verify-full", &SecretString::copy_from("a@/é"));
+        assert_eq!(url, "postgres://kms:%61%40%2F%C3%A9@db:5432/keys?sslmode=verify-full");
+    }
+}

@@ -1,0 +1,387 @@
+//! The configuration file (TOML). Every field is known, every path is read, every secret is looked at before anything starts;
+//! what is wrong is told with file, field and remedy.
+
+mod algorithms;
+mod limits;
+mod listeners;
+
+use keyreeve_crypto::Registry;
+use keyreeve_model::Profile;
+use keyreeve_secret::SecretString;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::files::{self, Trouble};
+
+pub use algorithms::Dates;
+pub use limits::{LimitsConfig, RateConfig, RatesConfig};
+pub use listeners::{ClientAuth, ListenerConfig, Listeners, TlsFiles, TlsVersion};
+
+/// What is wrong with a configuration.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: `{field}`: {problem}; {remedy}", file.display())]
+pub struct ConfigError {
+    /// The configuration file.
+    pub file: PathBuf,
+    /// The field, with its section.
+    pub field: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// A problem of one field; the file is added at the end.
+pub(crate) struct Fault {
+    field: String,
+    problem: String,
+    remedy: String,
+}
+
+impl Fault {
+    pub(crate) fn new(field: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { field: field.into(), problem: problem.into(), remedy: remedy.into() }
+    }
+
+    pub(crate) fn file(field: impl Into<String>, trouble: Trouble) -> Self {
+        Self::new(field, trouble.problem, trouble.remedy)
+    }
+
+    /// Field, problem and remedy.
+    pub(crate) fn into_parts(self) -> (String, String, String) {
+        (self.field, self.problem, self.remedy)
+    }
+
+    pub(crate) fn in_file(self, file: &Path) -> ConfigError {
+        ConfigError { file: file.to_owned(), field: self.field, problem: self.problem, remedy: self.remedy }
+    }
+}
+
+/// The configuration of a server. `deploy/keyreeve.toml` shows every field with its meaning.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where everything is kept that has no path of its own. Relative paths are taken from the configuration file's directory.
+    pub data_dir: PathBuf,
+    /// Records and wrapped keys.
+    #[serde(default)]
+    pub store: StoreConfig,
+    /// The root of trust.
+    pub root: RootConfig,
+    /// Epoch keys, kept apart from the store.
+    #[serde(default)]
+    pub epochs: EpochsConfig,
+    /// The audit log.
+    pub audit: AuditConfig,
+    /// Where requests are taken.
+    pub listeners: Listeners,
+    /// How much of everything is allowed.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// What is held in memory.
+    #[serde(default)]
+    pub memory: MemoryConfig,
+    /// Log lines.
+    #[serde(default)]
+    pub log: Log,
+    /// The life of keys.
+    #[serde(default)]
+    pub lifecycle: LifecycleConfig,
+    /// Dates of algorithms that differ from the shipped ones.
+    #[serde(default)]
+    pub algorithms: BTreeMap<String, Dates>,
+}
+
+/// Where records and wrapped keys are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum StoreConfig {
+    /// In one file, for a single server.
+    Sqlite {
+        /// The file; `store/keyreeve.db` in the data directory where nothing else is said.
+        path: Option<PathBuf>,
+    },
+    /// In PostgreSQL.
+    Postgres {
+        /// Host, user and database, as `postgres://user@host:5432/database`; without password.
+        url: String,
+        /// A file that holds the password.
+        password_file: Option<PathBuf>,
+    },
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self::Sqlite { path: None }
+    }
+}
+
+/// The root of trust.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RootConfig {
+    /// Its kind.
+    pub kind: RootKind,
+}
+
+/// Kinds of roots of trust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RootKind {
+    /// People hold shares.
+    Shamir,
+    /// A file, for development mode only.
+    SealedFile,
+}
+
+/// Epoch keys.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochsConfig {
+    /// The directory; `epochs` in the data directory where nothing else is said.
+    pub dir: Option<PathBuf>,
+    /// Open even though the store refers to epoch keys that the vault does not hold. For recovery only, after a person has
+    /// made sure that they are lost: keys under them stay unusable.
+    #[serde(default)]
+    pub accept_missing: bool,
+}
+
+/// The audit log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    /// The log's name in its checkpoints, such as `kms.example.com/audit`: different for every deployment, and for ever.
+    pub origin: String,
+    /// The directory; `audit` in the data directory where nothing else is said.
+    pub dir: Option<PathBuf>,
+}
+
+/// What is held in memory.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemoryConfig {
+    /// Keys (count).
+    pub keys: usize,
+    /// Tokens (count).
+    pub tokens: usize,
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self { keys: 16 * 1024, tokens: 16 * 1024 }
+    }
+}
+
+/// Log lines.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Their form.
+    pub format: LogFormat,
+    /// The least important ones that are written.
+    pub level: LogLevel,
+}
+
+/// Forms of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How important a log line is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What needs an operator.
+    Error,
+    /// What may need one.
+    Warn,
+    /// What happens seldom.
+    #[default]
+    Info,
+    /// Every request.
+    Debug,
+}
+
+/// The life of keys.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LifecycleConfig {
+    /// The revision of SP 800-57 part 1 that rules new deployments: `rev5` or `rev6`.
+    pub profile: Profile,
+}
+
+impl Config {
+    /// Reads and checks a configuration for production.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first thing that is wrong.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = files::read_public(path).map_err(|trouble| Fault::file("(whole file)", trouble).in_file(path))?;
+        let text = String::from_utf8(text)
+            .map_err(|_| Fault::new("(whole file)", "it is not UTF-8 text", "save it as UTF-8").in_file(path))?;
+        let mut config = Self::parse(&text).map_err(|fault| fault.in_file(path))?;
+        let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        config.resolve(base);
+        config.check().map_err(|fault| fault.in_file(path))?;
+        Ok(config)
+    }
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        toml::from_str(text).map_err(|error| {
+            // Not the error's own display: it repeats the line, and somebody may have put a password there.
+            let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            let place = line.map_or_else(|| "(whole file)".to_owned(), |line| format!("line {line}"));
+            Fault::new(place, error.message().trim(), "see the commented example deploy/keyreeve.toml")
+        })
+    }
+
+    /// Takes relative paths from `base`.
+    fn resolve(&mut self, base: &Path) {
+        let absolute = |path: &mut PathBuf| *path = base.join(&*path);
+        absolute(&mut self.data_dir);
+        self.epochs.dir.iter_mut().for_each(absolute);
+        self.audit.dir.iter_mut().for_each(absolute);
+        match &mut self.store {
+            StoreConfig::Sqlite { path } => path.iter_mut().for_each(absolute),
+            StoreConfig::Postgres { password_file, .. } => password_file.iter_mut().for_each(absolute),
+        }
+        self.listeners.paths().for_each(absolute);
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        files::check_directory(&self.data_dir).map_err(|trouble| Fault::file("data_dir", trouble))?;
+        if self.root.kind == RootKind::SealedFile {
+            let problem = "a sealed file protects nothing and is for `keyreeve dev` only";
+            return Err(Fault::new("root.kind", problem, "write `kind = \"shamir\"`"));
+        }
+        self.check_parts()
+    }
+
+    /// What holds in development mode too.
+    pub(crate) fn check_parts(&self) -> Result<(), Fault> {
+        check_origin(&self.audit.origin)?;
+        self.store_password()?;
+        if let StoreConfig::Postgres { url, password_file } = &self.store {
+            check_postgres(url, password_file.is_some())?;
+        }
+        self.listeners.check()?;
+        self.limits.check()?;
+        self.registry()?;
+        if self.memory.keys == 0 || self.memory.tokens == 0 {
+            return Err(Fault::new("memory", "nothing could be held in memory", "give numbers of at least 1"));
+        }
+        Ok(())
+    }
+
+    /// The algorithms with their dates.
+    pub(crate) fn registry(&self) -> Result<Registry, Fault> {
+        algorithms::registry(&self.algorithms)
+    }
+
+    /// The password of the store, where it has one.
+    pub(crate) fn store_password(&self) -> Result<Option<SecretString>, Fault> {
+        let StoreConfig::Postgres { password_file: Some(path), .. } = &self.store else { return Ok(None) };
+        let field = "store.password_file";
+        let mut bytes = files::read_private(path).map_err(|trouble| Fault::file(field, trouble))?;
+        let end = bytes.expose().iter().rposition(|byte| !byte.is_ascii_whitespace()).map_or(0, |last| last + 1);
+        bytes.truncate(end);
+        let wrong = || Fault::new(field, "the file is empty or not text", "put the password into it, on one line");
+        match SecretString::from_utf8(bytes) {
+            Ok(password) if !password.is_empty() => Ok(Some(password)),
+            _ => Err(wrong()),
+        }
+    }
+
+    /// The SQLite file.
+    pub(crate) fn sqlite_path(&self, path: Option<&Path>) -> PathBuf {
+        path.map_or_else(|| self.data_dir.join("store").join("keyreeve.db"), Path::to_owned)
+    }
+
+    pub(crate) fn epochs_dir(&self) -> PathBuf {
+        self.epochs.dir.clone().unwrap_or_else(|| self.data_dir.join("epochs"))
+    }
+
+    pub(crate) fn audit_dir(&self) -> PathBuf {
+        self.audit.dir.clone().unwrap_or_else(|| self.data_dir.join("audit"))
+    }
+
+    /// What is no error, but worth a thought.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if self.listeners.all.is_some() {
+            remarks.push(
+                "listeners.all: administration and data share one listener; `admin` and `data` keep them apart".into(),
+            );
+        }
+        if self.listeners.metrics.is_none() {
+            remarks.push("listeners.metrics: there is none, so nothing can be watched".into());
+        }
+        if let StoreConfig::Postgres { password_file: None, .. } = self.store {
+            remarks.push(
+                "store.password_file: there is none, so the database must know this server by other means".into(),
+            );
+        }
+        remarks
+    }
+}
+
+fn check_origin(origin: &str) -> Result<(), Fault> {
+    // C2SP signed-note: key names have neither spaces nor a plus sign.
+    let fit =
+        !origin.is_empty() && origin.len() <= 255 && origin.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+');
+    let problem = "it must be 1 to 255 visible ASCII characters without `+`";
+    if fit { Ok(()) } else { Err(Fault::new("audit.origin", problem, "write for instance `kms.example.com/audit`")) }
+}
+
+fn check_postgres(url: &str, password: bool) -> Result<(), Fault> {
+    let field = "store.url";
+    let remedy = "write `postgres://user@host:5432/database?sslmode=verify-full`";
+    let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"));
+    let Some(rest) = rest else { return Err(Fault::new(field, "it is no PostgreSQL address", remedy)) };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    if user.contains(':') || rest.contains("password=") {
+        let remedy = "put it into a file of mode 600 and name that in `store.password_file`";
+        return Err(Fault::new(field, "it contains a password", remedy));
+    }
+    if password && user.is_empty() {
+        return Err(Fault::new(field, "there is a password and no user", remedy));
+    }
+    // PostgreSQL's own default, `prefer`, takes whoever answers.
+    let verified = rest.contains("sslmode=verify-full");
+    let name = host
+        .strip_suffix(|c: char| c.is_ascii_digit())
+        .map_or(host, |_| host.rsplit_once(':').map_or(host, |(name, _)| name));
+    let local =
+        name.is_empty() || name.starts_with("127.") || name.starts_with('%') || matches!(name, "localhost" | "[::1]");
+    if !verified && !local {
+        let problem = "the database's certificate would not be verified";
+        return Err(Fault::new(
+            field,
+            problem,
+            "add `?sslmode=verify-full`, and `&sslrootcert=FILE` for an issuer of your own",
+        ));
+    }
+    Ok(())
+}
+
+impl fmt::Display for RootKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shamir => "shamir",
+            Self::SealedFile => "sealed-file",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! Every mistake in a configuration is refused with file, field and remedy.
+
+use super::*;
+use rcgen::{CertificateParams, KeyPair};
+use std::os::unix::fs::PermissionsExt;
+use tempfile::TempDir;
+
+/// A directory with everything a good configuration names.
+fn directory() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["server", "other"] {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        std::fs::write(dir.path().join(format!("{name}.pem")), certificate.pem()).unwrap();
+        secret(&dir, &format!("{name}-key.pem"), &key.serialize_pem());
+    }
+    secret(&dir, "password", "hunter2\n");
+    secret(&dir, "empty", "\n");
+    secret(&dir, "open-key.pem", "key");
+    std::fs::set_permissions(dir.path().join("open-key.pem"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    dir
+}
+
+fn secret(dir: &TempDir, name: &str, content: &str) {
+    files::write_private(&dir.path().join(name), content.as_bytes()).unwrap();
+}
+
+const GOOD: &str = r#"
+data_dir = "data"
+[root]
+kind = "shamir"
+[audit]
+origin = "kms.example.com/audit"
+[listeners.all]
+address = "127.0.0.1:7433"
+tls = { cert = "server.pem", key = "server-key.pem" }
+"#;
+
+fn load(dir: &TempDir, text: &str) -> Result<Config, ConfigError> {
+    let path = dir.path().join("keyreeve.toml");
+    std::fs::write(&path, text).unwrap();
+    Config::load(&path)
+}
+
+#[test]
+fn a_good_configuration_is_read_and_its_paths_are_beside_it() {
+    let dir = directory();
+    let config = load(&dir, GOOD).unwrap();
+    assert_eq!(config.data_dir, dir.path().join("data"));
+    assert_eq!(config.audit_dir(), dir.path().join("data/audit"));
+    assert_eq!(config.sqlite_path(None), dir.path().join("data/store/keyreeve.db"));
+    assert!(!config.data_dir.exists(), "checking makes nothing");
+    assert!(config.remarks().iter().any(|remark| remark.starts_with("listeners.metrics")));
+}
+
+#[test]
+fn every_mistake_names_its_field_and_a_remedy() {
+    let dir = directory();
+    let replaced = |from: &str, to: &str| {
+        assert!(GOOD.contains(from), "{from}");
+        GOOD.replace(from, to)
+    };
+    let added = |text: &str| format!("{GOOD}\n{text}");
+    let tls = "tls = { cert = \"server.pem\", key = \"server-key.pem\" }";
+    let cases = [
+        (added("[nonsense]\n"), "line 11", "unknown field `nonsense`"),
+        (added("[log]\ncolour = true"), "line 12", "unknown field `colour`"),
+        (added("[log]\nlevel = \"loud\""), "line 12", "unknown variant"),
+        (replaced("data_dir = \"data\"", ""), "line 1", "missing field `data_dir`"),
+        (replaced("\"shamir\"", "\"none\""), "line 4", "unknown variant"),
+        (replaced("\"shamir\"", "\"sealed-file\""), "root.kind", "dev"),
+        (replaced("kms.example.com/audit", "two words"), "audit.origin", "visible ASCII"),
+        (replaced("server-key.pem", "missing.pem"), "listeners.all.tls.key", "cannot be read"),
+        (replaced("server-key.pem", "open-key.pem"), "listeners.all.tls.key", "chmod 600"),
+        (replaced("server-key.pem", "other-key.pem"), "listeners.all.tls.cert", "made for this key"),
+        (replaced("\"server.pem\"", "\"password\""), "listeners.all.tls.cert", "no certificate"),
+        (
+            replaced("key = \"server-key.pem\"", "key = \"server-key.pem\", client_auth = \"required\""),
+            "client_ca",
+            "issuers",
+        ),
+        (
+            replaced("key = \"server-key.pem\"", "key = \"server-key.pem\", min_version = \"1.1\""),
+            "line 9",
+            "unknown variant",
+        ),
+        (replaced(tls, ""), "listeners.all.tls", "missing"),
+        (replaced(tls, &format!("{tls}\nplain_http = true")), "plain_http", "remove one"),
+        (replaced("127.0.0.1:7433", "here"), "line 8", "invalid socket address"),
+        (replaced(tls, "plain_http = true").replace("127.0.0.1", "0.0.0.0"), "plain_http", "loopback"),
+        (replaced("listeners.all", "listeners.data"), "listeners.admin", "missing"),
+        (added("[listeners.data]\naddress = \"127.0.0.1:1\"\nplain_http = true"), "listeners.all", "either"),
+        (
+            added("[listeners.metrics]\naddress = \"127.0.0.1:7433\"\nplain_http = true"),
+            "metrics.address",
+            "same address",
+        ),
+        (added("[store]\nkind = \"sqlite\"\nurl = \"x\""), "line 11", "unknown field"),
+        (added("[store]\nkind = \"postgres\"\nurl = \"mysql://x\""), "store.url", "postgres://"),
+        (added("[store]\nkind = \"postgres\"\nurl = \"postgres://u:secret@h/d\""), "store.url", "password_file"),
+        (
+            added("[store]\nkind = \"postgres\"\nurl = \"postgres://u@localhost/d\"\npassword_file = \"empty\""),
+            "password_file",
+            "empty",
+        ),
+        (
+            added("[store]\nkind = \"postgres\"\nurl = \"postgres://u@localhost/d\"\npassword_file = \"server.pem\""),
+            "password_file",
+            "chmod 600",
+        ),
+        (
+            added("[store]\nkind = \"postgres\"\nurl = \"postgres://u@localhost/d\"\npassword_file = \"gone\""),
+            "password_file",
+            "check the path",
+        ),
+        (
+            added("[store]\nkind = \"postgres\"\nurl = \"postgres://u@db.example:5432/d\""),
+            "store.url",
+            "sslmode=verify-full",
+        ),
+        (
+            added("[store]\nkind = \"postgres\"\nurl = \"postgres:///d\"\npassword_file = \"password\""),
+            "store.url",
+            "no user",
+        ),
+        (added("[limits]\nconnections = 0"), "limits.connections", "too little"),
+        (added("[limits]\nall_bodies_bytes = 1024"), "limits.all_bodies_bytes", "33554432 or more"),
+        (added("[limits.rates]\nper_source = { per_second = 1 }"), "line 12", "missing field `burst`"),
+        (added("[memory]\nkeys = 0"), "memory", "at least 1"),
+        (added("[algorithms.des]\n"), "algorithms.des", "known are"),
+        (added("[algorithms.rsa-2048]\nno_new_keys_from = \"soon\""), "no_new_keys_from", "2030-12-31"),
+        (
+            added("[algorithms.rsa-2048]\nprocess_only_from = \"2040-01-01\"\ndisallowed_from = \"2039-01-01\""),
+            "algorithms.rsa-2048",
+            "order",
+        ),
+        (added("[lifecycle]\nprofile = \"rev4\""), "line 12", "unknown variant"),
+        ("data_dir = ".to_owned(), "line 1", "example"),
+    ];
+    for (text, field, told) in cases {
+        let error = load(&dir, &text).expect_err(&text);
+        let message = error.to_string();
+        assert!(error.field.contains(field), "{message}\n{text}");
+        assert!(message.contains(told), "{message}\n{text}");
+        assert!(message.contains("keyreeve.toml") && !error.remedy.is_empty(), "{message}");
+        assert!(!message.contains("secret@") && !message.contains("hunter2"), "{message}");
+    }
+}
+
+#[test]
+fn a_data_directory_open_to_others_is_refused() {
+    let dir = directory();
+    std::fs::create_dir(dir.path().join("data")).unwrap();
+    std::fs::set_permissions(dir.path().join("data"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let error = load(&dir, GOOD).unwrap_err();
+    assert_eq!(error.field, "data_dir");
+    assert!(error.remedy.contains("chmod 700"));
+}
+
+#[test]
+fn a_password_put_into_the_file_is_refused_and_not_repeated() {
+    let dir = directory();
+    let text =
+        format!("{GOOD}\n[store]\nkind = \"postgres\"\nurl = \"postgres://u@localhost/d\"\npassword = \"CANARY\"");
+    let message = load(&dir, &text).unwrap_err().to_string();
+    assert!(message.contains("unknown field `password`") && !message.contains("CANARY"), "{message}");
+}
+
+#[test]
+fn dates_replace_the_shipped_ones() {
+    let dir = directory();
+    let text =
+        format!("{GOOD}\n[algorithms.rsa-2048]\nno_new_keys_from = \"2027-01-01\"\nprocess_only_from = \"never\"");
+    let registry = load(&dir, &text).unwrap().registry().ok().unwrap();
+    let schedule = registry.entry("rsa-2048".parse().unwrap()).schedule;
+    assert_eq!(schedule.no_new_keys_from, Some(1_798_761_600_000));
+    assert_eq!(schedule.process_only_from, None);
+    assert_eq!(schedule.deprecated_from, schedule.no_new_keys_from, "what comes before is pulled along");
+}
+
+#[test]
+fn the_commented_example_is_a_good_configuration() {
+    let text = include_str!("../../../../../deploy/keyreeve.toml");
+    let config = Config::parse(text).ok().unwrap();
+    assert!(config.listeners.data.is_some() && config.listeners.admin.is_some() && config.listeners.metrics.is_some());
+    // With every default written out it is the same: the comments tell the truth.
+    let fields = text.lines().filter_map(|line| line.strip_prefix("# ")).filter(|line| line.contains(" = "));
+    let limits = fields.clone().filter(|line| line.contains("_bytes =") || line.contains("_seconds =")).count();
+    assert!(limits >= 10, "{limits}");
+    let uncommented: String = text
+        .lines()
+        .skip_while(|line| !line.starts_with("[limits]"))
+        .take_while(|line| !line.starts_with("# [algorithms"))
+        .map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line).to_owned() + "\n")
+        .collect();
+    let (head, _) = text.split_once("[limits]").unwrap();
+    let written = Config::parse(&format!("{head}{uncommented}")).ok().unwrap();
+    assert_eq!(written.limits.http(), keyreeve_http::Limits::default());
+    assert_eq!(written.limits.batch_items, 1000);
+}

@@ -1,0 +1,107 @@
+//! What each listener serves.
+
+use axum::Router;
+use keyreeve_console::About;
+use keyreeve_crypto::FipsStatus;
+use keyreeve_engine::Engine;
+use keyreeve_http::{CancellationToken, Counters, Frame, Listener, Tls, bind};
+use keyreeve_rest::Side;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+use crate::assemble::{Parts, refuse};
+use crate::config::{Config, TlsFiles};
+use crate::error::ServerError;
+use crate::health;
+use crate::metrics::Metrics;
+use crate::running::Mode;
+
+/// A certificate that can be read anew.
+pub(crate) struct Reloadable {
+    field: String,
+    files: TlsFiles,
+    tls: Arc<Tls>,
+}
+
+impl Reloadable {
+    /// Reads the files anew; what was there stays when they are wrong.
+    pub(crate) fn reload(&self) {
+        match self.files.reload(&self.field, &self.tls) {
+            Ok(()) => tracing::info!(listener = self.field, "certificates were read anew"),
+            Err(fault) => {
+                let (field, problem, remedy) = fault.into_parts();
+                tracing::error!(field, problem, remedy, "certificates stay as they were");
+            }
+        }
+    }
+}
+
+/// Listeners that run.
+pub(crate) struct Open {
+    pub(crate) tasks: JoinSet<()>,
+    pub(crate) reloadable: Vec<Reloadable>,
+    pub(crate) addresses: Vec<(&'static str, SocketAddr)>,
+}
+
+/// Takes all addresses, then serves on all of them.
+pub(crate) fn open(config: &Config, mode: Mode, parts: &Parts, stop: &CancellationToken) -> Result<Open, ServerError> {
+    let counters: Vec<_> = config.listeners.named().map(|(name, _)| (name, Arc::new(Counters::default()))).collect();
+    let mut ready = Vec::new();
+    let mut open = Open { tasks: JoinSet::new(), reloadable: Vec::new(), addresses: Vec::new() };
+    for ((name, listener), (_, counter)) in config.listeners.named().zip(&counters) {
+        let field = format!("listeners.{name}");
+        let failed =
+            |error| ServerError::part("listener", format!("`{field}`: {} cannot be used: {error}", listener.address));
+        let socket = bind(listener.address).map_err(failed)?;
+        open.addresses.push((name, socket.local_addr().map_err(failed)?));
+        let tls = match &listener.tls {
+            None => None,
+            Some(files) => {
+                let field = format!("{field}.tls");
+                let tls = Arc::new(files.load(&field).map_err(|fault| refuse(config, fault))?);
+                open.reloadable.push(Reloadable { field, files: files.clone(), tls: Arc::clone(&tls) });
+                Some(tls)
+            }
+        };
+        let router = router(name, mode, parts, &counters);
+        let frame = Arc::new(Frame::new(router, config.limits.http(), Arc::clone(counter)));
+        ready.push(Listener { socket, tls, frame });
+    }
+    for listener in ready {
+        open.tasks.spawn(listener.serve(stop.clone()));
+    }
+    Ok(open)
+}
+
+fn router(name: &str, mode: Mode, parts: &Parts, counters: &[(&'static str, Arc<Counters>)]) -> Router {
+    let engine = || parts.engine.clone();
+    let common = health::routes(engine());
+    let metrics = || {
+        let (journal, clock) = (Arc::clone(&parts.journal), Arc::clone(&parts.clock));
+        Metrics::new(&parts.operations, engine(), journal, clock, counters.to_vec()).routes()
+    };
+    match name {
+        "data" => common.merge(keyreeve_rest::router(engine(), Side::Data)),
+        "admin" => common.merge(keyreeve_rest::router(engine(), Side::Admin)).merge(console(engine(), mode)),
+        "metrics" => common.merge(metrics()),
+        _ => {
+            let all = common.merge(keyreeve_rest::router(engine(), Side::Both)).merge(console(engine(), mode));
+            // One's own machine: everything in one place.
+            if mode == Mode::Development { all.merge(metrics()) } else { all }
+        }
+    }
+}
+
+fn console(engine: Engine, mode: Mode) -> Router {
+    let module = FipsStatus::current();
+    keyreeve_console::router(
+        engine,
+        About {
+            version: env!("CARGO_PKG_VERSION"),
+            module: format!("AWS-LC {}", module.module_version),
+            fips: module.active,
+            development: mode == Mode::Development,
+        },
+    )
+}

@@ -1,0 +1,162 @@
+//! A server that runs: from the first part to the last, and back.
+
+use keyreeve_engine::Engine;
+use keyreeve_http::CancellationToken;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::assemble::{Parts, assemble};
+use crate::config::Config;
+use crate::error::ServerError;
+use crate::lease::Lease;
+use crate::listeners::{self, Reloadable};
+
+/// How often the work that falls due with time is looked at.
+const TICK: Duration = Duration::from_secs(60);
+/// When it is looked at first: what fell due while the server was down should not wait.
+const FIRST_TICK: Duration = Duration::from_secs(1);
+
+/// What a server is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Protecting something.
+    Production,
+    /// Trying things out on one's own machine; the keys are not protected.
+    Development,
+}
+
+/// Where a server listens: the configured addresses with the ports that were really taken.
+#[derive(Clone, Debug)]
+pub struct Addresses(Vec<(&'static str, SocketAddr)>);
+
+impl Addresses {
+    /// The address of a listener: `all`, `data`, `admin` or `metrics`.
+    #[must_use]
+    pub fn get(&self, listener: &str) -> Option<SocketAddr> {
+        self.0.iter().find(|(name, _)| *name == listener).map(|(_, address)| *address)
+    }
+}
+
+/// A server that runs.
+pub struct Running {
+    parts: Parts,
+    addresses: Addresses,
+    reloadable: Vec<Reloadable>,
+    listeners: JoinSet<()>,
+    lease: JoinHandle<bool>,
+    ticks: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    /// Opens every part, then listens. Within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ServerError`] says what is wrong and what to do.
+    pub async fn start(config: Config, mode: Mode) -> Result<Self, ServerError> {
+        let began = Instant::now();
+        let parts = assemble(&config, mode).await?;
+        let (store, clock) = (parts.store.clone(), parts.clock.clone());
+        let lease = Lease::take(store, clock, parts.holder.clone()).await?;
+        parts.engine.start().await.map_err(|error| ServerError::part("engine", error))?;
+        let stop = CancellationToken::new();
+        let open = listeners::open(&config, mode, &parts, &stop)?;
+        let ticks = tokio::spawn(tick(parts.engine.clone(), stop.clone()));
+        let lease = tokio::spawn(lease.keep(stop.clone()));
+        for (name, address) in &open.addresses {
+            tracing::info!(listener = name, %address, "listening");
+        }
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(took_ms, open = parts.engine.is_open(), "keyreeve is up");
+        Ok(Self {
+            parts,
+            addresses: Addresses(open.addresses),
+            reloadable: open.reloadable,
+            listeners: open.tasks,
+            lease,
+            ticks,
+            stop,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The engine inside.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.parts.engine
+    }
+
+    /// Reads all certificates anew, as SIGHUP does.
+    pub fn reload(&self) {
+        self.reloadable.iter().for_each(Reloadable::reload);
+    }
+
+    /// Runs until SIGTERM or SIGINT, then ends in good order.
+    ///
+    /// # Errors
+    /// [`ServerError::LeaseLost`].
+    pub async fn until_signalled(mut self) -> Result<(), ServerError> {
+        let listen = |kind| signal(kind).map_err(|error| ServerError::part("signals", error));
+        let mut terminate = listen(SignalKind::terminate())?;
+        let mut interrupt = listen(SignalKind::interrupt())?;
+        let mut hang_up = listen(SignalKind::hangup())?;
+        let held = loop {
+            tokio::select! {
+                _ = terminate.recv() => break true,
+                _ = interrupt.recv() => break true,
+                _ = hang_up.recv() => self.reload(),
+                held = &mut self.lease => break held.unwrap_or(false),
+            }
+        };
+        if !held {
+            tracing::error!("the lease on the store is lost: ending");
+            self.stop.cancel();
+            self.parts.engine.stop().await;
+            return Err(ServerError::LeaseLost);
+        }
+        tracing::info!("ending: requests under way are finished first");
+        self.stop().await;
+        Ok(())
+    }
+
+    /// Ends in good order: no new requests, those under way finished, everything closed.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        while let Some(ended) = self.listeners.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a listener ended with an error");
+            }
+        }
+        for ended in [(&mut self.ticks).await, (&mut self.lease).await.map(|_| ())] {
+            if let Err(error) = ended {
+                tracing::error!(%error, "work in the background ended with an error");
+            }
+        }
+        Lease::give_back(&*self.parts.store, &*self.parts.clock, &self.parts.holder).await;
+        self.parts.engine.stop().await;
+        // Unlocked last: whoever opens the data directory next finds everything closed.
+        drop(self.parts.lock);
+    }
+}
+
+async fn tick(engine: Engine, stop: CancellationToken) {
+    let mut times = interval_at(Instant::now() + FIRST_TICK, TICK);
+    times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = times.tick() => {}
+        }
+        for error in engine.tick().await {
+            tracing::error!(%error, cause = error.cause(), "work that fell due was not done");
+        }
+    }
+}

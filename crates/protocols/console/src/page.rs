@@ -1,0 +1,214 @@
+//! The page as HTML.
+
+use keyreeve_engine::Readiness;
+use keyreeve_engine::ops::system::StatusReply;
+use keyreeve_root::SealStatus;
+use std::fmt::Write;
+
+use crate::About;
+
+/// Its looks, light and dark.
+pub(crate) const STYLE: &str = include_str!("style.css");
+
+/// Text that cannot become markup.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// How good a fact is, for its colour and its mark.
+#[derive(Clone, Copy)]
+enum Mood {
+    Good,
+    Waiting,
+    Bad,
+    Plain,
+}
+
+impl Mood {
+    const fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Waiting => "waiting",
+            Self::Bad => "bad",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+struct Fact {
+    name: &'static str,
+    mood: Mood,
+    value: String,
+    hint: String,
+}
+
+fn fact(name: &'static str, mood: Mood, value: impl Into<String>, hint: impl Into<String>) -> Fact {
+    Fact { name, mood, value: value.into(), hint: hint.into() }
+}
+
+fn seal(root: &SealStatus) -> Fact {
+    let name = "Root of trust";
+    match root {
+        SealStatus::Open => fact(name, Mood::Good, "open", "Keys can be used."),
+        SealStatus::NotInitialised => {
+            fact(name, Mood::Waiting, "not initialised", "`keyreeve init` makes it, once, and prints the shares.")
+        }
+        SealStatus::Sealed { given, threshold, shares } => {
+            let hint =
+                format!("{given} of {threshold} needed shares were given ({shares} were made): `keyreeve unseal`.");
+            fact(name, Mood::Waiting, "sealed", hint)
+        }
+    }
+}
+
+fn part(name: &'static str, trouble: Option<&String>) -> Fact {
+    match trouble {
+        None => fact(name, Mood::Good, "well", ""),
+        Some(_) => fact(name, Mood::Bad, "not available", "The server's log tells more."),
+    }
+}
+
+fn facts(about: &About, status: &StatusReply, readiness: &Readiness) -> Vec<Fact> {
+    let fips = if about.fips { "in FIPS mode" } else { "not in FIPS mode" };
+    let kind = format!("Kind: {}.", status.root_kind);
+    let mut root = seal(&status.root);
+    root.hint = format!("{} {kind}", root.hint);
+    vec![
+        root,
+        part("Store", readiness.store.as_ref()),
+        part("Audit log", readiness.journal.as_ref()),
+        part("Random generator", readiness.random.as_ref()),
+        fact("Cryptographic module", Mood::Plain, about.module.clone(), fips),
+        fact("Version", Mood::Plain, about.version, ""),
+    ]
+}
+
+/// The whole page.
+pub(crate) fn render(about: &About, status: &StatusReply, readiness: &Readiness) -> String {
+    let (mood, headline) = match readiness.is_ready() {
+        true => (Mood::Good, "Ready"),
+        false if matches!(readiness.root, SealStatus::Open) => (Mood::Bad, "Not ready"),
+        false => (Mood::Waiting, "Waiting for people"),
+    };
+    let mut page = String::with_capacity(8 * 1024);
+    page.push_str(HEAD);
+    if about.development {
+        page.push_str(
+            "<p class=\"banner\" role=\"alert\"><strong>Development mode.</strong> The keys are not protected.</p>\n",
+        );
+    }
+    let _ =
+        write!(page, "<header><h1>Keyreeve</h1><p class=\"state {}\">{headline}</p></header>\n<main>\n", mood.class());
+    page.push_str("<section aria-labelledby=\"state\"><h2 id=\"state\">State</h2>\n<dl>\n");
+    for fact in facts(about, status, readiness) {
+        let (class, value, hint) = (fact.mood.class(), escape(&fact.value), escape(fact.hint.trim()));
+        let _ = writeln!(
+            page,
+            "<div><dt>{}</dt><dd><span class=\"{class}\">{value}</span><small>{}</small></dd></div>",
+            fact.name,
+            code(&hint)
+        );
+    }
+    page.push_str("</dl></section>\n");
+    log_keys(&mut page, &status.log_vkeys);
+    page.push_str(HOW);
+    page
+}
+
+/// What stands between backticks is code.
+fn code(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    parts.map(|(index, part)| if index % 2 == 1 { format!("<code>{part}</code>") } else { part.to_owned() }).collect()
+}
+
+fn log_keys(page: &mut String, keys: &[String]) {
+    if keys.is_empty() {
+        return;
+    }
+    page.push_str("<section aria-labelledby=\"log\"><h2 id=\"log\">Public keys of the audit log</h2>\n");
+    page.push_str(
+        "<p>Keep a copy apart from this server: with it the log is verified offline.</p>\n<ul class=\"keys\">\n",
+    );
+    for key in keys {
+        let _ = writeln!(page, "<li><code>{}</code></li>", escape(key));
+    }
+    page.push_str("</ul></section>\n");
+}
+
+const HEAD: &str = r#"<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Keyreeve</title>
+<link rel="stylesheet" href="/console/style.css">
+</head>
+<body>
+"#;
+
+const HOW: &str = r#"<section aria-labelledby="use"><h2 id="use">Use it</h2>
+<pre><code>keyreeve status
+keyreeve key create --alias docs
+keyreeve encrypt docs report.pdf
+keyreeve audit search</code></pre>
+<p>Every command explains itself with <code>--help</code>. Programs use the REST interface under <code>/v1</code>;
+<a href="/v1/openapi.json">the OpenAPI document</a> describes it.</p>
+<p>For machines: <a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a>.</p>
+</section>
+</main>
+</body>
+</html>
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about() -> About {
+        About { version: "1.2.3", module: "AWS-LC <1>".into(), fips: false, development: true }
+    }
+
+    fn status(root: SealStatus) -> StatusReply {
+        let open = root == SealStatus::Open;
+        StatusReply { root_kind: "shamir", root, open, log_vkeys: vec!["log.example+1+abc".into()] }
+    }
+
+    fn readiness(root: SealStatus, store: Option<&str>) -> Readiness {
+        Readiness { root, store: store.map(str::to_owned), journal: None, random: None }
+    }
+
+    #[test]
+    fn a_sealed_server_says_how_many_shares_are_missing() {
+        let sealed = SealStatus::Sealed { given: 1, threshold: 3, shares: 5 };
+        let page = render(&about(), &status(sealed.clone()), &readiness(sealed, None));
+        assert!(page.contains("Waiting for people"));
+        assert!(page.contains("1 of 3 needed shares were given (5 were made): <code>keyreeve unseal</code>."));
+        assert!(page.contains("Development mode."));
+    }
+
+    #[test]
+    fn internal_texts_do_not_show_and_all_text_is_escaped() {
+        let page =
+            render(&about(), &status(SealStatus::Open), &readiness(SealStatus::Open, Some("/var/lib secret path")));
+        assert!(page.contains("Not ready") && !page.contains("secret path"));
+        assert!(page.contains("AWS-LC &lt;1&gt;") && page.contains("log.example+1+abc"));
+        assert!(!page.contains("<script") && !page.contains("style="));
+    }
+
+    #[test]
+    fn markup_cannot_be_smuggled_in() {
+        assert_eq!(escape("<a href='x'>\"&"), "&lt;a href=&#39;x&#39;&gt;&quot;&amp;");
+    }
+}
