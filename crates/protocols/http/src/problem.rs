@@ -8,6 +8,8 @@ use keyreeve_model::RecordId;
 use serde::Serialize;
 use std::borrow::Cow;
 
+use crate::AUDIT_RECORD;
+
 /// The media type of problem details (RFC 9457 §3).
 pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// Longest foreign error text that is passed on, in bytes.
@@ -191,6 +193,9 @@ impl Problem {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
+        if let Some(record) = self.record.and_then(|id| HeaderValue::try_from(id.to_string()).ok()) {
+            headers.insert(AUDIT_RECORD, record);
+        }
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, allow);
         }
