@@ -8,7 +8,6 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 use utoipa::ToSchema;
-use zeroize::Zeroize;
 
 /// What a ciphertext of Keyreeve begins with as text.
 pub const CIPHERTEXT_PREFIX: &str = "kr1.";
@@ -50,7 +49,8 @@ impl Base64 {
     }
 }
 
-/// Secret bytes as standard base64 with padding: plaintexts, keys, shared secrets. Wiped on drop, never shown by `Debug`.
+// Wiped on drop, never shown by `Debug`.
+/// Secret bytes as standard base64 with padding: plaintexts, keys, shared secrets.
 #[derive(Debug, ToSchema)]
 #[schema(value_type = String, format = Byte, example = "aGVsbG8=")]
 pub struct SecretBase64(#[schema(inline)] pub SecretBytes);
@@ -88,11 +88,13 @@ impl SecretBase64 {
         for piece in bytes.chunks(PIECE) {
             out.extend_from_slice(STANDARD.encode(piece, Out::from_slice(&mut block)));
         }
-        block.zeroize();
+        block.fill(0);
+        zeroize::optimization_barrier(&block);
     }
 }
 
-/// A secret text: a token, a share. Wiped on drop, never shown by `Debug`.
+// Wiped on drop, never shown by `Debug`.
+/// A secret text: a token, a share.
 #[derive(Debug, ToSchema)]
 #[schema(value_type = String, format = Password)]
 pub struct SecretText(#[schema(inline)] pub SecretString);

@@ -50,6 +50,4 @@ pub struct Keyring {
     pub created: Timestamp,
     /// The version of its key-encryption key, from 1.
     pub kek_version: u32,
-    /// Keys ever made in it (count).
-    pub keys_made: u64,
 }

@@ -37,8 +37,6 @@ pub const CONTEXT_HEADER: &str = "keyreeve-context";
 pub const SIGNATURE_HEADER: &str = "keyreeve-signature";
 /// The header of binary answers that names the key version.
 pub const KEY_VERSION_HEADER: &str = "keyreeve-key-version";
-/// The header of binary answers that says whether a signature or tag is valid: `true` or `false`.
-pub const VALID_HEADER: &str = "keyreeve-valid";
 /// The header that carries the id of a request, both ways.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
 /// The header that makes a retry harmless: 1 to 128 visible ASCII characters of the caller's choice.

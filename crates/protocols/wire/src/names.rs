@@ -1,10 +1,13 @@
 //! The closed lists of names on the wire. A test of the REST crate compares them with the server's own.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// A name that is not in its list.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -15,10 +18,28 @@ pub struct UnknownName {
 }
 
 macro_rules! names {
-    ($(#[$doc:meta])* $name:ident, $kind:literal { $($(#[$vdoc:meta])* $variant:ident = $wire:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
-        pub enum $name { $($(#[$vdoc])* #[serde(rename = $wire)] $variant,)+ }
+    ($(#[doc = $doc:literal])+ $name:ident, $kind:literal {
+        $($(#[doc = $about:literal])+ $variant:ident = $wire:literal,)+
+    }) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[doc = $about])+ #[serde(rename = $wire)] $variant,)+ }
+
+        // Not derived: the derive does not see names that come out of a macro.
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let about = concat!($($doc,)+ $("\n- `", $wire, "`:", $($about,)+)+);
+                let names = Self::ALL.iter().map(|one| one.name());
+                let schema = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
+                schema.description(Some(about.trim())).into()
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+        }
 
         impl $name {
             /// All of them.
@@ -360,6 +381,13 @@ names! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn schemas_list_the_names_of_the_wire() {
+        let schema = serde_json::to_value(WrapMode::schema()).unwrap();
+        assert_eq!(schema["enum"], serde_json::json!(["kwp", "kw"]));
+        assert!(schema["description"].as_str().unwrap().contains("- `kw`: Without padding"), "{schema}");
+    }
 
     #[test]
     fn names_read_back_and_others_are_refused() {
