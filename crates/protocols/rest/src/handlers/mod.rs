@@ -1,0 +1,44 @@
+//! The handlers, a file for each group of routes with its part of the table.
+
+mod audit;
+mod cipher;
+mod data_keys;
+mod derivation;
+mod keyrings;
+mod keys;
+mod lifecycle;
+mod policies;
+mod principals;
+mod signing;
+mod system;
+mod tokens;
+
+use crate::routes::Route;
+
+/// The parts of the table of routes.
+pub(crate) static TABLES: &[&[Route]] = &[
+    system::ROUTES,
+    keyrings::ROUTES,
+    keys::ROUTES,
+    lifecycle::ROUTES,
+    cipher::ROUTES,
+    data_keys::ROUTES,
+    signing::ROUTES,
+    derivation::ROUTES,
+    tokens::ROUTES,
+    principals::ROUTES,
+    policies::ROUTES,
+    audit::ROUTES,
+];
+
+/// A ciphertext of a key that does not exist, for examples.
+macro_rules! example_ciphertext {
+    () => {
+        "kr1.S1IxAQEBmacByn18gIGCg4SFhoeIiYoAAAABAAECAwQFBgcICQoLDA0ODxAREhMUFRYX"
+    };
+}
+
+pub(crate) const DECRYPT_EXAMPLE: &str =
+    concat!(r#"{"ciphertext":""#, example_ciphertext!(), r#"","context":{"tenant":"acme"}}"#);
+pub(crate) const RE_ENCRYPT_EXAMPLE: &str =
+    concat!(r#"{"to":"archive","ciphertext":""#, example_ciphertext!(), r#"","context":{"tenant":"acme"}}"#);

@@ -1,0 +1,9 @@
+//! The interface from request to answer, without sockets.
+#![allow(clippy::unwrap_used)]
+
+mod crypto;
+mod hostile;
+mod manage;
+mod openapi;
+mod routes;
+mod support;
