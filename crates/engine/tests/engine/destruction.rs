@@ -289,6 +289,24 @@ async fn without_room_for_a_new_epoch_nothing_is_destroyed() {
     assert_eq!(doomed.state(&house).await, State::Destroyed);
 }
 
+#[tokio::test]
+async fn a_read_under_way_when_its_epoch_goes_finds_the_new_one() {
+    let mut house = House::new().await;
+    let (doomed, neighbour) = (Tried::new(&house, "doomed").await, Tried::new(&house, "neighbour").await);
+    house.ask(schedule(&doomed.key, 7)).await;
+    house.clock.turn(7 * DAY);
+    house.reopen().await;
+    // The neighbour's row was read, its epoch was not: now the epoch is replaced.
+    let gate = house.vault().hold_next_read();
+    let meanwhile = async {
+        gate.reached.notified().await;
+        house.ask(destroy(&doomed.key)).await;
+        gate.open.notify_one();
+    };
+    futures::join!(neighbour.works(&house), meanwhile);
+    assert_eq!(epochs(&house).await, [2]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_lost_when_keys_are_made_rotated_and_read_while_others_are_destroyed() {
     let mut house = House::new().await;

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use keyreeve_root::{EpochId, EpochVault, VaultError};
 use std::io;
 use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
 
 /// What fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,19 +15,34 @@ pub(crate) enum VaultFault {
     Erase,
 }
 
+/// Holds up one read until told otherwise.
+#[derive(Default)]
+pub(crate) struct Gate {
+    pub(crate) reached: Notify,
+    pub(crate) open: Notify,
+}
+
 pub(crate) struct FaultyVault {
     inner: Arc<dyn EpochVault>,
     fault: Mutex<Option<VaultFault>>,
+    gate: Mutex<Option<Arc<Gate>>>,
 }
 
 impl FaultyVault {
     pub(crate) fn new(inner: Arc<dyn EpochVault>) -> Self {
-        Self { inner, fault: Mutex::new(None) }
+        Self { inner, fault: Mutex::default(), gate: Mutex::default() }
     }
 
     /// Fails like this from now on, or not at all.
     pub(crate) fn set(&self, fault: Option<VaultFault>) {
         *self.fault.lock().unwrap() = fault;
+    }
+
+    /// Holds up the next read.
+    pub(crate) fn hold_next_read(&self) -> Arc<Gate> {
+        let gate = Arc::new(Gate::default());
+        *self.gate.lock().unwrap() = Some(Arc::clone(&gate));
+        gate
     }
 
     fn fails(&self, fault: VaultFault) -> Result<(), VaultError> {
@@ -45,6 +61,11 @@ impl EpochVault for FaultyVault {
     }
 
     async fn get(&self, id: EpochId) -> Result<Option<Vec<u8>>, VaultError> {
+        let gate = self.gate.lock().unwrap().take();
+        if let Some(gate) = gate {
+            gate.reached.notify_one();
+            gate.open.notified().await;
+        }
         self.inner.get(id).await
     }
 
