@@ -26,7 +26,8 @@ use crate::machine::{SystemClock, SystemEntropy, host_name};
 use crate::metrics::Operations;
 use crate::running::Mode;
 
-/// How far the clock may be behind the last audit record, in milliseconds: as much as the engine tolerates while running.
+/// How far the clock may be behind the last audit record, in milliseconds: as much as the engine tolerates while
+/// running.
 const CLOCK_TOLERANCE_MS: i64 = 60_000;
 
 /// Everything that was opened.

@@ -1,5 +1,5 @@
-//! The configuration file (TOML). Every field is known, every path is read, every secret is looked at before anything starts;
-//! what is wrong is told with file, field and remedy.
+//! The configuration file (TOML). Every field is known, every path is read, every secret is looked at before anything
+//! starts; what is wrong is told with file, field and remedy.
 
 mod algorithms;
 mod limits;
@@ -63,7 +63,8 @@ impl Fault {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where everything is kept that has no path of its own. Relative paths are taken from the configuration file's directory.
+    /// Where everything is kept that has no path of its own. Relative paths are taken from the configuration file's
+    /// directory.
     pub data_dir: PathBuf,
     /// Records and wrapped keys.
     #[serde(default)]
@@ -142,8 +143,8 @@ pub enum RootKind {
 pub struct EpochsConfig {
     /// The directory; `epochs` in the data directory where nothing else is said.
     pub dir: Option<PathBuf>,
-    /// Open even though the store refers to epoch keys that the vault does not hold. For recovery only, after a person has
-    /// made sure that they are lost: keys under them stay unusable.
+    /// Open even though the store refers to epoch keys that the vault does not hold. For recovery only, after a person
+    /// has made sure that they are lost: keys under them stay unusable.
     #[serde(default)]
     pub accept_missing: bool,
 }
@@ -152,7 +153,8 @@ pub struct EpochsConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuditConfig {
-    /// The log's name in its checkpoints, such as `kms.example.com/audit`: different for every deployment, and for ever.
+    /// The log's name in its checkpoints, such as `kms.example.com/audit`: different for every deployment, and for
+    /// ever.
     pub origin: String,
     /// The directory; `audit` in the data directory where nothing else is said.
     pub dir: Option<PathBuf>,

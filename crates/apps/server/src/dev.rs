@@ -61,8 +61,8 @@ pub struct DevReady {
     pub first: bool,
 }
 
-/// Runs a development server until it is interrupted; `ready` is called once it is up. Makes its own tokio runtime, so it must
-/// not be called from within one.
+/// Runs a development server until it is interrupted; `ready` is called once it is up. Makes its own tokio runtime, so
+/// it must not be called from within one.
 ///
 /// # Errors
 /// [`ServerError`] says what is wrong and what to do.
@@ -85,7 +85,8 @@ pub fn dev(options: DevOptions, ready: impl FnOnce(&DevReady)) -> Result<(), Ser
 /// [`ServerError`] says what is wrong and what to do.
 pub async fn start(options: DevOptions) -> Result<(Running, DevReady), ServerError> {
     if !options.listen.ip().is_loopback() {
-        let text = "development mode protects nothing and listens on loopback addresses only: use `keyreeve serve` for a network";
+        let text =
+            "development mode protects nothing, so it listens on loopback only; `keyreeve serve` is for networks";
         return Err(ServerError::Refused(text.to_owned()));
     }
     let failed = |trouble: files::Trouble| ServerError::part("development directory", trouble);
@@ -173,7 +174,8 @@ fn arrival(evidence: Evidence, request: &str) -> Arrival {
     Arrival { evidence, source: Some(ADDRESS.ip()), request: request.to_owned(), idempotency: None }
 }
 
-/// Initialises the server at its first start, sees that the token works, and writes the profile. True at the first start.
+/// Initialises the server at its first start, sees that the token works, and writes the profile. True at the first
+/// start.
 async fn settle(running: &Running, paths: &Paths) -> Result<bool, ServerError> {
     let engine = running.engine();
     let refused = |refused: keyreeve_engine::Refused| ServerError::part("initialisation", refused.error);
@@ -189,7 +191,8 @@ async fn settle(running: &Running, paths: &Paths) -> Result<bool, ServerError> {
     let status = engine.call(arrival(Evidence::None, "dev-status"), Status).await.map_err(refused)?.reply;
     let keys: Vec<String> = status.log_vkeys.iter().map(|key| format!("\"{key}\"")).collect();
     let profile = format!(
-        "# Written by `keyreeve dev` at every start.\naddress = \"{}\"\nca_file = \"ca.pem\"\ntoken_file = \"token\"\nlog_vkeys = [{}]\n",
+        "# Written by `keyreeve dev` at every start.\naddress = \"{}\"\nca_file = \"ca.pem\"\n\
+         token_file = \"token\"\nlog_vkeys = [{}]\n",
         url(running, ADDRESS),
         keys.join(", ")
     );

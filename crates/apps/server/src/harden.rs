@@ -4,9 +4,9 @@ use rustix::fs::Mode;
 use rustix::mm::MlockAllFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
-/// No core dumps, no reading by other processes of the same user, memory locked where that is permitted, new files for us
-/// alone. Returns what could not be done, which is no error: a container may forbid it for good reasons of its own. To be
-/// called before threads are started.
+/// No core dumps, no reading by other processes of the same user, memory locked where that is permitted, new files for
+/// us alone. Returns what could not be done, which is no error: a container may forbid it for good reasons of its own.
+/// To be called before threads are started.
 pub(crate) fn apply() -> Vec<String> {
     rustix::process::umask(Mode::from_bits_truncate(0o077));
     let mut remarks = Vec::new();
@@ -20,8 +20,8 @@ pub(crate) fn apply() -> Vec<String> {
     remarks
 }
 
-/// Locks pages as they come into use, so that keys are never swapped out. With a limit on locked memory nothing is locked: an
-/// allocation beyond it would end the process.
+/// Locks pages as they come into use, so that keys are never swapped out. With a limit on locked memory nothing is
+/// locked: an allocation beyond it would end the process.
 fn lock_memory() -> Result<(), String> {
     let limited = rustix::process::getrlimit(Resource::Memlock).current.is_some();
     if limited && !rustix::process::geteuid().is_root() {

@@ -28,8 +28,8 @@ pub use error::ServerError;
 pub use machine::SystemClock;
 pub use running::{Addresses, Mode, Running};
 
-/// Runs the server that `path` describes until SIGTERM or SIGINT; SIGHUP reads certificates anew. Makes its own tokio runtime,
-/// so it must not be called from within one.
+/// Runs the server that `path` describes until SIGTERM or SIGINT; SIGHUP reads certificates anew. Makes its own tokio
+/// runtime, so it must not be called from within one.
 ///
 /// # Errors
 /// [`ServerError`] says what is wrong and what to do.

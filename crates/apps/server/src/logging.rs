@@ -5,8 +5,8 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Log, LogFormat, LogLevel};
 use crate::error::ServerError;
 
-/// Starts logging for this process. Only Keyreeve's own parts follow the configured level: those of others may print what
-/// passes through them, so they never say more than warnings.
+/// Starts logging for this process. Only Keyreeve's own parts follow the configured level: those of others may print
+/// what passes through them, so they never say more than warnings.
 pub(crate) fn start(log: &Log) -> Result<(), ServerError> {
     let level = match log.level {
         LogLevel::Error => "error",

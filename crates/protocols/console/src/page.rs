@@ -1,11 +1,13 @@
 //! The page as HTML.
 
-use keyreeve_engine::Readiness;
 use keyreeve_engine::ops::system::StatusReply;
-use keyreeve_root::SealStatus;
+use keyreeve_engine::{Readiness, SealStatus};
 use std::fmt::Write;
 
 use crate::About;
+
+/// Keys from this length on are folded (characters).
+const LONG: usize = 120;
 
 /// Its looks, light and dark.
 pub(crate) const STYLE: &str = include_str!("style.css");
@@ -141,7 +143,16 @@ fn log_keys(page: &mut String, keys: &[String]) {
         "<p>Keep a copy apart from this server: with it the log is verified offline.</p>\n<ul class=\"keys\">\n",
     );
     for key in keys {
-        let _ = writeln!(page, "<li><code>{}</code></li>", escape(key));
+        let _ = match key.get(..LONG) {
+            // The post-quantum one is some 1,800 characters long.
+            Some(start) => writeln!(
+                page,
+                "<li><details><summary><code>{}…</code></summary><code>{}</code></details></li>",
+                escape(start),
+                escape(key)
+            ),
+            None => writeln!(page, "<li><code>{}</code></li>", escape(key)),
+        };
     }
     page.push_str("</ul></section>\n");
 }

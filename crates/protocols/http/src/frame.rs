@@ -128,7 +128,7 @@ impl Frame {
             }
             Err(_) => {
                 tracing::warn!(request = id, "the request took too long");
-                let text = "the request took too long and may or may not have been done: try again with the same idempotency key";
+                let text = "the request took too long, and may have been done: try again with the same idempotency key";
                 Problem::new(HttpCode::Timeout, text).into_response()
             }
         }

@@ -4,8 +4,8 @@
 //! socket ─▶ [Listener] TLS, timeouts ─▶ [Frame] id, rates, panics ─▶ axum Router ─▶ [JsonCall] … ─▶ Engine::call
 //! ```
 //! A protocol writes handlers that take one of the extractors [`JsonCall`], [`OctetCall`] or [`PlainCall`], hand the
-//! [`Arrival`](keyreeve_engine::Arrival) in it to the engine, and return `Result<_, Problem>`; everything that goes wrong on the
-//! way leaves as one kind of answer, [`Problem`] (RFC 9457).
+//! [`Arrival`](keyreeve_engine::Arrival) in it to the engine, and return `Result<_, Problem>`; everything that goes
+//! wrong on the way leaves as one kind of answer, [`Problem`] (RFC 9457).
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

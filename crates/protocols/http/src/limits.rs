@@ -23,8 +23,8 @@ pub struct Rates {
     pub per_source: Rate,
     /// Requests of one token or client certificate.
     pub per_credential: Rate,
-    /// Requests of one source address that were answered with 401. Every refusal is a durable audit record, so this keeps a
-    /// stranger from filling the log; credentials that were accepted lately are not held up by it.
+    /// Requests of one source address that were answered with 401. Every refusal is a durable audit record, so this
+    /// keeps a stranger from filling the log; credentials that were accepted lately are not held up by it.
     pub unauthenticated: Rate,
 }
 
@@ -57,7 +57,8 @@ pub struct Limits {
     pub streams: u32,
     /// Time for a TLS handshake.
     pub handshake_time: Duration,
-    /// Time for an HTTP/1.1 request head, from the end of the previous request: also how long such a connection may be idle.
+    /// Time for an HTTP/1.1 request head, from the end of the previous request: also how long such a connection may be
+    /// idle.
     pub head_time: Duration,
     /// Time for a request body.
     pub body_time: Duration,

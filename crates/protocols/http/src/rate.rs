@@ -1,8 +1,9 @@
 //! Token buckets in a fixed amount of memory.
 //!
-//! Each bucket is one number, the "theoretical arrival time" of the generic cell rate algorithm (ITU-T I.371), kept in two
-//! tables under two halves of a keyed hash; the smaller one counts. Many strangers cannot make the tables grow; two callers
-//! share a bucket only when both halves of their hashes meet others. Callers that race for one bucket may pass a few more.
+//! Each bucket is one number, the "theoretical arrival time" of the generic cell rate algorithm (ITU-T I.371), kept in
+//! two tables under two halves of a keyed hash; the smaller one counts. Many strangers cannot make the tables grow;
+//! two callers share a bucket only when both halves of their hashes meet others. Callers that race for one bucket may
+//! pass a few more.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -53,7 +54,8 @@ impl Buckets {
     }
 }
 
-/// Who asks, as hashes under a key of this process: neither addresses nor credentials can be made to collide on purpose.
+/// Who asks, as hashes under a key of this process: neither addresses nor credentials can be made to collide on
+/// purpose.
 #[derive(Clone, Copy)]
 pub(crate) struct Asker {
     source: u64,

@@ -1,4 +1,5 @@
-//! TLS: 1.3 unless configured otherwise, hybrid post-quantum key exchange first, client certificates, reload while running.
+//! TLS: 1.3 unless configured otherwise, hybrid post-quantum key exchange first, client certificates, reload while
+//! running.
 
 use arc_swap::ArcSwap;
 use keyreeve_crypto::digest::sha256;

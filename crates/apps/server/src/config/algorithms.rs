@@ -8,7 +8,8 @@ use time::macros::format_description;
 
 use super::Fault;
 
-/// Dates that replace the shipped ones, as `2030-12-31` (the first day, UTC) or `never`. What is left out stays as shipped.
+/// Dates that replace the shipped ones, as `2030-12-31` (the first day, UTC) or `never`. What is left out stays as
+/// shipped.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dates {
@@ -31,8 +32,8 @@ fn date(field: &str, text: &str) -> Result<Option<i64>, Fault> {
     Ok(Some(date.midnight().assume_utc().unix_timestamp() * 1000))
 }
 
-/// A shipped date that would come after a later stage that was moved comes with it: who ends new keys in 2027 need not say that
-/// the algorithm is deprecated then.
+/// A shipped date that would come after a later stage that was moved comes with it: who ends new keys in 2027 need not
+/// say that the algorithm is deprecated then.
 fn pull_forward(given: &Dates, schedule: &mut Schedule) {
     let mut latest = schedule.disallowed_from;
     let stages = [
@@ -71,9 +72,7 @@ pub(super) fn registry(overrides: &BTreeMap<String, Dates>) -> Result<Registry, 
         }
         pull_forward(dates, &mut schedule);
         let set = registry.set_schedule(algorithm, schedule);
-        set.map_err(|error| {
-            Fault::new(section, error.to_string(), "mind the shipped dates: `keyreeve algorithm list`")
-        })?;
+        set.map_err(|error| Fault::new(section, error.to_string(), "mind the shipped dates: `keyreeve algorithms`"))?;
     }
     Ok(registry)
 }

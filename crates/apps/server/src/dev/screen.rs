@@ -46,11 +46,13 @@ impl DevReady {
 
 /// A tour, to copy and paste.
 const COMMANDS: &[&str] = &[
-    "keyreeve demo                                                   # a tour that explains itself",
-    "keyreeve key create --alias docs && keyreeve encrypt docs README.md -o README.md.kre",
-    "keyreeve decrypt README.md.kre -o -",
-    "keyreeve key rotate docs                                        # old files still open",
-    "keyreeve audit search --limit 5",
+    "keyreeve demo                            # a tour that explains itself",
+    "keyreeve key create --alias docs",
+    "keyreeve encrypt docs README.md          # writes README.md.krv",
+    "keyreeve decrypt README.md.krv -o -",
+    "keyreeve key rotate docs                 # what was encrypted before still opens",
+    "keyreeve key create --alias signer --algorithm ed25519 && keyreeve sign signer README.md",
+    "keyreeve audit search                    # all of it is on record",
 ];
 
 fn here() -> std::path::PathBuf {

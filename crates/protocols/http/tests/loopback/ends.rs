@@ -1,5 +1,5 @@
-//! How connections and requests end: by the clock, by order, or by the client. Nothing here sleeps: each test waits for the
-//! event itself, and only the listener's own limits are short.
+//! How connections and requests end: by the clock, by order, or by the client. Nothing here sleeps: each test waits
+//! for the event itself, and only the listener's own limits are short.
 
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};

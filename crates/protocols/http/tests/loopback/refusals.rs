@@ -69,7 +69,8 @@ async fn every_rejection_is_a_problem() {
 async fn invalid_utf8_in_json_is_a_problem() {
     let bench = Bench::start(small(), |_| {});
     let mut stream = bench.open().await;
-    let head = "POST /json HTTP/1.1\r\nHost: l\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n";
+    let head = "POST /json HTTP/1.1\r\nHost: l\r\nConnection: close\r\n\
+        Content-Type: application/json\r\nContent-Length: 13\r\n\r\n";
     stream.write_all(&[head.as_bytes(), b"{\"numb\xff\xfe\":1 }"].concat()).await.unwrap();
     let answer = Answer::read(&mut stream).await;
     assert_eq!((answer.status, answer.problem().as_str()), (400, "invalid-request"));
@@ -79,7 +80,8 @@ async fn invalid_utf8_in_json_is_a_problem() {
 async fn a_body_without_announced_length_is_limited_too() {
     let bench = Bench::start(small(), |_| {});
     let mut stream = bench.open().await;
-    let head = "POST /json HTTP/1.1\r\nHost: l\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head = "POST /json HTTP/1.1\r\nHost: l\r\nConnection: close\r\n\
+        Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     for _ in 0..3 {
         stream.write_all(format!("200\r\n{}\r\n", " ".repeat(0x200)).as_bytes()).await.unwrap();

@@ -48,7 +48,8 @@ async fn an_optional_certificate_is_shown_to_the_pipeline() {
     let answer = who(&bench, Some(&identity)).await.unwrap();
     assert_eq!(answer.body, format!("certificate {hex} [\"billing.example\"] [\"spiffe://example/billing\"]"));
     assert_eq!(who(&bench, None).await.unwrap().body, "none");
-    // Signed by somebody else: whether the client learns of it at the handshake or at the first read, it gets no answer.
+    // Signed by somebody else: whether the client learns of it at the handshake or at the first read, it gets no
+    // answer.
     let stranger = Authority::new("strangers").issue("billing.example", None);
     assert!(who(&bench, Some(&stranger)).await.map_or(true, |answer| answer.status == 0));
 }
