@@ -263,6 +263,11 @@ impl From<RootError> for Error {
 
 impl From<VaultError> for Error {
     fn from(error: VaultError) -> Self {
+        if let VaultError::Damaged(_) = &error {
+            let text =
+                "an epoch key in the epoch vault is damaged: keys under it cannot be used; restore it from its mirror";
+            return Self::new(Code::Tampered, text).because(error);
+        }
         Self::new(Code::StoreUnavailable, "the epoch vault cannot be used now: nothing was changed").because(error)
     }
 }

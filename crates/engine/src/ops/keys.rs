@@ -101,6 +101,10 @@ impl Create {
             None => *purposes.first().ok_or_else(|| Error::internal("an algorithm without purpose"))?,
         };
         spec.metadata.check()?;
+        if spec.exportable {
+            // A mark without effect today would make keys leave on the day export arrives.
+            return Err(Error::invalid("keys cannot be exported: make the key without `exportable`"));
+        }
         let attrs = attrs_of(spec.algorithm, purpose, &spec.metadata);
         Ok(Self {
             keyring: spec.keyring,

@@ -1,7 +1,8 @@
 //! The fourth stage: does the operation need the consent of others?
 //!
-//! Approval rules come with their own issue of requirements (A6); until then every permitted operation is approved. The
-//! stage and its types stand, so that no operation has to be touched when rules arrive.
+//! Approval rules come with their own requirements (A6); until then every permitted operation is approved. The stage and its
+//! types stand. What rules will need besides: a digest of the operation that says what is approved, a stored request, and the
+//! look-up of remembered answers before this stage.
 
 use keyreeve_model::UnixMillis;
 use keyreeve_model::key::Cause;
