@@ -2,6 +2,7 @@
 
 use keyreeve_crypto::registry::Status;
 use keyreeve_crypto::{AlgorithmEntry, KeyAlgorithm, Registry};
+use keyreeve_engine::SealStatus;
 use keyreeve_engine::ops::tokens::TokenReply;
 use keyreeve_engine::ops::{KeyReply, Listing};
 use keyreeve_http::{HttpCode, Problem};
@@ -11,7 +12,6 @@ use keyreeve_model::key::{Origin, Scope, Transition};
 use keyreeve_model::{
     DestructionRecord, EncryptionContext, KeyringRecord, Label, Name, PrincipalRecord, UnixMillis, VersionRecord,
 };
-use keyreeve_root::SealStatus;
 use keyreeve_wire as wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
