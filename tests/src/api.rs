@@ -178,7 +178,13 @@ impl Api {
     ///
     /// # Errors
     /// [`NoAnswer`].
-    pub fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Answer, NoAnswer> {
+    pub fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Answer, NoAnswer> {
         let mut request = self.http.request(method, format!("{}{path}", self.endpoint.url)).body(body);
         if let Some(token) = &self.endpoint.token {
             request = request.bearer_auth(token);

@@ -1,7 +1,9 @@
-//! What the end-to-end tests share: servers as child processes, callers over HTTPS, the command line, certificates, databases.
+//! What the end-to-end tests share: servers as child processes, callers over HTTPS, the command line, certificates,
+//! databases.
 //!
-//! The tests in `tests/` look at Keyreeve from outside, as its users do: through the binary, its files and its sockets. Nothing
-//! here waits for a fixed time; everything waits for an event and gives up after a bounded time with the server's log.
+//! The tests in `tests/` look at Keyreeve from outside, as its users do: through the binary, its files and its sockets.
+//! Nothing here waits for a fixed time; everything waits for an event and gives up after a bounded time with the
+//! server's log.
 //!
 //! - [`Binary`], [`Server`]: the program and a running process of it; [`Dev`], [`Production`]: the two ways to run one
 //! - [`Api`]: one caller over HTTPS; [`Cli`]: the command line; [`Wire`]: raw bytes over TLS

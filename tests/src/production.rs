@@ -126,7 +126,8 @@ impl Production {
         for name in names {
             let _ = write!(
                 text,
-                "\n[listeners.{name}]\naddress = \"127.0.0.1:0\"\ntls = {{ cert = \"server.pem\", key = \"server.key\"{clients} }}\n"
+                "\n[listeners.{name}]\naddress = \"127.0.0.1:0\"\n\
+                 tls = {{ cert = \"server.pem\", key = \"server.key\"{clients} }}\n"
             );
         }
         let _ = write!(text, "\n{}\n", layout.more);
@@ -195,7 +196,8 @@ impl Production {
         };
         // Signing belongs to no shipped role but that of applications.
         let sides = ["sign-side", "verify-side", "derive-side"].map(|side| format!("Keyreeve::Action::\"{side}\""));
-        let text = format!("permit (principal in Keyreeve::Role::\"signer\", action in [{}], resource);", sides.join(", "));
+        let text =
+            format!("permit (principal in Keyreeve::Role::\"signer\", action in [{}], resource);", sides.join(", "));
         let _ = operator.put("/v1/policies/signers", &json!({ "text": text })).ok();
         self.people.keeper = person("keeper", &["key-admin"]);
         self.people.user = person("user", &["key-user-encrypt", "key-user-decrypt", "signer"]);

@@ -9,8 +9,8 @@ use crate::workspace;
 pub(crate) const USAGE: &str = "\
 bench [--long] [--only NAME]   measure Keyreeve beside a bare server and raw library calls
 
-Prints ratios as a table for docs/performance.md. Nothing else should run meanwhile. --long adds a million keys (about half an
-hour more). NAME is the beginning of a comparison: encrypt, decrypt, sign, batch, octets, scale.
+Prints ratios as a table for docs/performance.md. Nothing else should run meanwhile. --long adds a million keys
+(about half an hour more). NAME is the beginning of a comparison: encrypt, decrypt, sign, batch, octets, scale.
 ";
 
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {

@@ -53,7 +53,8 @@ impl Descriptor {
 
 macro_rules! catalogue {
     ($(
-        $constant:ident = $name:literal, $resource:ident, [$($group:ident),*], $audit:expr, $needs:ident, $summary:literal;
+        $constant:ident = $name:literal, $resource:ident, [$($group:ident),*], $audit:expr, $needs:ident,
+        $summary:literal;
     )+) => {
         $(
             #[doc = $summary]
@@ -123,7 +124,7 @@ catalogue! {
     KEY_RE_ENCRYPT_TO = "key.re-encrypt-to", Key, [ENCRYPT_SIDE], USE, Open,
         "Encrypts under this key what was under another.";
     KEY_REWRAP = "key.rewrap", Key, [ENCRYPT_SIDE], USE, Open,
-        "Encrypts a ciphertext or data key anew under the key's newest version; the plaintext does not leave the server.";
+        "Encrypts a ciphertext or data key anew under the key's newest version; its plaintext stays in the server.";
     KEY_GENERATE_DATA_KEY = "key.generate-data-key", Key, [ENCRYPT_SIDE], USE, Open,
         "Makes a data key and returns it in plain and wrapped.";
     KEY_GENERATE_DATA_KEY_WITHOUT_PLAINTEXT = "key.generate-data-key-without-plaintext", Key, [ENCRYPT_SIDE], USE, Open,

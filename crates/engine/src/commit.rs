@@ -134,8 +134,8 @@ impl Core {
         Ok(())
     }
 
-    /// Changes may have been applied although their operation failed: their record then waits in the outbox, and what is
-    /// known of principals and policies may be old.
+    /// Changes may have been applied although their operation failed: their record then waits in the outbox, and what
+    /// is known of principals and policies may be old.
     fn doubt(&self) {
         self.outbox_dirty.store(true, Ordering::Release);
         self.access_changes.fetch_add(1, Ordering::AcqRel);

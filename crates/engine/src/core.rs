@@ -118,8 +118,8 @@ pub struct Core {
     pub(crate) committing: RwLock<()>,
     /// One at a time replaces the access snapshot, so that an older one never follows a newer one.
     pub(crate) reloading: tokio::sync::Mutex<()>,
-    /// How often principals or policies changed, and as of which change they were read: nothing is decided while the latter
-    /// is behind.
+    /// How often principals or policies changed, and as of which change they were read: nothing is decided while the
+    /// latter is behind.
     pub(crate) access_changes: AtomicU64,
     pub(crate) access_read: AtomicU64,
     /// One at a time opens or seals the server.

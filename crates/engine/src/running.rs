@@ -94,8 +94,8 @@ impl Engine {
         core.mend_outbox().await
     }
 
-    /// Learns the newest epoch of each shard, and refuses to open over a vault that lacks epochs the store refers to: making
-    /// new ones of the same number would bury the keys under them.
+    /// Learns the newest epoch of each shard, and refuses to open over a vault that lacks epochs the store refers to:
+    /// making new ones of the same number would bury the keys under them.
     async fn learn_epochs(&self) -> Result<(), Error> {
         let core = &*self.core;
         let vault: BTreeSet<EpochId> = core.ports.vault.list().await?.into_iter().collect();
@@ -109,8 +109,9 @@ impl Engine {
             && !core.settings.accept_missing_epochs
         {
             let text = format!(
-                "the store refers to {} epoch keys that are not in the epoch vault (the first: keyring {}, shard {}, epoch \
-                 {}): is the vault's directory mounted, and are vault and store of the same time? See docs/operations.md",
+                "the store refers to {} epoch keys that are not in the epoch vault (the first: keyring {}, shard {}, \
+                 epoch {}): is the vault's directory mounted, and are vault and store of the same time? \
+                 `epochs.accept_missing` in the configuration opens without them; docs/operations.md says when",
                 missing.len(),
                 first.keyring,
                 first.shard,
@@ -219,8 +220,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Erases epochs whose key was destroyed but whose file outlived a crash. An epoch nobody refers to is left alone unless
-    /// a destruction record names it: the store may be an old copy. A shard with one epoch has none too many.
+    /// Erases epochs whose key was destroyed but whose file outlived a crash. An epoch nobody refers to is left alone
+    /// unless a destruction record names it: the store may be an old copy. A shard with one epoch has none too many.
     async fn sweep_epochs(&self) -> Result<(), Error> {
         let mut shards: BTreeMap<(KeyringId, u32), Vec<EpochId>> = BTreeMap::new();
         for id in self.core.ports.vault.list().await? {

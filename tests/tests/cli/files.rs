@@ -20,7 +20,11 @@ fn files_go_there_and_back() {
         let _ = desk.cli.ok(&["decrypt", &format!("{name}.krv")]);
         assert!(desk.read(name) == bytes, "{name} came back altered");
         let mode = std::fs::metadata(desk.path(name)).unwrap();
-        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o077, 0, "a plaintext others may read");
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o077,
+            0,
+            "a plaintext others may read"
+        );
         let piped = desk.cli.run_with(&["encrypt", "docs", "-", "-o", "-"], &bytes).code(0);
         let back = desk.cli.run_with(&["decrypt", "-", "-o", "-"], &piped.stdout).code(0);
         assert!(back.stdout == bytes, "{name} came back altered through a pipe");
@@ -63,7 +67,9 @@ fn what_was_altered_or_cut_is_refused_and_leaves_nothing() {
     let cases: Vec<(String, Vec<u8>)> = [30, 60, 100, 200, 300, 1000, end / 2, end - 20, end - 1]
         .map(|place| (format!("flipped at {place}"), flipped(place)))
         .into_iter()
-        .chain([10, 100, 400, end / 2, end - 17, end - 1].map(|place| (format!("cut at {place}"), good[..place].to_vec())))
+        .chain(
+            [10, 100, 400, end / 2, end - 17, end - 1].map(|place| (format!("cut at {place}"), good[..place].to_vec())),
+        )
         .chain([("extended".to_owned(), extended)])
         .collect();
     for (what, bad) in cases {
@@ -72,7 +78,8 @@ fn what_was_altered_or_cut_is_refused_and_leaves_nothing() {
         // A header that is cut before its magic is no file of ours at all; another key id leads to no key.
         assert!(matches!(refused.code, 7 | 2 | 4), "{what}: {refused}");
         assert!(!desk.path("f").exists(), "{what}: something was left behind");
-        let left: Vec<_> = std::fs::read_dir(desk.home.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        let left: Vec<_> =
+            std::fs::read_dir(desk.home.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
         assert!(left.iter().all(|name| !name.to_string_lossy().starts_with(".tmp")), "{what}: {left:?}");
         let piped = desk.cli.run_with(&["decrypt", "-", "-o", "-"], &bad);
         assert!(piped.code != 0 && plaintext.starts_with(&piped.stdout), "{what}: false bytes were written");

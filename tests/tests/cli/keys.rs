@@ -7,7 +7,8 @@ use crate::Desk;
 #[test]
 fn keyrings_are_made_and_shown() {
     let desk = Desk::new();
-    let words = ["keyring", "create", "sandbox", "--environment", "development", "--owner", "us", "--allow-deterministic"];
+    let words =
+        ["keyring", "create", "sandbox", "--environment", "development", "--owner", "us", "--allow-deterministic"];
     let made = desk.cli.json(&words);
     assert_eq!((&made["name"], &made["environment"]), (&json!("sandbox"), &json!("development")));
     assert_eq!(desk.cli.json(&["keyring", "show", "sandbox"]), made);
@@ -29,7 +30,8 @@ fn keys_are_made_found_and_altered() {
     let desk = Desk::new();
     let algorithms = desk.cli.json(&["algorithms"]);
     assert!(algorithms["items"].as_array().unwrap().len() >= 20);
-    let words = ["--algorithm", "ec-p256", "--purpose", "sign", "--label", "team=shop", "--owner", "us", "--description", "d"];
+    let words =
+        ["--algorithm", "ec-p256", "--purpose", "sign", "--label", "team=shop", "--owner", "us", "--description", "d"];
     desk.key("releases", &words);
     desk.key("orders", &["--label", "team=shop", "--consumer", "backend"]);
     desk.key("later", &["--inactive"]);

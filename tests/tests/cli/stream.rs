@@ -77,7 +77,8 @@ fn an_interrupted_command_leaves_nothing_behind() {
     desk.key("backups", &[]);
     let (mut child, mut stdin, _stdout) = piped(&desk, &["encrypt", "backups", "-", "-o", "half"]);
     stdin.write_all(&vec![1u8; 4 * PIECE]).unwrap();
-    let before: Vec<_> = std::fs::read_dir(desk.home.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    let before: Vec<_> =
+        std::fs::read_dir(desk.home.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
     let ended = wait_until(Duration::from_secs(20), || child.try_wait().unwrap().is_some());
     assert!(ended, "it does not react to Ctrl-C");

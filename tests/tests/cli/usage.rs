@@ -47,7 +47,8 @@ fn completion_is_printed_for_each_shell() {
         let script = cli.ok(&["completions", shell]);
         assert!(script.contains("rotate") && script.contains("keyreeve"), "{shell}");
     }
-    let checked = std::process::Command::new("bash").arg("-n").arg("/dev/stdin").stdin(std::process::Stdio::piped()).spawn();
+    let checked =
+        std::process::Command::new("bash").arg("-n").arg("/dev/stdin").stdin(std::process::Stdio::piped()).spawn();
     let Ok(mut bash) = checked else { return keyreeve_tests::not_run("there is no bash to read the completion") };
     let script = cli.ok(&["completions", "bash"]);
     std::io::Write::write_all(bash.stdin.as_mut().unwrap(), script.as_bytes()).unwrap();
@@ -62,7 +63,9 @@ fn what_is_wrong_is_told_with_an_exit_code() {
     let version = cli.ok(&["--version"]);
     assert!(version.starts_with("keyreeve "), "{version}");
     let _ = cli.json(&["version"]);
-    for words in [&["nonsense"][..], &["key"], &["encrypt"], &["key", "create", "--algorithm", "aes-128"], &["random", "-1"]] {
+    for words in
+        [&["nonsense"][..], &["key"], &["encrypt"], &["key", "create", "--algorithm", "aes-128"], &["random", "-1"]]
+    {
         let _ = cli.run(words).code(2);
     }
     let lost = cli.run(&["key", "list"]).code(2);
@@ -133,7 +136,12 @@ fn the_first_screen_can_be_copied() {
         let output = shell.env("HOME", home.path()).current_dir(home.path()).arg("-c").arg(script).output().unwrap();
         assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
     }
-    assert_eq!(std::fs::metadata(dev.data()).map(|dir| std::os::unix::fs::PermissionsExt::mode(&dir.permissions()) & 0o777).unwrap(), 0o700);
+    assert_eq!(
+        std::fs::metadata(dev.data())
+            .map(|dir| std::os::unix::fs::PermissionsExt::mode(&dir.permissions()) & 0o777)
+            .unwrap(),
+        0o700
+    );
 }
 
 #[test]
@@ -174,6 +182,7 @@ fn a_second_server_on_the_same_directory_is_refused() {
     let open = Cli::new(home.path()).run(&["dev", "--data-dir", "other", "--listen", "0.0.0.0:0"]).code(2);
     assert!(open.stderr.contains("loopback"), "{open}");
     let mut json = Binary::find().command(home.path());
-    let mut third = Server::spawn(json.args(["dev", "--data-dir", "third", "--listen", "127.0.0.1:0", "--output", "json"]));
+    let mut third =
+        Server::spawn(json.args(["dev", "--data-dir", "third", "--listen", "127.0.0.1:0", "--output", "json"]));
     third.wait_line(|line| line.contains("first_start").then_some(()));
 }

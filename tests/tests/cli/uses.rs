@@ -9,9 +9,7 @@ fn signatures_verify_and_others_do_not() {
     let desk = Desk::new();
     desk.write("short", b"a message");
     desk.write("long", vec![9u8; 300_000]);
-    for (alias, algorithm) in
-        [("ec", "ec-p384"), ("ed", "ed25519"), ("rsa", "rsa-2048"), ("dsa", "ml-dsa-44")]
-    {
+    for (alias, algorithm) in [("ec", "ec-p384"), ("ed", "ed25519"), ("rsa", "rsa-2048"), ("dsa", "ml-dsa-44")] {
         desk.key(alias, &["--algorithm", algorithm, "--purpose", "sign"]);
         for file in ["short", "long"] {
             let name = format!("{alias}.{file}.sig");
@@ -36,7 +34,8 @@ fn codes_are_made_and_verified() {
     let desk = Desk::new();
     desk.key("sessions", &["--algorithm", "hmac-sha256"]);
     let tag = desk.cli.run_with(&["mac", "sessions"], b"cookie").code(0).text();
-    let verify = |message: &[u8]| desk.cli.run_with(&["verify-mac", "sessions", "--mac-base64", tag.trim()], message).code;
+    let verify =
+        |message: &[u8]| desk.cli.run_with(&["verify-mac", "sessions", "--mac-base64", tag.trim()], message).code;
     assert_eq!((verify(b"cookie"), verify(b"other")), (0, 1));
     assert_eq!(unbase64(tag.trim()).len(), 32);
 }
@@ -80,7 +79,13 @@ fn keys_are_wrapped_derived_agreed_and_encapsulated() {
     for algorithm in ["x25519", "ec-p256"] {
         for side in ["left", "right"] {
             desk.key(&format!("{algorithm}-{side}"), &["--algorithm", algorithm, "--purpose", "agree"]);
-            let _ = desk.cli.ok(&["key", "public", &format!("{algorithm}-{side}"), "-o", &format!("{algorithm}-{side}.pem")]);
+            let _ = desk.cli.ok(&[
+                "key",
+                "public",
+                &format!("{algorithm}-{side}"),
+                "-o",
+                &format!("{algorithm}-{side}.pem"),
+            ]);
         }
         let agree = |own: &str, peer: &str| {
             let (own, peer) = (format!("{algorithm}-{own}"), format!("{algorithm}-{peer}.pem"));

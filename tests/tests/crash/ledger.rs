@@ -41,7 +41,10 @@ impl<T: PartialEq + std::fmt::Debug> Doubt<T> {
     /// What the server has must be one of the two; from now on it is known.
     fn settle(&mut self, found: T, what: &str) {
         let sent = self.sent.take();
-        assert!(found == self.known || Some(&found) == sent.as_ref(), "{what}: {found:?} is neither {self:?} nor {sent:?}");
+        assert!(
+            found == self.known || Some(&found) == sent.as_ref(),
+            "{what}: {found:?} is neither {self:?} nor {sent:?}"
+        );
         self.known = found;
     }
 }

@@ -1,8 +1,8 @@
 //! kill -9 in the middle of a mixed load, again and again: nothing that was acknowledged is missing afterwards.
 //!
-//! Each round starts the server on the same data, lets several callers work, kills it at a chance moment, starts it again and
-//! compares what it has with the ledgers of the callers. `KEYREEVE_CRASH_ROUNDS` says how many rounds; a failure prints the seed,
-//! and `KEYREEVE_TEST_SEED` repeats its choices.
+//! Each round starts the server on the same data, lets several callers work, kills it at a chance moment, starts it
+//! again and compares what it has with the ledgers of the callers. `KEYREEVE_CRASH_ROUNDS` says how many rounds; a
+//! failure prints the seed, and `KEYREEVE_TEST_SEED` repeats its choices.
 #![allow(clippy::unwrap_used)]
 
 mod caller;
@@ -73,7 +73,7 @@ impl<S: Site> Campaign<S> {
     fn load_and_kill(&mut self, round: usize, started: Started) -> usize {
         let target = 1 + self.chance.below(MOST_ACKNOWLEDGED);
         let (acknowledge, acknowledgements) = mpsc::channel();
-        let seeds: Vec<u64> = self.ledgers.iter().map(|_| self.chance.next()).collect();
+        let seeds: Vec<u64> = self.ledgers.iter().map(|_| self.chance.bits()).collect();
         let mut count = 0;
         std::thread::scope(|scope| {
             for (ledger, seed) in self.ledgers.iter_mut().zip(seeds) {
@@ -86,7 +86,8 @@ impl<S: Site> Campaign<S> {
                 let left = deadline.saturating_duration_since(Instant::now());
                 match acknowledgements.recv_timeout(left) {
                     Ok(()) => count += 1,
-                    // All callers gone before the server was killed: one of them failed, and its panic comes out of the scope.
+                    // All callers gone before the server was killed: one of them failed, and its panic comes out of the
+                    // scope.
                     Err(_) => break,
                 }
             }
@@ -119,13 +120,19 @@ impl<S: Site> Campaign<S> {
         let verified = log::verify(&self.site.log_dir(), &keys, self.log.checkpoint.as_ref());
         let records: Vec<&String> = self.ledgers.iter().flat_map(|ledger| &ledger.records).collect();
         for record in &records {
-            assert!(verified.places.contains_key(*record), "the record {record} of an acknowledged operation is missing");
+            assert!(
+                verified.places.contains_key(*record),
+                "the record {record} of an acknowledged operation is missing"
+            );
         }
         for _ in 0..PROOFS.min(records.len()) {
             let record = records[self.chance.below(records.len())];
             let proof = auditor.get(&format!("/v1/audit/records/{record}/proof")).ok();
             let proved = log::check_proof(&proof, &keys);
-            assert_eq!((proved["id"].as_str(), proof["index"].as_u64()), (Some(record.as_str()), Some(verified.places[record])));
+            assert_eq!(
+                (proved["id"].as_str(), proof["index"].as_u64()),
+                (Some(record.as_str()), Some(verified.places[record]))
+            );
         }
         if self.log.kept.is_none() {
             let kept = self.site.home().join("first.checkpoint");

@@ -1,3 +1,4 @@
+    drop(stranger);
 //! Bodies, paths, queries and headers that a client library would send.
 
 use keyreeve_tests::{Answer, Method, base64};
@@ -65,7 +66,7 @@ fn malformed_json_is_refused() {
         let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
         assert_eq!((answer.status, answer.problem().as_str()), (400, "invalid-request"), "{shown}: {answer}");
     }
-    target.is_unharmed();
+    target.end_unharmed();
 }
 
 #[test]
@@ -87,7 +88,7 @@ fn too_large_is_refused_before_it_is_read() {
     target.api.post("/v1/random", &json!({ "bytes": 65_537 })).refused(400, "invalid-request");
     target.api.post("/v1/random", &json!({ "bytes": 0 })).refused(400, "invalid-request");
     target.api.post("/v1/random", &json!({ "bytes": -1 })).refused(400, "invalid-request");
-    target.is_unharmed();
+    target.end_unharmed();
 }
 
 #[test]
@@ -113,7 +114,7 @@ fn ciphertexts_that_are_none_are_refused() {
     }
     let context = json!({ "ciphertext": good, "context": { "other": "context" } });
     target.api.post("/v1/decrypt", &context).refused(400, "decryption-failed");
-    target.is_unharmed();
+    target.end_unharmed();
 }
 
 fn refused_as_data(target: &Target, bytes: &[u8], place: usize) {
@@ -164,7 +165,7 @@ fn values_out_of_range_are_refused() {
     }
     let scheduled = target.api.post(&format!("/v1/keys/{}/schedule-destruction", target.key), &json!({ "days": 1 }));
     scheduled.refused(400, "invalid-request");
-    target.is_unharmed();
+    target.end_unharmed();
 }
 
 #[test]
@@ -204,11 +205,12 @@ fn routes_methods_types_and_queries_are_checked() {
     }
     let path = format!("/v1/keys/{key}/encrypt");
     let body = br#"{"plaintext":"aGk="}"#.to_vec();
-    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/json5", "json"] {
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/json5", "json"]
+    {
         target.raw(Method::POST, &path, &[("content-type", kind)], body.clone()).refused(415, "unsupported-media-type");
     }
     target.raw(Method::POST, &path, &[], body).refused(415, "unsupported-media-type");
-    target.is_unharmed();
+    target.end_unharmed();
 }
 
 #[test]
@@ -241,7 +243,7 @@ fn headers_are_checked() {
         };
         assert_eq!(answer.header("x-request-id") == Some(given), kept, "{answer}");
     }
-    target.is_unharmed();
+    target.end_unharmed();
 }
 
 #[test]
@@ -273,5 +275,5 @@ fn nobody_gets_in_with_anything_but_a_token() {
     stranger.get("/v1/keys").refused(401, "unauthenticated");
     let twice = [("authorization", "Bearer a"), ("authorization", "Bearer b")];
     stranger.send(Method::GET, "/v1/keys", &twice, Vec::new()).unwrap().refused(400, "invalid-request");
-    target.is_unharmed();
+    target.end_unharmed();
 }

@@ -52,13 +52,14 @@ fn what_is_not_http_is_turned_away() {
         format!("POST /v1/random HTTP/1.1\r\n{auth}Content-Length: 4\r\nContent-Length: 5\r\n\r\n{{}}").into_bytes(),
         format!("POST /v1/random HTTP/1.1\r\n{auth}Transfer-Encoding: gzip\r\n\r\n").into_bytes(),
         format!("POST /v1/random HTTP/1.1\r\n{auth}Transfer-Encoding: chunked\r\n\r\nzz\r\n").into_bytes(),
-        format!("POST /v1/random HTTP/1.1\r\n{auth}Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n").into_bytes(),
+        format!("POST /v1/random HTTP/1.1\r\n{auth}Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n")
+            .into_bytes(),
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
     ];
     for request in requests {
         turned_away(&target, &request);
     }
-    target.is_unharmed();
+    target.end_unharmed();
 }
 
 /// Where two readers of one connection could see different requests, the connection ends.
@@ -66,7 +67,8 @@ fn what_is_not_http_is_turned_away() {
 fn requests_cannot_be_smuggled() {
     let target = Target::start();
     let auth = target.authority();
-    let hidden = format!("POST /v1/keys HTTP/1.1\r\n{auth}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}");
+    let hidden =
+        format!("POST /v1/keys HTTP/1.1\r\n{auth}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}");
     for framing in [
         format!("Content-Length: {}\r\nTransfer-Encoding: chunked\r\n", hidden.len() + 5),
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n".to_owned(),
@@ -82,7 +84,7 @@ fn requests_cannot_be_smuggled() {
         }
         assert!(answers <= 2, "{framing:?}");
     }
-    target.is_unharmed();
+    target.end_unharmed();
 }
 
 /// Answers never carry what a request would like to inject.
@@ -99,7 +101,7 @@ fn headers_cannot_be_injected() {
     let request = format!("GET /v1/keys/none HTTP/1.1\r\n{auth}X-Request-Id: a\tb\r\n\r\n");
     let answer = wire.exchange(request.as_bytes()).unwrap();
     assert_ne!(answer.header("x-request-id"), Some("a\tb"));
-    target.is_unharmed();
+    target.end_unharmed();
 }
 
 /// A body that ends early is refused, and is no request.
@@ -113,7 +115,7 @@ fn bodies_that_end_early_do_nothing() {
         wire.send(format!("{head}{auth}\r\n{body}").as_bytes()).unwrap();
         drop(wire);
     }
-    target.is_unharmed();
+    target.end_unharmed();
 }
 
 /// Many requests in one go are answered in order.
@@ -129,5 +131,5 @@ fn pipelined_requests_are_answered_in_order() {
         let answer = wire.answer().unwrap();
         assert_eq!((answer.status, answer.header("x-request-id")), (200, Some(format!("p-{n}").as_str())));
     }
-    target.is_unharmed();
+    target.end_unharmed();
 }

@@ -52,7 +52,7 @@ fn broken_frames_end_the_connection() {
         let waiting = ended.as_ref().err().is_some_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
         assert!(!waiting, "after {what} the connection stays open");
     }
-    target.is_unharmed();
+    target.end_unharmed();
 }
 
 /// CVE-2023-44487: requests that are cancelled at once.
@@ -68,7 +68,7 @@ fn rapid_resets_do_not_tie_it_up() {
     }
     assert_eq!(target.dev.api().get("/healthz").status, 200);
     drop(wire);
-    target.is_unharmed();
+    target.end_unharmed();
 }
 
 /// CVE-2024-27316 and its like: header blocks that never end.
@@ -83,7 +83,7 @@ fn endless_header_blocks_do_not_fill_memory() {
         sent += field.len() as u64;
     }
     assert!(sent < 64 << 20, "an endless header block was read");
-    target.is_unharmed();
+    target.end_unharmed();
 }
 
 /// Pings and settings that each ask for an answer nobody reads.
@@ -91,7 +91,8 @@ fn endless_header_blocks_do_not_fill_memory() {
 fn floods_of_control_frames_do_not_fill_memory() {
     let target = Target::start();
     let mut wire = target.h2();
-    let flood: Vec<u8> = (0..2000).flat_map(|_| [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[])].concat()).collect();
+    let flood: Vec<u8> =
+        (0..2000).flat_map(|_| [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[])].concat()).collect();
     for _ in 0..50 {
         if wire.send(&flood).is_err() {
             break;
@@ -99,5 +100,5 @@ fn floods_of_control_frames_do_not_fill_memory() {
     }
     assert_eq!(target.dev.api().get("/healthz").status, 200);
     drop(wire);
-    target.is_unharmed();
+    target.end_unharmed();
 }

@@ -1,5 +1,5 @@
-//! What strangers and broken clients send: everything is refused with a typed 4xx and a stable code, or the connection is
-//! closed; nothing is changed by it, and the server goes on as before, in bounded memory.
+//! What strangers and broken clients send: everything is refused with a typed 4xx and a stable code, or the connection
+//! is closed; nothing is changed by it, and the server goes on as before, in bounded memory.
 #![allow(clippy::unwrap_used)]
 
 mod bodies;
@@ -36,10 +36,11 @@ impl Target {
     }
 
     /// The server is as it was: it answers, has the two keys and no more, and is not swollen.
-    fn is_unharmed(mut self) {
+    fn end_unharmed(mut self) {
         assert!(self.dev.server.is_running(), "{}", self.dev.server.log());
         let listed = self.dev.api().get("/v1/keys").ok();
-        let mut ids: Vec<&str> = listed["items"].as_array().unwrap().iter().filter_map(|key| key["id"].as_str()).collect();
+        let mut ids: Vec<&str> =
+            listed["items"].as_array().unwrap().iter().filter_map(|key| key["id"].as_str()).collect();
         ids.sort_unstable();
         assert_eq!(ids, [self.key.as_str(), self.signer.as_str()]);
         let key = self.dev.api().get(&format!("/v1/keys/{}", self.key)).ok();
@@ -49,6 +50,8 @@ impl Target {
         assert!(panics.ends_with(" 0"), "{panics}");
         let failed = metrics.lines().find(|line| line.starts_with("keyreeve_http_requests_failed_total")).unwrap();
         assert!(failed.ends_with(" 0"), "{failed}\n{}", self.dev.server.log());
+        // An idle client that does not answer would be waited for.
+        drop(self.api);
         let peak = self.dev.server.memory_kib("VmHWM");
         assert!(peak < MEMORY_KIB, "{peak} KiB resident at the worst moment");
         assert!(self.dev.server.terminate().success());

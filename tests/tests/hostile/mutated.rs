@@ -7,16 +7,17 @@ use crate::Target;
 
 /// Values that have surprised programs before.
 fn surprise(chance: &mut Chance) -> Value {
-    let texts = ["", " ", "\u{0}", "\u{202e}", "../../x", "key_", "kr1.", "-1", "NaN", "1e400", "{{7*7}}", "' or 1=1", "%s%n"];
+    let texts =
+        ["", " ", "\u{0}", "\u{202e}", "../../x", "key_", "kr1.", "-1", "NaN", "1e400", "{{7*7}}", "' or 1=1", "%s%n"];
     match chance.below(9) {
         0 => Value::Null,
-        1 => json!(chance.next()),
+        1 => json!(chance.bits()),
         2 => json!(-(chance.below(1000) as i64)),
-        3 => json!(f64::from(chance.next() as u32) / 7.0),
+        3 => json!(f64::from(chance.bits() as u32) / 7.0),
         4 => json!([]),
         5 => json!({}),
         6 => json!("x".repeat(chance.below(5000))),
-        7 => json!(chance.next() % 2 == 0),
+        7 => json!(chance.bits().is_multiple_of(2)),
         _ => json!(chance.pick(&texts)),
     }
 }
@@ -38,7 +39,8 @@ fn mutate(value: &mut Value, chance: &mut Chance) {
             mutate(&mut items[place], chance);
         }
         Value::String(text) if chance.below(2) == 0 => {
-            let cut = text.char_indices().nth(chance.below(text.chars().count() + 1)).map_or(text.len(), |(place, _)| place);
+            let cut =
+                text.char_indices().nth(chance.below(text.chars().count() + 1)).map_or(text.len(), |(place, _)| place);
             text.insert(cut, char::from(b' ' + chance.below(95) as u8));
         }
         other => *other = surprise(chance),
@@ -58,11 +60,18 @@ fn requests(target: &Target) -> Vec<(Method, String, Value)> {
         post("/v1/rewrap".to_owned(), json!({ "ciphertext": ciphertext, "context": {} })),
         post(format!("/v1/keys/{key}/re-encrypt"), json!({ "to": key, "ciphertext": ciphertext })),
         post(format!("/v1/keys/{key}/generate-data-key"), json!({ "bytes": 32, "plaintext": true, "count": 2 })),
-        post(format!("/v1/keys/{signer}/sign"), json!({ "message": "aGk=", "scheme": "ecdsa-sha256", "prehashed": false })),
+        post(
+            format!("/v1/keys/{signer}/sign"),
+            json!({ "message": "aGk=", "scheme": "ecdsa-sha256", "prehashed": false }),
+        ),
         post(format!("/v1/keys/{signer}/verify"), json!({ "message": "aGk=", "signature": "aGk=", "version": 1 })),
         post("/v1/random".to_owned(), json!({ "bytes": 32 })),
         post("/v1/policies/explain".to_owned(), json!({ "principal": "p", "action": "key.encrypt", "resource": key })),
-        (Method::PATCH, "/v1/keys/nothing".to_owned(), json!({ "labels": { "a": "b" }, "aliases": ["x"], "owner": "o" })),
+        (
+            Method::PATCH,
+            "/v1/keys/nothing".to_owned(),
+            json!({ "labels": { "a": "b" }, "aliases": ["x"], "owner": "o" }),
+        ),
         post("/v1/keys/nothing/rotate".to_owned(), json!({ "reason": "r" })),
         post("/v1/keys/nothing/schedule-destruction".to_owned(), json!({ "days": 7, "reason": "r" })),
         (Method::PUT, "/v1/policies/nothing".to_owned(), json!({ "text": "permit (principal, action, resource" })),
@@ -85,7 +94,7 @@ fn altered_requests_are_answered_or_refused_by_code() {
         let mut bytes = serde_json::to_vec(&body).unwrap();
         if chance.below(10) == 0 && !bytes.is_empty() {
             let place = chance.below(bytes.len());
-            bytes[place] = chance.next() as u8;
+            bytes[place] = chance.bits() as u8;
         }
         let sent = String::from_utf8_lossy(&bytes).into_owned();
         let answer = target.api.send(method.clone(), path, &[("content-type", "application/json")], bytes).unwrap();
@@ -94,5 +103,5 @@ fn altered_requests_are_answered_or_refused_by_code() {
             let _ = answer.problem();
         }
     }
-    target.is_unharmed();
+    target.end_unharmed();
 }

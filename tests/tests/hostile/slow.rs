@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 /// A server that waits for one second everywhere.
 fn impatient(home: &std::path::Path) -> (Production, Up) {
-    let more = "[limits]\nhandshake_seconds = 1\nhead_seconds = 1\nbody_seconds = 1\nrequest_seconds = 5\nidle_seconds = 2\n\
-        grace_seconds = 1\njson_body_bytes = 1048576\noctet_body_bytes = 8388608\nall_bodies_bytes = 16777216\n\
+    let more = "[limits]\nhandshake_seconds = 1\nhead_seconds = 1\nbody_seconds = 1\nrequest_seconds = 5\n\
+        idle_seconds = 2\ngrace_seconds = 1\njson_body_bytes = 1048576\noctet_body_bytes = 8388608\nall_bodies_bytes = 16777216\n\
         [limits.rates]\nunauthenticated = { per_second = 1, burst = 5 }\n";
     let mut production = Production::prepare(home, &Layout { more: more.to_owned(), ..Layout::default() });
     let up = production.start_new();
@@ -27,8 +27,8 @@ fn slow_clients_are_cut_off() {
     let mut body = Wire::connect(&endpoint, "http/1.1").unwrap();
     let token = &production.people.keeper;
     let request = format!(
-        "POST /v1/keys HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
-         Content-Length: 100\r\n\r\n{{"
+        "POST /v1/keys HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
     );
     body.send(request.as_bytes()).unwrap();
     body.answer().unwrap().refused(408, "request-timeout");

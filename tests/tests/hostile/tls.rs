@@ -35,7 +35,7 @@ fn what_is_not_tls_is_turned_away() {
         }
         turned_away(&target, &bytes);
     }
-    target.is_unharmed();
+    target.end_unharmed();
 }
 
 /// Connections that say nothing do not keep others out.
@@ -45,5 +45,5 @@ fn silent_connections_do_not_keep_others_out() {
     let silent: Vec<_> = (0..300).map(|_| Wire::tcp(&target.dev.endpoint).unwrap()).collect();
     assert_eq!(target.dev.api().get("/v1/algorithms").status, 200);
     drop(silent);
-    target.is_unharmed();
+    target.end_unharmed();
 }

@@ -1,7 +1,8 @@
 //! The steps of `cargo xtask test`.
 //!
 //! All of them use the development profile, the same features and no flags of their own, so that cargo builds each
-//! crate once. Choosing packages (`-p`) would choose other features: steps select targets over the whole workspace instead.
+//! crate once. Choosing packages (`-p`) would choose other features: steps select targets over the whole workspace
+//! instead.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 
 use crate::health::{HealthFailure, HealthTests, STARTUP_SAMPLES};
 
-/// Bytes drawn at once for the buffer of a thread. A call of the generator costs about 1 µs whatever it gives, so a large
-/// buffer makes a nonce cheap.
+/// Bytes drawn at once for the buffer of a thread. A call of the generator costs about 1 µs whatever it gives, so a
+/// large buffer makes a nonce cheap.
 const POOL: usize = 16 * 1024;
 
 /// Samples drawn and tested whenever a buffer is filled or key material is drawn.

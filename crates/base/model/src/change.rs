@@ -83,11 +83,11 @@ pub enum Change {
     PutKeyring(KeyringRow),
     /// Writes a key.
     PutKey(KeyRow),
-    /// Adds the material of a new version; fails as a conflict where the version has material, or where a destruction record
-    /// of its shard calls its epoch or a later one erased.
+    /// Adds the material of a new version; fails as a conflict where the version has material, or where a destruction
+    /// record of its shard calls its epoch or a later one erased.
     AddMaterial(MaterialRow),
-    /// Replaces material by the same under a newer epoch; fails as a conflict unless it stands under `from_epoch`, or where a
-    /// destruction record calls the new epoch erased.
+    /// Replaces material by the same under a newer epoch; fails as a conflict unless it stands under `from_epoch`, or
+    /// where a destruction record calls the new epoch erased.
     Rewrap {
         /// The row as it shall be.
         row: MaterialRow,

@@ -1,9 +1,9 @@
 //! Transactions as SQL. Every statement says by the number of rows it touched whether its compare-and-set held.
 //!
-//! At the isolation level `READ COMMITTED` that makes commits serialisable: each write is conditional on the row it writes, locks
-//! that row until the end, and sees its newest committed form. The one phantom, material added while all material of its key is
-//! erased, is shut out by touching the key's row first. Above that level the database reports what it cannot serialise, and
-//! the caller of this module tries again.
+//! At the isolation level `READ COMMITTED` that makes commits serialisable: each write is conditional on the row it
+//! writes, locks that row until the end, and sees its newest committed form. The one phantom, material added while all
+//! material of its key is erased, is shut out by touching the key's row first. Above that level the database reports
+//! what it cannot serialise, and the caller of this module tries again.
 
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
 use keyreeve_model::{
@@ -56,7 +56,8 @@ pub(crate) async fn transaction(db: &mut PgConnection, transaction: &Transaction
 /// The lease's statement; it touches one row when the lease was had.
 pub(crate) fn lease(holder: &str, now: UnixMillis, until: UnixMillis) -> Statement<'_> {
     let sql = "INSERT INTO lease (one, holder, ends) VALUES (1, $1, $2) ON CONFLICT (one) DO UPDATE \
-               SET holder = excluded.holder, ends = excluded.ends WHERE lease.holder = excluded.holder OR lease.ends <= $3";
+               SET holder = excluded.holder, ends = excluded.ends \
+               WHERE lease.holder = excluded.holder OR lease.ends <= $3";
     sqlx::query(sql).bind(holder).bind(until.0).bind(now.0)
 }
 

@@ -11,14 +11,14 @@ pub(crate) struct TimedOut;
 
 /// True for faults after which the database asks to try again: nothing was applied.
 ///
-/// Besides serialisation failure and deadlock that is a unique violation: every insert names its conflict, so one can only come
-/// from a race that the next attempt sees.
+/// Besides serialisation failure and deadlock that is a unique violation: every insert names its conflict, so one can
+/// only come from a race that the next attempt sees.
 pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
     matches!(code(error).as_deref(), Some("40001" | "40P01" | "23505"))
 }
 
-/// True for what two sessions meet that create the same table at once, besides transient faults: duplicate_object (the table's
-/// row type), duplicate_table.
+/// True for what two sessions meet that create the same table at once, besides transient faults: duplicate_object (the
+/// table's row type), duplicate_table.
 pub(crate) fn is_creation_race(error: &sqlx::Error) -> bool {
     is_transient(error) || matches!(code(error).as_deref(), Some("42710" | "42P07"))
 }

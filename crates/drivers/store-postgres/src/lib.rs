@@ -1,12 +1,13 @@
 //! The store in PostgreSQL: for several servers, or where a database is operated anyway.
 //!
-//! Only portable SQL: compare-and-set updates, `ON CONFLICT`, arrays as parameters; no advisory locks, no `FOR UPDATE`. Databases
-//! that speak PostgreSQL's protocol and dialect can serve as well. The transport follows the URL's `sslmode`.
+//! Only portable SQL: compare-and-set updates, `ON CONFLICT`, arrays as parameters; no advisory locks, no `FOR UPDATE`.
+//! Databases that speak PostgreSQL's protocol and dialect can serve as well. The transport follows the URL's `sslmode`.
 //!
-//! - **Durable**: a commit returns when the server says so; a session that finds `synchronous_commit` off turns it on, and a
-//!   server that runs with `fsync = off` is warned about.
-//! - **Erasing**: the rows are deleted, but PostgreSQL gives no means to overwrite them: old row versions stay until `VACUUM`,
-//!   and in its log and backups. Destroyed keys stay destroyed because their epoch's key is erased, which no database holds.
+//! - **Durable**: a commit returns when the server says so; a session that finds `synchronous_commit` off turns it on,
+//!   and a server that runs with `fsync = off` is warned about.
+//! - **Erasing**: the rows are deleted, but PostgreSQL gives no means to overwrite them: old row versions stay until
+//!   `VACUUM`, and in its log and backups. Destroyed keys stay destroyed because their epoch's key is erased, which no
+//!   database holds.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -1,7 +1,7 @@
 //! Brings the schema up to date, or refuses the database.
 //!
-//! Several servers may start at once. Who may apply a migration is settled by inserting its row into `schema_version`: the
-//! others wait for that row and then find it there. No lock of a particular vendor is needed.
+//! Several servers may start at once. Who may apply a migration is settled by inserting its row into `schema_version`:
+//! the others wait for that row and then find it there. No lock of a particular vendor is needed.
 
 use keyreeve_store::migration::{Applied, Migration, SchemaError, pending};
 use sqlx::{Connection, PgConnection, Row};

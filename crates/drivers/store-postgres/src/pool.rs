@@ -23,8 +23,8 @@ pub(crate) struct Pool {
     limit: Duration,
 }
 
-/// A connection that goes back to the pool only when its last operation came to an end: one given up halfway, by a time limit or
-/// by a caller that went away, is closed, so that nobody waits for its late answer.
+/// A connection that goes back to the pool only when its last operation came to an end: one given up halfway, by a time
+/// limit or by a caller that went away, is closed, so that nobody waits for its late answer.
 struct Held {
     connection: PoolConnection<Postgres>,
     ended: bool,
@@ -182,7 +182,8 @@ impl Pool {
     }
 }
 
-/// Asks a connection that was idle for a while whether it still lives; asking each time would cost every operation a round trip.
+/// Asks a connection that was idle for a while whether it still lives; asking each time would cost every operation a
+/// round trip.
 async fn still_there(db: &mut PgConnection, idle: Duration) -> Result<bool, sqlx::Error> {
     Ok(idle < PROBE_AFTER || db.ping().await.is_ok())
 }
@@ -203,7 +204,8 @@ async fn back_off(name: &'static str, attempt: u32, error: &sqlx::Error) {
     sleep(Duration::from_millis(1 << attempt)).await;
 }
 
-/// The settings of every session. The server's time limit ends first, so that it stops working on what nobody waits for.
+/// The settings of every session. The server's time limit ends first, so that it stops working on what nobody waits
+/// for.
 async fn set_up(db: &mut PgConnection, limit: Duration) -> Result<(), sqlx::Error> {
     let millis = (limit.as_millis() * 9 / 10).max(1).to_string();
     let sql = "SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $1, false), \

@@ -166,7 +166,8 @@ async fn a_postgres_commit_does_not_wait_for_ever() {
     schemas.drop_all().await;
 }
 
-/// The server ends all sessions between two commits: the second one notices before anything is sent, and takes a new one.
+/// The server ends all sessions between two commits: the second one notices before anything is sent, and takes a new
+/// one.
 #[tokio::test]
 async fn a_lost_postgres_connection_is_replaced() {
     let Some(url) = server("a_lost_postgres_connection_is_replaced") else { return };

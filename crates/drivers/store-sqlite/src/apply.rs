@@ -42,7 +42,8 @@ pub(crate) fn transaction(db: &Connection, transaction: &Transaction) -> Applied
 /// Takes or renews the lease; false when somebody else has it.
 pub(crate) fn lease(db: &Connection, holder: &str, now: UnixMillis, until: UnixMillis) -> Result<bool, Refused> {
     let sql = "INSERT INTO lease (one, holder, ends) VALUES (1, ?1, ?2) ON CONFLICT (one) DO UPDATE \
-               SET holder = excluded.holder, ends = excluded.ends WHERE lease.holder = excluded.holder OR lease.ends <= ?3";
+               SET holder = excluded.holder, ends = excluded.ends \
+               WHERE lease.holder = excluded.holder OR lease.ends <= ?3";
     Ok(run(db, sql, params![holder, until.0, now.0])? == 1)
 }
 

@@ -41,7 +41,8 @@ pub(crate) fn store_error(error: &Arc<rusqlite::Error>, phase: Phase) -> StoreEr
     let source: Box<dyn std::error::Error + Send + Sync> = Box::new(Arc::clone(error));
     match (error.sqlite_error(), error.as_ref()) {
         (Some(failure), _) => match failure.code {
-            // A full disk is reported for the frame that did not fit; the commit frame is the last one, so nothing is applied.
+            // A full disk is reported for the frame that did not fit; the commit frame is the last one, so nothing is
+            // applied.
             ErrorCode::DiskFull | ErrorCode::ReadOnly => StoreError::ReadOnly(source),
             ErrorCode::SystemIoFailure if phase == Phase::Write && is_write_failure(failure.extended_code) => {
                 StoreError::ReadOnly(source)

@@ -1,9 +1,9 @@
 //! The store in one SQLite file: for a single server, without a database to operate.
 //!
-//! - **Durable**: write-ahead log with `synchronous=FULL`; a commit returns after the log is synced. Transactions that wait at
-//!   the same time share one sync.
-//! - **Erasing erases**: material is overwritten where it lies, and after an erasure the write-ahead log is emptied. What a
-//!   copy-on-write file system or a flash disk keeps of overwritten blocks is out of SQLite's reach.
+//! - **Durable**: write-ahead log with `synchronous=FULL`; a commit returns after the log is synced. Transactions that
+//!   wait at the same time share one sync.
+//! - **Erasing erases**: material is overwritten where it lies, and after an erasure the write-ahead log is emptied.
+//!   What a copy-on-write file system or a flash disk keeps of overwritten blocks is out of SQLite's reach.
 //! - **Alone**: one process uses the database at a time; a second one is refused.
 //!
 //! Calls need a Tokio runtime; reads run on its blocking threads.
@@ -46,8 +46,9 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens or makes the database at `path`. The directory must be closed to other users (mode 0700; made so where there is
-    /// none), the file too (0600). Migrates the schema to this program's version. Blocks for some milliseconds.
+    /// Opens or makes the database at `path`. The directory must be closed to other users (mode 0700; made so where
+    /// there is none), the file too (0600). Migrates the schema to this program's version. Blocks for some
+    /// milliseconds.
     ///
     /// # Errors
     /// [`OpenError`] says what is wrong and what to do.

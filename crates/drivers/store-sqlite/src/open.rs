@@ -34,7 +34,8 @@ pub enum OpenError {
         wanted: u32,
     },
     /// Another process has it open.
-    #[error("{} is in use by another process{}: stop it first; one server uses a database at a time", path.display(), describe(holder))]
+    #[error("{} is in use by another process{}: stop it first; one server uses a database at a time",
+        path.display(), describe(holder))]
     InUse {
         /// The database.
         path: PathBuf,

@@ -1,9 +1,10 @@
 //! Wrapped material lies in slots that are overwritten in place and never deleted.
 //!
-//! `secure_delete` zeroes a row where it lies when it is deleted. But when a deletion leaves a page so empty that SQLite merges
-//! it with its neighbour, the rows that stay are copied and their old copies remain in the unused part of the page (`rebuildPage`
-//! in SQLite's btree.c), out of reach for every later deletion. Rows that are only appended or replaced by others of exactly
-//! their size never move: then there is one copy, and overwriting it erases it. Tests in `tests/erasure.rs` search for more.
+//! `secure_delete` zeroes a row where it lies when it is deleted. But when a deletion leaves a page so empty that
+//! SQLite merges it with its neighbour, the rows that stay are copied and their old copies remain in the unused part of
+//! the page (`rebuildPage` in SQLite's btree.c), out of reach for every later deletion. Rows that are only appended or
+//! replaced by others of exactly their size never move: then there is one copy, and overwriting it erases it. Tests in
+//! `tests/erasure.rs` search for more.
 
 use keyreeve_model::{KeyId, MaterialRow};
 use rusqlite::{Connection, OptionalExtension, params};

@@ -1,5 +1,5 @@
-//! The one thread that writes. It takes every transaction that waits and applies them in one SQL transaction, each inside its
-//! own savepoint: one sync of the disk for all of them, an outcome for each.
+//! The one thread that writes. It takes every transaction that waits and applies them in one SQL transaction, each
+//! inside its own savepoint: one sync of the disk for all of them, an outcome for each.
 
 use keyreeve_model::{Change, Transaction, UnixMillis};
 use keyreeve_store::StoreError;

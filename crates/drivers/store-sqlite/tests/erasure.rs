@@ -40,8 +40,8 @@ async fn commit(store: &SqliteStore, changes: Vec<Change>) {
     store.commit(Transaction { name: "erasure", changes, ..Transaction::default() }).await.unwrap();
 }
 
-/// The name of a file that holds any piece of any of these, where a piece is eight bytes from a place that eight divides: 15
-/// bytes in a row always contain one.
+/// The name of a file that holds any piece of any of these, where a piece is eight bytes from a place that eight
+/// divides: 15 bytes in a row always contain one.
 fn trace(files: &[(String, Vec<u8>)], gone: &[Vec<u8>]) -> Option<String> {
     let piece = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
     let pieces: HashSet<u64> = gone.iter().flat_map(|bytes| bytes.chunks_exact(8).map(piece)).collect();

@@ -152,8 +152,8 @@ impl Core {
             next.epoch += 1;
         }
         opened.hierarchy.make_epoch(ring, next.shard, next.epoch).await?;
-        // From here on, whatever becomes of the commit: should its answer be lost, nothing new may be wrapped under an epoch
-        // that a destruction record already calls erased.
+        // From here on, whatever becomes of the commit: should its answer be lost, nothing new may be wrapped under an
+        // epoch that a destruction record already calls erased.
         self.newest_epochs.lock().insert((ring.id, next.shard), next.epoch);
         let mut changes = Vec::new();
         for (row, material) in survivors {
@@ -163,8 +163,8 @@ impl Core {
         Ok((changes, next))
     }
 
-    /// The material of everything in the shard but the key that goes. Rows under an epoch that the vault lost before are dead
-    /// and stay as they are; a row that does not open under an epoch that is there stops the destruction.
+    /// The material of everything in the shard but the key that goes. Rows under an epoch that the vault lost before
+    /// are dead and stay as they are; a row that does not open under an epoch that is there stops the destruction.
     async fn open_survivors<'a>(
         &self,
         opened: &Opened,

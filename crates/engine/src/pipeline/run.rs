@@ -183,8 +183,8 @@ impl Engine {
         Ok(Done { reply: outcome.reply, record: id })
     }
 
-    /// Makes changes and record durable and carries out what follows. A caller that goes away does not stop this half-way:
-    /// what changes something runs to its end on a task of its own.
+    /// Makes changes and record durable and carries out what follows. A caller that goes away does not stop this
+    /// half-way: what changes something runs to its end on a task of its own.
     async fn settle_for_good(&self, durable: Durable, effects: Vec<Effect>) -> Result<(), Error> {
         if durable.changes.is_empty() && effects.is_empty() {
             return self.core.commit(durable).await;

@@ -84,8 +84,8 @@ cases![
     concurrency::reads_see_what_was_committed_before,
 ];
 
-/// Runs every case. `open` is given the name of the case: at the first call for a name it opens a fresh store, later the same
-/// one again.
+/// Runs every case. `open` is given the name of the case: at the first call for a name it opens a fresh store, later
+/// the same one again.
 ///
 /// # Panics
 /// When a case fails; the message names all that did.

@@ -1,7 +1,7 @@
 //! A store that fails on command: what stands above it is tested against every kind of failure a real store has.
 //!
-//! The hardest one is [`CommitFault::FailedButPersisted`]: the transaction was applied, the answer got lost. A caller that
-//! repeats it blindly does it twice; a caller that forgets it loses something it promised.
+//! The hardest one is [`CommitFault::FailedButPersisted`]: the transaction was applied, the answer got lost. A caller
+//! that repeats it blindly does it twice; a caller that forgets it loses something it promised.
 
 use async_trait::async_trait;
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
@@ -39,8 +39,8 @@ struct Script {
 
 /// A store with a script of failures; without one it behaves as the store inside.
 ///
-/// Commits and reads are counted from 1 since the wrapper was made. [`Store::lease`] and [`Store::check`] count as neither;
-/// both fail while the store is read-only.
+/// Commits and reads are counted from 1 since the wrapper was made. [`Store::lease`] and [`Store::check`] count as
+/// neither; both fail while the store is read-only.
 #[derive(Debug)]
 pub struct FaultyStore<S: ?Sized> {
     script: Mutex<Script>,

@@ -112,7 +112,8 @@ pub trait Store: Send + Sync {
     /// The destruction record of a key, if the key was destroyed.
     async fn destruction(&self, key: KeyId) -> Result<Option<SealedRecord>, StoreError>;
 
-    /// A destruction record of the shard that calls this epoch or a later one erased, with its key; none when there is none.
+    /// A destruction record of the shard that calls this epoch or a later one erased, with its key; none when there is
+    /// none.
     async fn destruction_of_epoch(
         &self,
         keyring: KeyringId,

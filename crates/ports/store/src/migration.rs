@@ -1,7 +1,7 @@
 //! Append-only schema migrations: which ones a database still needs, and when it must be refused.
 //!
-//! A migration is never edited once it has left the repository. Its SHA-256 is recorded in the database when it is applied, so
-//! that a build whose old migrations differ does not guess what the tables look like.
+//! A migration is never edited once it has left the repository. Its SHA-256 is recorded in the database when it is
+//! applied, so that a build whose old migrations differ does not guess what the tables look like.
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;

@@ -5,8 +5,9 @@
 //!         ├─▶ OpenAPI document (openapi/keyreeve.json, compared by a test)
 //!         └─▶ tests: every route reaches the pipeline, every operation has a route
 //! ```
-//! A handler decides nothing: it turns a body of [`keyreeve_wire`] into an operation of the catalogue, calls the engine once, and
-//! writes the reply. Whatever is wrong with a request leaves as problem details (RFC 9457) with a stable code.
+//! A handler decides nothing: it turns a body of [`keyreeve_wire`] into an operation of the catalogue, calls the engine
+//! once, and writes the reply. Whatever is wrong with a request leaves as problem details (RFC 9457) with a stable
+//! code.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -151,8 +151,8 @@ pub struct Route {
     pub verb: Verb,
     /// Its path under `/v1`, with `{parameters}`.
     pub path: &'static str,
-    /// The operation of the catalogue it leads to. Where there are several, the first is what one call is recorded as: the
-    /// others are alternatives that the body chooses, or permissions needed besides.
+    /// The operation of the catalogue it leads to. Where there are several, the first is what one call is recorded as:
+    /// the others are alternatives that the body chooses, or permissions needed besides.
     pub operations: [Option<&'static Descriptor>; 2],
     /// Which listener serves it.
     pub side: Side,

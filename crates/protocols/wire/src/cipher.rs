@@ -1,7 +1,7 @@
 //! Encrypting, decrypting, moving ciphertexts, data keys.
 //!
-//! Requests have a single form and a batch form (`items`); never both. The context is shared by all items of a request. In
-//! answers to the batch form each item holds either its result or its error.
+//! Requests have a single form and a batch form (`items`); never both. The context is shared by all items of a request.
+//! In answers to the batch form each item holds either its result or its error.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,8 +19,8 @@ pub struct EncryptRequest {
     /// Batch form: 1 to 1,000 things to encrypt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Vec<PlaintextInput>>,
-    /// Bound to every ciphertext and needed again to decrypt: at most 32 pairs and 8 KiB. Not secret: it is recorded in the
-    /// audit log.
+    /// Bound to every ciphertext and needed again to decrypt: at most 32 pairs and 8 KiB. Not secret: it is recorded in
+    /// the audit log.
     #[serde(default, skip_serializing_if = "Pairs::is_empty")]
     pub context: Pairs,
 }
@@ -70,7 +70,8 @@ pub struct DecryptRequest {
     /// What was bound to the ciphertexts when they were made.
     #[serde(default, skip_serializing_if = "Pairs::is_empty")]
     pub context: Pairs,
-    /// A ciphertext that others made with the public key of an RSA key, instead of one of Keyreeve's. Needs a key in the path.
+    /// A ciphertext that others made with the public key of an RSA key, instead of one of Keyreeve's. Needs a key in
+    /// the path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rsa_oaep: Option<RsaOaep>,
 }

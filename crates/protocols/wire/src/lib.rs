@@ -1,12 +1,13 @@
 //! The bodies of the HTTP interface as types, shared by the server and its clients. No logic, no engine.
 //!
 //! - [`bytes`]: binary values and secrets as text; [`text`]: instants and maps; [`names`]: the closed lists of names
-//! - [`system`], [`keyrings`], [`keys`]: what is managed; [`cipher`], [`signing`], [`derivation`]: what keys are used for
+//! - [`system`], [`keyrings`], [`keys`]: what is managed; [`cipher`], [`signing`], [`derivation`]: what keys are used
+//!   for
 //! - [`access`], [`audit`]: who may, and who did; [`problem`], [`page`]: what answers share
 //!
-//! Requests refuse unknown and repeated fields. Replies may gain fields in later versions: clients ignore those they do not
-//! know. Every instant is RFC 3339 in UTC, every binary value standard base64 with padding (RFC 4648 §4), every ciphertext of
-//! Keyreeve `kr1.` followed by unpadded base64url.
+//! Requests refuse unknown and repeated fields. Replies may gain fields in later versions: clients ignore those they do
+//! not know. Every instant is RFC 3339 in UTC, every binary value standard base64 with padding (RFC 4648 §4), every
+//! ciphertext of Keyreeve `kr1.` followed by unpadded base64url.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

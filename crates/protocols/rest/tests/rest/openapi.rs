@@ -1,4 +1,5 @@
-//! The committed OpenAPI description is the one the code makes. `KEYREEVE_BLESS=1 cargo test -p keyreeve-rest openapi` writes it anew.
+//! The committed OpenAPI description is the one the code makes. `KEYREEVE_BLESS=1 cargo test -p keyreeve-rest openapi`
+//! writes it anew.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
