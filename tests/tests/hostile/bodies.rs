@@ -1,4 +1,3 @@
-    drop(stranger);
 //! Bodies, paths, queries and headers that a client library would send.
 
 use keyreeve_tests::{Answer, Method, base64};
@@ -275,5 +274,6 @@ fn nobody_gets_in_with_anything_but_a_token() {
     stranger.get("/v1/keys").refused(401, "unauthenticated");
     let twice = [("authorization", "Bearer a"), ("authorization", "Bearer b")];
     stranger.send(Method::GET, "/v1/keys", &twice, Vec::new()).unwrap().refused(400, "invalid-request");
+    drop(stranger);
     target.end_unharmed();
 }
