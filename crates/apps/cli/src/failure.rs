@@ -125,7 +125,6 @@ fn next_step(code: &str) -> Option<&'static str> {
         }
         "not-initialised" => "`keyreeve init --shares 5 --threshold 3` initialises the server",
         "already-exists" => "`keyreeve key list` and `keyreeve keyring list` show which names are taken",
-        "wrong-state" => "`keyreeve key show KEY` shows the state and what was done to the key",
         "wrong-key-use" => {
             "`keyreeve key show KEY` shows what the key is for; `keyreeve algorithms` what else there is"
         }
@@ -138,7 +137,7 @@ fn next_step(code: &str) -> Option<&'static str> {
     })
 }
 
-/// Where to find the name of what was not found.
+/// Where to see the state that forbids it, or the names of what there is.
 fn where_to_look(problem: &Problem) -> Option<&'static str> {
     const LISTS: [(&str, &str); 6] = [
         ("keyring", "`keyreeve keyring list` shows which there are"),
@@ -148,6 +147,12 @@ fn where_to_look(problem: &Problem) -> Option<&'static str> {
         ("record", "`keyreeve audit search` shows which there are"),
         ("key", "`keyreeve key list` shows which there are"),
     ];
+    if problem.code == "wrong-state" {
+        let of_a_key = problem.detail.contains("the key");
+        let (key, server) =
+            ("`keyreeve key show KEY` shows the state and what was done to the key", "`keyreeve status` shows it");
+        return Some(if of_a_key { key } else { server });
+    }
     let found = LISTS.iter().find(|(what, _)| problem.detail.contains(&format!("no such {what}")));
     found.filter(|_| problem.code == "not-found").map(|(_, next)| *next)
 }
