@@ -96,11 +96,14 @@ fn refusals_have_their_exit_codes() {
     let quiet = cli.run_with(&["-q", "encrypt", "one", "--small"], b"x").code(5);
     assert!(quiet.stdout.is_empty() && !quiet.stderr.contains("rec_"), "{quiet}");
     desk.write("wrong.token", format!("krt_{}_{}", "0".repeat(32), "0".repeat(64)));
-    let open = cli.run(&["--token-file", "wrong.token", "key", "list"]).code(2);
+    let alone = cli.run(&["--token-file", "wrong.token", "key", "list"]).code(2);
+    assert!(alone.stderr.contains("--profile"), "{alone}");
+    let profile = ".keyreeve-dev/client.toml";
+    let open = cli.run(&["--profile", profile, "--token-file", "wrong.token", "key", "list"]).code(2);
     assert!(open.stderr.contains("chmod 600"), "{open}");
     let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(desk.path("wrong.token"), private).unwrap();
-    let _ = cli.run(&["--token-file", "wrong.token", "key", "list"]).code(3);
+    let _ = cli.run(&["--profile", profile, "--token-file", "wrong.token", "key", "list"]).code(3);
 }
 
 /// The pipe's reader goes away, as `head` does.

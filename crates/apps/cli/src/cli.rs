@@ -16,15 +16,20 @@ use crate::profile::Connection;
 
 /// Keys that are generated, used, rotated and destroyed in one place, and an audit log that proves it.
 ///
-/// Keyreeve is a key management server and its command line in one program. `keyreeve dev` starts a server on this machine to
-/// try things out; `keyreeve demo` then shows what it can do. Every other command talks to a running server.
+/// Keyreeve is a key management server and its command line in one program. `keyreeve dev` starts a server on this
+/// machine to try things out; `keyreeve demo` then shows what it can do. Every other command talks to a running server.
 #[derive(Parser)]
 #[command(
     name = "keyreeve",
     version,
     arg_required_else_help = true,
     subcommand_required = true,
-    after_help = "First steps:\n  $ keyreeve dev                      # start a server here, in one terminal\n  $ keyreeve demo                     # a tour, in another terminal\n  $ keyreeve key create --alias docs  # make a key\n  $ keyreeve encrypt docs report.pdf  # encrypt a file with it\n\nExit codes are explained by `keyreeve --help`.",
+    after_help = "First steps:\n  \
+        $ keyreeve dev                      # start a server here, in one terminal\n  \
+        $ keyreeve demo                     # a tour, in another terminal\n  \
+        $ keyreeve key create --alias docs  # make a key\n  \
+        $ keyreeve encrypt docs report.pdf  # encrypt a file with it\n\n\
+        Exit codes are explained by `keyreeve --help`.",
     after_long_help = EXIT_CODES
 )]
 pub(crate) struct Cli {

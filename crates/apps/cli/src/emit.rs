@@ -1,5 +1,5 @@
-//! Results that are bytes: signatures, wrapped keys, secrets. Raw into a file or `-`, else as base64; secrets are never shown
-//! on a terminal unless somebody asks for it.
+//! Results that are bytes: signatures, wrapped keys, secrets. Raw into a file or `-`, else as base64; secrets are never
+//! shown on a terminal unless somebody asks for it.
 
 use std::path::PathBuf;
 

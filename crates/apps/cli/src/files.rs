@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use keyreeve_secret::{SecretBuffer, SecretBytes, SecretString};
 use tempfile::NamedTempFile;
@@ -16,20 +16,19 @@ const DASH: &str = "-";
 /// The longest line with a secret, in bytes.
 const LINE_MAX: u64 = 4096;
 
-/// The unfinished output, to be removed when somebody presses Ctrl-C.
-static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// The unfinished outputs, to be removed when somebody presses Ctrl-C.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Removes what an interrupted command has begun to write.
 pub(crate) fn remove_unfinished() {
-    if let Some(path) = remember(None) {
+    for path in unfinished().drain(..) {
         // Nothing better can be done about it on the way out.
         let _ = std::fs::remove_file(path);
     }
 }
 
-fn remember(path: Option<PathBuf>) -> Option<PathBuf> {
-    let mut unfinished = UNFINISHED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    std::mem::replace(&mut *unfinished, path)
+fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Where input comes from.
@@ -175,6 +174,8 @@ pub(crate) enum Readers {
     Anybody,
     /// The owner: plaintext and keys.
     Owner,
+    /// Whoever could read the file that is replaced: its permission bits.
+    As(u32),
 }
 
 /// Where output goes.
@@ -232,6 +233,19 @@ fn exists(path: &Path) -> Failure {
     Failure::usage(format!("{} exists already", path.display())).next("`--force` replaces it")
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes names last: a file on the disk whose name is not is lost in a power failure.
+fn sync_folder(folder: &Path) -> Result<(), Failure> {
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Some file systems know no such thing, and some directories may be written to but not read.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied) => Ok(()),
+        done => done.map_err(|error| Failure::io(folder.display(), &error)),
+    }
+}
+
 /// An output in the making. Dropped before [`Output::finish`], a file leaves nothing behind.
 pub(crate) enum Output {
     Stdout(io::Stdout),
@@ -242,14 +256,22 @@ pub(crate) enum Output {
 impl Output {
     fn temporary(path: &Path, force: bool, readers: Readers) -> Result<Self, Failure> {
         use std::os::unix::fs::PermissionsExt;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mode = if readers == Readers::Owner { 0o600 } else { 0o666 };
+        let folder = folder_of(path);
+        let mode = match readers {
+            Readers::Anybody => 0o666,
+            Readers::Owner | Readers::As(_) => 0o600,
+        };
         let file = tempfile::Builder::new()
             .prefix(".keyreeve-")
             .permissions(std::fs::Permissions::from_mode(mode))
             .tempfile_in(folder)
             .map_err(|error| Failure::io(folder.display(), &error))?;
-        remember(Some(file.path().to_owned()));
+        if let Readers::As(mode) = readers {
+            // Given afterwards: at the creation the process's mask would take from it.
+            let kept = file.as_file().set_permissions(std::fs::Permissions::from_mode(mode & 0o777));
+            kept.map_err(|error| Failure::io(path.display(), &error))?;
+        }
+        unfinished().push(file.path().to_owned());
         Ok(Self::Temporary { file, path: path.to_owned(), force })
     }
 
@@ -260,12 +282,14 @@ impl Output {
             Self::Special(mut file) => file.flush().map_err(|error| Failure::io("the output", &error)),
             Self::Temporary { file, path, force } => {
                 file.as_file().sync_all().map_err(|error| Failure::io(path.display(), &error))?;
+                let temporary = file.path().to_owned();
                 let kept = if force { file.persist(&path) } else { file.persist_noclobber(&path) };
-                remember(None);
-                kept.map(drop).map_err(|error| match error.error.kind() {
+                unfinished().retain(|other| *other != temporary);
+                kept.map_err(|error| match error.error.kind() {
                     io::ErrorKind::AlreadyExists => exists(&path),
                     _ => Failure::io(path.display(), &error.error),
-                })
+                })?;
+                sync_folder(folder_of(&path))
             }
         }
     }
@@ -321,6 +345,16 @@ mod tests {
         Sink::of(&path, true).write(b"two", Readers::Owner).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(left_in(dir.path()), ["out"]);
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_mode_where_that_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        for mode in [0o600, 0o666, 0o440] {
+            Sink::of(&path, true).write(b"x", Readers::As(0o100_000 | mode)).unwrap();
+            assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, mode);
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@ mod profile;
 mod progress;
 mod text;
 
-/// Requests allocate on one thread and free on another, which costs the system's allocator a sixth of the server's time.
+/// Requests allocate on one thread and free on another, which costs the system's allocator a sixth of the server's
+/// time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

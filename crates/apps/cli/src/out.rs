@@ -74,7 +74,9 @@ impl Out {
         serde_json::to_writer_pretty(&mut text, value)
             .map_err(|error| Failure::new(crate::failure::Exit::Internal, error.to_string()))?;
         text.push(b'\n');
-        self.bytes(text.expose())
+        let text = text.finish();
+        // JSON escapes only the controls of ASCII. The others can stand in strings alone, where this is the same value.
+        self.bytes(replaced(text.expose(), |c, out| write!(out, "\\u{:04x}", u32::from(c)))?.expose())
     }
 
     /// A result in the form asked for.
@@ -83,7 +85,7 @@ impl Out {
         value: &T,
         table: impl FnOnce(&T) -> String,
     ) -> Result<(), Failure> {
-        if self.is_json() { self.json(value) } else { self.line(table(value).trim_end()) }
+        if self.is_json() { self.json(value) } else { self.line(screened(&table(value)).trim_end()) }
     }
 
     /// A result that is secret: built in memory that is wiped.
@@ -97,30 +99,44 @@ impl Out {
         }
         let mut buffer = SecretBuffer::with_capacity(4096);
         text(value, &mut buffer)?;
-        self.bytes(buffer.expose())
+        self.bytes(replaced(buffer.finish().expose(), |_, out| write!(out, "{REPLACED}"))?.expose())
+    }
+
+    /// A secret that has no other place left, on standard error under a heading that cannot be overlooked.
+    pub(crate) fn alarm(self, heading: &str, secret: &[u8]) -> Result<(), Failure> {
+        let bar = "!".repeat(78);
+        let mut err = std::io::stderr().lock();
+        writeln!(err, "\n{}\n{heading}\n{bar}", self.styled(Style::Bad, &bar, true))?;
+        err.write_all(replaced(secret, |_, out| write!(out, "{REPLACED}"))?.expose())?;
+        writeln!(err, "{bar}\n")?;
+        Ok(())
     }
 
     /// Something to know that is no result. Where nobody can read it, it is no failure.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet {
-            let _ = writeln!(std::io::stderr().lock(), "{text}");
+            let _ = writeln!(std::io::stderr().lock(), "{}", screened(text));
         }
     }
 
     /// Something to know even where only results are wanted.
     pub(crate) fn warn(self, text: &str) {
-        let _ = writeln!(std::io::stderr().lock(), "{} {text}", self.styled(Style::Bold, "note:", true));
+        let mark = self.styled(Style::Bold, "note:", true);
+        let _ = writeln!(std::io::stderr().lock(), "{mark} {}", continued(text, "      "));
     }
 
     /// Why the command failed.
     pub(crate) fn failure(self, failure: &Failure) {
         let mut err = std::io::stderr().lock();
-        let _ = writeln!(err, "{} {}", self.styled(Style::Bad, "error:", true), failure.what);
+        let what = continued(&failure.what, "       ");
+        let _ = writeln!(err, "{} {what}", self.styled(Style::Bad, "error:", true));
         if let Some(next) = &failure.next {
+            let next = continued(next, "      ");
             let _ = writeln!(err, "{} {next}", self.styled(Style::Bold, "next:", true));
         }
         if let Some(record) = failure.audit_record.as_ref().filter(|_| !self.quiet) {
-            let _ = writeln!(err, "{}", self.styled(Style::Faint, &format!("audit record: {record}"), true));
+            let record = format!("audit record: {}", printable(record));
+            let _ = writeln!(err, "{}", self.styled(Style::Faint, &record, true));
         }
     }
 
@@ -151,9 +167,65 @@ pub(crate) fn facts(pairs: &[(&str, String)]) -> String {
     lines.map(|(name, value)| format!("{name:width$}  {}\n", printable(value))).collect()
 }
 
-/// What other people wrote must not move the cursor of whoever reads it.
+/// What stands where a character must not.
+const REPLACED: char = '\u{fffd}';
+
+/// Whether a character moves the cursor, or changes in which order others are shown: controls (C0, DEL, C1), and the
+/// marks for writing direction of Unicode (UAX #9) and the byte order mark, which are not seen themselves.
+fn deceives(c: char) -> bool {
+    let unseen = matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || unseen || c == '\u{feff}'
+}
+
+/// What other people wrote must not move the cursor of whoever reads it, nor look like something else.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let shown = |c| match c {
+        '\t' => ' ',
+        c if deceives(c) => REPLACED,
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// The same line by line, with the colours of this program, and no others.
+pub(crate) fn screened(text: &str) -> String {
+    let lines = text.split('\n').map(|line| {
+        let mut pieces = line.split('\x1b');
+        let mut shown = printable(pieces.next().unwrap_or_default());
+        for piece in pieces {
+            let own = ["[0m", "[1m", "[2m", "[31m", "[32m"].iter().any(|colour| piece.starts_with(colour));
+            shown.push(if own { '\x1b' } else { REPLACED });
+            shown.push_str(&printable(piece));
+        }
+        shown
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A text after a mark; its further lines are set in, so that none of them looks like a mark.
+fn continued(text: &str, indent: &str) -> String {
+    text.trim_end().split('\n').map(printable).collect::<Vec<_>>().join(&format!("\n{indent}"))
+}
+
+/// A secret text with something else for each character that deceives, but for ends of lines.
+fn replaced(
+    text: &[u8],
+    instead: impl Fn(char, &mut SecretBuffer) -> std::io::Result<()>,
+) -> std::io::Result<SecretBuffer> {
+    let mut out = SecretBuffer::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c != '\n' && deceives(c) {
+                instead(c, &mut out)?;
+            } else {
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            instead(REPLACED, &mut out)?;
+        }
+    }
+    Ok(out)
 }
 
 fn trimmed(table: &str) -> String {
@@ -188,5 +260,29 @@ mod tests {
     fn control_characters_of_others_do_not_reach_the_terminal() {
         assert_eq!(printable("a\u{1b}[31mb\nc"), "a\u{fffd}[31mb\u{fffd}c");
         assert!(!facts(&[("a", "\u{1b}".into())]).contains('\u{1b}'));
+        for bad in ['\u{7f}', '\u{9b}', '\u{202e}', '\u{2069}', '\u{200f}', '\u{61c}', '\u{feff}'] {
+            assert_eq!(printable(&format!("a{bad}b")), "a\u{fffd}b");
+        }
+        assert_eq!(printable("a\tschön 鍵"), "a schön 鍵");
+    }
+
+    #[test]
+    fn of_whole_texts_only_our_own_colours_are_left() {
+        assert_eq!(screened("\x1b[32mopen\x1b[0m\nb\r"), "\x1b[32mopen\x1b[0m\nb\u{fffd}");
+        assert_eq!(screened("a\x1b]0;title\x07\x1b[2J\x1b"), "a\u{fffd}]0;title\u{fffd}\u{fffd}[2J\u{fffd}");
+    }
+
+    #[test]
+    fn further_lines_of_a_refusal_do_not_look_like_ours() {
+        assert_eq!(continued("no\nnext: run this\x1b[2J\n", "       "), "no\n       next: run this\u{fffd}[2J");
+    }
+
+    #[test]
+    fn secrets_and_json_are_screened_in_memory_that_is_wiped() {
+        let marked = replaced("a\x1b[2J\nschön".as_bytes(), |_, out| write!(out, "{REPLACED}")).unwrap();
+        assert_eq!(marked.expose(), "a\u{fffd}[2J\nschön".as_bytes());
+        let json = serde_json::to_vec("\u{9b}\u{202e}x").unwrap();
+        let escaped = replaced(&json, |c, out| write!(out, "\\u{:04x}", u32::from(c))).unwrap();
+        assert_eq!(escaped.expose(), br#""\u009b\u202ex""#);
     }
 }

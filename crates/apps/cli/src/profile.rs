@@ -9,8 +9,13 @@
 //! client_key = "client.key"
 //! log_vkeys = ["log.example+..."]   # the audit log's public keys, to check proofs against
 //! ```
+//!
+//! A profile that nobody named is used as it is or not at all: where the address, the CA or the token is given, none is
+//! looked for, so that no token goes to a server, and no plaintext to a key, that somebody else's file chose. One found
+//! in the current directory counts only if it is what `keyreeve dev` of the same user writes.
 
-use std::path::{Path, PathBuf};
+use std::fs::{File, Metadata};
+use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 use keyreeve_audit::VerifierKey;
@@ -30,7 +35,8 @@ const TOKEN_MAX: usize = 4096;
 /// The longest certificate, key or profile, in bytes.
 const FILE_MAX: usize = 1024 * 1024;
 
-/// What says which server to use and as whom. Given options win over the profile.
+/// What says which server to use and as whom. Given options win over a profile that is named, and leave no room for
+/// another.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Connection {
     /// Profile with address, CA and token [default: ./.keyreeve-dev/client.toml, then ~/.config/keyreeve/client.toml]
@@ -45,6 +51,12 @@ pub(crate) struct Connection {
     /// File with the bearer token; `-` asks for it on the terminal
     #[arg(long, global = true, value_name = "FILE", env = "KEYREEVE_TOKEN_FILE", help_heading = "Connection")]
     pub(crate) token_file: Option<PathBuf>,
+}
+
+impl Connection {
+    fn says_something(&self) -> bool {
+        self.address.is_some() || self.ca_file.is_some() || self.token_file.is_some()
+    }
 }
 
 /// A profile file as written.
@@ -75,14 +87,12 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
-    /// The profile that counts: the one asked for, else the first of the usual places, else none; under the options.
+    /// The profile that counts: the one asked for, under the options; without either the first of the usual places.
     pub(crate) fn load(connection: &Connection) -> Result<Self, Failure> {
         let mut profile = match &connection.profile {
             Some(path) => Self::read(path)?,
-            None => match usual_places().into_iter().find(|path| path.is_file()) {
-                Some(path) => Self::read(&path)?,
-                None => Self::default(),
-            },
+            None if connection.says_something() => Self::default(),
+            None => Self::usual(Path::new(DEV_PROFILE), home_profile())?,
         };
         let connection = connection.clone();
         profile.address = connection.address.or(profile.address);
@@ -91,16 +101,42 @@ impl Profile {
         Ok(profile)
     }
 
-    fn read(path: &Path) -> Result<Self, Failure> {
-        let bytes = files::read_all(path, FILE_MAX)?;
-        let text =
-            std::str::from_utf8(&bytes).map_err(|_| Failure::usage(format!("{} is not text", path.display())))?;
-        Self::parse(text, path)
+    /// The profile of development mode if there is one, else a person's own.
+    fn usual(dev: &Path, own: Option<PathBuf>) -> Result<Self, Failure> {
+        if dev.symlink_metadata().is_ok() {
+            return Self::read_dev(dev);
+        }
+        own.filter(|path| path.is_file()).map_or_else(|| Ok(Self::default()), |path| Self::read(&path))
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
-        let wrong = |what: String| Failure::usage(format!("the profile {}: {what}", path.display()));
-        let file: ProfileFile = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    fn read(path: &Path) -> Result<Self, Failure> {
+        Self::of(Self::written(&files::read_all(path, FILE_MAX)?, path)?, path)
+    }
+
+    /// Whoever may write into the current directory could have put this profile there: it must show that it is ours.
+    fn read_dev(path: &Path) -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| Failure::io(path.display(), &error);
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let us = rustix::process::geteuid().as_raw();
+        check_ours(path, &path.symlink_metadata().map_err(failed)?, Metadata::is_file, us)?;
+        check_ours(path, &folder.symlink_metadata().map_err(failed)?, Metadata::is_dir, us)?;
+        let opened = File::open(path).map_err(failed)?;
+        // What is read is what was looked at, even if another file has taken its name by now.
+        check_ours(path, &opened.metadata().map_err(failed)?, Metadata::is_file, us)?;
+        let bytes = files::read_limited(opened, &path.display().to_string(), FILE_MAX)?;
+        let bytes = bytes.declassify("a profile names secrets and holds none");
+        let file = Self::written(&bytes, path)?;
+        file.check_is_of_dev(path)?;
+        Self::of(file, path)
+    }
+
+    fn written(bytes: &[u8], path: &Path) -> Result<ProfileFile, Failure> {
+        let text = std::str::from_utf8(bytes).map_err(|_| Failure::usage(format!("{} is not text", path.display())))?;
+        toml::from_str(text).map_err(|error| wrong(path, &error.to_string()))
+    }
+
+    fn of(file: ProfileFile, path: &Path) -> Result<Self, Failure> {
+        let wrong = |what: String| wrong(path, &what);
         if file.client_cert.is_some() != file.client_key.is_some() {
             return Err(wrong("client_cert and client_key go together".to_owned()));
         }
@@ -146,18 +182,64 @@ impl Profile {
     }
 }
 
+fn wrong(path: &Path, what: &str) -> Failure {
+    Failure::usage(format!("the profile {}: {what}", path.display()))
+}
+
+/// A profile found in the current directory that somebody else may have put there.
+fn untrusted(path: &Path, why: &str) -> Failure {
+    let shown = path.display();
+    Failure::usage(format!("the profile {shown} was found here and is not used: {why}"))
+        .next(format!("give `--profile {shown}` if you trust it, or run this in another directory"))
+}
+
+/// Sees that nobody else can have written this.
+fn check_ours(path: &Path, metadata: &Metadata, right_kind: fn(&Metadata) -> bool, us: u32) -> Result<(), Failure> {
+    use std::os::unix::fs::MetadataExt;
+    if !right_kind(metadata) {
+        return Err(untrusted(path, "it is a link or a special file"));
+    }
+    if metadata.uid() != us {
+        return Err(untrusted(path, "it or its directory belongs to somebody else"));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(untrusted(path, "others may write to it or to its directory"));
+    }
+    Ok(())
+}
+
+impl ProfileFile {
+    /// Sees that this says no more than what `keyreeve dev` writes.
+    fn check_is_of_dev(&self, path: &Path) -> Result<(), Failure> {
+        if !self.address.as_deref().is_some_and(|address| Options::new(address).is_loopback()) {
+            return Err(untrusted(path, "its address is not one of this machine"));
+        }
+        let bare = |named: &PathBuf| {
+            let mut parts = named.components();
+            matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
+        };
+        if ![&self.ca_file, &self.token_file].into_iter().flatten().all(bare) {
+            return Err(untrusted(path, "it names files outside of its directory"));
+        }
+        if self.client_cert.is_some() || self.client_key.is_some() {
+            return Err(untrusted(path, "it names a client certificate"));
+        }
+        Ok(())
+    }
+}
+
 fn no_address() -> Failure {
     Failure::usage("no server is named").next(
-        "start one with `keyreeve dev` and run this in the same directory, or give `--profile FILE`, or `--address URL`, \
-         `--ca-file FILE` and `--token-file FILE`",
+        "start one with `keyreeve dev` and run this in the same directory, or give `--profile FILE`, or \
+         `--address URL`, `--ca-file FILE` and `--token-file FILE`; with any of these three only a profile that is \
+         named counts",
     )
 }
 
-fn usual_places() -> Vec<PathBuf> {
+fn home_profile() -> Option<PathBuf> {
     let configuration = std::env::var_os("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let configuration = configuration.or_else(|| std::env::home_dir().map(|home| home.join(".config")));
-    let own = configuration.map(|dir| dir.join(HOME_PROFILE));
-    [Some(PathBuf::from(DEV_PROFILE)), own].into_iter().flatten().collect()
+    configuration.map(|dir| dir.join(HOME_PROFILE))
 }
 
 /// The token in a file that nobody else may read, or typed without echo.
@@ -183,11 +265,13 @@ fn read_identity(cert: &Path, key: &Path) -> Result<keyreeve_secret::SecretBytes
 mod tests {
     use super::*;
     use crate::failure::Exit;
+    use crate::files::{Readers, Sink};
 
     const VKEY: &str = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
 
     fn parse(text: &str) -> Result<Profile, Failure> {
-        Profile::parse(text, Path::new("/etc/keyreeve/client.toml"))
+        let path = Path::new("/etc/keyreeve/client.toml");
+        Profile::of(Profile::written(text.as_bytes(), path)?, path)
     }
 
     #[test]
@@ -221,6 +305,80 @@ mod tests {
         let profile = Profile::load(&connection).unwrap();
         assert_eq!(profile.address.as_deref(), Some("https://b"));
         assert_eq!(profile.ca_file.unwrap(), dir.path().join("ca.pem"));
+    }
+
+    /// What is found in a directory where development mode may have run.
+    fn found(text: &str, folder_mode: u32, mode: u32) -> Result<Profile, Failure> {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join(".keyreeve-dev");
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("client.toml");
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(folder_mode)).unwrap();
+        Profile::usual(&path, None)
+    }
+
+    const DEV: &str = "address = 'https://localhost:8443'\nca_file = 'ca.pem'\ntoken_file = 'token'";
+
+    #[test]
+    fn a_found_profile_counts_if_it_is_what_dev_writes() {
+        let profile = found(DEV, 0o700, 0o600).unwrap();
+        assert_eq!(profile.address.as_deref(), Some("https://localhost:8443"));
+        assert!(profile.token_file.unwrap().ends_with(".keyreeve-dev/token"));
+        for address in ["https://127.0.0.7:1", "https://[::1]:8443"] {
+            assert!(found(&format!("address = '{address}'"), 0o755, 0o644).is_ok(), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_found_profile_that_others_may_have_written_is_refused() {
+        for (folder_mode, mode) in [(0o700, 0o620), (0o700, 0o602), (0o770, 0o600), (0o1777, 0o600)] {
+            let failure = found(DEV, folder_mode, mode).unwrap_err();
+            assert!(failure.what.contains("others may write"), "{}", failure.what);
+            assert!(failure.next.unwrap().contains("`--profile "));
+        }
+        for bad in [
+            "address = 'https://kms.example.com'",
+            "address = 'https://localhost.example.com'",
+            "ca_file = 'ca.pem'",
+            "address = 'https://localhost'\nca_file = '/tmp/ca.pem'",
+            "address = 'https://localhost'\ntoken_file = '../token'",
+            "address = 'https://localhost'\ntoken_file = '..'",
+            "address = 'https://localhost'\nclient_cert = 'a'\nclient_key = 'b'",
+        ] {
+            let failure = found(bad, 0o700, 0o600).unwrap_err();
+            assert!(failure.what.contains("is not used"), "{bad}: {}", failure.what);
+        }
+    }
+
+    #[test]
+    fn a_found_profile_of_somebody_else_or_behind_a_link_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real.toml"), dir.path().join("client.toml"));
+        Sink::of(&real, false).write(DEV.as_bytes(), Readers::Owner).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        assert!(Profile::usual(&link, None).unwrap_err().what.contains("a link"));
+        let (metadata, us) = (real.metadata().unwrap(), rustix::process::geteuid().as_raw());
+        let check = |us| check_ours(&real, &metadata, Metadata::is_file, us);
+        assert!(check(us).is_ok());
+        assert!(check(us + 1).unwrap_err().what.contains("somebody else"));
+    }
+
+    #[test]
+    fn options_are_not_completed_from_a_found_profile() {
+        let given = [
+            Connection { address: Some("https://a".to_owned()), ..Connection::default() },
+            Connection { ca_file: Some("ca.pem".into()), ..Connection::default() },
+            Connection { token_file: Some("token".into()), ..Connection::default() },
+        ];
+        for connection in given {
+            assert!(connection.says_something());
+            let profile = Profile::load(&connection).unwrap();
+            assert!(profile.path.is_none() && profile.log_vkeys.is_empty());
+        }
+        assert!(!Connection::default().says_something());
     }
 
     #[test]

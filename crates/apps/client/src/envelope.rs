@@ -19,8 +19,8 @@ pub struct NewEnvelope {
 }
 
 impl NewEnvelope {
-    /// Encrypts all of `reader` to `writer` on the calling thread; `progress` hears the plaintext bytes done so far. Returns
-    /// their number.
+    /// Encrypts all of `reader` to `writer` on the calling thread; `progress` hears the plaintext bytes done so far.
+    /// Returns their number.
     ///
     /// # Errors
     /// [`ClientError::Stream`]; what was written by then does not decrypt as a file.
@@ -55,8 +55,8 @@ impl OpenedEnvelope {
         Ok(keyreeve_envelope::decrypt_stream(&self.data_key, &self.header, reader, writer, progress)?)
     }
 
-    /// Puts what follows the header into another envelope, chunk by chunk on the calling thread: the plaintext is never in
-    /// one piece and never outside of this process. Returns the number of plaintext bytes.
+    /// Puts what follows the header into another envelope, chunk by chunk on the calling thread: the plaintext is never
+    /// in one piece and never outside of this process. Returns the number of plaintext bytes.
     ///
     /// # Errors
     /// [`ClientError::Stream`]; what was written by then does not decrypt as a file.
@@ -119,8 +119,8 @@ impl Client {
         self.envelope_like(key, context, keyreeve_envelope::CHUNK_SIZE as usize).await
     }
 
-    /// Asks for the data key of a file: the only request that decrypting takes. The context stands in the header; where the
-    /// caller knows it, `expected` makes sure that it is the same.
+    /// Asks for the data key of a file: the only request that decrypting takes. The context stands in the header; where
+    /// the caller knows it, `expected` makes sure that it is the same.
     ///
     /// # Errors
     /// [`ClientError`]; [`EnvelopeError::HeaderAltered`] where the context is not the expected one.

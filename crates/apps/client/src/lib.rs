@@ -14,9 +14,10 @@
 //! ```
 //!
 //! - [`Options`] say where the server is, whom to trust and who is asking; a [`Client`] is cheap to clone.
-//! - Requests that get no answer, or one that says "not now", are sent again with growing waits; those that change something
-//!   carry an idempotency key, so that they are done once.
-//! - Each [`Answer`] names the audit record of its operation; each refusal is a [`keyreeve_wire::Problem`] with a stable code.
+//! - Requests that get no answer, or one that says "not now", are sent again with growing waits; those that change
+//!   something carry an idempotency key, so that they are done once.
+//! - Each [`Answer`] names the audit record of its operation; each refusal is a [`keyreeve_wire::Problem`] with a
+//!   stable code.
 //! - [`NewEnvelope`] and [`OpenedEnvelope`] encrypt and decrypt streams on this machine with one request each.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -25,6 +26,7 @@ mod api;
 mod envelope;
 mod error;
 mod options;
+mod pem;
 mod transport;
 
 pub use api::{AuditFilter, KeyFilter};
@@ -32,4 +34,5 @@ pub use envelope::{Context, NewEnvelope, OpenedEnvelope};
 pub use error::ClientError;
 pub use keyreeve_envelope::{EnvelopeError, FileHeader, StreamError, read_header};
 pub use options::Options;
+pub use pem::public_key_from_pem;
 pub use transport::{Answer, Client};

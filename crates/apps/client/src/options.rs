@@ -68,6 +68,12 @@ impl Options {
         self
     }
 
+    /// Whether the address is one of this machine: `localhost`, in 127.0.0.0/8, or `[::1]`.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.url().is_ok_and(|url| is_loopback(&url))
+    }
+
     pub(crate) fn token(&self) -> Option<&SecretString> {
         self.token.as_ref()
     }
@@ -154,8 +160,12 @@ mod tests {
             ("https://127.0.0.9", true),
             ("https://[::1]:2", true),
             ("https://kms.example.com", false),
+            ("https://localhost.example.com", false),
+            ("https://localhost@example.com", false),
+            ("https://127.0.0.1.example.com", false),
+            ("http://localhost", false),
         ] {
-            assert_eq!(is_loopback(&url.parse().unwrap()), expected, "{url}");
+            assert_eq!(Options::new(url).is_loopback(), expected, "{url}");
         }
     }
 }

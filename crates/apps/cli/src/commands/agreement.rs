@@ -6,8 +6,6 @@ use clap::Args;
 use keyreeve_wire::Base64;
 use keyreeve_wire::derivation::{AgreeRequest, DecapsulateRequest, DeriveRequest, Hkdf, Kbkdf, SecretReply};
 use keyreeve_wire::names::Hash;
-use rustls_pki_types::SubjectPublicKeyInfoDer;
-use rustls_pki_types::pem::PemObject;
 
 use crate::app::{App, Outcome};
 use crate::emit::{self, OutArgs};
@@ -22,9 +20,9 @@ const INPUT_MAX: usize = 64 * 1024;
 ///
 /// Same parameters, same key. BYTES are a text as it is, `hex:...`, `base64:...` or `@FILE`.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve derive master --info 'tenant 42' -o tenant-42.key\n  $ keyreeve derive master --kbkdf --label disk --party hex:0042 --bytes 64 -o disk.key"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve derive master --info 'tenant 42' -o tenant-42.key\n  \
+        $ keyreeve derive master --kbkdf --label disk --party hex:0042 --bytes 64 -o disk.key")]
 pub(crate) struct Derive {
     /// The key's id or alias
     key: String,
@@ -126,8 +124,8 @@ fn public_key(given: &[u8]) -> Result<Vec<u8>, Failure> {
     if !given.starts_with(b"-----BEGIN") {
         return Ok(given.to_vec());
     }
-    let decoded = SubjectPublicKeyInfoDer::from_pem_slice(given);
-    decoded.map(|der| der.to_vec()).map_err(|_| Failure::usage("the peer's file holds no `PUBLIC KEY` in PEM form"))
+    keyreeve_client::public_key_from_pem(given)
+        .ok_or_else(|| Failure::usage("the peer's file holds no `PUBLIC KEY` in PEM form"))
 }
 
 /// Make a shared secret and encapsulate it to a key (ML-KEM)
@@ -193,7 +191,8 @@ mod tests {
 
     #[test]
     fn public_keys_in_both_forms() {
-        let pem = b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VuAyEAhSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\n-----END PUBLIC KEY-----\n";
+        let pem = b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VuAyEAhSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\n\
+            -----END PUBLIC KEY-----\n";
         let der = public_key(pem).unwrap();
         assert_eq!((der[0], der.len()), (0x30, 44));
         assert_eq!(public_key(&der).unwrap(), der);

@@ -47,9 +47,10 @@ impl Command {
 
 /// Search the audit log, newest records first
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve audit search --limit 5\n  $ keyreeve audit search --principal shop-backend --outcome refused --from 2026-11-01\n  $ keyreeve audit search --operation 'key.*' --all --output json"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve audit search --limit 5\n  \
+        $ keyreeve audit search --principal shop-backend --outcome refused --from 2026-11-01\n  \
+        $ keyreeve audit search --operation 'key.*' --all --output json")]
 pub(crate) struct Search {
     /// Records of this principal
     #[arg(long)]
@@ -123,9 +124,9 @@ pub(super) fn table(records: &[AuditRecord]) -> String {
 ///
 /// The proof is self-contained: together with the log's public key it convinces anybody, without asking the server.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve audit prove rec_01jd...\n  $ keyreeve audit prove rec_01jd... --save evidence.tlog-proof --vkey \"$(cat log.vkey)\""
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve audit prove rec_01jd...\n  \
+        $ keyreeve audit prove rec_01jd... --save evidence.tlog-proof --vkey \"$(cat log.vkey)\"")]
 pub(crate) struct Prove {
     /// The audit record's id
     record: String,
@@ -168,7 +169,8 @@ impl Prove {
         let checked = check_proof(&proof, &pinned, &self.record)?;
         if pinned.is_empty() {
             app.out.warn(
-                "the log's key came from the server itself: keep it elsewhere, and give it with --vkey or in the profile",
+                "the log's key came from the server itself: keep it elsewhere, and give it with \
+                 --vkey or in the profile",
             );
         }
         if let Some(path) = &self.save {
@@ -222,12 +224,13 @@ fn save(proof: &AuditProof, path: &Path, force: bool) -> Result<(), Failure> {
 
 /// Verify a whole audit log: from a copy of its files and a public key alone, or as the server hands it out
 ///
-/// Every entry is hashed again, every tile compared, the signature checked. Ends with 7 if anything was altered, and with 9 if
-/// something is missing and nothing was altered (a copy that was cut short).
+/// Every entry is hashed again, every tile compared, the signature checked. Ends with 7 if anything was altered, and
+/// with 9 if something is missing and nothing was altered (a copy that was cut short).
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve audit verify /backup/audit --vkey \"$(cat log.vkey)\"\n  $ keyreeve audit verify --remote\n  $ keyreeve audit verify --remote --older last-month.checkpoint   # nothing was rewritten since"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve audit verify /backup/audit --vkey \"$(cat log.vkey)\"\n  \
+        $ keyreeve audit verify --remote\n  \
+        $ keyreeve audit verify --remote --older last-month.checkpoint   # nothing was rewritten since")]
 pub(crate) struct Verify {
     /// Directory with the log: `checkpoint` and `tile/`
     #[arg(value_name = "DIR", required_unless_present = "remote", conflicts_with = "remote")]

@@ -8,9 +8,10 @@ use crate::failure::Exit;
 
 /// Print completion for a shell
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve completions bash > ~/.local/share/bash-completion/completions/keyreeve\n  $ keyreeve completions zsh > ~/.zfunc/_keyreeve\n  $ keyreeve completions fish > ~/.config/fish/completions/keyreeve.fish"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve completions bash > ~/.local/share/bash-completion/completions/keyreeve\n  \
+        $ keyreeve completions zsh > ~/.zfunc/_keyreeve\n  \
+        $ keyreeve completions fish > ~/.config/fish/completions/keyreeve.fish")]
 pub(crate) struct Completions {
     /// The shell
     shell: Shell,

@@ -17,17 +17,21 @@ use crate::files::{Readers, Source};
 
 /// Make a data key, for encrypting with another program
 ///
-/// The key itself goes to the file given with -o, readable by you only; the wrapped key is printed: keep it beside the data.
-/// `keyreeve unwrap-data-key` gets the key back. To encrypt files, `keyreeve encrypt` does all of this by itself.
+/// The key itself goes to the file given with -o, readable by you only; the wrapped key is printed: keep it beside the
+/// data. `keyreeve unwrap-data-key` gets the key back. To encrypt files, `keyreeve encrypt` does all of this by itself.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve data-key backups -o data.key > data.key.wrapped\n  $ keyreeve data-key backups --wrapped-only > later.wrapped    # nobody sees the key yet"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve data-key backups -o data.key > data.key.wrapped\n  \
+        $ keyreeve data-key backups --wrapped-only > later.wrapped    # nobody sees the key yet")]
 pub(crate) struct DataKey {
     /// The key that wraps, by id or alias
     key: String,
     /// Length of the data key in bytes
-    #[arg(long, default_value = "32", value_parser = PossibleValuesParser::new(["32", "64"]).try_map(|s| s.parse::<u32>()))]
+    #[arg(
+        long,
+        default_value = "32",
+        value_parser = PossibleValuesParser::new(["32", "64"]).try_map(|s| s.parse::<u32>())
+    )]
     bytes: u32,
     /// Make the wrapped key only: another, weaker permission suffices
     #[arg(long, conflicts_with = "path")]
@@ -58,7 +62,12 @@ impl DataKey {
         match (self.to.sink(), &reply.plaintext) {
             (Some(sink), Some(plaintext)) => {
                 sink.write(plaintext.expose(), Readers::Owner)?;
-                let shown = json!({ "ciphertext": wrapped, "version": reply.version, "out": sink.name(), "audit_record": record });
+                let shown = json!({
+                    "ciphertext": wrapped,
+                    "version": reply.version,
+                    "out": sink.name(),
+                    "audit_record": record,
+                });
                 app.out.show(&shown, |_| wrapped.clone())?;
             }
             (_, None) if !self.wrapped_only => return Err(incomplete()),

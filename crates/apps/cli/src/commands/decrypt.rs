@@ -21,12 +21,15 @@ const TEXT_MAX: usize = 2 * 1024 * 1024;
 
 /// Decrypt what `keyreeve encrypt` made, files and small values alike
 ///
-/// One request to the server, whatever the size. Only what has proved genuine is written; if the file was altered or cut short,
-/// nothing is left behind and the exit code is 7. Into a pipe, what was written before is genuine but not complete.
+/// One request to the server, whatever the size. Only what has proved genuine is written; if the file was altered or
+/// cut short, nothing is left behind and the exit code is 7. Into a pipe, what was written before is genuine but not
+/// complete.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve decrypt report.pdf.krv                       # writes report.pdf\n  $ keyreeve decrypt data.tar.krv -o - | tar x            # into a pipe\n  $ echo kr1.S1Ix... | keyreeve decrypt --context user=42\n\nThe context of a file stands in the file; --context then only checks that it is the expected one."
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve decrypt report.pdf.krv                       # writes report.pdf\n  \
+        $ keyreeve decrypt data.tar.krv -o - | tar x            # into a pipe\n  \
+        $ echo kr1.S1Ix... | keyreeve decrypt --context user=42\n\n\
+        The context of a file stands in the file; --context then only checks that it is the expected one.")]
 pub(crate) struct Decrypt {
     /// What to decrypt; `-` or nothing is standard input
     #[arg(value_name = "FILE")]
@@ -66,6 +69,14 @@ pub(super) fn recognise(mut reader: Box<dyn Read + Send>, name: &str) -> Result<
     Ok(Content::Envelope(Box::new(header), Box::new(whole)))
 }
 
+/// The context of a file stands in the file; one that is given must be the same.
+pub(super) fn check_context(given: &Context, written: &Context) -> Result<(), Failure> {
+    if given.is_empty() || given == written {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Integrity, "the file was encrypted with another context"))
+}
+
 impl Decrypt {
     pub(crate) async fn run(self, app: &App) -> Outcome {
         let source = Source::of(self.file.as_deref());
@@ -75,10 +86,7 @@ impl Decrypt {
         match recognise(reader, &source.name())? {
             Content::Text(ciphertext) => self.text(&client, ciphertext, &given).await,
             Content::Envelope(header, rest) => {
-                let expected = if given.is_empty() { None } else { Some(&given) };
-                if expected.is_some_and(|expected| expected != header.header().context()) {
-                    return Err(Failure::new(Exit::Integrity, "the file was encrypted with another context"));
-                }
+                check_context(&given, header.header().context())?;
                 let total = len.and_then(|len| header.plaintext_len(len).ok());
                 self.envelope(app, &client, source, (*header, rest, total)).await
             }
@@ -166,6 +174,16 @@ mod tests {
             (b"\x8bKREENV\n\x00\x01", Exit::Integrity),
         ] {
             assert_eq!(recognised(bytes).err().unwrap().exit, exit, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_given_context_must_be_the_one_in_the_file() {
+        let context = |value: &str| Context::from([("user".to_owned(), value.to_owned())]);
+        assert!(check_context(&Context::new(), &context("42")).is_ok());
+        assert!(check_context(&context("42"), &context("42")).is_ok());
+        for written in [context("43"), Context::new()] {
+            assert_eq!(check_context(&context("42"), &written).unwrap_err().exit, Exit::Integrity);
         }
     }
 

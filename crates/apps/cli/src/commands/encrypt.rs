@@ -35,13 +35,14 @@ impl ContextArgs {
 
 /// Encrypt a file of any size, or a small value
 ///
-/// A file is encrypted here, under a fresh data key from the server: one request, constant memory, and tampering or truncation
-/// is noticed when decrypting. With --small the server itself encrypts up to 1 MiB, and the result is a short text that starts
-/// with `kr1.`, for database columns and configuration files.
+/// A file is encrypted here, under a fresh data key from the server: one request, constant memory, and tampering or
+/// truncation is noticed when decrypting. With --small the server itself encrypts up to 1 MiB, and the result is a
+/// short text that starts with `kr1.`, for database columns and configuration files.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve encrypt docs report.pdf                          # writes report.pdf.krv\n  $ tar c data | keyreeve encrypt backups - -o data.tar.krv   # from a pipe\n  $ printf %s \"$PIN\" | keyreeve encrypt docs --small --context user=42"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve encrypt docs report.pdf                          # writes report.pdf.krv\n  \
+        $ tar c data | keyreeve encrypt backups - -o data.tar.krv   # from a pipe\n  \
+        $ printf %s \"$PIN\" | keyreeve encrypt docs --small --context user=42")]
 pub(crate) struct Encrypt {
     /// The key's id or alias
     key: String,

@@ -34,9 +34,9 @@ impl Command {
 
 /// Make a keyring with its own key-encryption key
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve keyring create payments --owner 'payments team' --classification confidential\n  $ keyreeve keyring create sandbox --environment development"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve keyring create payments --owner 'payments team' --classification confidential\n  \
+        $ keyreeve keyring create sandbox --environment development")]
 pub(crate) struct Create {
     /// Its name, unique: letters, digits and -_./:@+
     name: String,

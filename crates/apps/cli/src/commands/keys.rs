@@ -14,8 +14,8 @@ use crate::text::{self, Pair, one_of};
 
 /// Make, list, show and alter keys, and move them through their life
 ///
-/// A key is a name for a row of versions. `rotate` adds a version; older versions go on decrypting and verifying. Where a
-/// command wants a KEY, its id (`key_...`) or one of its aliases will do.
+/// A key is a name for a row of versions. `rotate` adds a version; older versions go on decrypting and verifying. Where
+/// a command wants a KEY, its id (`key_...`) or one of its aliases will do.
 #[derive(Subcommand)]
 #[command(
     after_help = "Example:\n  $ keyreeve key create --alias orders --owner 'shop team'\n  $ keyreeve key show orders"
@@ -55,12 +55,13 @@ impl Command {
 
 /// Generate a key
 ///
-/// Without options it is an XAES-256-GCM key for encryption in the keyring `default`, active at once. The algorithm decides
-/// what the key can be for; `keyreeve algorithms` lists them.
+/// Without options it is an XAES-256-GCM key for encryption in the keyring `default`, active at once. The algorithm
+/// decides what the key can be for; `keyreeve algorithms` lists them.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve key create --alias orders\n  $ keyreeve key create --alias releases --algorithm ec-p256 --purpose sign --owner 'build team'\n  $ keyreeve key create --alias next-year --activates 2027-01-01 --keyring payments --label team=shop"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve key create --alias orders\n  \
+        $ keyreeve key create --alias releases --algorithm ec-p256 --purpose sign --owner 'build team'\n  \
+        $ keyreeve key create --alias next-year --activates 2027-01-01 --keyring payments --label team=shop")]
 pub(crate) struct Create {
     /// A name to call it by, unique; may be repeated
     #[arg(long = "alias", value_name = "NAME")]
@@ -163,9 +164,10 @@ impl Create {
 
 /// List and search keys
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve key list --state active --owner 'shop team'\n  $ keyreeve key list --label team=shop --text orders\n  $ keyreeve key list --all --output json | jq -r '.items[].id'"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve key list --state active --owner 'shop team'\n  \
+        $ keyreeve key list --label team=shop --text orders\n  \
+        $ keyreeve key list --all --output json | jq -r '.items[].id'")]
 pub(crate) struct List {
     /// Only keys of this keyring
     #[arg(long)]
@@ -306,9 +308,9 @@ fn summary_facts(key: &KeySummary) -> Vec<(&'static str, String)> {
 ///
 /// What is not given stays as it is; lists that are given replace the old ones as a whole. An empty value empties.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve key update orders --owner 'payments team' --classification confidential\n  $ keyreeve key update orders --alias orders --alias orders-2026"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve key update orders --owner 'payments team' --classification confidential\n  \
+        $ keyreeve key update orders --alias orders --alias orders-2026")]
 pub(crate) struct Update {
     /// The key's id or alias
     key: String,
@@ -363,8 +365,10 @@ mod tests {
     fn a_key_is_shown_whole() {
         let json = r#"{"id":"key_1","keyring":"default","algorithm":"ec-p256","purpose":"sign","scope":"both",
             "exportable":false,"state":"active","created":"2026-11-22T09:00:00Z","primary_version":2,"version_count":2,
-            "destruction":{"requested":"2026-11-22T09:00:00Z","due":"2026-12-22T09:00:00Z","requested_by":"a","reason":""},
-            "aliases":["releases","r2"],"labels":{"team":"build"},"owner":"","custodians":[],"consumers":[],"holders":[],
+            "destruction":{"requested":"2026-11-22T09:00:00Z","due":"2026-12-22T09:00:00Z",
+            "requested_by":"a","reason":""},
+            "aliases":["releases","r2"],"labels":{"team":"build"},"owner":"",
+            "custodians":[],"consumers":[],"holders":[],
             "classification":"internal","environment":"production","description":"",
             "versions":[{"version":2,"state":"active","created":"2026-11-22T09:00:00Z","fingerprint":"f00d",
                 "reserved_messages":0,"provenance":{"origin":"generated","module":"m","by":"a","reason":""}}],

@@ -45,9 +45,9 @@ impl Activate {
 ///
 /// Nothing is encrypted, decrypted, signed or verified with it until `key activate` lifts the suspension.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve key suspend orders --reason 'incident 12'\n  $ keyreeve key suspend orders --accept-risk --reason 'audit'   # still decrypts what exists"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve key suspend orders --reason 'incident 12'\n  \
+        $ keyreeve key suspend orders --accept-risk --reason 'audit'   # still decrypts what exists")]
 pub(crate) struct Suspend {
     #[command(flatten)]
     args: KeyAndReason,
@@ -82,9 +82,9 @@ impl Deactivate {
 ///
 /// Its use stops. This cannot be taken back.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve key compromise orders --reason 'laptop stolen'\n  $ keyreeve key compromise orders --key-version 3 --accept-risk --reason 'old backup found'"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve key compromise orders --reason 'laptop stolen'\n  \
+        $ keyreeve key compromise orders --key-version 3 --accept-risk --reason 'old backup found'")]
 pub(crate) struct Compromise {
     #[command(flatten)]
     args: KeyAndReason,
@@ -123,11 +123,12 @@ impl Rotate {
 
 /// Show the public half of a key, as PEM
 ///
-/// Other programs verify signatures, encrypt or agree with it: it is a SubjectPublicKeyInfo as OpenSSL reads and writes it.
+/// Other programs verify signatures, encrypt or agree with it: it is a SubjectPublicKeyInfo as OpenSSL reads and writes
+/// it.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve key public releases -o releases.pem\n  $ openssl dgst -sha256 -verify releases.pem -signature app.sig app.tar.gz"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve key public releases -o releases.pem\n  \
+        $ openssl dgst -sha256 -verify releases.pem -signature app.sig app.tar.gz")]
 pub(crate) struct Public {
     /// The key's id or alias
     key: String,
@@ -151,8 +152,9 @@ impl Public {
 
 /// Destroy a key for ever, after a waiting period
 ///
-/// `schedule` starts a waiting period of 7 to 30 days in which the key cannot be used and `cancel` saves it. `now` erases all
-/// material of all versions once the period is over; no backup brings it back. `record` shows what remains: the proof.
+/// `schedule` starts a waiting period of 7 to 30 days in which the key cannot be used and `cancel` saves it. `now`
+/// erases all material of all versions once the period is over; no backup brings it back. `record` shows what remains:
+/// the proof.
 #[derive(Subcommand)]
 #[command(after_help = "Example:\n  $ keyreeve key destroy schedule orders --days 14 --reason 'service ended'")]
 pub(crate) enum Destroy {

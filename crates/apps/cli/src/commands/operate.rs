@@ -12,8 +12,8 @@ use serde_json::json;
 
 use crate::app::{App, Outcome};
 use crate::failure::{Exit, Failure};
-use crate::files::{self, Readers, Sink, Source};
-use crate::out::{Style, facts};
+use crate::files::{self, Output, Readers, Sink, Source};
+use crate::out::{Style, facts, printable};
 
 /// The longest file of shares, in bytes.
 const SHARES_MAX: usize = 64 * 1024;
@@ -54,8 +54,9 @@ fn status_table(app: &App, address: &str, profile: String, status: &SystemStatus
 
 /// Name and id of a log key: those of post-quantum algorithms fill a screen.
 fn key_name(vkey: &str) -> String {
-    match vkey.rsplit_once('+') {
-        Some((name, key)) if key.len() > 64 => format!("{name}+... (whole with --output json)"),
+    let mut parts = vkey.splitn(3, '+');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(name), Some(id), Some(key)) if key.len() > 64 => format!("{name}+{id}+... (whole with --output json)"),
         _ => vkey.to_owned(),
     }
 }
@@ -71,12 +72,13 @@ fn shares_text(root: &RootStatus) -> String {
 
 /// Make the root of trust and the first administrator; once
 ///
-/// The root of trust is split into shares (Shamir), of which a threshold is needed to open the server after each start. Give
-/// each share to another person; no share can be had again. The token of the first administrator is shown once, too.
+/// The root of trust is split into shares (Shamir), of which a threshold is needed to open the server after each start.
+/// Give each share to another person; no share can be had again. The token of the first administrator is shown once,
+/// too.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve init --shares 5 --threshold 3 --out-dir ceremony/   # one file for each share, and one for the token\n  $ keyreeve init --shares 5 --threshold 3                       # shows them on the terminal"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve init --shares 5 --threshold 3 --out-dir ceremony/   # a file for each, and the token\n  \
+        $ keyreeve init --shares 5 --threshold 3                       # shows them on the terminal")]
 pub(crate) struct Init {
     /// How many shares to make (2 to 32); 0 where the root of trust has none
     #[arg(long, value_name = "N", default_value_t = 5)]
@@ -92,65 +94,124 @@ pub(crate) struct Init {
 impl Init {
     pub(crate) async fn run(self, app: &App) -> Outcome {
         // What is shown once must not be lost because it cannot be written.
-        if let Some(dir) = &self.out_dir {
-            prepare(dir, self.shares)?;
-        }
+        let places = self.out_dir.as_ref().map(|dir| places(dir, self.shares)).transpose()?;
         let threshold = if self.shares == 0 { 0 } else { self.threshold };
         let reply = app.profile()?.anonymous_client()?.init(self.shares, threshold).await?.value;
-        match &self.out_dir {
-            Some(dir) => self.write(app, dir, &reply)?,
-            None => app.out.show_secret(&reply, init_text)?,
+        match places {
+            Some(places) => keep(app, places, &reply)?,
+            None => {
+                if let Err(failure) = app.out.show_secret(&reply, init_text) {
+                    let mut text = SecretBuffer::with_capacity(4096);
+                    init_text(&reply, &mut text)?;
+                    return Err(rescue(app, text.expose(), failure));
+                }
+            }
         }
-        app.out.note("next: put the log keys into the profile as `log_vkeys`, apart from the server, and the token into a file of mode 600");
+        app.out.note(
+            "next: put the log keys into the profile as `log_vkeys`, apart from the server, and the token into a \
+             file of mode 600",
+        );
         Ok(Exit::Done)
     }
-
-    fn write(&self, app: &App, dir: &Path, reply: &InitReply) -> Result<(), Failure> {
-        let mut names = Vec::new();
-        for (number, share) in (1..).zip(&reply.shares) {
-            names.push(write_line(&share_path(dir, number), share.expose())?);
-        }
-        names.push(write_line(&dir.join("token"), reply.token.expose())?);
-        let summary = json!({
-            "files": names,
-            "principal": reply.principal,
-            "expires": reply.expires,
-            "log_vkeys": reply.log_vkeys,
-        });
-        app.out.show(&summary, |_| {
-            let files = names.join("\n               ");
-            let expires = reply.expires.to_string();
-            format!(
-                "files          {files}\n{}",
-                facts(&[
-                    ("administrator", reply.principal.clone()),
-                    ("token expires", expires),
-                    ("log keys", reply.log_vkeys.join(" ")),
-                ])
-            )
-        })
-    }
 }
 
-fn share_path(dir: &Path, number: u8) -> PathBuf {
-    dir.join(format!("share-{number}"))
+/// A file that has been begun, for something that is shown once.
+struct Place {
+    path: PathBuf,
+    output: Output,
 }
 
-fn prepare(dir: &Path, shares: u8) -> Result<(), Failure> {
+/// Begins a file for each share, and the last one for the token.
+fn places(dir: &Path, shares: u8) -> Result<Vec<Place>, Failure> {
     std::fs::create_dir_all(dir).map_err(|error| Failure::io(dir.display(), &error))?;
-    let wanted = (1..=shares).map(|number| share_path(dir, number)).chain([dir.join("token")]);
-    match wanted.into_iter().find(|path| path.exists()) {
-        Some(path) => Err(Failure::usage(format!("{} exists already: choose an empty directory", path.display()))),
-        None => Ok(()),
+    let wanted = (1..=shares).map(|number| dir.join(format!("share-{number}"))).chain([dir.join("token")]);
+    let wanted: Vec<PathBuf> = wanted.collect();
+    if let Some(path) = wanted.iter().find(|path| path.symlink_metadata().is_ok()) {
+        return Err(Failure::usage(format!("{} exists already: choose an empty directory", path.display())));
     }
+    let begun = wanted.into_iter().map(|path| {
+        let output = Sink::of(&path, false).create(Readers::Owner)?;
+        Ok(Place { path, output })
+    });
+    begun.collect()
 }
 
-fn write_line(path: &Path, secret: &str) -> Result<String, Failure> {
+/// What became of shares and token.
+struct Kept {
+    files: Vec<String>,
+    /// What has no file, in words, and why.
+    left: Option<(SecretBuffer, Failure)>,
+}
+
+/// Writes all that can be written.
+fn fill(mut places: Vec<Place>, reply: &InitReply) -> Kept {
+    let mut kept = Kept { files: Vec::new(), left: None };
+    let token = places.pop();
+    let mut places = places.into_iter();
+    let shares = (1..).zip(&reply.shares).map(|(number, share)| (format!("share {number}"), share, places.next()));
+    let shares: Vec<_> = shares.collect();
+    for (name, secret, place) in shares.into_iter().chain([("token".to_owned(), &reply.token, token)]) {
+        let written = match place {
+            Some(place) => write_line(place, secret.expose()),
+            None => Err(Failure::new(Exit::Internal, format!("the server gave a {name} that was not asked for"))),
+        };
+        match written {
+            Ok(file) => kept.files.push(file),
+            Err(failure) => {
+                let (text, _) = kept.left.get_or_insert_with(|| (SecretBuffer::with_capacity(4096), failure));
+                for part in [&name, "  ", secret.expose(), "\n"] {
+                    text.extend_from_slice(part.as_bytes());
+                }
+            }
+        }
+    }
+    kept
+}
+
+fn write_line(mut place: Place, secret: &str) -> Result<String, Failure> {
+    let name = place.path.display().to_string();
     let mut line = SecretBuffer::with_capacity(secret.len() + 1);
     line.extend_from_slice(secret.as_bytes());
     line.push(b'\n');
-    Sink::of(path, false).write(line.expose(), Readers::Owner)?;
-    Ok(path.display().to_string())
+    place.output.write_all(line.expose()).map_err(|error| Failure::io(&name, &error))?;
+    place.output.finish()?;
+    Ok(name)
+}
+
+/// Shows what would be lost otherwise.
+fn rescue(app: &App, secret: &[u8], failure: Failure) -> Failure {
+    let heading = "COULD NOT BE WRITTEN, AND CANNOT BE HAD AGAIN. The server is initialised.\n\
+                   Copy what follows to safe places NOW:";
+    let next = "copy what stands above; the server is initialised and will not show it again";
+    match app.out.alarm(heading, secret).or_else(|_| app.out.bytes(secret)) {
+        Ok(()) => failure.next(next),
+        Err(_) => failure,
+    }
+}
+
+fn keep(app: &App, places: Vec<Place>, reply: &InitReply) -> Result<(), Failure> {
+    let kept = fill(places, reply);
+    let rescued = kept.left.map(|(text, failure)| rescue(app, text.expose(), failure));
+    let names = kept.files;
+    let summary = json!({
+        "files": names,
+        "principal": reply.principal,
+        "expires": reply.expires,
+        "log_vkeys": reply.log_vkeys,
+    });
+    let shown = app.out.show(&summary, |_| {
+        let files = names.join("\n               ");
+        let expires = reply.expires.to_string();
+        format!(
+            "files          {files}\n{}",
+            facts(&[
+                ("administrator", reply.principal.clone()),
+                ("token expires", expires),
+                ("log keys", reply.log_vkeys.join(" ")),
+            ])
+        )
+    });
+    rescued.map_or(shown, Err)
 }
 
 /// The one time that shares and token are shown.
@@ -158,20 +219,20 @@ fn init_text(reply: &InitReply, out: &mut SecretBuffer) -> std::io::Result<()> {
     for (number, share) in (1..).zip(&reply.shares) {
         writeln!(out, "share {number:<2}       {}", share.expose())?;
     }
-    writeln!(out, "administrator  {}", reply.principal)?;
+    writeln!(out, "administrator  {}", printable(&reply.principal))?;
     writeln!(out, "token          {}", reply.token.expose())?;
     writeln!(out, "token expires  {}", reply.expires)?;
-    writeln!(out, "log keys       {}", reply.log_vkeys.join(" "))
+    writeln!(out, "log keys       {}", printable(&reply.log_vkeys.join(" ")))
 }
 
 /// Give shares of the root of trust until the server is open
 ///
-/// Without files it asks for one share after the other, without echo; several people can do this from their own machines, each
-/// giving one share. A misspelt share is told from a share of another set.
+/// Without files it asks for one share after the other, without echo; several people can do this from their own
+/// machines, each giving one share. A misspelt share is told from a share of another set.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve unseal                # asks for shares until the server is open\n  $ keyreeve unseal share-1        # gives the share in a file (`-`: on standard input, one on each line)"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve unseal                # asks for shares until the server is open\n  \
+        $ keyreeve unseal share-1        # gives the share in a file (`-`: on standard input, one on each line)")]
 pub(crate) struct Unseal {
     /// Files with shares, one on each line
     #[arg(value_name = "FILE")]
@@ -256,10 +317,48 @@ mod tests {
     #[test]
     fn existing_shares_are_never_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(prepare(dir.path(), 3).is_ok());
+        assert_eq!(places(dir.path(), 3).unwrap().len(), 4);
         std::fs::write(dir.path().join("share-3"), "x").unwrap();
-        assert!(prepare(dir.path(), 3).unwrap_err().what.contains("share-3"));
-        assert!(prepare(dir.path(), 2).is_ok());
+        assert!(places(dir.path(), 3).err().unwrap().what.contains("share-3"));
+        assert!(places(dir.path(), 2).is_ok());
+    }
+
+    fn reply() -> InitReply {
+        let secret = |text| keyreeve_wire::SecretText(SecretString::copy_from(text));
+        InitReply {
+            shares: ["krs-one", "krs-two"].map(secret).into(),
+            token: secret("krt-token"),
+            principal: "admin".to_owned(),
+            expires: keyreeve_wire::Timestamp("2026-11-22T09:00:00Z".to_owned()),
+            log_vkeys: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn shares_and_token_are_written_for_their_owner_only() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let kept = fill(places(dir.path(), 2).unwrap(), &reply());
+        assert!(kept.left.is_none() && kept.files.len() == 3);
+        for (name, text) in [("share-1", "krs-one\n"), ("share-2", "krs-two\n"), ("token", "krt-token\n")] {
+            let path = dir.path().join(name);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+            assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_handed_back_and_the_rest_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let begun = places(dir.path(), 1).unwrap();
+        // Somebody takes the token's name between the request and its answer.
+        std::fs::write(dir.path().join("token"), "x").unwrap();
+        let kept = fill(begun, &reply());
+        assert_eq!(kept.files.len(), 1);
+        let (text, failure) = kept.left.unwrap();
+        assert_eq!(text.expose(), b"share 2  krs-two\ntoken  krt-token\n");
+        assert!(failure.what.contains("not asked for"), "{}", failure.what);
+        assert_eq!(std::fs::read(dir.path().join("token")).unwrap(), b"x");
     }
 
     #[test]
@@ -275,7 +374,7 @@ mod tests {
     fn long_keys_are_named_and_short_ones_shown() {
         let short = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
         assert_eq!(key_name(short), short);
-        let long = format!("example.com/foo+530d903a+{}", "A".repeat(1000));
+        let long = format!("example.com/foo+530d903a+{}", "A+/b".repeat(250));
         assert_eq!(key_name(&long), "example.com/foo+530d903a+... (whole with --output json)");
     }
 

@@ -20,8 +20,8 @@ const POLICY_MAX: usize = 64 * 1024;
 
 /// Write, list, show and remove policies; explain why something is allowed or refused
 ///
-/// Policies are written in Cedar. Nothing is allowed that no policy permits; what one forbids stays forbidden whatever others
-/// permit. The shipped policies define the roles.
+/// Policies are written in Cedar. Nothing is allowed that no policy permits; what one forbids stays forbidden whatever
+/// others permit. The shipped policies define the roles.
 #[derive(Subcommand)]
 #[command(after_help = "Example:\n  $ keyreeve policy explain shop-backend key.decrypt orders")]
 pub(crate) enum Command {
@@ -127,11 +127,12 @@ impl Delete {
 
 /// Say whether a principal may do something, and why; ends with 1 where it may not
 ///
-/// Nothing is done. The answer names the policy statements that decide, and where it is no, what would have to be there.
+/// Nothing is done. The answer names the policy statements that decide, and where it is no, what would have to be
+/// there.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve policy explain shop-backend key.decrypt orders\n  $ keyreeve policy explain alice key.create payments --source 10.1.2.3 --time 2026-12-24T20:00:00Z"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve policy explain shop-backend key.decrypt orders\n  \
+        $ keyreeve policy explain alice key.create payments --source 10.1.2.3 --time 2026-12-24T20:00:00Z")]
 pub(crate) struct Explain {
     /// Who would ask
     principal: String,

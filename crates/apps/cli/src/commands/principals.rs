@@ -12,7 +12,8 @@ use crate::text::{self, Pair, one_of};
 
 /// Make, list, show and remove principals: who may be allowed to do things
 ///
-/// A principal proves itself by a token or a client certificate. What it may do follows from its roles and the policies.
+/// A principal proves itself by a token or a client certificate. What it may do follows from its roles and the
+/// policies.
 #[derive(Subcommand)]
 #[command(after_help = "Example:\n  $ keyreeve principal put shop-backend --kind service --role application")]
 pub(crate) enum Command {
@@ -35,9 +36,9 @@ impl Command {
 
 /// Make a principal, or replace all that is known of it
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve principal put alice --kind person --role key-admin --network 10.0.0.0/8\n  $ keyreeve principal put shop-backend --kind service --role application --certificate-dns shop.example.com"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve principal put alice --kind person --role key-admin --network 10.0.0.0/8\n  \
+        $ keyreeve principal put shop-backend --kind service --role application --certificate-dns shop.example.com")]
 pub(crate) struct Put {
     /// Its name, unique: letters, digits and -_./:@+
     name: String,

@@ -1,7 +1,7 @@
 //! Bringing ciphertexts to a newer version of their key, or to another key.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use keyreeve_client::{Client, FileHeader};
@@ -10,7 +10,7 @@ use keyreeve_wire::cipher::{CiphertextReply, ReEncryptRequest, RewrapRequest};
 use keyreeve_wire::{Ciphertext, Pairs};
 use serde_json::json;
 
-use super::decrypt::{Content, recognise};
+use super::decrypt::{Content, check_context, recognise};
 use super::encrypt::{ContextArgs, report};
 use crate::app::{App, Outcome, blocking};
 use crate::emit::OutArgs;
@@ -21,12 +21,13 @@ use crate::text::{self, Pair};
 
 /// Bring a ciphertext, a wrapped data key or a file to the newest version of its key
 ///
-/// `kr1.` texts are rewrapped inside of the server. A file gets a fresh data key under the newest version, and its content is
-/// encrypted again here, chunk by chunk; it is replaced when that is complete. Needs permission to decrypt and to encrypt.
+/// `kr1.` texts are rewrapped inside of the server. A file gets a fresh data key under the newest version, and its
+/// content is encrypted again here, chunk by chunk; it is replaced when that is complete. Needs permission to decrypt
+/// and to encrypt.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve rewrap report.pdf.krv          # replaces the file\n  $ echo kr1.S1Ix... | keyreeve rewrap --context user=42"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve rewrap report.pdf.krv          # replaces the file\n  \
+        $ echo kr1.S1Ix... | keyreeve rewrap --context user=42")]
 pub(crate) struct Rewrap {
     /// What to rewrap; `-` or nothing is standard input
     #[arg(value_name = "FILE")]
@@ -39,7 +40,7 @@ pub(crate) struct Rewrap {
 
 impl Rewrap {
     pub(crate) async fn run(self, app: &App) -> Outcome {
-        let source = Source::of(self.file.as_deref());
+        let source = resolved(Source::of(self.file.as_deref()))?;
         let (reader, len) = source.open()?;
         let client = app.client()?;
         match recognise(reader, &source.name())? {
@@ -49,7 +50,10 @@ impl Rewrap {
                 let answer = client.rewrap(&request).await?;
                 emit_text(app, answer.value, &self.to, answer.audit_record.as_ref())
             }
-            Content::Envelope(header, rest) => self.envelope(app, &client, source, (*header, rest, len)).await,
+            Content::Envelope(header, rest) => {
+                check_context(&self.context.map()?, header.header().context())?;
+                self.envelope(app, &client, source, (*header, rest, len)).await
+            }
         }
     }
 
@@ -60,14 +64,14 @@ impl Rewrap {
         source: Source,
         (header, rest, len): (FileHeader, Box<dyn Read + Send>, Option<u64>),
     ) -> Outcome {
-        let sink = match (self.to.sink(), source.path()) {
-            (Some(sink), _) => sink,
-            (None, Some(path)) => Sink::of(path, true),
-            (None, None) => Sink::Stdout,
+        let (sink, readers) = match (self.to.sink(), source.path()) {
+            (Some(sink), _) => (sink, Readers::Anybody),
+            (None, Some(path)) => (Sink::of(path, true), Readers::As(mode_of(path)?)),
+            (None, None) => (Sink::Stdout, Readers::Anybody),
         };
         let key = key_of(&header)?;
         let total = len.and_then(|len| header.plaintext_len(len).ok());
-        let output = sink.create(Readers::Anybody)?;
+        let output = sink.create(readers)?;
         let new = client.envelope_for(&key, &header).await?;
         let old = client.open_envelope(header, None).await?;
         let progress = Progress::bytes(app.out, "rewrapping", total);
@@ -82,6 +86,21 @@ impl Rewrap {
         progress.finish();
         report(app, &source, &sink, bytes?, new.audit_record.as_ref())
     }
+}
+
+/// The file itself where a link to it was named: replacing the link would leave the file as it was.
+fn resolved(source: Source) -> Result<Source, Failure> {
+    match source.path() {
+        Some(path) if path.is_file() => {
+            path.canonicalize().map(Source::File).map_err(|error| Failure::io(path.display(), &error))
+        }
+        _ => Ok(source),
+    }
+}
+
+fn mode_of(path: &Path) -> Result<u32, Failure> {
+    use std::os::unix::fs::MetadataExt;
+    path.metadata().map(|metadata| metadata.mode()).map_err(|error| Failure::io(path.display(), &error))
 }
 
 /// The key that the data key of a file is wrapped by.
@@ -147,5 +166,22 @@ pub(super) fn ciphertext(source: &Source) -> Result<Ciphertext, Failure> {
         Content::Envelope(..) => {
             Err(Failure::usage(format!("{} is a file of envelope form, not a `kr1.` text", source.name())))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_to_the_file_that_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        Sink::of(&file, false).write(b"x", Readers::As(0o640)).unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        let source = resolved(Source::of(Some(&link))).unwrap();
+        assert_eq!(source, Source::File(file.canonicalize().unwrap()));
+        assert_eq!(mode_of(&link).unwrap() & 0o777, 0o640);
+        assert_eq!(resolved(Source::Stdin).unwrap(), Source::Stdin);
     }
 }

@@ -12,8 +12,8 @@ use crate::failure::{Exit, Failure};
 
 /// Start a server on this machine to try things out
 ///
-/// It listens on loopback only, initialises itself, and keeps everything in a directory that survives restarts. The keys in it
-/// are not protected: the root key lies beside them. Prints what to type next.
+/// It listens on loopback only, initialises itself, and keeps everything in a directory that survives restarts. The
+/// keys in it are not protected: the root key lies beside them. Prints what to type next.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  $ keyreeve dev\n  $ keyreeve dev --data-dir /tmp/try --listen 127.0.0.1:9443")]
 pub(crate) struct Dev {
@@ -56,12 +56,12 @@ fn program() -> String {
 
 /// Run a server as its configuration says
 ///
-/// Runs until SIGTERM or SIGINT and then ends what it has begun; SIGHUP reads certificates anew. A server whose root of trust
-/// is in shares starts sealed: `keyreeve unseal` opens it.
+/// Runs until SIGTERM or SIGINT and then ends what it has begun; SIGHUP reads certificates anew. A server whose root of
+/// trust is in shares starts sealed: `keyreeve unseal` opens it.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve serve --config /etc/keyreeve/keyreeve.toml\n  $ keyreeve config check /etc/keyreeve/keyreeve.toml   # first"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve serve --config /etc/keyreeve/keyreeve.toml\n  \
+        $ keyreeve config check /etc/keyreeve/keyreeve.toml   # first")]
 pub(crate) struct Serve {
     /// The configuration
     #[arg(long, value_name = "FILE")]

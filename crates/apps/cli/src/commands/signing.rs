@@ -30,12 +30,14 @@ const SIGNATURE_MAX: usize = 16 * 1024;
 
 /// Sign a file
 ///
-/// Prints the signature as base64, or writes its bytes with -o. ECDSA signatures are ASN.1 DER, as OpenSSL reads them. Files
-/// larger than 128 KiB are hashed here and only the digest is sent; Ed25519 and ML-DSA sign the message itself, up to 1 MiB.
+/// Prints the signature as base64, or writes its bytes with -o. ECDSA signatures are ASN.1 DER, as OpenSSL reads them.
+/// Files larger than 128 KiB are hashed here and only the digest is sent; Ed25519 and ML-DSA sign the message itself,
+/// up to 1 MiB.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve sign releases app.tar.gz -o app.sig\n  $ keyreeve key public releases -o releases.pem\n  $ openssl dgst -sha256 -verify releases.pem -signature app.sig app.tar.gz"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve sign releases app.tar.gz -o app.sig\n  \
+        $ keyreeve key public releases -o releases.pem\n  \
+        $ openssl dgst -sha256 -verify releases.pem -signature app.sig app.tar.gz")]
 pub(crate) struct Sign {
     /// The key's id or alias
     key: String,
@@ -154,9 +156,9 @@ impl Sign {
 
 /// Verify a signature; ends with 1 when it is not valid
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve verify releases app.tar.gz --signature app.sig\n  $ keyreeve verify releases app.tar.gz --signature-base64 \"$SIGNATURE\""
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve verify releases app.tar.gz --signature app.sig\n  \
+        $ keyreeve verify releases app.tar.gz --signature-base64 \"$SIGNATURE\"")]
 pub(crate) struct Verify {
     /// The key's id or alias
     key: String,

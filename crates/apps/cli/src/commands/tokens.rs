@@ -37,11 +37,12 @@ impl Command {
 
 /// Issue a token for a principal; its secret is shown this once
 ///
-/// The server keeps a hash only. With -o the token goes to a file readable by you only, as `--token-file` and profiles want it.
+/// The server keeps a hash only. With -o the token goes to a file readable by you only, as `--token-file` and profiles
+/// want it.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve token create shop-backend --for 30d -o shop.token\n  $ keyreeve token self --token-file shop.token"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve token create shop-backend --for 30d -o shop.token\n  \
+        $ keyreeve token self --profile client.toml --token-file shop.token")]
 pub(crate) struct Create {
     /// Whom it proves
     principal: String,

@@ -13,12 +13,12 @@ use tour::Tour;
 
 /// Take a tour: see keys made, used, rotated, suspended, and everything proved
 ///
-/// Works against the running server with keys of its own, and shows the command for each step. Every result is checked: if
-/// something that must be refused were not, the tour fails.
+/// Works against the running server with keys of its own, and shows the command for each step. Every result is checked:
+/// if something that must be refused were not, the tour fails.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  $ keyreeve demo\n  $ keyreeve demo --dir tour    # keeps the files, to try the commands on them"
-)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve demo\n  \
+        $ keyreeve demo --dir tour    # keeps the files, to try the commands on them")]
 pub(crate) struct Demo {
     /// Keep the files of the tour in this directory
     #[arg(long, value_name = "DIR")]

@@ -104,7 +104,8 @@ async fn encrypt_small(tour: &mut Tour<'_>) -> Result<Ciphertext, Failure> {
         format!("printf 4711 | keyreeve encrypt {} --small --context user=42", tour.key),
         "echo kr1... | keyreeve decrypt --context user=42".to_owned(),
     ];
-    let why = "A value for a database column becomes a short text. The context binds it to its row: in another it does not open.";
+    let why = "A value for a database column becomes a short text. The context binds it to its row: in another it\n\
+               does not open.";
     tour.step("A small value, bound to a context", why, &commands)?;
     let answer = tour.client.encrypt(&tour.key, SecretBytes::copy_from(b"4711"), &context("42")).await?;
     tour.result(&answer.value.to_string())?;
@@ -193,8 +194,8 @@ async fn destroy(tour: &mut Tour<'_>, small: &Ciphertext) -> Result<(), Failure>
         format!("keyreeve key destroy schedule {} --days 7 --reason demonstration", tour.key),
         format!("keyreeve key destroy cancel {}", tour.key),
     ];
-    let why = "Destruction waits 7 to 30 days, in which the key is out of use and can still be saved. Afterwards no backup\n\
-               brings it back.";
+    let why = "Destruction waits 7 to 30 days, in which the key is out of use and can still be saved. Afterwards no\n\
+               backup brings it back.";
     tour.step("Destruction, scheduled and cancelled", why, &commands)?;
     let schedule = ScheduleDestruction { days: Some(7), reason: "demonstration".to_owned() };
     let key = tour.client.schedule_destruction(&tour.key, &schedule).await?.value.summary;
@@ -250,8 +251,8 @@ async fn audit(tour: &mut Tour<'_>) -> Result<(), Failure> {
         "keyreeve audit prove RECORD".to_owned(),
         "keyreeve audit verify --remote".to_owned(),
     ];
-    let why = "Each operation left a record before its answer was given, refusals included. A proof shows that a record is in\n\
-               the log, and is checked on this machine with the log's public key alone.";
+    let why = "Each operation left a record before its answer was given, refusals included. A proof shows that\n\
+               a record is in the log, and is checked on this machine with the log's public key alone.";
     tour.step("Everything was recorded, and that is proved", why, &commands)?;
     let filter = AuditFilter { resource: Some(id), ..AuditFilter::default() };
     let records = tour.client.search_audit(&filter, None, Some(200)).await?.value.items;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::failure::{Exit, Failure};
 use crate::files::{self, Readers, Sink};
-use crate::out::{Style, printable};
+use crate::out::{Style, printable, screened};
 use crate::profile::Profile;
 
 /// The largest file of the tour, in bytes.
@@ -53,9 +53,9 @@ impl<'a> Tour<'a> {
         }
         let number = self.told.len();
         let title = self.app.out.styled(Style::Bold, &format!("{number}. {title}"), false);
-        self.app.out.line(&format!("\n{title}\n   {}", why.replace('\n', "\n   ")))?;
+        self.app.out.line(&screened(&format!("\n{title}\n   {}", why.replace('\n', "\n   "))))?;
         for command in commands {
-            self.app.out.line(&format!("   $ {command}"))?;
+            self.app.out.line(&screened(&format!("   $ {command}")))?;
         }
         Ok(())
     }
@@ -109,7 +109,8 @@ impl<'a> Tour<'a> {
         }
         let done = self.app.out.styled(Style::Good, "The tour is over, and everything was as it must be.", false);
         self.app.out.line(&format!(
-            "\n{done}\n   It left the keys {} and {}. To remove one for ever:\n   $ keyreeve key destroy schedule {} --days 7",
+            "\n{done}\n   It left the keys {} and {}. To remove one for ever:\n   \
+             $ keyreeve key destroy schedule {} --days 7",
             self.key, self.signer, self.key
         ))
     }
