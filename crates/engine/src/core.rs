@@ -6,7 +6,7 @@ use keyreeve_journal::Journal;
 use keyreeve_model::ids::KeyringId;
 use keyreeve_model::{KeyId, Name, Profile, RecordId, TokenId, UnixMillis};
 use keyreeve_policy::DecisionCache;
-use keyreeve_root::{EpochVault, Root};
+use keyreeve_root::{EpochVault, Root, SealStatus};
 use keyreeve_store::Store;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -186,8 +186,13 @@ impl Core {
 
     /// What exists while the server is open, or the refusal that says it is not.
     pub(crate) fn need_open(&self) -> Result<Arc<Opened>, Error> {
-        self.opened().ok_or_else(|| {
-            Error::new(Code::Sealed, "the server is sealed: `keyreeve unseal` with enough shares opens it")
+        self.opened().ok_or_else(|| match self.ports.root.status() {
+            SealStatus::NotInitialised => {
+                Error::new(Code::NotInitialised, "the server is not initialised: run `keyreeve init`")
+            }
+            SealStatus::Sealed { .. } | SealStatus::Open => {
+                Error::new(Code::Sealed, "the server is sealed: `keyreeve unseal` with enough shares opens it")
+            }
         })
     }
 

@@ -29,5 +29,5 @@ pub use catalogue::{AuditClass, Descriptor};
 pub use error::{Code, Error, Fault};
 pub use keyreeve_root::SealStatus;
 pub use keys::{KeyRef, KeyringRef};
-pub use pipeline::{Arrival, Done, Evidence, Idempotency, Operation, PeerCertificate, Principal, Refused};
+pub use pipeline::{Arrival, Done, Evidence, Idempotency, Operation, PeerCertificate, Principal, Proof, Refused};
 pub use running::Readiness;

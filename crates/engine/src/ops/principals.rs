@@ -78,6 +78,16 @@ pub struct PutSpec {
 }
 
 impl Put {
+    /// The last administrator who takes away the right to administer leaves a server that nobody can ever administer.
+    fn refuse_to_lock_oneself_out(&self, known: &PrincipalRecord) -> Result<(), Error> {
+        let narrower = self.networks != known.networks && !self.networks.is_empty();
+        if self.disabled || narrower || !known.roles.is_subset(&self.roles) {
+            let text = "nobody takes away their own roles or access: ask another administrator";
+            return Err(Error::new(Code::WrongState, text));
+        }
+        Ok(())
+    }
+
     /// The operation, with what policies may know of the principal as it shall be.
     #[must_use]
     pub fn new(spec: PutSpec) -> Self {
@@ -163,6 +173,9 @@ impl Operation for Put {
         }
         let stored = core.ports.store.principal(&self.name).await?;
         let held = access.principal(&self.name);
+        if let (Some(held), true) = (&held, approved.principal().name == self.name) {
+            self.refuse_to_lock_oneself_out(&held.record)?;
+        }
         let record = PrincipalRecord {
             name: self.name.clone(),
             kind: self.kind,

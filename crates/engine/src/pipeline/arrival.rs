@@ -3,6 +3,8 @@
 use keyreeve_model::RecordId;
 use keyreeve_secret::SecretString;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Error;
 
@@ -25,7 +27,7 @@ pub enum Evidence {
     /// A bearer token.
     Bearer(SecretString),
     /// A client certificate.
-    Certificate(std::sync::Arc<PeerCertificate>),
+    Certificate(Arc<PeerCertificate>),
 }
 
 /// A caller's wish that a retry shall not do things twice.
@@ -35,6 +37,24 @@ pub struct Idempotency {
     pub key: String,
     /// SHA-256 of the request as it came, to tell a retry from another request.
     pub request: [u8; 32],
+}
+
+/// Whether a caller proved who it is, told to the protocol that kept a handle: neither the answer nor the refusal of an
+/// operation for anybody would tell.
+#[derive(Clone, Debug, Default)]
+pub struct Proof(Arc<AtomicBool>);
+
+impl Proof {
+    /// Says that a token or certificate was accepted.
+    pub fn accept(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one was.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// A request on its way in: everything about it but what it asks for.
@@ -48,6 +68,8 @@ pub struct Arrival {
     pub request: String,
     /// Against doing things twice.
     pub idempotency: Option<Idempotency>,
+    /// Learns whether the evidence was accepted.
+    pub proof: Proof,
 }
 
 /// An operation that was done, recorded and made durable.

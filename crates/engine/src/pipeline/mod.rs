@@ -68,7 +68,7 @@ mod record;
 mod run;
 
 pub use approve::Approved;
-pub use arrival::{Arrival, Done, Evidence, Idempotency, PeerCertificate, Refused};
+pub use arrival::{Arrival, Done, Evidence, Idempotency, PeerCertificate, Proof, Refused};
 pub use authenticate::Principal;
 pub use authorize::{Permit, Resource, Target};
 

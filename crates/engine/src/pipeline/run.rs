@@ -3,11 +3,12 @@
 use keyreeve_audit::Outcome as AuditOutcome;
 use keyreeve_journal::Entry;
 use keyreeve_model::{RecordId, UnixMillis};
+use keyreeve_policy::Method;
 
 use std::sync::Arc;
 
 use super::approve::{Approved, approve};
-use super::arrival::{Arrival, Done, Evidence, Refused};
+use super::arrival::{Arrival, Done, Evidence, Proof, Refused};
 use super::authenticate::{Principal, authenticate};
 use super::authorize::{authorize, resolve};
 use super::operation::{Operation, Outcome, Remember};
@@ -42,8 +43,13 @@ impl Engine {
         request: &str,
         operation: O,
     ) -> Result<Done<O::Reply>, Refused> {
-        let arrival =
-            Arrival { evidence: Evidence::None, source: None, request: request.to_owned(), idempotency: None };
+        let arrival = Arrival {
+            evidence: Evidence::None,
+            source: None,
+            request: request.to_owned(),
+            idempotency: None,
+            proof: Proof::default(),
+        };
         self.run(Caller::Server, arrival, operation).await
     }
 
@@ -109,6 +115,10 @@ impl Engine {
             Caller::Server => Principal::system(),
         };
         draft.actor = principal.actor();
+        match principal.method {
+            Method::Token | Method::MutualTls | Method::System => arrival.proof.accept(),
+            Method::Anonymous => {}
+        }
         if O::DESCRIPTOR.needs == Needs::Open && opened.is_none() {
             core.need_open()?;
         }

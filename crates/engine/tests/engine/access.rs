@@ -284,3 +284,12 @@ async fn names_with_a_meaning_of_their_own_are_not_given_away() {
         assert_eq!(house.code(House::putting(reserved, &["developer"])).await, Code::InvalidRequest);
     }
 }
+
+#[tokio::test]
+async fn nobody_takes_away_their_own_roles() {
+    let house = House::new().await;
+    // The house's first principal is the developer, who asks here.
+    assert_eq!(house.code(House::putting("developer", &["key-admin"])).await, Code::WrongState);
+    assert_eq!(house.code(House::putting("developer", &[])).await, Code::WrongState);
+    house.ask(House::putting("developer", &["developer", "operator"])).await;
+}

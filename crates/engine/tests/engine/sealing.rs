@@ -223,3 +223,22 @@ async fn in_production_the_first_principal_administers_access_and_uses_no_key() 
     assert_eq!(house.code_for(operator, make).await, Code::Denied);
     house.call(operator, House::putting("keeper", &["key-admin"])).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_protocol_learns_whether_the_credential_was_accepted() {
+    let house = House::new().await;
+    let garbage = Who::Bearer(SecretString::copy_from("garbage"));
+    let proven = async |who: &Who| {
+        let arrival = House::arrival(who);
+        let proof = arrival.proof.clone();
+        let done = house.engine().call(arrival, Status).await.is_ok();
+        (done, proof.is_accepted())
+    };
+    assert_eq!(proven(&house.developer).await, (true, true));
+    assert_eq!(proven(&garbage).await, (false, false));
+    assert_eq!(proven(&Who::Nobody).await, (true, false));
+    house.ask(Seal).await;
+    for who in [&house.developer, &garbage, &Who::Nobody] {
+        assert_eq!(proven(who).await, (true, false), "a sealed server knows nobody");
+    }
+}

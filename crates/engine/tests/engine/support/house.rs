@@ -257,6 +257,7 @@ impl House {
             source: Some([10, 1, 2, 3].into()),
             request: "req-test".to_owned(),
             idempotency: None,
+            proof: Default::default(),
         }
     }
 
