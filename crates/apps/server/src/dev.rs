@@ -171,7 +171,13 @@ fn url(running: &Running, listen: SocketAddr) -> String {
 }
 
 fn arrival(evidence: Evidence, request: &str) -> Arrival {
-    Arrival { evidence, source: Some(ADDRESS.ip()), request: request.to_owned(), idempotency: None }
+    Arrival {
+        evidence,
+        source: Some(ADDRESS.ip()),
+        request: request.to_owned(),
+        idempotency: None,
+        proof: Default::default(),
+    }
 }
 
 /// Initialises the server at its first start, sees that the token works, and writes the profile. True at the first

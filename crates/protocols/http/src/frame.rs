@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use keyreeve_engine::Proof;
 use std::convert::Infallible;
 use std::hash::BuildHasher;
 use std::panic::AssertUnwindSafe;
@@ -15,13 +16,13 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use crate::REQUEST_ID;
 use crate::body::UNIT;
 use crate::counters::Counters;
 use crate::inbound::{Facts, Inbound, Peer, Shared, given_request_id};
 use crate::limits::Limits;
 use crate::problem::{HttpCode, PROBLEM_JSON, Problem};
-use crate::rate::{Asker, Limiter};
+use crate::rate::{Asker, Limiter, Shown};
+use crate::{AUDIT_RECORD, REQUEST_ID};
 
 /// Headers of every answer that does not set them itself: nothing is cached, guessed, framed or passed on.
 static HEADERS: [(HeaderName, HeaderValue); 4] = [
@@ -30,6 +31,9 @@ static HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
 ];
+
+/// Where a browser says which site a request comes from.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// A router with everything around it that does not depend on the connection.
 pub struct Frame {
@@ -72,7 +76,7 @@ impl Frame {
     /// Answers one request.
     pub async fn call(&self, peer: &Arc<Peer>, request: Request<Body>) -> Response {
         let now = self.started.elapsed();
-        let facts = Arc::new(Facts { id: self.request_id(request.headers()), evidence_taken: false.into() });
+        let facts = Arc::new(Facts { id: self.request_id(request.headers()), proof: Proof::default() });
         let line = tracing::enabled!(tracing::Level::DEBUG).then(|| Line::of(&request));
         let response = self.admitted(peer, request, &facts, now).await;
         let response = self.finish(response, &facts.id).await;
@@ -98,13 +102,15 @@ impl Frame {
             let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
             return Problem::new(HttpCode::RateLimited, text).retry_after(seconds).into_response();
         }
+        if is_of_a_page(&request) {
+            let text = "requests that a web page sends are not taken: use the command line or a client library";
+            return Problem::new(HttpCode::Denied, text).into_response();
+        }
         let inbound = Inbound { facts: Arc::clone(facts), peer: Arc::clone(peer), shared: Arc::clone(&self.shared) };
         request.extensions_mut().insert(inbound);
         let response = self.run(request, &facts.id).await;
-        let status = response.status();
-        let accepted = status.is_success() && facts.evidence_taken.load(Ordering::Relaxed);
-        if accepted || status == StatusCode::UNAUTHORIZED {
-            self.limiter.learn(asker, now, !accepted);
+        if let Some(shown) = shown(&facts.proof, &response) {
+            self.limiter.learn(asker, now, shown);
         }
         response
     }
@@ -171,6 +177,29 @@ impl Frame {
             Counters::add(&counters.failed);
         }
     }
+}
+
+/// What the end of a request tells of its caller, where it tells anything.
+fn shown(proof: &Proof, response: &Response) -> Option<Shown> {
+    if response.status() == StatusCode::UNAUTHORIZED {
+        return Some(Shown::Refused);
+    }
+    if proof.is_accepted() {
+        return Some(Shown::Accepted);
+    }
+    let refusal = response.extensions().get::<Problem>().is_some_and(Problem::is_recorded);
+    (refusal || response.headers().contains_key(AUDIT_RECORD)).then_some(Shown::Unproven)
+}
+
+/// Whether a browser sends this for a page, and it would change or use something: a page of another site, or one whose
+/// name was bound to this address, must not act with what the browser or its machine is trusted with (W3C Fetch
+/// Metadata; RFC 6454 section 7).
+fn is_of_a_page(request: &Request<Body>) -> bool {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return false;
+    }
+    let mut sites = request.headers().get_all(FETCH_SITE).iter();
+    request.headers().contains_key(header::ORIGIN) || sites.any(|site| site != "same-origin" && site != "none")
 }
 
 fn refute(never: Infallible) -> Response {

@@ -1,14 +1,13 @@
 //! A request on its way in: its id, its source, and what it shows to prove who is asking.
 
 use axum::extract::FromRequestParts;
-use http::header::{AUTHORIZATION, HeaderMap};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName};
 use http::request::Parts;
 use keyreeve_crypto::digest::Sha256;
-use keyreeve_engine::{Arrival, Evidence, Idempotency, PeerCertificate};
+use keyreeve_engine::{Arrival, Evidence, Idempotency, PeerCertificate, Proof};
 use keyreeve_secret::SecretString;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
 use crate::limits::Limits;
@@ -19,6 +18,9 @@ use crate::{IDEMPOTENCY_KEY, REQUEST_ID};
 const REQUEST_ID_MAX: usize = 64;
 /// Longest idempotency key, in bytes.
 const IDEMPOTENCY_KEY_MAX: usize = 128;
+/// Headers that say what a body means; those of requests with binary bodies are named as `keyreeve-wire` names them.
+const MEANING: [HeaderName; 3] =
+    [CONTENT_TYPE, HeaderName::from_static("keyreeve-context"), HeaderName::from_static("keyreeve-signature")];
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
@@ -41,8 +43,8 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) id: String,
-    /// Whether a handler took the evidence, so that a success means that it was accepted.
-    pub(crate) evidence_taken: AtomicBool,
+    /// Whether the engine accepted the evidence.
+    pub(crate) proof: Proof,
 }
 
 /// Put into every request by the [`Frame`](crate::Frame). Handlers rather take a [`JsonCall`](crate::JsonCall), an
@@ -80,12 +82,12 @@ impl Inbound {
     pub fn arrival(&self, parts: &Parts, body: &[u8]) -> Result<Arrival, Problem> {
         let evidence = evidence(&parts.headers, &self.peer)?;
         let key = idempotency_key(&parts.headers)?;
-        self.facts.evidence_taken.store(true, Ordering::Relaxed);
         Ok(Arrival {
             evidence,
             source: Some(self.peer.address.ip().to_canonical()),
             request: self.facts.id.clone(),
             idempotency: key.map(|key| Idempotency { key, request: digest(parts, body) }),
+            proof: self.facts.proof.clone(),
         })
     }
 
@@ -150,14 +152,23 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok(Some(text.to_owned()))
 }
 
-/// SHA-256 of method, target and body, each with its length before it.
+/// SHA-256 of method, target, the headers of [`MEANING`] and body, each with its length before it, and before the values
+/// of a header their number.
 fn digest(parts: &Parts, body: &[u8]) -> [u8; 32] {
     let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
     let mut digest = Sha256::new();
-    for part in [parts.method.as_str().as_bytes(), target.as_bytes(), body] {
+    let mut add = |part: &[u8]| {
         digest.update(&(part.len() as u64).to_be_bytes());
         digest.update(part);
+    };
+    add(parts.method.as_str().as_bytes());
+    add(target.as_bytes());
+    for name in &MEANING {
+        let values = parts.headers.get_all(name);
+        add(&(values.iter().count() as u64).to_be_bytes());
+        values.iter().for_each(|value| add(value.as_bytes()));
     }
+    add(body);
     digest.finish()
 }
 
@@ -226,5 +237,17 @@ mod tests {
         assert_ne!(one, digest(&parts("PUT", "/v1/keys?a=1"), b"{}"));
         assert_ne!(one, digest(&parts("POST", "/v1/keys?a=2"), b"{}"));
         assert_ne!(one, digest(&parts("POST", "/v1/keys?a=1"), b"{ }"));
+        let mut seen = vec![one];
+        for name in MEANING {
+            for values in [&["x"][..], &["y"], &["x", "x"], &["xx"]] {
+                let mut other = parts("POST", "/v1/keys?a=1");
+                for value in values {
+                    other.headers.append(&name, HeaderValue::from_static(value));
+                }
+                let digest = digest(&other, b"{}");
+                assert!(!seen.contains(&digest), "{name} {values:?}");
+                seen.push(digest);
+            }
+        }
     }
 }

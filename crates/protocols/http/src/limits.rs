@@ -23,8 +23,9 @@ pub struct Rates {
     pub per_source: Rate,
     /// Requests of one token or client certificate.
     pub per_credential: Rate,
-    /// Requests of one source address that were answered with 401. Every refusal is a durable audit record, so this
-    /// keeps a stranger from filling the log; credentials that were accepted lately are not held up by it.
+    /// Requests of one source address that were answered with 401, or that went on record although no credential was
+    /// accepted, as everything does while sealed. Each is a durable audit record, so this keeps a stranger from filling
+    /// the log; credentials that were accepted lately are not held up by it.
     pub unauthenticated: Rate,
 }
 

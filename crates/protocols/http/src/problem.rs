@@ -32,6 +32,8 @@ pub enum HttpCode {
     UnsupportedMediaType,
     /// No valid evidence of identity: same name as the engine's code.
     Unauthenticated,
+    /// Not allowed from there: same name as the engine's code.
+    Denied,
     /// Too many requests: same name as the engine's code.
     RateLimited,
     /// The server has no room for this request now.
@@ -52,6 +54,7 @@ impl HttpCode {
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::Unauthenticated,
+        Self::Denied,
         Self::RateLimited,
         Self::Overloaded,
         Self::Timeout,
@@ -69,6 +72,7 @@ impl HttpCode {
             Self::TooLarge => "too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::Unauthenticated => "unauthenticated",
+            Self::Denied => "denied",
             Self::RateLimited => "rate-limited",
             Self::Overloaded => "overloaded",
             Self::Timeout => "timeout",
@@ -87,6 +91,7 @@ impl HttpCode {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Denied => StatusCode::FORBIDDEN,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded | Self::Timeout => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -155,6 +160,10 @@ impl Problem {
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.code
+    }
+
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.record.is_some()
     }
 
     /// Turns an error answer that is not a problem yet into one: those of axum's router and extractors.

@@ -62,6 +62,17 @@ pub(crate) struct Asker {
     credential: Option<u64>,
 }
 
+/// How a caller stood at the end of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// The engine accepted its credential.
+    Accepted,
+    /// Its credential, or the lack of one, was refused.
+    Refused,
+    /// Nobody looked at a credential, and the request went on record all the same.
+    Unproven,
+}
+
 /// All rates of a listener.
 pub(crate) struct Limiter {
     hasher: RandomState,
@@ -96,10 +107,13 @@ impl Limiter {
         &self.accepted[hash as usize % SLOTS]
     }
 
+    fn knows(&self, asker: Asker) -> bool {
+        asker.credential.is_some_and(|hash| self.accepted(hash).load(Ordering::Relaxed) == hash)
+    }
+
     /// Lets a request pass at `now` (nanoseconds since any start), or says how long to wait.
     pub(crate) fn admit(&self, asker: Asker, now: u64) -> Result<(), Duration> {
-        let known = asker.credential.is_some_and(|hash| self.accepted(hash).load(Ordering::Relaxed) == hash);
-        if let Some(buckets) = self.unauthenticated.as_ref().filter(|_| !known) {
+        if let Some(buckets) = self.unauthenticated.as_ref().filter(|_| !self.knows(asker)) {
             buckets.next(asker.source, now)?;
         }
         if let Some(buckets) = &self.per_source {
@@ -112,23 +126,30 @@ impl Limiter {
     }
 
     /// Learns how a request ended.
-    pub(crate) fn learn(&self, asker: Asker, now: u64, unauthenticated: bool) {
-        match (unauthenticated, asker.credential) {
-            (true, credential) => {
-                if let Some(hash) = credential {
-                    let _ = self.accepted(hash).compare_exchange(hash, 0, Ordering::Relaxed, Ordering::Relaxed);
-                }
-                if let Some(buckets) = &self.unauthenticated {
-                    let _ = buckets.take(asker.source, now);
-                }
-            }
-            (false, Some(hash)) => {
+    pub(crate) fn learn(&self, asker: Asker, now: u64, shown: Shown) {
+        match (shown, asker.credential) {
+            (Shown::Accepted, Some(hash)) => {
                 let slot = self.accepted(hash);
                 if slot.load(Ordering::Relaxed) != hash {
                     slot.store(hash, Ordering::Relaxed);
                 }
             }
-            (false, None) => {}
+            (Shown::Accepted, None) => {}
+            (Shown::Refused, credential) => {
+                if let Some(hash) = credential {
+                    let _ = self.accepted(hash).compare_exchange(hash, 0, Ordering::Relaxed, Ordering::Relaxed);
+                }
+                self.count_stranger(asker, now);
+            }
+            // A sealed server looks at no credential: one that was accepted before stays what it was.
+            (Shown::Unproven, _) if self.knows(asker) => {}
+            (Shown::Unproven, _) => self.count_stranger(asker, now),
+        }
+    }
+
+    fn count_stranger(&self, asker: Asker, now: u64) {
+        if let Some(buckets) = &self.unauthenticated {
+            let _ = buckets.take(asker.source, now);
         }
     }
 }
@@ -180,15 +201,28 @@ mod tests {
         let limiter = limiter(Rate::UNLIMITED, Rate::UNLIMITED, Rate { per_second: 1, burst: 3 });
         let stranger = limiter.asker(HOME, Some(b"guess"));
         let friend = limiter.asker(HOME, Some(b"token"));
-        limiter.learn(friend, SECOND, false);
+        limiter.learn(friend, SECOND, Shown::Accepted);
         for _ in 0..3 {
             limiter.admit(stranger, SECOND).unwrap();
-            limiter.learn(stranger, SECOND, true);
+            limiter.learn(stranger, SECOND, Shown::Refused);
         }
         assert!(limiter.admit(stranger, SECOND).is_err());
         assert!(limiter.admit(limiter.asker(HOME, None), SECOND).is_err());
         assert!(limiter.admit(friend, SECOND).is_ok());
-        limiter.learn(friend, SECOND, true);
+        limiter.learn(friend, SECOND, Shown::Unproven);
+        assert!(limiter.admit(friend, SECOND).is_ok(), "a sealed server does not make strangers of friends");
+        limiter.learn(friend, SECOND, Shown::Refused);
         assert!(limiter.admit(friend, SECOND).is_err(), "a revoked credential is a stranger again");
+    }
+
+    #[test]
+    fn what_goes_on_record_unproven_counts_as_a_strangers() {
+        let limiter = limiter(Rate::UNLIMITED, Rate::UNLIMITED, Rate { per_second: 1, burst: 3 });
+        let sealed = limiter.asker(HOME, Some(b"garbage"));
+        for _ in 0..3 {
+            limiter.admit(sealed, SECOND).unwrap();
+            limiter.learn(sealed, SECOND, Shown::Unproven);
+        }
+        assert!(limiter.admit(sealed, SECOND).is_err());
     }
 }

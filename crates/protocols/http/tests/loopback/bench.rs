@@ -6,8 +6,8 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use keyreeve_engine::Evidence;
 use keyreeve_http::{
-    CancellationToken, ClientAuth, Counters, Frame, JsonCall, Limits, Listener, MinVersion, OctetCall, PlainCall,
-    Problem, Tls, TlsMaterial, bind, provider,
+    AUDIT_RECORD, CancellationToken, ClientAuth, Counters, Frame, JsonCall, Limits, Listener, MinVersion, OctetCall,
+    PlainCall, Problem, Tls, TlsMaterial, bind, provider,
 };
 use keyreeve_secret::SecretBytes;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
@@ -120,6 +120,8 @@ fn router(gate: Arc<Gate>) -> Router {
     };
     Router::new()
         .route("/who", get(|call: PlainCall| async move { evidence(&call.arrival.evidence) }))
+        .route("/proven", get(|call: PlainCall| async move { call.arrival.proof.accept() }))
+        .route("/recorded", post(|_: PlainCall| async { ([(AUDIT_RECORD, "aud_1")], "open to anybody") }))
         .route("/json", post(|call: JsonCall<Body>| async move { call.body.number.to_string() }))
         .route("/octets", post(|call: OctetCall| async move { call.bytes.len().to_string() }))
         .route("/path/{number}", get(|Path(number): Path<u32>| async move { number.to_string() }))

@@ -126,10 +126,47 @@ async fn too_many_requests_are_told_to_wait() {
 async fn strangers_are_slowed_down_and_friends_are_not() {
     let rates = Rates { unauthenticated: Rate { per_second: 1, burst: 2 }, ..Rates::default() };
     let bench = Bench::start(Limits { rates, ..Limits::default() }, |_| {});
-    assert_eq!(bench.get("/who", "Authorization: Bearer friend\r\n").await.status, 200);
+    assert_eq!(bench.get("/proven", "Authorization: Bearer friend\r\n").await.status, 200);
     for _ in 0..2 {
         assert_eq!(bench.get("/refuse", "Authorization: Bearer guess\r\n").await.status, 401);
     }
     assert_eq!(bench.get("/refuse", "Authorization: Bearer another\r\n").await.status, 429);
     assert_eq!(bench.get("/who", "Authorization: Bearer friend\r\n").await.status, 200);
+}
+
+#[tokio::test]
+async fn garbage_that_goes_on_record_unproven_is_slowed_down() {
+    let rates = Rates { unauthenticated: Rate { per_second: 1, burst: 2 }, ..Rates::default() };
+    let bench = Bench::start(Limits { rates, ..Limits::default() }, |_| {});
+    let garbage = "Authorization: Bearer garbage\r\n";
+    for _ in 0..4 {
+        assert_eq!(bench.get("/who", garbage).await.status, 200, "what leaves no record does not count");
+    }
+    for _ in 0..2 {
+        assert_eq!(bench.post("/recorded", garbage, "").await.status, 200);
+    }
+    assert_eq!(bench.post("/recorded", garbage, "").await.status, 429, "a success is no proof of who asks");
+    assert_eq!(bench.post("/recorded", "", "").await.status, 429);
+}
+
+#[tokio::test]
+async fn what_web_pages_send_is_refused_unless_it_only_reads() {
+    let bench = Bench::start(small(), |_| {});
+    let pages = [
+        "Origin: https://evil.example\r\n",
+        "Origin: https://localhost\r\n",
+        "Origin: null\r\n",
+        "Sec-Fetch-Site: cross-site\r\n",
+        "Sec-Fetch-Site: same-site\r\n",
+        "Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site\r\n",
+    ];
+    for headers in pages {
+        let answer = bench.post("/json", &format!("{JSON}{headers}"), r#"{"number":7}"#).await;
+        assert_eq!((answer.status, answer.problem().as_str()), (403, "denied"), "{headers}");
+        assert_eq!(bench.get("/who", headers).await.status, 200, "{headers}");
+    }
+    for headers in ["Sec-Fetch-Site: same-origin\r\n", "Sec-Fetch-Site: none\r\n"] {
+        let answer = bench.post("/json", &format!("{JSON}{headers}"), r#"{"number":7}"#).await;
+        assert_eq!(answer.status, 200, "{headers}");
+    }
 }

@@ -115,7 +115,13 @@ impl Server {
     /// An open server and its developer's token.
     pub(crate) async fn new() -> Self {
         let mut server = Self::bare(RootOf::File, Side::Both).await;
-        let nobody = Arrival { evidence: Evidence::None, source: None, request: "init".to_owned(), idempotency: None };
+        let nobody = Arrival {
+            evidence: Evidence::None,
+            source: None,
+            request: "init".to_owned(),
+            idempotency: None,
+            proof: Default::default(),
+        };
         let done = server.engine.call(nobody, Init { shares: 0, threshold: 0 }).await.unwrap();
         server.token = done.reply.token.expose().to_owned();
         server.seen.take();
