@@ -4,6 +4,7 @@
 mod algorithms;
 mod limits;
 mod listeners;
+mod postgres;
 
 use keyreeve_crypto::Registry;
 use keyreeve_model::Profile;
@@ -272,7 +273,8 @@ impl Config {
         check_origin(&self.audit.origin)?;
         self.store_password()?;
         if let StoreConfig::Postgres { url, password_file } = &self.store {
-            check_postgres(url, password_file.is_some())?;
+            postgres::check(url, password_file.is_some())?;
+            postgres::check_environment(|name| std::env::var_os(name).is_some())?;
         }
         self.listeners.check()?;
         self.limits.check()?;
@@ -342,38 +344,6 @@ fn check_origin(origin: &str) -> Result<(), Fault> {
         !origin.is_empty() && origin.len() <= 255 && origin.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+');
     let problem = "it must be 1 to 255 visible ASCII characters without `+`";
     if fit { Ok(()) } else { Err(Fault::new("audit.origin", problem, "write for instance `kms.example.com/audit`")) }
-}
-
-fn check_postgres(url: &str, password: bool) -> Result<(), Fault> {
-    let field = "store.url";
-    let remedy = "write `postgres://user@host:5432/database?sslmode=verify-full`";
-    let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"));
-    let Some(rest) = rest else { return Err(Fault::new(field, "it is no PostgreSQL address", remedy)) };
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    if user.contains(':') || rest.contains("password=") {
-        let remedy = "put it into a file of mode 600 and name that in `store.password_file`";
-        return Err(Fault::new(field, "it contains a password", remedy));
-    }
-    if password && user.is_empty() {
-        return Err(Fault::new(field, "there is a password and no user", remedy));
-    }
-    // PostgreSQL's own default, `prefer`, takes whoever answers.
-    let verified = rest.contains("sslmode=verify-full");
-    let name = host
-        .strip_suffix(|c: char| c.is_ascii_digit())
-        .map_or(host, |_| host.rsplit_once(':').map_or(host, |(name, _)| name));
-    let local =
-        name.is_empty() || name.starts_with("127.") || name.starts_with('%') || matches!(name, "localhost" | "[::1]");
-    if !verified && !local {
-        let problem = "the database's certificate would not be verified";
-        return Err(Fault::new(
-            field,
-            problem,
-            "add `?sslmode=verify-full`, and `&sslrootcert=FILE` for an issuer of your own",
-        ));
-    }
-    Ok(())
 }
 
 impl fmt::Display for RootKind {

@@ -64,7 +64,7 @@ impl Lease {
         Ok(held)
     }
 
-    /// Renews until `stop`, then gives the lease back. Returns false when it was lost.
+    /// Renews until `stop`. Returns false when the lease was lost.
     pub(crate) async fn keep(mut self, stop: CancellationToken) -> bool {
         loop {
             tokio::select! {

@@ -1,6 +1,6 @@
 //! The server: puts engine, drivers and protocols together, from a configuration file or in development mode.
 //!
-//! Composition only: what the parts do stands in their own crates. [`serve`] and [`dev`] run until a signal ends them;
+//! Composition only: what the parts do stands in their own crates. [`serve`] and [`dev()`] run until a signal ends them;
 //! [`Running`] is the same for programs that start and end a server themselves.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -34,9 +34,11 @@ pub use running::{Addresses, Mode, Running};
 /// # Errors
 /// [`ServerError`] says what is wrong and what to do.
 pub fn serve(path: &Path) -> Result<(), ServerError> {
+    // Loading reads passwords and private keys, so nobody may look into this process by then.
+    let remarks = harden::apply();
     let config = Config::load(path)?;
     logging::start(&config.log)?;
-    for remark in harden::apply() {
+    for remark in remarks {
         tracing::warn!(remark);
     }
     runtime()?.block_on(async {
@@ -50,6 +52,8 @@ pub fn serve(path: &Path) -> Result<(), ServerError> {
 /// # Errors
 /// [`ConfigError`] names file and field, and says what to do.
 pub fn check(path: &Path) -> Result<Vec<String>, ConfigError> {
+    // What could not be done is left out: it tells of this shell, not of the service.
+    let _ = harden::apply();
     Config::load(path).map(|config| config.remarks())
 }
 

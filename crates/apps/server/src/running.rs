@@ -49,6 +49,8 @@ pub struct Running {
     lease: JoinHandle<bool>,
     ticks: JoinHandle<()>,
     stop: CancellationToken,
+    /// Ends the renewal of the lease: after everything that works on the store.
+    release: CancellationToken,
 }
 
 impl Running {
@@ -65,7 +67,8 @@ impl Running {
         let stop = CancellationToken::new();
         let open = listeners::open(&config, mode, &parts, &stop)?;
         let ticks = tokio::spawn(tick(parts.engine.clone(), stop.clone()));
-        let lease = tokio::spawn(lease.keep(stop.clone()));
+        let release = CancellationToken::new();
+        let lease = tokio::spawn(lease.keep(release.clone()));
         for (name, address) in &open.addresses {
             tracing::info!(listener = name, %address, "listening");
         }
@@ -79,6 +82,7 @@ impl Running {
             lease,
             ticks,
             stop,
+            release,
         })
     }
 
@@ -130,20 +134,34 @@ impl Running {
     /// Ends in good order: no new requests, those under way finished, everything closed.
     pub async fn stop(mut self) {
         self.stop.cancel();
-        while let Some(ended) = self.listeners.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a listener ended with an error");
+        // Requests under way and due work write to the store: the lease is kept up until they ended.
+        let held = tokio::select! {
+            () = ended(&mut self.listeners, &mut self.ticks) => {
+                self.release.cancel();
+                (&mut self.lease).await.unwrap_or(false)
             }
-        }
-        for ended in [(&mut self.ticks).await, (&mut self.lease).await.map(|_| ())] {
-            if let Err(error) = ended {
-                tracing::error!(%error, "work in the background ended with an error");
-            }
+            held = &mut self.lease => held.unwrap_or(false),
+        };
+        if !held {
+            tracing::error!("the lease on the store was lost while ending: requests under way are given up");
+            self.listeners.abort_all();
+            self.ticks.abort();
         }
         Lease::give_back(&*self.parts.store, &*self.parts.clock, &self.parts.holder).await;
         self.parts.engine.stop().await;
         // Unlocked last: whoever opens the data directory next finds everything closed.
         drop(self.parts.lock);
+    }
+}
+
+async fn ended(listeners: &mut JoinSet<()>, ticks: &mut JoinHandle<()>) {
+    while let Some(ended) = listeners.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a listener ended with an error");
+        }
+    }
+    if let Err(error) = ticks.await {
+        tracing::error!(%error, "work in the background ended with an error");
     }
 }
 

@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use super::Fault;
 
+/// Longest time for requests under way when the server ends, in seconds: whatever waits for that end, an operator or the
+/// next server, must not be held up by one client.
+const GRACE_MAX: u32 = 60;
+
 /// How much of everything is allowed, for all listeners. [`Limits`] tells what each means.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -50,7 +54,7 @@ pub struct RatesConfig {
     pub per_source: RateConfig,
     /// Of one token or client certificate.
     pub per_credential: RateConfig,
-    /// Of one source address that were answered with 401.
+    /// Of one source address that were answered with 401, or went on record although no credential was accepted.
     pub unauthenticated: RateConfig,
 }
 
@@ -136,6 +140,10 @@ impl LimitsConfig {
                 let remedy = format!("write {least} or more");
                 return Err(Fault::new(format!("limits.{field}"), format!("{value} is too little"), remedy));
             }
+        }
+        if self.grace_seconds > GRACE_MAX {
+            let problem = format!("{} is too much", self.grace_seconds);
+            return Err(Fault::new("limits.grace_seconds", problem, format!("write {GRACE_MAX} or less")));
         }
         Ok(())
     }

@@ -131,6 +131,11 @@ impl ListenerConfig {
                 Err(Fault::new(format!("{field}.plain_http"), problem, "add `tls`, or listen on a loopback address"))
             }
             (None, true) => Ok(()),
+            (Some(tls), false) if tls.client_ca.is_some() && tls.client_auth == ClientAuth::None => {
+                let problem = "clients are not asked for certificates, so it would do nothing";
+                let remedy = "write `client_auth = \"required\"` or `\"optional\"`, or remove it";
+                Err(Fault::new(format!("{field}.tls.client_ca"), problem, remedy))
+            }
             (Some(tls), false) => tls.load(&format!("{field}.tls")).map(|_| ()),
         }
     }

@@ -80,6 +80,11 @@ fn every_mistake_names_its_field_and_a_remedy() {
             "issuers",
         ),
         (
+            replaced("key = \"server-key.pem\"", "key = \"server-key.pem\", client_ca = \"server.pem\""),
+            "listeners.all.tls.client_ca",
+            "client_auth",
+        ),
+        (
             replaced("key = \"server-key.pem\"", "key = \"server-key.pem\", min_version = \"1.1\""),
             "line 9",
             "unknown variant",
@@ -123,6 +128,12 @@ fn every_mistake_names_its_field_and_a_remedy() {
             "store.url",
             "no user",
         ),
+        (
+            added("[store]\nkind = \"postgres\"\nurl = \"postgres://u@localhost/d?host=db.example\""),
+            "store.url",
+            "other than",
+        ),
+        (added("[limits]\ngrace_seconds = 61"), "limits.grace_seconds", "60 or less"),
         (added("[limits]\nconnections = 0"), "limits.connections", "too little"),
         (added("[limits]\nall_bodies_bytes = 1024"), "limits.all_bodies_bytes", "33554432 or more"),
         (added("[limits.rates]\nper_source = { per_second = 1 }"), "line 12", "missing field `burst`"),
