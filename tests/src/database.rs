@@ -38,7 +38,7 @@ impl Database {
         });
     }
 
-    /// Its address.
+    /// Its address: that of a socket in a folder as `postgres://user@%2Ffolder/database`, because a server takes no `host=`.
     ///
     /// # Panics
     /// When the server's address is not one.
@@ -47,8 +47,15 @@ impl Database {
         let (place, options) = self.superuser.split_once('?').unwrap_or((&self.superuser, ""));
         let (scheme, rest) = place.split_once("://").unwrap();
         let authority = rest.split('/').next().unwrap();
-        let options = if options.is_empty() { String::new() } else { format!("?{options}") };
-        format!("{scheme}://{authority}/{}{options}", self.name)
+        let folder = options.split('&').find_map(|option| option.strip_prefix("host=/"));
+        let authority = match folder {
+            None => authority.to_owned(),
+            Some(folder) => {
+                let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+                format!("{user}@%2F{}", folder.replace('/', "%2F"))
+            }
+        };
+        format!("{scheme}://{authority}/{}", self.name)
     }
 }
 

@@ -127,3 +127,23 @@ impl Wire {
         self.answer().or_else(|error| sent.and(Err(error)))
     }
 }
+
+impl Wire {
+    /// The name of the group the session keys were agreed in.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn key_exchange(&self) -> String {
+        format!("{:?}", self.stream.conn.negotiated_key_exchange_group().unwrap().name())
+    }
+
+    /// The server's certificate, DER.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn certificate(&self) -> Vec<u8> {
+        self.stream.conn.peer_certificates().unwrap()[0].to_vec()
+    }
+}

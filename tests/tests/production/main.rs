@@ -1,0 +1,10 @@
+//! Servers as they run in production: a configuration file, a root in shares, listeners and people kept apart, PostgreSQL.
+#![allow(clippy::unwrap_used)]
+
+mod canaries;
+mod ceremony;
+mod configuration;
+mod ending;
+mod listeners;
+mod process;
+mod stores;
