@@ -38,7 +38,8 @@ impl Database {
         });
     }
 
-    /// Its address: that of a socket in a folder as `postgres://user@%2Ffolder/database`, because a server takes no `host=`.
+    /// Its address: that of a socket in a folder as `postgres://user@%2Ffolder/database`, because a server takes no
+    /// `host=`.
     ///
     /// # Panics
     /// When the server's address is not one.

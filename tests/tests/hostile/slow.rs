@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 /// A server that waits for one second everywhere.
 fn impatient(home: &std::path::Path) -> (Production, Up) {
     let more = "[limits]\nhandshake_seconds = 1\nhead_seconds = 1\nbody_seconds = 1\nrequest_seconds = 5\n\
-        idle_seconds = 2\ngrace_seconds = 1\njson_body_bytes = 1048576\noctet_body_bytes = 8388608\nall_bodies_bytes = 16777216\n\
+        idle_seconds = 2\ngrace_seconds = 1\njson_body_bytes = 1048576\noctet_body_bytes = 8388608\n\
+        all_bodies_bytes = 16777216\n\
         [limits.rates]\nunauthenticated = { per_second = 1, burst = 5 }\n";
     let mut production = Production::prepare(home, &Layout { more: more.to_owned(), ..Layout::default() });
     let up = production.start_new();

@@ -1,4 +1,5 @@
-//! Servers as they run in production: a configuration file, a root in shares, listeners and people kept apart, PostgreSQL.
+//! Servers as they run in production: a configuration file, a root in shares, listeners and people kept apart,
+//! PostgreSQL.
 #![allow(clippy::unwrap_used)]
 
 mod canaries;

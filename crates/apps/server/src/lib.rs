@@ -1,7 +1,7 @@
 //! The server: puts engine, drivers and protocols together, from a configuration file or in development mode.
 //!
-//! Composition only: what the parts do stands in their own crates. [`serve`] and [`dev()`] run until a signal ends them;
-//! [`Running`] is the same for programs that start and end a server themselves.
+//! Composition only: what the parts do stands in their own crates. [`serve`] and [`dev()`] run until a signal ends
+//! them; [`Running`] is the same for programs that start and end a server themselves.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -152,8 +152,8 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok(Some(text.to_owned()))
 }
 
-/// SHA-256 of method, target, the headers of [`MEANING`] and body, each with its length before it, and before the values
-/// of a header their number.
+/// SHA-256 of method, target, the headers of [`MEANING`] and body, each with its length before it, and before the
+/// values of a header their number.
 fn digest(parts: &Parts, body: &[u8]) -> [u8; 32] {
     let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
     let mut digest = Sha256::new();

@@ -23,8 +23,9 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::call::OCTETS;
 use crate::routes::{Param, Route, SchemaRef, Verb, routes};
 
-const ABOUT: &str = "Key management: keys are generated, used, rotated and destroyed through one pipeline. Every request \
-is authenticated, authorised by policy and recorded in a durable, verifiable audit log before its answer leaves.\n\n\
+const ABOUT: &str = "Key management: keys are generated, used, rotated and destroyed through one pipeline. Every \
+request is authenticated, authorised by policy and recorded \
+in a durable, verifiable audit log before its answer leaves.\n\n\
 Requests refuse unknown and repeated fields. Replies may gain fields: ignore those you do not know. Instants are RFC \
 3339, binary values standard base64 with padding, ciphertexts `kr1.` followed by unpadded base64url.\n\n\
 A key is named by its id or an alias; `/` in an alias is written `%2F` in paths. In the batch form one item's failure \

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::Fault;
 
-/// Longest time for requests under way when the server ends, in seconds: whatever waits for that end, an operator or the
-/// next server, must not be held up by one client.
+/// Longest time for requests under way when the server ends, in seconds: whatever waits for that end, an operator or
+/// the next server, must not be held up by one client.
 const GRACE_MAX: u32 = 60;
 
 /// How much of everything is allowed, for all listeners. [`Limits`] tells what each means.

@@ -20,8 +20,9 @@ use crate::convert::{self, field, named};
 use crate::forms::{Shape, gather, only, write_ciphertexts, write_plaintexts};
 use crate::routes::{Route, route};
 
-const BINARY: &str = "With a binary body the context stands in the header `Keyreeve-Context` (base64 of a JSON object); \
-                      the answer is binary and names the key version in `Keyreeve-Key-Version`.";
+const BINARY: &str = "With a binary body the context stands in the header `Keyreeve-Context` (base64 of a JSON \
+                      object); the answer is \
+                      binary and names the key version in `Keyreeve-Key-Version`.";
 const UNKEYED: &str = "The key is the one that the ciphertexts name.";
 
 pub(crate) static ROUTES: &[Route] = &[
