@@ -18,6 +18,7 @@ use tower::ServiceExt;
 
 use crate::body::UNIT;
 use crate::counters::Counters;
+use crate::drain::Leftover;
 use crate::inbound::{Facts, Inbound, Peer, Shared, given_request_id};
 use crate::limits::Limits;
 use crate::problem::{HttpCode, PROBLEM_JSON, Problem};
@@ -78,7 +79,9 @@ impl Frame {
         let now = self.started.elapsed();
         let facts = Arc::new(Facts { id: self.request_id(request.headers()), proof: Proof::default() });
         let line = tracing::enabled!(tracing::Level::DEBUG).then(|| Line::of(&request));
+        let (leftover, request) = Leftover::watch(request);
         let response = self.admitted(peer, request, &facts, now).await;
+        leftover.drain().await;
         let response = self.finish(response, &facts.id).await;
         self.count(response.status());
         if let Some(line) = line {

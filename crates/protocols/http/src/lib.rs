@@ -11,6 +11,7 @@
 
 mod body;
 mod counters;
+mod drain;
 mod frame;
 mod inbound;
 mod limits;

@@ -90,6 +90,34 @@ async fn a_body_without_announced_length_is_limited_too() {
     assert_eq!((answer.status, answer.problem().as_str()), (413, "too-large"));
 }
 
+/// Most clients write their whole request before they read.
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_writes_on() {
+    let bench = Bench::start(small(), |_| {});
+    let length = 8 << 20;
+    for (path, framing, status, code) in [
+        ("/json", format!("Content-Length: {length}"), 413, "too-large"),
+        ("/none", format!("Content-Length: {length}"), 404, "unknown-route"),
+        ("/json", "Transfer-Encoding: chunked".to_owned(), 413, "too-large"),
+    ] {
+        let mut stream = bench.open().await;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: l\r\nConnection: close\r\nContent-Type: application/json\r\n{framing}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let chunked = framing.ends_with("chunked");
+        let piece = if chunked { format!("10000\r\n{}\r\n", " ".repeat(1 << 16)) } else { " ".repeat(1 << 16) };
+        for _ in 0..length >> 16 {
+            stream.write_all(piece.as_bytes()).await.unwrap();
+        }
+        if chunked {
+            stream.write_all(b"0\r\n\r\n").await.unwrap();
+        }
+        let answer = Answer::read(&mut stream).await;
+        assert_eq!((answer.status, answer.problem().as_str()), (status, code));
+    }
+}
+
 #[tokio::test]
 async fn large_bodies_together_are_limited() {
     let bench = Bench::start(Limits { all_bodies: 128 << 10, ..small() }, |_| {});
