@@ -35,9 +35,17 @@ impl Dev {
     /// # Panics
     /// When it does not get ready.
     #[must_use]
-    pub fn wait(mut server: Server, home: &Path) -> Self {
+    pub fn wait(server: Server, home: &Path) -> Self {
+        Self::wait_in(server, home, &home.join(".keyreeve-dev"))
+    }
+
+    /// The same where this process sees the server's data in another place than the server.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    #[must_use]
+    pub fn wait_in(mut server: Server, home: &Path, data: &Path) -> Self {
         server.wait_line(|line| line.contains("https://localhost:").then_some(()));
-        let data = home.join(".keyreeve-dev");
         let profile = std::fs::read_to_string(data.join("client.toml")).unwrap();
         let profile: toml::Table = profile.parse().unwrap();
         let token = std::fs::read_to_string(data.join("token")).unwrap();
