@@ -1,7 +1,7 @@
 //! A small disk in memory, in a mount namespace of its own.
 //!
-//! A shell holds the namespace open and does what is asked of it on its standard input; the server is started inside with
-//! `nsenter`, and its files are reached through `/proc`.
+//! A shell holds the namespace open and does what is asked of it on its standard input; the server is started inside
+//! with `nsenter`, and its files are reached through `/proc`.
 
 use keyreeve_tests::{Binary, Dev, Server, not_run};
 use std::fs::File;

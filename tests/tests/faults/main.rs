@@ -1,5 +1,5 @@
-//! Disks that are full or read-only under a running server: nothing is done that cannot be kept, nothing that was acknowledged is
-//! lost, and everything goes on by itself when there is room again.
+//! Disks that are full or read-only under a running server: nothing is done that cannot be kept, nothing that was
+//! acknowledged is lost, and everything goes on by itself when there is room again.
 //!
 //! The server runs in a mount namespace of its own, on a small disk in memory; that needs root, or user namespaces.
 #![allow(clippy::unwrap_used)]
@@ -26,21 +26,21 @@ struct Kept {
 
 impl Kept {
     /// Notes a success; the refusal otherwise.
-    fn note(&mut self, answer: Answer) -> Result<serde_json::Value, Answer> {
+    fn note(&mut self, answer: Answer) -> Result<serde_json::Value, Box<Answer>> {
         if answer.status >= 300 {
-            return Err(answer);
+            return Err(Box::new(answer));
         }
         self.records.push(answer.record().unwrap().to_owned());
         Ok(answer.ok())
     }
 
-    fn make_key(&mut self, api: &Api) -> Result<(), Answer> {
+    fn make_key(&mut self, api: &Api) -> Result<(), Box<Answer>> {
         let made = self.note(api.post("/v1/keys", &json!({})))?;
         self.keys.push(made["id"].as_str().unwrap().to_owned());
         Ok(())
     }
 
-    fn encrypt(&mut self, api: &Api, number: usize) -> Result<(), Answer> {
+    fn encrypt(&mut self, api: &Api, number: usize) -> Result<(), Box<Answer>> {
         let plaintext = base64(format!("value {number}"));
         let path = format!("/v1/keys/{}/encrypt", self.keys[0]);
         let made = self.note(api.post(&path, &json!({ "plaintext": plaintext })))?;

@@ -1,4 +1,5 @@
-//! curl, with the CA file and nothing special: TLS 1.3 works, older versions are refused unless the configuration allows 1.2.
+//! curl, with the CA file and nothing special: TLS 1.3 works, older versions are refused unless the configuration
+//! allows 1.2.
 
 use keyreeve_tests::{Layout, Production, base64};
 

@@ -1,7 +1,8 @@
 //! What is left of a body when a request is answered before all of it was read: read on, and thrown away.
 //!
-//! Over HTTP/1.1 a server that closes a connection while the client still writes makes the operating system reset it, and the
-//! client may lose the answer that was already sent (RFC 9112 §9.6). HTTP/2 has no such trouble: it resets the stream.
+//! Over HTTP/1.1 a server that closes a connection while the client still writes makes the operating system reset it,
+//! and the client may lose the answer that was already sent (RFC 9112 §9.6). HTTP/2 has no such trouble: it resets the
+//! stream.
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
@@ -15,8 +16,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Shorter bodies arrive together with their head, in bytes.
-const SHORT: u64 = 16 << 10;
 /// Most that is read on, in bytes.
 const MOST: u64 = 64 << 20;
 /// Longest time of reading on.
@@ -29,14 +28,13 @@ const PAUSE: Duration = Duration::from_millis(300);
 pub(crate) struct Leftover(Arc<Mutex<Option<Body>>>);
 
 impl Leftover {
-    /// Keeps an eye on the body of a request, where that is worth it.
+    /// Keeps an eye on the body of a request. Short ones too: many clients send them apart from the head.
     pub(crate) fn watch(request: Request<Body>) -> (Self, Request<Body>) {
         let leftover = Self::default();
-        let hint = HttpBody::size_hint(request.body());
-        let long = hint.exact().is_none_or(|exact| exact > SHORT);
+        let none = HttpBody::is_end_stream(request.body());
         // A client that asks first does not send what nobody reads.
         let asks = request.headers().contains_key(header::EXPECT);
-        if !long || asks || request.version() > Version::HTTP_11 {
+        if none || asks || request.version() > Version::HTTP_11 {
             return (leftover, request);
         }
         let place = Arc::clone(&leftover.0);

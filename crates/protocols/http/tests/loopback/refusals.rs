@@ -101,9 +101,8 @@ async fn a_refusal_reaches_a_client_that_writes_on() {
         ("/json", "Transfer-Encoding: chunked".to_owned(), 413, "too-large"),
     ] {
         let mut stream = bench.open().await;
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: l\r\nConnection: close\r\nContent-Type: application/json\r\n{framing}\r\n\r\n"
-        );
+        let fields = format!("Host: l\r\nConnection: close\r\n{JSON}{framing}\r\n");
+        let head = format!("POST {path} HTTP/1.1\r\n{fields}\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         let chunked = framing.ends_with("chunked");
         let piece = if chunked { format!("10000\r\n{}\r\n", " ".repeat(1 << 16)) } else { " ".repeat(1 << 16) };
@@ -116,6 +115,27 @@ async fn a_refusal_reaches_a_client_that_writes_on() {
         let answer = Answer::read(&mut stream).await;
         assert_eq!((answer.status, answer.problem().as_str()), (status, code));
     }
+}
+
+/// A refusal before the body was read does not end a connection that could go on.
+#[tokio::test]
+async fn a_body_that_comes_late_keeps_the_connection() {
+    let bench = Bench::start(small(), |_| {});
+    let mut stream = bench.open().await;
+    for _ in 0..3 {
+        let head = format!("POST /none HTTP/1.1\r\nHost: l\r\n{JSON}Content-Length: 2\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        tokio::task::yield_now().await;
+        stream.write_all(b"{}").await.unwrap();
+    }
+    let last = "GET /who HTTP/1.1\r\nHost: l\r\nConnection: close\r\n\r\n";
+    stream.write_all(last.as_bytes()).await.unwrap();
+    let mut answers = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answers).await.unwrap();
+    let answers = String::from_utf8(answers).unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 404").count(), 3, "{answers}");
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 1, "{answers}");
 }
 
 #[tokio::test]
