@@ -4,7 +4,7 @@
 mod curl;
 mod openssl;
 mod python;
-mod schema;
+mod schemathesis;
 
 use keyreeve_tests::{Api, Cli, Dev};
 use std::path::PathBuf;

@@ -31,6 +31,8 @@ For those who write tests:
                 superuser on a private, empty server from KEYREEVE_TEST_POSTGRES; it makes its own database there.
                 Without that variable it fails when KEYREEVE_TEST_ALL=1 is set (this command sets it), else it
                 prints why it does nothing and returns.
+  Other tools   Tests with `openssl::`, `curl::`, `python::`, `schemathesis::` or `mounted::` in their path are left out
+                where that tool is missing.
   The binary    KEYREEVE_TEST_BINARY is the path of the `keyreeve` built for this run.
   Crashes       tests/tests/crash.rs is a step of its own; KEYREEVE_CRASH_ROUNDS says how many rounds.
   Long runs     KEYREEVE_TEST_LONG=1 is set by --long.
@@ -70,7 +72,7 @@ const STEPS: &[Step] = &[
     Step { name: "fmt", what: "formatting", needs: &[Tool::Rustfmt], run: steps::fmt },
     Step { name: "tidy", what: "the rules of the house", needs: &[], run: steps::tidy },
     Step { name: "clippy", what: "lints, warnings are errors", needs: &[Tool::Clippy], run: steps::clippy },
-    Step { name: "tests", what: "unit and integration tests", needs: &[Tool::Postgres], run: steps::tests },
+    Step { name: "tests", what: "unit and integration tests", needs: tools::OF_TESTS, run: steps::tests },
     Step { name: "docs", what: "documentation builds without a warning", needs: &[], run: steps::docs },
     Step { name: "crash", what: "kill -9 under load, nothing lost", needs: &[Tool::Postgres], run: steps::crash },
     Step { name: "fuzz", what: "every parser, a few seconds each", needs: &[Tool::Cxx], run: steps::fuzz },
@@ -120,7 +122,7 @@ fn run_steps(chosen: &[&Step], mut run: Run) -> ExitCode {
         [] => Tool::ALL.into_iter().collect(),
         steps => steps.iter().flat_map(|step| step.needs.iter().copied()).collect(),
     };
-    run.missing = tools::find_or_install(&needs);
+    run.missing = tools::find_or_install(&run.root, &needs);
     let mut lines = vec![Line {
         step: PREREQUISITES,
         seconds: started.elapsed().as_secs_f64(),

@@ -74,10 +74,12 @@ fn database(run: &Run) -> Result<Option<Server>> {
 }
 
 fn explain_skipped(run: &Run, tally: &mut Tally) {
-    if !run.is_missing(Tool::Postgres) {
+    let absent: Vec<&str> =
+        run.missing.iter().filter(|tool| tool.in_tests().is_some()).map(|tool| tool.name()).collect();
+    if absent.is_empty() {
         return;
     }
-    tally.reasons.push("PostgreSQL is missing, so tests with `postgres` in their name did not run".to_owned());
+    tally.reasons.push(format!("missing, so that tests which need it did not run: {}", absent.join(", ")));
     if run.ci {
         tally.failed += std::mem::take(&mut tally.skipped).max(1);
     }
@@ -112,8 +114,9 @@ fn cargo_test(run: &Run, server: Option<&Server>, targets: &[String]) -> Result<
     }
     match server {
         Some(server) => command.env("KEYREEVE_TEST_POSTGRES", server.url()),
-        None => command.env_remove("KEYREEVE_TEST_POSTGRES").args(["--", "--skip", "postgres"]),
+        None => command.env_remove("KEYREEVE_TEST_POSTGRES"),
     };
+    command.arg("--").args(run.missing.iter().filter_map(|tool| tool.in_tests()).flat_map(|word| ["--skip", word]));
     counted(&mut command)
 }
 

@@ -1,6 +1,7 @@
 //! What the tests need besides a Rust toolchain and a C compiler: found, or installed where that is allowed.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::postgres;
@@ -14,10 +15,32 @@ pub(super) enum Tool {
     Clippy,
     Cxx,
     Postgres,
+    Openssl,
+    Curl,
+    Python,
+    Schemathesis,
+    Mounts,
 }
 
+/// What the tests need besides cargo.
+pub(super) const OF_TESTS: &[Tool] =
+    &[Tool::Postgres, Tool::Openssl, Tool::Curl, Tool::Python, Tool::Schemathesis, Tool::Mounts];
+
+/// The version whose options the tests use.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+
 impl Tool {
-    pub(super) const ALL: [Self; 4] = [Self::Rustfmt, Self::Clippy, Self::Cxx, Self::Postgres];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Rustfmt,
+        Self::Clippy,
+        Self::Cxx,
+        Self::Postgres,
+        Self::Openssl,
+        Self::Curl,
+        Self::Python,
+        Self::Schemathesis,
+        Self::Mounts,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -25,6 +48,24 @@ impl Tool {
             Self::Clippy => "clippy",
             Self::Cxx => "C++ compiler",
             Self::Postgres => "PostgreSQL server",
+            Self::Openssl => "OpenSSL",
+            Self::Curl => "curl",
+            Self::Python => "Python",
+            Self::Schemathesis => "schemathesis",
+            Self::Mounts => "mount namespaces",
+        }
+    }
+
+    /// What the paths of tests contain that need it.
+    pub(super) fn in_tests(self) -> Option<&'static str> {
+        match self {
+            Self::Rustfmt | Self::Clippy | Self::Cxx => None,
+            Self::Postgres => Some("postgres"),
+            Self::Openssl => Some("openssl::"),
+            Self::Curl => Some("curl::"),
+            Self::Python => Some("python::"),
+            Self::Schemathesis => Some("schemathesis::"),
+            Self::Mounts => Some("mounted::"),
         }
     }
 
@@ -34,10 +75,15 @@ impl Tool {
             Self::Clippy => "the lints",
             Self::Cxx => "libFuzzer",
             Self::Postgres => "the PostgreSQL driver's tests",
+            Self::Openssl => "signatures and keys across programs",
+            Self::Curl => "the interface in another program's hands",
+            Self::Python => "verifiers written from the specifications",
+            Self::Schemathesis => "what the OpenAPI document promises",
+            Self::Mounts => "full and read-only disks",
         }
     }
 
-    fn find(self) -> Option<String> {
+    fn find(self, root: &Path) -> Option<String> {
         let first_line = |text: String| text.lines().next().unwrap_or_default().to_owned();
         let asked = |program: &str| cargo::output_of(Command::new(program).arg("--version")).map(first_line);
         match self {
@@ -45,6 +91,19 @@ impl Tool {
             Self::Clippy => asked("cargo-clippy"),
             Self::Cxx => asked(&std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned())),
             Self::Postgres => postgres::programs().and_then(|folder| asked(&folder.join("postgres").to_string_lossy())),
+            Self::Openssl => cargo::output_of(Command::new("openssl").arg("version")),
+            Self::Curl => asked("curl"),
+            Self::Python => {
+                let imports = Command::new("python3").args(["-c", "import cryptography, venv, ensurepip"]).output();
+                imports.ok().filter(|output| output.status.success()).and_then(|_| asked("python3"))
+            }
+            Self::Schemathesis => asked(&environment(root).join("bin/schemathesis").to_string_lossy()),
+            Self::Mounts => {
+                let how = if is_root() { "-m" } else { "-rm" };
+                let made =
+                    cargo::output_of(Command::new("unshare").args([how, "mount", "-t", "tmpfs", "none", "/mnt"]));
+                made.and_then(|_| asked("unshare"))
+            }
         }
     }
 
@@ -52,31 +111,50 @@ impl Tool {
         match self {
             Self::Rustfmt => Source::Rustup("rustfmt"),
             Self::Clippy => Source::Rustup("clippy"),
-            Self::Cxx => Source::Apt("g++"),
-            Self::Postgres => Source::Apt("postgresql"),
+            Self::Cxx => Source::Apt(&["g++"]),
+            Self::Postgres => Source::Apt(&["postgresql"]),
+            Self::Openssl => Source::Apt(&["openssl"]),
+            Self::Curl => Source::Apt(&["curl"]),
+            Self::Python => Source::Apt(&["python3", "python3-cryptography", "python3-venv"]),
+            Self::Schemathesis => Source::Pip(SCHEMATHESIS),
+            Self::Mounts => Source::Permission,
         }
     }
 
     fn install_command(self) -> String {
         match self.source() {
             Source::Rustup(component) => format!("rustup component add {component}"),
-            Source::Apt(package) => format!("apt-get update && apt-get install --no-install-recommends {package}"),
+            Source::Apt(packages) => {
+                let packages = packages.join(" ");
+                format!("apt-get update && apt-get install --no-install-recommends {packages}")
+            }
+            Source::Pip(package) => format!("python3 -m venv target/schemathesis, then its pip installs {package}"),
+            Source::Permission => "run as root, or where users may make namespaces".to_owned(),
         }
     }
 }
 
 enum Source {
     Rustup(&'static str),
-    Apt(&'static str),
+    Apt(&'static [&'static str]),
+    /// Into an environment of its own.
+    Pip(&'static str),
+    /// Nothing that can be installed.
+    Permission,
+}
+
+/// Where what comes from Python's package index lives.
+fn environment(root: &Path) -> PathBuf {
+    root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into())).join("schemathesis")
 }
 
 /// Finds the tools, installs what is missing where it may; what is missing still.
-pub(super) fn find_or_install(needs: &BTreeSet<Tool>) -> BTreeSet<Tool> {
-    let absent: Vec<Tool> = needs.iter().copied().filter(|tool| tool.find().is_none()).collect();
-    install(&absent);
+pub(super) fn find_or_install(root: &Path, needs: &BTreeSet<Tool>) -> BTreeSet<Tool> {
+    let absent: Vec<Tool> = needs.iter().copied().filter(|tool| tool.find(root).is_none()).collect();
+    install(root, &absent);
     let mut missing = BTreeSet::new();
     for tool in needs {
-        match tool.find() {
+        match tool.find(root) {
             Some(version) => println!("  {:<18} {version}", tool.name()),
             None => {
                 println!("  {:<18} MISSING, needed for {}: {}", tool.name(), tool.needed_for(), tool.install_command());
@@ -87,16 +165,29 @@ pub(super) fn find_or_install(needs: &BTreeSet<Tool>) -> BTreeSet<Tool> {
     missing
 }
 
-fn install(absent: &[Tool]) {
-    let mut packages = Vec::new();
+fn install(root: &Path, absent: &[Tool]) {
+    let (mut packages, mut from_index) = (Vec::new(), Vec::new());
     for tool in absent {
         match tool.source() {
             Source::Rustup(component) => {
                 ran(Command::new("rustup").args(["component", "add", component]));
             }
-            Source::Apt(package) => packages.push(package),
+            Source::Apt(names) => packages.extend(names),
+            Source::Pip(package) => from_index.push(package),
+            Source::Permission => {}
         }
     }
+    install_packages(&packages);
+    for package in from_index {
+        let environment = environment(root);
+        println!("  installing {package} in {}", environment.display());
+        if ran(Command::new("python3").args(["-m", "venv"]).arg(&environment)) {
+            ran(Command::new(environment.join("bin/pip")).args(["install", "--quiet", package]));
+        }
+    }
+}
+
+fn install_packages(packages: &[&str]) {
     if packages.is_empty() {
         return;
     }
