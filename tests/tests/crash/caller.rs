@@ -4,7 +4,7 @@ use keyreeve_tests::{Answer, Api, Chance, Method, NoAnswer, base64};
 use serde_json::{Value, json};
 use std::sync::mpsc::Sender;
 
-use crate::ledger::{ALGORITHMS, Doubt, KeyEntry, Kind, Ledger, TokenEntry};
+use crate::ledger::{ALGORITHMS, Doubt, KeyEntry, Kind, Ledger, Made, TokenEntry};
 use crate::site::Callers;
 
 /// Keys one caller makes at most: checks look at all of them in every round.
@@ -188,8 +188,9 @@ impl<'a> Caller<'a> {
             Kind::Mac => ("mac", "mac", json!({ "message": base64(&input) })),
         };
         let answer = self.user.try_call(Method::POST, &format!("/v1/keys/{}/{verb}", key.id), &body)?;
-        let made = self.noted(&answer)[result].as_str().unwrap().to_owned();
-        self.ledger.keys[place].made.push((input, made));
+        let made = self.noted(&answer);
+        let (output, version) = (made[result].as_str().unwrap().to_owned(), made["version"].as_u64().unwrap());
+        self.ledger.keys[place].made.push(Made { input, output, version });
         Ok(())
     }
 }

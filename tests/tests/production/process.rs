@@ -65,3 +65,15 @@ fn no_secret_is_in_arguments_or_environment() {
         assert!(!seen.windows(secret.len()).any(|window| window == secret.as_bytes()));
     }
 }
+
+/// Log lines that are not read on a terminal hold no control characters.
+#[test]
+fn log_files_are_plain_text() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = keyreeve_tests::Binary::find().command(home.path());
+    command.env_remove("NO_COLOR").args(["dev", "--verbose", "--listen", "127.0.0.1:0"]);
+    let mut dev = Dev::wait(Server::spawn(&mut command), home.path());
+    dev.server.wait_line(|line| line.contains("keyreeve is up").then_some(()));
+    let log = dev.server.log();
+    assert!(log.chars().all(|c| c == '\n' || !c.is_control()), "{log:?}");
+}

@@ -1,5 +1,6 @@
 //! Log lines on standard error, as text or JSON.
 
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat, LogLevel};
@@ -16,6 +17,7 @@ pub(crate) fn start(log: &Log) -> Result<(), ServerError> {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(format!("warn,keyreeve={level}")))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let started = match log.format {
         LogFormat::Text => builder.try_init(),
