@@ -38,6 +38,18 @@ impl Database {
         });
     }
 
+    /// Takes it away from everybody, or gives it back.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub fn take_away(&self, away: bool) {
+        self.run(format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}", self.name, !away));
+        if away {
+            let name = &self.name;
+            self.run(format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"));
+        }
+    }
+
     /// Its address: that of a socket in a folder as `postgres://user@%2Ffolder/database`, because a server takes no
     /// `host=`.
     ///
