@@ -45,7 +45,8 @@ impl Dev {
     /// When it does not get ready.
     #[must_use]
     pub fn wait_in(mut server: Server, home: &Path, data: &Path) -> Self {
-        server.wait_line(|line| line.contains("https://localhost:").then_some(()));
+        // The last line of the first screen: whoever reads the log from here on finds all of it.
+        server.wait_line(|line| line.contains("Ctrl-C ends the server").then_some(()));
         let profile = std::fs::read_to_string(data.join("client.toml")).unwrap();
         let profile: toml::Table = profile.parse().unwrap();
         let token = std::fs::read_to_string(data.join("token")).unwrap();
