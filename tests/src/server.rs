@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(60);
 /// How often something is looked at that cannot be waited for.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long the last lines of a server that ended may take to arrive.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The program under test.
 #[derive(Clone, Debug)]
@@ -106,6 +108,15 @@ impl Server {
                 continue;
             }
             if let Some(status) = self.child.try_wait().unwrap() {
+                // Its last words may still be on their way here.
+                let lines = self.output.lines.lock().unwrap();
+                let (lines, _) =
+                    self.output.more.wait_timeout_while(lines, LAST_WORDS, |all| all.len() <= seen).unwrap();
+                let news = lines.len() > seen;
+                drop(lines);
+                if news {
+                    continue;
+                }
                 panic!("the server ended early ({status}):\n{}", self.log());
             }
             assert!(Instant::now() < deadline, "the server did not write what was waited for:\n{}", self.log());

@@ -3,7 +3,7 @@
 use keyreeve_engine::Clock;
 use keyreeve_http::CancellationToken;
 use keyreeve_model::UnixMillis;
-use keyreeve_store::Store;
+use keyreeve_store::{Store, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ impl Lease {
         }
     }
 
-    async fn renew(&mut self) -> Result<bool, keyreeve_store::StoreError> {
+    async fn renew(&mut self) -> Result<bool, StoreError> {
         let (now, at) = (self.clock.now(), self.clock.elapsed());
         let until = UnixMillis(now.0 + i64::try_from(TERM.as_millis()).unwrap_or(0));
         let held = self.store.lease(&self.holder, now, until).await?;
@@ -66,14 +66,22 @@ impl Lease {
 
     /// Renews until `stop`. Returns false when the lease was lost.
     pub(crate) async fn keep(mut self, stop: CancellationToken) -> bool {
+        let mut pause = RENEWAL;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return true,
-                () = tokio::time::sleep(RENEWAL) => {}
+                () = tokio::time::sleep(pause) => {}
             }
             match self.renew().await {
-                Ok(true) => {}
+                Ok(true) => pause = RENEWAL,
                 Ok(false) => return false,
+                // A full or read-only disk: nobody can take the lease there either. Asked often, so that this server is
+                // the first to know when that ends.
+                Err(error @ StoreError::ReadOnly(_)) => {
+                    if std::mem::replace(&mut pause, LOOK) != LOOK {
+                        tracing::warn!(%error, "the lease on the store cannot be renewed now");
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the lease on the store was not renewed");
                     if self.clock.elapsed().saturating_sub(self.renewed) + RENEWAL + MARGIN > TERM {
