@@ -94,7 +94,7 @@ impl VerifierKey {
         self.kind
     }
 
-    /// SHA-256(name ‖ 0x0A ‖ type ‖ key)[:4].
+    /// SHA-256(name ‖ 0x0A ‖ type ‖ key), its first 4 bytes.
     #[must_use]
     pub const fn id(&self) -> [u8; 4] {
         self.id

@@ -1,6 +1,6 @@
 //! The journal port: where audit records become durable and enter the Merkle log, before any answer leaves.
 //!
-//! A driver implements [`Journal`]; the doc comments of the trait are the contract, and the suite in [`conformance`]
+//! A driver implements [`Journal`]; the doc comments of the trait are the contract, and the suite in `conformance`
 //! (feature `conformance`) holds every driver to it.
 #![forbid(unsafe_code)]
 
