@@ -2,11 +2,12 @@
 
 use arc_swap::ArcSwapOption;
 use keyreeve_crypto::{Random, Registry};
+use keyreeve_epochs::EpochVault;
 use keyreeve_journal::Journal;
 use keyreeve_model::ids::KeyringId;
 use keyreeve_model::{KeyId, Name, Profile, RecordId, TokenId, UnixMillis};
 use keyreeve_policy::DecisionCache;
-use keyreeve_root::{EpochVault, Root, SealStatus};
+use keyreeve_root::{Root, SealStatus};
 use keyreeve_store::Store;
 use parking_lot::Mutex;
 use std::collections::HashMap;

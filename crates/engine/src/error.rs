@@ -6,13 +6,14 @@ use std::fmt;
 
 use keyreeve_crypto::CryptoError;
 use keyreeve_crypto::random::RandomError;
+use keyreeve_epochs::VaultError;
 use keyreeve_journal::JournalError;
 use keyreeve_model::ciphertext::InvalidCiphertext;
 use keyreeve_model::context::InvalidContext;
 use keyreeve_model::metadata::InvalidMetadata;
 use keyreeve_model::record::BadRecord;
 use keyreeve_model::{Refusal, UnixMillis};
-use keyreeve_root::{RootError, VaultError};
+use keyreeve_root::RootError;
 use keyreeve_store::StoreError;
 
 /// Whose fault an error is; decides the status on each wire.

@@ -1,9 +1,10 @@
 //! The engine over time: starting, opening, sealing, and the work it does by itself.
 
 use futures::future::BoxFuture;
+use keyreeve_epochs::EpochId;
 use keyreeve_model::record::{BadRecord, Table, open};
 use keyreeve_model::{DeploymentRecord, DestructionRecord, KeyId, KeyringId};
-use keyreeve_root::{EpochId, SealStatus};
+use keyreeve_root::SealStatus;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

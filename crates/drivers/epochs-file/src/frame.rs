@@ -10,19 +10,16 @@
 //! ..  4   CRC-32C (RFC 3720, appendix B.4) of all before
 //! ```
 //!
-//! Integers are big-endian. The checksum tells a broken disk from a wrong root of trust; against people the wrapping
+//! Integers are big-endian. The checksum tells a broken disk from a wrong key; against people the wrapping
 //! itself is authenticated and bound to the epoch.
 
 use std::io;
 
-use keyreeve_root::EpochId;
+use keyreeve_epochs::{EpochId, WRAPPED_MAX};
 
 const MAGIC: &[u8; 8] = b"KREPOCH\x01";
 const FRONT: usize = 40;
 const SUM: usize = 4;
-
-/// Longest wrapped key in bytes: several times what any root of trust makes of [`keyreeve_root::WRAP_MAX`].
-pub(crate) const WRAPPED_MAX: usize = 64 * 1024;
 
 /// Longest file.
 pub(crate) const FILE_MAX: usize = FRONT + WRAPPED_MAX + SUM;

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use keyreeve_crypto::random::Random;
-use keyreeve_root::{EpochId, EpochVault, VaultError};
+use keyreeve_epochs::{EpochId, EpochVault, VaultError};
 
 use medium::Medium;
 

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use keyreeve_crypto::random::Random;
+use keyreeve_epochs::{EpochId, VaultError};
 use keyreeve_model::KeyringId;
-use keyreeve_root::{EpochId, VaultError};
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;

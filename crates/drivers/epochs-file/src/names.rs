@@ -1,7 +1,7 @@
 //! Names of the files in the vault.
 
+use keyreeve_epochs::EpochId;
 use keyreeve_model::KeyringId;
-use keyreeve_root::EpochId;
 
 /// Ends the names of files that are being written; they start with a dot.
 const WRITING: &str = ".writing";

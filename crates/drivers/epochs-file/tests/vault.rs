@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use keyreeve_crypto::random::Random;
+use keyreeve_epochs::conformance::{VaultFixture, vault_suite};
+use keyreeve_epochs::{EpochId, EpochVault, VaultError};
 use keyreeve_epochs_file::{FileEpochVault, OpenError};
 use keyreeve_model::KeyringId;
-use keyreeve_root::conformance::{VaultFixture, vault_suite};
-use keyreeve_root::{EpochId, EpochVault, VaultError};
 use tempfile::TempDir;
 
 struct Fixture {

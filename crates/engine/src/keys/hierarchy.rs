@@ -3,10 +3,11 @@
 //! Opened KEKs and epoch keys are kept while the server is open. Only this file turns wrapped bytes into keys and back.
 
 use keyreeve_crypto::{KeyAlgorithm, LoadedKey, Material, Purpose, Random, digest::sha256};
+use keyreeve_epochs::{EpochId, EpochVault};
 use keyreeve_model::keyring::KekVersion;
 use keyreeve_model::metadata::Name;
 use keyreeve_model::{KeyId, KeyRecord, KeyringId, KeyringRecord, MaterialRow, UnixMillis};
-use keyreeve_root::{EpochId, EpochVault, Root};
+use keyreeve_root::Root;
 use keyreeve_secret::SecretBytes;
 use quick_cache::sync::Cache;
 use std::sync::Arc;

@@ -1,12 +1,12 @@
 //! Destroying keys: waiting period, cancellation, erasure, proof (requirement R8, decision 4).
 
 use keyreeve_crypto::digest::sha256;
+use keyreeve_epochs::EpochId;
 use keyreeve_model::change::Change;
 use keyreeve_model::destruction::{ErasedVersion, ScheduledDestruction};
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::{Revision, Table, open, seal};
 use keyreeve_model::{DestructionRecord, KeyRecord, MaterialRow, UnixMillis};
-use keyreeve_root::EpochId;
 use keyreeve_secret::SecretBytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -267,7 +267,7 @@ impl Core {
         self.ensure_epoch(opened, keyring, shard, &lock).await?;
         let guard = lock.read_owned().await;
         let epoch = self.newest_epoch(ring.id, shard);
-        let id = keyreeve_root::EpochId { keyring: ring.id, shard, epoch };
+        let id = keyreeve_epochs::EpochId { keyring: ring.id, shard, epoch };
         let row = opened.hierarchy.wrap(ring, id, (key.id(), version), &material.serialize()).await?;
         Ok((row, Guard::Shared(guard)))
     }
@@ -306,7 +306,7 @@ impl Core {
         }
         let _alone = lock.write().await;
         if self.newest_epoch(id, shard) == 0 {
-            let first = keyreeve_root::EpochId { keyring: id, shard, epoch: 1 };
+            let first = keyreeve_epochs::EpochId { keyring: id, shard, epoch: 1 };
             let next = self.next_epoch(first).await?;
             // One may be there already: made by a request that was dropped before it could say so.
             if self.ports.vault.get(next).await?.is_none() {
@@ -318,7 +318,10 @@ impl Core {
     }
 
     /// The first epoch from the given one on whose number no destruction record calls erased.
-    pub(super) async fn next_epoch(&self, mut from: keyreeve_root::EpochId) -> Result<keyreeve_root::EpochId, Error> {
+    pub(super) async fn next_epoch(
+        &self,
+        mut from: keyreeve_epochs::EpochId,
+    ) -> Result<keyreeve_epochs::EpochId, Error> {
         while self.ports.store.destruction_of_epoch(from.keyring, from.shard, from.epoch).await?.is_some() {
             from.epoch += 1;
         }

@@ -7,8 +7,8 @@ use keyreeve_engine::ops::destruction::{Cancel, DescribeDestruction, Destroy, Sc
 use keyreeve_engine::ops::keys::{self, Create};
 use keyreeve_engine::ops::lifecycle::{Compromise, Rotate};
 use keyreeve_engine::{Code, KeyRef};
+use keyreeve_epochs::{EpochId, EpochVault};
 use keyreeve_model::State;
-use keyreeve_root::{EpochId, EpochVault};
 use keyreeve_store::Store;
 use keyreeve_store::faulty::CommitFault;
 use std::path::Path;

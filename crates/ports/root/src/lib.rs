@@ -1,12 +1,11 @@
-//! The root port: what stands at the top of the key hierarchy, and where epoch keys are kept apart from the store.
+//! The root port: what stands at the top of the key hierarchy.
 //!
-//! A root of trust wraps and unwraps small secrets (KEKs of keyrings, the system secret, epoch keys) and never gives
-//! its own key out. It may be closed ("sealed") and need people to open it.
+//! A root of trust wraps and unwraps small secrets (the system secret and the KEKs of keyrings) and never gives its own
+//! key out. It may be closed ("sealed") and need people to open it.
 #![forbid(unsafe_code)]
 #![cfg_attr(any(test, feature = "conformance"), allow(clippy::unwrap_used))]
 
 use async_trait::async_trait;
-use keyreeve_model::KeyringId;
 use keyreeve_secret::{SecretBytes, SecretString};
 use thiserror::Error;
 
@@ -126,57 +125,4 @@ pub trait Root: Send + Sync {
 
     /// Unwraps what [`Root::wrap`] returned for the same context.
     async fn unwrap(&self, context: &[u8], wrapped: &[u8]) -> Result<SecretBytes, RootError>;
-}
-
-/// One epoch of one shard of a keyring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EpochId {
-    /// The keyring.
-    pub keyring: KeyringId,
-    /// The shard of the keyring.
-    pub shard: u32,
-    /// Counts up from 1.
-    pub epoch: u64,
-}
-
-/// Why the epoch vault did not do what it was asked.
-#[derive(Debug, Error)]
-pub enum VaultError {
-    /// There is an epoch of this number already.
-    #[error("epoch {} of shard {} exists already", .0.epoch, .0.shard)]
-    Exists(EpochId),
-    /// What is kept for this epoch is not what was put there.
-    #[error(
-        "epoch {} of shard {} of {} is damaged in the epoch vault: restore the vault, or destroy the keys of the shard",
-        .0.epoch, .0.shard, .0.keyring
-    )]
-    Damaged(EpochId),
-    /// There is no room or no permission to write; nothing changed.
-    #[error("the epoch vault cannot write: {0}")]
-    ReadOnly(std::io::Error),
-    /// It did not answer.
-    #[error("the epoch vault is not available: {0}")]
-    Unavailable(std::io::Error),
-}
-
-/// Keeps wrapped epoch keys, apart from the store and out of its backups.
-///
-/// A destroyed key's material was wrapped under an epoch key that is erased here: whoever restores an old copy of the
-/// store finds nothing that opens it (decision 4 of the requirements; docs/decisions has the reasoning).
-///
-/// # Contract
-/// - **Durable**: when `put` returns, the epoch survives the loss of power.
-/// - **Erased**: when `erase` returns, the bytes were overwritten where the medium permits, and the epoch stays gone
-///   after the loss of power. Erasing what is not there is no error.
-/// - Any number of callers at once.
-#[async_trait]
-pub trait EpochVault: Send + Sync {
-    /// Adds an epoch.
-    async fn put(&self, id: EpochId, wrapped: &[u8]) -> Result<(), VaultError>;
-    /// The wrapped key of an epoch.
-    async fn get(&self, id: EpochId) -> Result<Option<Vec<u8>>, VaultError>;
-    /// Erases an epoch.
-    async fn erase(&self, id: EpochId) -> Result<(), VaultError>;
-    /// All epochs, in order.
-    async fn list(&self) -> Result<Vec<EpochId>, VaultError>;
 }

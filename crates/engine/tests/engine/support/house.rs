@@ -11,12 +11,13 @@ use keyreeve_engine::{
     Arrival, Code, Descriptor, Done, Engine, Error, Evidence, Idempotency, KeyRef, Observer, Operation, Ports, Refused,
     Settings,
 };
+use keyreeve_epochs::EpochVault;
 use keyreeve_epochs_file::FileEpochVault;
 use keyreeve_journal::faulty::FaultyJournal;
 use keyreeve_journal::{Journal, Scan};
 use keyreeve_journal_file::{FileJournal, LogDirectory, Options};
 use keyreeve_model::{EncryptionContext, PrincipalKind, UnixMillis};
-use keyreeve_root::{EpochVault, Root};
+use keyreeve_root::Root;
 use keyreeve_root_software::{SealedFileRoot, ShamirRoot};
 use keyreeve_secret::SecretString;
 use keyreeve_store::Store;

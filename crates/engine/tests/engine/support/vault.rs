@@ -1,7 +1,7 @@
 //! An epoch vault that fails on command: what a crash or a full disk leaves between the store and the vault.
 
 use async_trait::async_trait;
-use keyreeve_root::{EpochId, EpochVault, VaultError};
+use keyreeve_epochs::{EpochId, EpochVault, VaultError};
 use std::io;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
