@@ -29,7 +29,7 @@ pub enum Method {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Actor {
-    /// The principal's name; a token's public id where no principal was found.
+    /// The principal's name; `unknown` where nobody was recognised.
     pub principal: String,
     /// How it was identified.
     pub method: Method,

@@ -5,6 +5,7 @@ use keyreeve_crypto::digest::sha256;
 use keyreeve_model::{Name, TokenId, UnixMillis};
 use keyreeve_policy::{Method, PrincipalAttrs};
 use keyreeve_secret::SecretString;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -71,20 +72,101 @@ fn refused() -> Error {
     )
 }
 
+/// Why a credential proved nothing. Only the audit record tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    MalformedToken,
+    UnknownToken,
+    WrongSecret,
+    NotYetValid,
+    Expired,
+    Revoked,
+    PrincipalMissing,
+    /// The token is of an earlier principal by that name, which was removed.
+    EarlierPrincipal,
+    PrincipalDisabled,
+    OtherNetwork,
+    UnknownCertificate,
+}
+
+impl Reason {
+    /// The code in audit records; never renamed.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::MalformedToken => "malformed-token",
+            Self::UnknownToken => "unknown-token",
+            Self::WrongSecret => "wrong-secret",
+            Self::NotYetValid => "not-yet-valid",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::PrincipalMissing => "principal-missing",
+            Self::EarlierPrincipal => "earlier-principal",
+            Self::PrincipalDisabled => "principal-disabled",
+            Self::OtherNetwork => "other-network",
+            Self::UnknownCertificate => "unknown-certificate",
+        }
+    }
+}
+
+/// Why nobody was recognised.
+enum Stop {
+    /// The credential is not good.
+    Doubt(Reason),
+    /// It could not be looked at.
+    Error(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Reason> for Stop {
+    fn from(reason: Reason) -> Self {
+        Self::Doubt(reason)
+    }
+}
+
+/// What the audit record tells of a credential that was refused: which one it was and why. Never any of its secret:
+/// of a text that is not in a token's form nothing at all, for it may be a secret in the wrong place.
+fn note(details: &mut BTreeMap<String, String>, evidence: &Evidence, reason: Reason) {
+    details.insert("credential_refused".to_owned(), reason.name().to_owned());
+    match evidence {
+        Evidence::None => {}
+        Evidence::Bearer(text) => {
+            if let Some((id, _)) = split_token(text.expose()) {
+                details.insert("token".to_owned(), id.to_string());
+            }
+        }
+        Evidence::Certificate(peer) => {
+            details.insert("certificate_sha256".to_owned(), hex::encode(peer.fingerprint));
+        }
+    }
+}
+
 /// Proves who is asking. While the server is sealed nobody can be known, so only operations for anybody will be
-/// permitted.
+/// permitted. Why a credential was refused goes to `details`, not to the caller.
 pub(super) async fn authenticate(
     core: &Core,
     opened: Option<&Opened>,
     arrival: &Arrival,
     now: UnixMillis,
+    details: &mut BTreeMap<String, String>,
 ) -> Result<Principal, Error> {
     let Some(opened) = opened else { return Ok(Principal::anonymous()) };
-    match &arrival.evidence {
-        Evidence::None => Ok(Principal::anonymous()),
+    let recognised = match &arrival.evidence {
+        Evidence::None => return Ok(Principal::anonymous()),
         Evidence::Bearer(text) => bearer(core, opened, text, arrival.source, now).await,
-        Evidence::Certificate(certificate) => by_certificate(opened, certificate, arrival.source),
-    }
+        Evidence::Certificate(peer) => by_certificate(opened, peer, arrival.source).map_err(Stop::Doubt),
+    };
+    recognised.map_err(|stop| match stop {
+        Stop::Error(error) => error,
+        Stop::Doubt(reason) => {
+            note(details, &arrival.evidence, reason);
+            refused()
+        }
+    })
 }
 
 async fn bearer(
@@ -93,23 +175,31 @@ async fn bearer(
     text: &SecretString,
     source: Option<IpAddr>,
     now: UnixMillis,
-) -> Result<Principal, Error> {
-    let (id, secret) = split_token(text.expose()).ok_or_else(refused)?;
-    let token = core.token(opened, id).await?.ok_or_else(refused)?;
-    let given = sha256(secret.as_bytes());
-    if !keyreeve_secret::ct_eq(&given, &token.secret_sha256) || !token.record.is_valid(now) {
-        return Err(refused());
+) -> Result<Principal, Stop> {
+    let (id, secret) = split_token(text.expose()).ok_or(Reason::MalformedToken)?;
+    let token = core.token(opened, id).await?.ok_or(Reason::UnknownToken)?;
+    // Before anything is said about the token: who does not know its secret has nothing to do with it.
+    if !keyreeve_secret::ct_eq(&sha256(secret.as_bytes()), &token.secret_sha256) {
+        return Err(Reason::WrongSecret.into());
     }
-    let holder = opened.access().principal(&token.record.principal).ok_or_else(refused)?;
-    // A token from before its principal was made is of an earlier one by that name, which was removed.
-    if token.record.created < holder.record.created {
-        return Err(refused());
+    let record = &token.record;
+    if !record.is_valid(now) {
+        let reason = match record.revoked {
+            Some(_) => Reason::Revoked,
+            None if now < record.created => Reason::NotYetValid,
+            None => Reason::Expired,
+        };
+        return Err(reason.into());
     }
-    admit(&holder, source, Method::Token, Some(id))
+    let holder = opened.access().principal(&record.principal).ok_or(Reason::PrincipalMissing)?;
+    if record.created < holder.record.created {
+        return Err(Reason::EarlierPrincipal.into());
+    }
+    Ok(admit(&holder, source, Method::Token, Some(id))?)
 }
 
-fn by_certificate(opened: &Opened, peer: &PeerCertificate, source: Option<IpAddr>) -> Result<Principal, Error> {
-    let holder = opened.access().certified(peer).ok_or_else(refused)?;
+fn by_certificate(opened: &Opened, peer: &PeerCertificate, source: Option<IpAddr>) -> Result<Principal, Reason> {
+    let holder = opened.access().certified(peer).ok_or(Reason::UnknownCertificate)?;
     admit(&holder, source, Method::MutualTls, None)
 }
 
@@ -118,10 +208,12 @@ fn admit(
     source: Option<IpAddr>,
     method: Method,
     token: Option<TokenId>,
-) -> Result<Principal, Error> {
-    let elsewhere = !holder.record.networks.is_empty() && !holder.attrs.may_call_from(source);
-    if holder.record.disabled || elsewhere {
-        return Err(refused());
+) -> Result<Principal, Reason> {
+    if holder.record.disabled {
+        return Err(Reason::PrincipalDisabled);
+    }
+    if !holder.may_come_from(source) {
+        return Err(Reason::OtherNetwork);
     }
     Ok(Principal { name: holder.record.name.clone(), attrs: Arc::clone(&holder.attrs), method, token })
 }

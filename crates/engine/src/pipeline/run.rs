@@ -111,7 +111,7 @@ impl Engine {
         // One view of what is open for all stages: sealing in their midst must not make them decide by less.
         let opened = core.opened();
         let principal = match caller {
-            Caller::Outside => authenticate(core, opened.as_deref(), arrival, now).await?,
+            Caller::Outside => authenticate(core, opened.as_deref(), arrival, now, &mut draft.details).await?,
             Caller::Server => Principal::system(),
         };
         draft.actor = principal.actor();

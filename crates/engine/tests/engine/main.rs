@@ -6,6 +6,7 @@ mod access;
 mod canary;
 mod cases;
 mod coverage;
+mod credentials;
 mod destruction;
 mod durability;
 mod lifecycle;
