@@ -23,9 +23,13 @@ const DUE_AT_ONCE: u32 = 100;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
     /// Where the root of trust stands.
-    pub root: SealStatus,
+    pub seal: SealStatus,
+    /// What is wrong with the root of trust, if anything; nothing is asked of one that is closed.
+    pub root: Option<String>,
     /// What is wrong with the store, if anything.
     pub store: Option<String>,
+    /// What is wrong with the epoch vault, if anything.
+    pub vault: Option<String>,
     /// What is wrong with the audit log, if anything.
     pub journal: Option<String>,
     /// What is wrong with the random generator, if anything.
@@ -33,10 +37,16 @@ pub struct Readiness {
 }
 
 impl Readiness {
+    /// Nothing is wrong, and the root of trust stands as `seal` says.
+    #[must_use]
+    pub const fn well(seal: SealStatus) -> Self {
+        Self { seal, root: None, store: None, vault: None, journal: None, random: None }
+    }
+
     /// True when requests will be served.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.root == SealStatus::Open && self.store.is_none() && self.journal.is_none() && self.random.is_none()
+        *self == Self::well(SealStatus::Open)
     }
 }
 
@@ -263,13 +273,16 @@ impl Engine {
             keyreeve_journal::Health::Ok => None,
             keyreeve_journal::Health::ReadOnly { why } => Some(why),
         };
-        let root = match (ports.root.status(), self.is_open()) {
+        let seal = match (ports.root.status(), self.is_open()) {
             (SealStatus::Open, false) => SealStatus::Sealed { given: 0, threshold: 0, shares: 0 },
             (status, _) => status,
         };
+        let root = if seal == SealStatus::Open { ports.root.check().await.err() } else { None };
         Readiness {
-            root,
+            seal,
+            root: root.map(|error| error.to_string()),
             store: ports.store.check().await.err().map(|error| error.to_string()),
+            vault: ports.vault.check().await.err().map(|error| error.to_string()),
             journal,
             random: ports.random.status().err().map(|error| error.to_string()),
         }

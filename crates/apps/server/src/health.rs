@@ -34,23 +34,35 @@ async fn alive(State(engine): State<Engine>, call: PlainCall) -> Result<Json<Ali
 
 async fn ready(State(engine): State<Engine>, call: PlainCall) -> Result<Response, Problem> {
     engine.call(call.arrival, Health).await?;
-    let reasons = reasons(&engine.readiness().await);
+    let readiness = engine.readiness().await;
+    let reasons = reasons(&readiness);
     let ready = reasons.is_empty();
+    // A server that waits for people is well: whoever asks every second must not fill the log.
+    if readiness != Readiness::well(readiness.seal.clone()) {
+        tracing::warn!(?readiness, "not ready");
+    }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, Json(Ready { ready, reasons })).into_response())
 }
 
 /// Why requests would be refused.
 pub(crate) fn reasons(readiness: &Readiness) -> Vec<&'static str> {
-    let root = match readiness.root {
+    // Taken apart by name: a part that is added must be told of here.
+    let Readiness { seal, root, store, vault, journal, random } = readiness;
+    let seal = match seal {
         SealStatus::Open => None,
         SealStatus::NotInitialised => Some("not-initialised"),
         SealStatus::Sealed { .. } => Some("sealed"),
     };
-    let store = readiness.store.as_ref().map(|_| "store-unavailable");
-    let journal = readiness.journal.as_ref().map(|_| "audit-unavailable");
-    let random = readiness.random.as_ref().map(|_| "entropy-failed");
-    [root, store, journal, random].into_iter().flatten().collect()
+    let parts = [
+        (root, "root-unavailable"),
+        (store, "store-unavailable"),
+        (vault, "vault-unavailable"),
+        (journal, "audit-unavailable"),
+        (random, "entropy-failed"),
+    ];
+    let ill = parts.into_iter().filter(|(trouble, _)| trouble.is_some()).map(|(_, reason)| reason);
+    seal.into_iter().chain(ill).collect()
 }
 
 #[cfg(test)]
@@ -59,11 +71,18 @@ mod tests {
 
     #[test]
     fn every_part_that_is_not_well_is_a_reason() {
-        let well = Readiness { root: SealStatus::Open, store: None, journal: None, random: None };
-        assert!(reasons(&well).is_empty());
-        let ill = Some(String::from("disk"));
-        let sealed = SealStatus::Sealed { given: 0, threshold: 3, shares: 5 };
-        let all = Readiness { root: sealed, store: ill.clone(), journal: ill.clone(), random: ill };
-        assert_eq!(reasons(&all), ["sealed", "store-unavailable", "audit-unavailable", "entropy-failed"]);
+        assert!(reasons(&Readiness::well(SealStatus::Open)).is_empty());
+        let ill = || Some(String::from("disk"));
+        let seal = SealStatus::Sealed { given: 0, threshold: 3, shares: 5 };
+        let all = Readiness { seal, root: ill(), store: ill(), vault: ill(), journal: ill(), random: ill() };
+        let told = [
+            "sealed",
+            "root-unavailable",
+            "store-unavailable",
+            "vault-unavailable",
+            "audit-unavailable",
+            "entropy-failed",
+        ];
+        assert_eq!(reasons(&all), told);
     }
 }

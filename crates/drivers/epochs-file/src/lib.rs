@@ -108,4 +108,8 @@ impl EpochVault for FileEpochVault {
     async fn list(&self) -> Result<Vec<EpochId>, VaultError> {
         self.run(Medium::list).await
     }
+
+    async fn check(&self) -> Result<(), VaultError> {
+        self.run(Medium::check).await
+    }
 }

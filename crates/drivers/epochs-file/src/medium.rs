@@ -15,7 +15,7 @@ use keyreeve_crypto::random::Random;
 use keyreeve_epochs::{EpochId, VaultError};
 use keyreeve_model::KeyringId;
 use parking_lot::Mutex;
-use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{Access, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::OpenError;
@@ -206,6 +206,26 @@ impl Medium {
         }
         found.sort_unstable();
         Ok(found)
+    }
+
+    /// Whether the directory is there, can be read and written, and has room. Writes nothing: whoever asks often must
+    /// not wear out the medium.
+    pub(crate) fn check(&self) -> Result<(), VaultError> {
+        let unavailable = |error: Errno| VaultError::Unavailable(error.into());
+        if rustix::fs::fstat(&self.root).map_err(unavailable)?.st_nlink == 0 {
+            let gone = format!("{} was removed", self.path.display());
+            return Err(VaultError::Unavailable(io::Error::new(io::ErrorKind::NotFound, gone)));
+        }
+        entries(&self.root).map_err(VaultError::Unavailable)?;
+        let writable = Access::WRITE_OK.union(Access::EXEC_OK);
+        rustix::fs::accessat(&self.root, ".", writable, AtFlags::EACCESS).map_err(|e| writing(e.into()))?;
+        match rustix::fs::fstatvfs(&self.root).map_err(unavailable)? {
+            // Some file systems do not count files.
+            room if room.f_bavail == 0 || (room.f_files != 0 && room.f_favail == 0) => {
+                Err(VaultError::ReadOnly(io::ErrorKind::StorageFull.into()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn keyring(&self, keyring: KeyringId) -> Result<OwnedFd, Errno> {

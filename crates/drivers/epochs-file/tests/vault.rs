@@ -165,6 +165,17 @@ async fn what_does_not_belong_is_refused() {
 }
 
 #[tokio::test]
+async fn a_vault_that_was_removed_is_not_ready() {
+    let (fixture, _) = with_epoch().await;
+    let vault = fixture.start();
+    vault.check().await.unwrap();
+    fs::remove_dir_all(fixture.vault()).unwrap();
+    let told = vault.check().await.unwrap_err();
+    assert!(matches!(told, VaultError::Unavailable(_)) && told.to_string().contains("was removed"), "{told}");
+    assert!(vault.put(ID, b"key").await.is_err(), "and it cannot work, either");
+}
+
+#[tokio::test]
 async fn a_missing_parent_is_told() {
     let fixture = Fixture::new();
     let path = fixture.dir.path().join("a/b");

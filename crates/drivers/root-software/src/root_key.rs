@@ -44,6 +44,13 @@ impl RootKey {
             _ => Err(RootError::Unwrap),
         }
     }
+
+    /// Wraps and unwraps once, to see that generator and module work.
+    pub(crate) fn check(&self, random: &Random) -> Result<(), RootError> {
+        let probe = SecretBytes::copy_from(CHECK);
+        let unwrapped = self.unwrap(CHECK, &self.wrap(random, CHECK, &probe)?)?;
+        if unwrapped.ct_eq(probe.expose()) { Ok(()) } else { Err(RootError::Unwrap) }
+    }
 }
 
 /// The additional data: the label has a fixed length, so no two contexts give the same.

@@ -216,6 +216,14 @@ impl Root for SealedFileRoot {
             State::Open(key) => key.unwrap(context, wrapped),
         }
     }
+
+    async fn check(&self) -> Result<(), RootError> {
+        match &*self.state.read() {
+            State::Unconfigured => Err(RootError::NotInitialised),
+            State::Sealed => Err(RootError::Sealed),
+            State::Open(key) => key.check(&self.random),
+        }
+    }
 }
 
 fn encode(content: &Content) -> SecretBytes {

@@ -190,4 +190,12 @@ impl Root for ShamirRoot {
             State::Open(_, key) => key.unwrap(context, wrapped),
         }
     }
+
+    async fn check(&self) -> Result<(), RootError> {
+        match &*self.state.read() {
+            State::Unconfigured => Err(RootError::NotInitialised),
+            State::Closed(..) => Err(RootError::Sealed),
+            State::Open(_, key) => key.check(&self.random),
+        }
+    }
 }

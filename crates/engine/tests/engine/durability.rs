@@ -6,14 +6,14 @@ use keyreeve_crypto::KeyAlgorithm;
 use keyreeve_engine::ops::keys::{self, Create};
 use keyreeve_engine::ops::principals::Put;
 use keyreeve_engine::ops::tokens;
-use keyreeve_engine::{Arrival, Code, Idempotency, KeyRef, Operation};
+use keyreeve_engine::{Arrival, Code, Idempotency, KeyRef, Operation, Readiness, SealStatus};
 use keyreeve_journal::faulty::Fault;
 use keyreeve_journal::{Journal, JournalError};
 use keyreeve_store::Store;
 use keyreeve_store::faulty::CommitFault;
 use std::sync::Arc;
 
-use crate::support::{Checked, DAY, House, Who, create, key_of, label, name};
+use crate::support::{Checked, DAY, House, VaultFault, Who, create, key_of, label, name};
 
 fn full() -> JournalError {
     JournalError::NoSpace("injected".to_owned())
@@ -170,6 +170,27 @@ async fn a_lost_race_is_run_again_and_recorded_once() {
     }
     assert_eq!(house.code(creating()).await, Code::Conflict);
     assert_eq!(keys(&house).await, 1);
+}
+
+#[tokio::test]
+async fn readiness_names_the_part_that_cannot_work() {
+    let house = House::new().await;
+    let readiness = async || house.engine().readiness().await;
+    let well = Readiness::well(SealStatus::Open);
+    assert_eq!(readiness().await, well);
+    house.root().lose(true);
+    let told = Some("the root of trust is not available: injected".to_owned());
+    assert_eq!(readiness().await, Readiness { root: told, ..well.clone() });
+    house.root().lose(false);
+    house.vault().set(Some(VaultFault::Check));
+    let told = Some("the epoch vault is not available: injected".to_owned());
+    assert_eq!(readiness().await, Readiness { vault: told, ..well.clone() });
+    assert!(!readiness().await.is_ready());
+    house.vault().set(None);
+    house.store().set_read_only(true);
+    let told = readiness().await;
+    assert!(told.store.is_some());
+    assert_eq!(Readiness { store: None, ..told }, well);
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ fn epoch(keyring: u8, shard: u32, epoch: u64) -> EpochId {
 
 async fn what_was_put_is_there<F: VaultFixture>(fixture: &F) {
     let vault = fixture.start();
+    vault.check().await.unwrap();
     assert_eq!(vault.get(epoch(1, 0, 1)).await.unwrap(), None);
     let contents = [vec![], vec![0], vec![7; 73], (0..=255).cycle().take(WRAPPED_MAX).collect::<Vec<u8>>()];
     for (n, content) in (1..).zip(&contents) {
@@ -42,6 +43,7 @@ async fn what_was_put_is_there<F: VaultFixture>(fixture: &F) {
     }
     drop(vault);
     let vault = fixture.start();
+    vault.check().await.unwrap();
     for (n, content) in (1..).zip(&contents) {
         assert_eq!(vault.get(epoch(1, 0, n)).await.unwrap().as_ref(), Some(content), "after a restart");
     }

@@ -63,4 +63,7 @@ pub trait EpochVault: Send + Sync {
     async fn erase(&self, id: EpochId) -> Result<(), VaultError>;
     /// All epochs, in order.
     async fn list(&self) -> Result<Vec<EpochId>, VaultError>;
+    /// Asks whether epochs could be read and added now; cheap, for readiness: anybody may cause calls, as often as they
+    /// like.
+    async fn check(&self) -> Result<(), VaultError>;
 }

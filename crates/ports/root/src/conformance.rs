@@ -41,6 +41,7 @@ async fn initialised<F: RootFixture>(fixture: &F) -> (F::Root, Initialised) {
     let made = root.initialise(shares, threshold).await.unwrap();
     assert_eq!(made.shares.len(), usize::from(shares), "as many shares as asked for");
     assert_eq!(root.status(), SealStatus::Open, "initialisation leaves the root open");
+    root.check().await.unwrap();
     (root, made)
 }
 
@@ -52,6 +53,7 @@ async fn restarted<F: RootFixture>(fixture: &F, public: &Value, shares: &[Secret
         root.unseal(share).await.unwrap();
     }
     assert_eq!(root.status(), SealStatus::Open);
+    root.check().await.unwrap();
     root
 }
 
@@ -65,6 +67,7 @@ async fn nothing_works_before_initialisation<F: RootFixture>(fixture: &F) {
     assert!(root.wrap(b"context", &secret("secret")).await.is_err());
     assert!(root.unwrap(b"context", &[0; 80]).await.is_err());
     assert!(root.unseal(&SecretString::copy_from("share")).await.is_err());
+    assert!(matches!(root.check().await, Err(RootError::NotInitialised)));
     root.seal().await;
     assert_eq!(root.status(), SealStatus::NotInitialised, "sealing nothing changes nothing");
 }
@@ -118,6 +121,7 @@ async fn a_sealed_root_refuses<F: RootFixture>(fixture: &F) {
     assert!(matches!(root.status(), SealStatus::Sealed { given: 0, threshold: t, .. } if t == threshold));
     assert!(matches!(root.wrap(b"context", &secret("kek")).await, Err(RootError::Sealed)));
     assert!(matches!(root.unwrap(b"context", &wrapped).await, Err(RootError::Sealed)));
+    assert!(matches!(root.check().await, Err(RootError::Sealed)));
     root.seal().await;
     assert!(matches!(root.status(), SealStatus::Sealed { .. }), "sealing twice is no error");
 }

@@ -11,6 +11,8 @@ use thiserror::Error;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "conformance")]
+pub mod faulty;
 
 /// Longest secret a root wraps, in bytes.
 pub const WRAP_MAX: usize = 4096;
@@ -125,4 +127,8 @@ pub trait Root: Send + Sync {
 
     /// Unwraps what [`Root::wrap`] returned for the same context.
     async fn unwrap(&self, context: &[u8], wrapped: &[u8]) -> Result<SecretBytes, RootError>;
+
+    /// Asks whether the root could wrap and unwrap now, and fails as they would; cheap, for readiness. Anybody may
+    /// cause calls, as often as they like: a root on a device or a service gives its last answer again for a while.
+    async fn check(&self) -> Result<(), RootError>;
 }

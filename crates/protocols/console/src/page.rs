@@ -59,8 +59,7 @@ fn fact(name: &'static str, mood: Mood, value: impl Into<String>, hint: impl Int
     Fact { name, mood, value: value.into(), hint: hint.into() }
 }
 
-fn seal(root: &SealStatus) -> Fact {
-    let name = "Root of trust";
+fn seal(name: &'static str, root: &SealStatus) -> Fact {
     match root {
         SealStatus::Open => fact(name, Mood::Good, "open", "Keys can be used."),
         SealStatus::NotInitialised => {
@@ -84,11 +83,16 @@ fn part(name: &'static str, trouble: Option<&String>) -> Fact {
 fn facts(about: &About, status: &StatusReply, readiness: &Readiness) -> Vec<Fact> {
     let fips = if about.fips { "in FIPS mode" } else { "not in FIPS mode" };
     let kind = format!("Kind: {}.", status.root_kind);
-    let mut root = seal(&status.root);
+    let name = "Root of trust";
+    let mut root = match &readiness.root {
+        None => seal(name, &status.root),
+        trouble => part(name, trouble.as_ref()),
+    };
     root.hint = format!("{} {kind}", root.hint);
     vec![
         root,
         part("Store", readiness.store.as_ref()),
+        part("Epoch vault", readiness.vault.as_ref()),
         part("Audit log", readiness.journal.as_ref()),
         part("Random generator", readiness.random.as_ref()),
         fact("Cryptographic module", Mood::Plain, about.module.clone(), fips),
@@ -100,7 +104,7 @@ fn facts(about: &About, status: &StatusReply, readiness: &Readiness) -> Vec<Fact
 pub(crate) fn render(about: &About, status: &StatusReply, readiness: &Readiness) -> String {
     let (mood, headline) = match readiness.is_ready() {
         true => (Mood::Good, "Ready"),
-        false if matches!(readiness.root, SealStatus::Open) => (Mood::Bad, "Not ready"),
+        false if matches!(readiness.seal, SealStatus::Open) => (Mood::Bad, "Not ready"),
         false => (Mood::Waiting, "Waiting for people"),
     };
     let mut page = String::with_capacity(8 * 1024);
@@ -196,8 +200,8 @@ mod tests {
         StatusReply { root_kind: "shamir", root, open, log_vkeys: vec!["log.example+1+abc".into()] }
     }
 
-    fn readiness(root: SealStatus, store: Option<&str>) -> Readiness {
-        Readiness { root, store: store.map(str::to_owned), journal: None, random: None }
+    fn readiness(seal: SealStatus, store: Option<&str>) -> Readiness {
+        Readiness { store: store.map(str::to_owned), ..Readiness::well(seal) }
     }
 
     #[test]
@@ -216,6 +220,14 @@ mod tests {
         assert!(page.contains("Not ready") && !page.contains("secret path"));
         assert!(page.contains("AWS-LC &lt;1&gt;") && page.contains("log.example+1+abc"));
         assert!(!page.contains("<script") && !page.contains("style="));
+    }
+
+    #[test]
+    fn a_root_that_does_not_answer_shows() {
+        let readiness = Readiness { root: Some("slot 3".to_owned()), ..Readiness::well(SealStatus::Open) };
+        let page = render(&about(), &status(SealStatus::Open), &readiness);
+        assert!(page.contains("Not ready") && page.contains("not available") && !page.contains("slot 3"));
+        assert!(!page.contains("Keys can be used."));
     }
 
     #[test]

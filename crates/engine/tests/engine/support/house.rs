@@ -18,6 +18,7 @@ use keyreeve_journal::{Journal, Scan};
 use keyreeve_journal_file::{FileJournal, LogDirectory, Options};
 use keyreeve_model::{EncryptionContext, PrincipalKind, UnixMillis};
 use keyreeve_root::Root;
+use keyreeve_root::faulty::FaultyRoot;
 use keyreeve_root_software::{SealedFileRoot, ShamirRoot};
 use keyreeve_secret::SecretString;
 use keyreeve_store::Store;
@@ -87,6 +88,7 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<FaultyStore<SqliteStore>>,
     pub(crate) journal: Arc<FaultyJournal>,
     pub(crate) vault: Arc<FaultyVault>,
+    pub(crate) root: Arc<FaultyRoot>,
     pub(crate) observer: Arc<Counter>,
 }
 
@@ -189,6 +191,10 @@ impl House {
         &self.parts().vault
     }
 
+    pub(crate) fn root(&self) -> &FaultyRoot {
+        &self.parts().root
+    }
+
     pub(crate) fn observed(&self) -> Vec<(&'static str, Option<Code>)> {
         self.parts().observer.seen()
     }
@@ -210,10 +216,11 @@ impl House {
             RootKind::SealedFile => Arc::new(SealedFileRoot::new(self.path().join("root.key"), random.clone())),
             RootKind::Shamir(..) => Arc::new(ShamirRoot::new(random.clone())),
         };
+        let root = Arc::new(FaultyRoot::new(root));
         let observer = Arc::new(Counter::default());
         let ports = Ports {
             store: Arc::clone(&store) as Arc<dyn Store>,
-            root,
+            root: Arc::clone(&root) as Arc<dyn Root>,
             vault: Arc::clone(&vault) as Arc<dyn EpochVault>,
             journal: Arc::clone(&journal) as Arc<dyn Journal>,
             clock: Arc::clone(&self.clock) as Arc<dyn keyreeve_engine::Clock>,
@@ -222,7 +229,7 @@ impl House {
         };
         let engine = Engine::new(ports, self.settings.clone())?;
         let started = engine.start().await;
-        self.parts = Some(Parts { engine, store, journal, vault, observer });
+        self.parts = Some(Parts { engine, store, journal, vault, root, observer });
         started
     }
 

@@ -13,6 +13,8 @@ pub(crate) enum VaultFault {
     Put,
     /// Nothing is erased, as when the process dies before.
     Erase,
+    /// It says that it cannot work.
+    Check,
 }
 
 /// Holds up one read until told otherwise.
@@ -76,5 +78,10 @@ impl EpochVault for FaultyVault {
 
     async fn list(&self) -> Result<Vec<EpochId>, VaultError> {
         self.inner.list().await
+    }
+
+    async fn check(&self) -> Result<(), VaultError> {
+        self.fails(VaultFault::Check)?;
+        self.inner.check().await
     }
 }

@@ -1,0 +1,78 @@
+//! A root of trust that fails on demand, for testing what callers do then.
+
+use async_trait::async_trait;
+use keyreeve_secret::{SecretBytes, SecretString};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::{Initialised, Root, RootError, SealStatus};
+
+/// Wraps a root; while it is [lost](Self::lose), whatever needs the root's key fails as a device does that was pulled
+/// out.
+pub struct FaultyRoot {
+    inner: Arc<dyn Root>,
+    lost: AtomicBool,
+}
+
+impl FaultyRoot {
+    /// Without faults so far.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Root>) -> Self {
+        Self { inner, lost: AtomicBool::new(false) }
+    }
+
+    /// From now on it does not answer, or answers again.
+    pub fn lose(&self, lost: bool) {
+        self.lost.store(lost, Ordering::SeqCst);
+    }
+
+    fn answers(&self) -> Result<(), RootError> {
+        let lost = self.lost.load(Ordering::SeqCst);
+        if lost { Err(RootError::Unavailable("injected".to_owned())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Root for FaultyRoot {
+    fn kind(&self) -> &'static str {
+        self.inner.kind()
+    }
+
+    async fn configure(&self, public: &serde_json::Value) -> Result<(), RootError> {
+        self.answers()?;
+        self.inner.configure(public).await
+    }
+
+    async fn initialise(&self, shares: u8, threshold: u8) -> Result<Initialised, RootError> {
+        self.answers()?;
+        self.inner.initialise(shares, threshold).await
+    }
+
+    fn status(&self) -> SealStatus {
+        self.inner.status()
+    }
+
+    async fn unseal(&self, share: &SecretString) -> Result<SealStatus, RootError> {
+        self.answers()?;
+        self.inner.unseal(share).await
+    }
+
+    async fn seal(&self) {
+        self.inner.seal().await;
+    }
+
+    async fn wrap(&self, context: &[u8], secret: &SecretBytes) -> Result<Vec<u8>, RootError> {
+        self.answers()?;
+        self.inner.wrap(context, secret).await
+    }
+
+    async fn unwrap(&self, context: &[u8], wrapped: &[u8]) -> Result<SecretBytes, RootError> {
+        self.answers()?;
+        self.inner.unwrap(context, wrapped).await
+    }
+
+    async fn check(&self) -> Result<(), RootError> {
+        self.answers()?;
+        self.inner.check().await
+    }
+}
