@@ -8,7 +8,6 @@ use keyreeve_policy::{
 };
 use keyreeve_store::{Page, Store};
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::error::{Code, Error};
@@ -23,14 +22,6 @@ const PAGE: u32 = 1000;
 pub(crate) struct HeldPrincipal {
     pub(crate) record: PrincipalRecord,
     pub(crate) attrs: Arc<PrincipalAttrs>,
-}
-
-impl HeldPrincipal {
-    /// Whether the principal may come from an address: from any where no network is recorded for it. An unknown
-    /// address is in no network.
-    pub(crate) fn may_come_from(&self, source: Option<IpAddr>) -> bool {
-        self.record.networks.is_empty() || self.attrs.may_call_from(source)
-    }
 }
 
 /// A token whose row was checked.

@@ -41,6 +41,8 @@ pub struct Descriptor {
     pub needs: Needs,
     /// What it does, in one sentence.
     pub summary: &'static str,
+    /// The action that must be allowed as well, on a second thing that it acts on.
+    pub also: Option<&'static str>,
 }
 
 impl Descriptor {
@@ -51,10 +53,19 @@ impl Descriptor {
     }
 }
 
+macro_rules! second {
+    () => {
+        None
+    };
+    ($also:literal) => {
+        Some($also)
+    };
+}
+
 macro_rules! catalogue {
     ($(
         $constant:ident = $name:literal, $resource:ident, [$($group:ident),*], $audit:expr, $needs:ident,
-        $summary:literal;
+        $summary:literal $(, also $also:literal)?;
     )+) => {
         $(
             #[doc = $summary]
@@ -65,6 +76,7 @@ macro_rules! catalogue {
                 audit: $audit,
                 needs: Needs::$needs,
                 summary: $summary,
+                also: second!($($also)?),
             };
         )+
 
@@ -120,7 +132,8 @@ catalogue! {
     KEY_ENCRYPT = "key.encrypt", Key, [ENCRYPT_SIDE], USE, Open, "Encrypts data.";
     KEY_DECRYPT = "key.decrypt", Key, [DECRYPT_SIDE], USE, Open, "Decrypts data.";
     KEY_RE_ENCRYPT_FROM = "key.re-encrypt-from", Key, [DECRYPT_SIDE], USE, Open,
-        "Decrypts under this key to encrypt under another; the plaintext does not leave the server.";
+        "Decrypts under this key to encrypt under another; the plaintext does not leave the server.",
+        also "key.re-encrypt-to";
     KEY_RE_ENCRYPT_TO = "key.re-encrypt-to", Key, [ENCRYPT_SIDE], USE, Open,
         "Encrypts under this key what was under another.";
     KEY_REWRAP = "key.rewrap", Key, [ENCRYPT_SIDE], USE, Open,
@@ -154,7 +167,7 @@ catalogue! {
     TOKEN_REVOKE = "token.revoke", Token, [ACCESS], ACCESS, Open, "Revokes a token at once.";
     TOKEN_SELF = "token.self", System, [SELF], READ, Open, "Shows who the caller is.";
     PRINCIPAL_PUT = "principal.put", Principal, [ACCESS], ACCESS, Open,
-        "Makes or alters a principal: roles, certificates, networks.";
+        "Makes or alters a principal: roles, certificates, networks.", also "principal.put";
     PRINCIPAL_LIST = "principal.list", System, [ACCESS], READ, Open, "Lists principals.";
     PRINCIPAL_DESCRIBE = "principal.describe", Principal, [ACCESS], READ, Open, "Shows a principal.";
     PRINCIPAL_DELETE = "principal.delete", Principal, [ACCESS], ACCESS, Open,

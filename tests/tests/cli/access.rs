@@ -47,6 +47,16 @@ fn policies_decide_and_are_explained() {
     let allowed = explain("key.encrypt").code(0);
     assert!(allowed.text().contains("helpers"), "{allowed}");
     let _ = explain("key.decrypt").code(1);
+    desk.key("archive", &[]);
+    let moving = ["policy", "explain", "alice", "key.re-encrypt-from", "orders"];
+    let _ = desk.cli.run(&moving).code(2);
+    let half = desk.cli.run(&[&moving[..], &["--to", "archive"]].concat()).code(1);
+    assert!(half.text().contains("key.re-encrypt-to"), "{half}");
+    let _ =
+        desk.cli.ok(&["principal", "put", "alice", "--kind", "person", "--role", "helper", "--network", "10.0.0.0/8"]);
+    let elsewhere = desk.cli.run(&["policy", "explain", "alice", "key.encrypt", "orders", "--source", "192.0.2.1"]);
+    assert!(elsewhere.code(1).text().contains("10.0.0.0/8 only"));
+    let _ = explain("key.encrypt").code(0);
     assert!(desk.cli.ok(&["policy", "list"]).contains("helpers"));
     assert!(desk.cli.ok(&["policy", "show", "helpers"]).contains("encrypt-side"));
     let actions = desk.cli.json(&["policy", "actions"]);

@@ -36,6 +36,11 @@ fn mask_v6(prefix: u8) -> u128 {
 }
 
 impl Network {
+    /// The first address of the range.
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// Whether `address` is in the range.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {

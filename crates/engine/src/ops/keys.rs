@@ -161,7 +161,7 @@ impl Create {
     }
 }
 
-fn attrs_of(algorithm: KeyAlgorithm, purpose: Purpose, metadata: &KeyMetadata) -> KeyAttrs {
+pub(super) fn attrs_of(algorithm: KeyAlgorithm, purpose: Purpose, metadata: &KeyMetadata) -> KeyAttrs {
     let texts = |set: &BTreeSet<Label>| set.iter().map(ToString::to_string).collect();
     KeyAttrs {
         aliases: metadata.aliases.iter().map(ToString::to_string).collect(),

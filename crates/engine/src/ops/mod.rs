@@ -5,6 +5,7 @@ pub mod audit;
 pub mod cipher;
 pub mod data_keys;
 pub mod destruction;
+pub mod explain;
 pub mod keyrings;
 pub mod keys;
 pub mod lifecycle;

@@ -1,17 +1,14 @@
-//! Policies of the deployment's own, and the question why.
+//! Policies of the deployment's own.
 
 use keyreeve_model::change::NamedRow;
 use keyreeve_model::record::{Revision, Table, seal};
-use keyreeve_model::{Change, EncryptionContext, Name, PolicyRecord, UnixMillis, limits};
-use keyreeve_policy::{ContextAttrs, Explanation, Method, Request, ResourceKind};
-use std::net::IpAddr;
+use keyreeve_model::{Change, Name, PolicyRecord, UnixMillis, limits};
 
 use super::{Listing, PAGE_MAX};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
-use crate::keys::{KeyRef, KeyringRef};
-use crate::pipeline::{Approved, Operation, Outcome, Remember, Target, resolve};
+use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
 use crate::sealing::Effect;
 
 /// A policy.
@@ -192,86 +189,5 @@ impl Operation for Delete {
         Ok(Outcome::reply(())
             .changing(Change::DeletePolicy { name: self.name.clone(), revision: row.record.revision })
             .then(Effect::ReloadAccess))
-    }
-}
-
-/// Answers whether a principal may do something, and why.
-#[derive(Debug)]
-pub struct Explain {
-    /// Who would ask.
-    pub principal: Name,
-    /// The operation's name in the catalogue.
-    pub action: String,
-    /// On what: a key, keyring, token, principal or policy, as the action needs; nothing for the server itself.
-    pub resource: Option<String>,
-    /// From which address.
-    pub source: Option<IpAddr>,
-    /// At which time; now unless said.
-    pub time: Option<UnixMillis>,
-    /// With which encryption context.
-    pub context: EncryptionContext,
-}
-
-/// The explanation.
-#[derive(Debug)]
-pub struct Explained(pub Explanation);
-
-impl Remember for Explained {}
-
-impl Operation for Explain {
-    const DESCRIPTOR: &'static Descriptor = &catalogue::POLICY_EXPLAIN;
-    type Reply = Explained;
-
-    fn target(&self) -> Target<'_> {
-        Target::System
-    }
-
-    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Explained>, Error> {
-        let opened = core.need_open()?;
-        let unknown =
-            || Error::invalid(format!("there is no operation `{}`: `keyreeve policy actions` lists them", self.action));
-        let row = catalogue::find(&self.action).ok_or_else(unknown)?;
-        let holder = opened.access().principal(&self.principal).ok_or_else(|| Error::not_found("principal"))?;
-        let now = self.time.unwrap_or(approved.now());
-        let attrs = self.resource_attrs(core, row, now).await?;
-        let context = ContextAttrs {
-            source_ip: self.source,
-            time_ms: now.0,
-            method: Method::Token,
-            mfa_age_seconds: None,
-            encryption_context: Some(self.context.pairs()),
-            items: 1,
-        };
-        let request = Request { principal: &holder.attrs, action: row.name, resource: &attrs, context: &context };
-        let explanation = opened.access().policies.policies().explain(&request);
-        let allowed = explanation.decision.allowed;
-        Ok(Outcome::reply(Explained(explanation))
-            .detail("about", &self.principal)
-            .detail("action", row.name)
-            .detail("allowed", allowed))
-    }
-}
-
-impl Explain {
-    async fn resource_attrs(
-        &self,
-        core: &Core,
-        row: &Descriptor,
-        now: UnixMillis,
-    ) -> Result<std::sync::Arc<keyreeve_policy::ResourceAttrs>, Error> {
-        let text = self.resource.as_deref();
-        let needed =
-            || text.ok_or_else(|| Error::invalid("this operation acts on something: say on what with `resource`"));
-        let name = || needed()?.parse::<Name>().map_err(Error::from);
-        let resource = match row.resource {
-            ResourceKind::System => resolve(core, Target::System, now).await?,
-            ResourceKind::Audit => resolve(core, Target::Audit, now).await?,
-            ResourceKind::Key => resolve(core, Target::Key(&needed()?.parse::<KeyRef>()?), now).await?,
-            ResourceKind::Keyring => resolve(core, Target::Keyring(&needed()?.parse::<KeyringRef>()?), now).await?,
-            ResourceKind::Token => resolve(core, Target::NewToken(&name()?), now).await?,
-            ResourceKind::Policy => resolve(core, Target::Policy(&name()?), now).await?,
-            ResourceKind::Principal => resolve(core, Target::Principal(&name()?), now).await?,
-        };
-        Ok(resource.attrs())
     }
 }

@@ -74,7 +74,7 @@ fn refused() -> Error {
 
 /// Why a credential proved nothing. Only the audit record tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reason {
+pub(crate) enum Reason {
     MalformedToken,
     UnknownToken,
     WrongSecret,
@@ -91,7 +91,7 @@ enum Reason {
 
 impl Reason {
     /// The code in audit records; never renamed.
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::MalformedToken => "malformed-token",
             Self::UnknownToken => "unknown-token",
@@ -209,13 +209,21 @@ fn admit(
     method: Method,
     token: Option<TokenId>,
 ) -> Result<Principal, Reason> {
-    if holder.record.disabled {
-        return Err(Reason::PrincipalDisabled);
-    }
-    if !holder.may_come_from(source) {
-        return Err(Reason::OtherNetwork);
-    }
+    holder.admit(source)?;
     Ok(Principal { name: holder.record.name.clone(), attrs: Arc::clone(&holder.attrs), method, token })
+}
+
+impl HeldPrincipal {
+    /// Whether the principal may come in at all, from an address. An unknown address is in no network.
+    pub(crate) fn admit(&self, source: Option<IpAddr>) -> Result<(), Reason> {
+        if self.record.disabled {
+            return Err(Reason::PrincipalDisabled);
+        }
+        if !self.record.networks.is_empty() && !self.attrs.may_call_from(source) {
+            return Err(Reason::OtherNetwork);
+        }
+        Ok(())
+    }
 }
 
 /// Splits `krt_<32 hex digits>_<64 hex digits>`.

@@ -1,9 +1,9 @@
 //! The second and third stages: what is meant, and whether policy allows it.
 
 use keyreeve_audit::Resource as AuditResource;
-use keyreeve_model::{Name, TokenId, UnixMillis};
+use keyreeve_model::{EncryptionContext, Name, TokenId, UnixMillis};
 use keyreeve_policy::{
-    ContextAttrs, KeyAttrs, KeyringAttrs, PrincipalAttrs, Request, ResourceAttrs, ResourceDetails, Revision,
+    ContextAttrs, KeyAttrs, KeyringAttrs, Method, PrincipalAttrs, Request, ResourceAttrs, ResourceDetails, Revision,
 };
 use std::marker::PhantomData;
 use std::net::IpAddr;
@@ -72,6 +72,14 @@ impl Resource {
         match &self.held {
             Held::Keyring(keyring) => Ok(keyring),
             Held::Nothing | Held::Missing(_) | Held::Key(_) => Err(Error::internal("the target has no keyring")),
+        }
+    }
+
+    /// What kind of thing was asked for, where there is none by that name.
+    pub(crate) fn missing(&self) -> Option<&'static str> {
+        match self.held {
+            Held::Missing(what) => Some(what),
+            Held::Nothing | Held::Key(_) | Held::Keyring(_) => None,
         }
     }
 
@@ -192,27 +200,35 @@ async fn resolve_new_key(core: &Core, keyring: &KeyringRef, attrs: &KeyAttrs) ->
 }
 
 /// One question for policy.
-pub(crate) struct Question<'a> {
-    pub(crate) principal: &'a Principal,
-    pub(crate) action: &'static Descriptor,
-    pub(crate) resource: &'a Resource,
-    pub(crate) context: ContextAttrs<'a>,
+struct Question<'a> {
+    principal: &'a Principal,
+    action: &'static Descriptor,
+    resource: &'a Resource,
+    context: ContextAttrs<'a>,
 }
 
-/// Everything about the circumstances of a request that policies may look at.
-pub(super) fn circumstances<'a, O: Operation>(
-    operation: &'a O,
-    principal: &Principal,
-    source: Option<IpAddr>,
-    now: UnixMillis,
-) -> ContextAttrs<'a> {
-    ContextAttrs {
-        source_ip: source,
-        time_ms: now.0,
-        method: principal.method,
-        mfa_age_seconds: None,
-        encryption_context: operation.context().map(|context| context.pairs()),
-        items: operation.items() as u64,
+/// The circumstances of a request. The only place that says what of them policies see.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Circumstances {
+    /// From which address.
+    pub(crate) source: Option<IpAddr>,
+    /// At which instant.
+    pub(crate) now: UnixMillis,
+    /// How the principal proved itself.
+    pub(crate) method: Method,
+}
+
+impl Circumstances {
+    /// As policies see them, with what the request carries.
+    pub(crate) fn context(self, context: Option<&EncryptionContext>, items: usize) -> ContextAttrs<'_> {
+        ContextAttrs {
+            source_ip: self.source,
+            time_ms: self.now.0,
+            method: self.method,
+            mfa_age_seconds: None,
+            encryption_context: context.map(EncryptionContext::pairs),
+            items: items as u64,
+        }
     }
 }
 
@@ -224,15 +240,22 @@ pub(super) fn authorize<O: Operation>(
     (principal, source, now): (Principal, Option<IpAddr>, UnixMillis),
     (resource, second): (Resource, Option<Resource>),
 ) -> Result<Permit<O>, Error> {
-    let context = circumstances(operation, &principal, source, now);
+    let (circumstances, items) = (Circumstances { source, now, method: principal.method }, operation.items());
+    let context = circumstances.context(operation.context(), items);
     let question = Question { principal: &principal, action: O::DESCRIPTOR, resource: &resource, context };
     decide(core, opened, &question)?;
-    if let (Some(also), Some(second)) = (operation.also(), &second) {
-        let context = ContextAttrs { encryption_context: also.context.map(|context| context.pairs()), ..context };
+    let also = operation.also();
+    debug_assert_eq!(
+        also.as_ref().map(|also| also.action.name),
+        O::DESCRIPTOR.also,
+        "the catalogue tells which second action must be allowed"
+    );
+    if let (Some(also), Some(second)) = (also, &second) {
+        let context = circumstances.context(also.context, items);
         decide(core, opened, &Question { principal: &principal, action: also.action, resource: second, context })?;
     }
     for found in std::iter::once(&resource).chain(&second) {
-        if let Held::Missing(what) = found.held {
+        if let Some(what) = found.missing() {
             return Err(Error::not_found(what));
         }
     }
@@ -253,7 +276,7 @@ fn decide(core: &Core, opened: Option<&Opened>, question: &Question<'_>) -> Resu
     if decision.allowed {
         return Ok(());
     }
-    if question.principal.method == keyreeve_policy::Method::Anonymous {
+    if question.principal.method == Method::Anonymous {
         let text = "no credential was sent: send `Authorization: Bearer <token>` or a client certificate";
         return Err(Error::new(Code::Unauthenticated, text));
     }
@@ -273,14 +296,8 @@ impl Core {
     ) -> Result<bool, Error> {
         let opened = self.need_open()?;
         let principal = approved.principal();
-        let context = ContextAttrs {
-            source_ip: approved.source(),
-            time_ms: approved.now().0,
-            method: principal.method,
-            mfa_age_seconds: None,
-            encryption_context: None,
-            items: 1,
-        };
+        let (source, now) = (approved.source(), approved.now());
+        let context = Circumstances { source, now, method: principal.method }.context(None, 1);
         let question = Question { principal, action, resource: approved.resource(), context };
         Ok(decide(self, Some(&opened), &question).is_ok())
     }

@@ -236,34 +236,6 @@ async fn a_policy_that_does_not_hold_is_refused_and_the_old_ones_stay() {
 }
 
 #[tokio::test]
-async fn why_is_answered_as_it_would_be_decided() {
-    let house = House::new().await;
-    let key = house.aead().await;
-    house.ask(House::putting("writer", &["key-user-encrypt"])).await;
-    let explain = |action: &str, resource: Option<&KeyRef>, context: EncryptionContext| policies::Explain {
-        principal: name("writer"),
-        action: action.to_owned(),
-        resource: resource.map(ToString::to_string),
-        source: None,
-        time: None,
-        context,
-    };
-    let none = EncryptionContext::default;
-    let yes = house.ask(explain("key.encrypt", Some(&key), none())).await.0;
-    assert!(yes.decision.allowed && yes.decision.reasons.iter().any(|policy| policy.to_string() == "key-user-encrypt"));
-    let no = house.ask(explain("key.decrypt", Some(&key), none())).await.0;
-    assert!(!no.decision.allowed && !no.missing.is_empty(), "{}", no.answer);
-    house.ask(policy("tenants", NO_EXPORT_OF_B)).await;
-    let forbidden = house.ask(explain("key.encrypt", Some(&key), context(&[("tenant", "b")]))).await.0;
-    let by: Vec<String> = forbidden.decision.denied_by.iter().map(ToString::to_string).collect();
-    assert_eq!((forbidden.decision.allowed, &by[..]), (false, &["tenants".to_owned()][..]));
-    assert_eq!(house.code(explain("key.fly", Some(&key), none())).await, Code::InvalidRequest);
-    assert_eq!(house.code(explain("key.encrypt", None, none())).await, Code::InvalidRequest);
-    let unknown = policies::Explain { principal: name("nobody"), ..explain("key.encrypt", Some(&key), none()) };
-    assert_eq!(house.code(unknown).await, Code::NotFound);
-}
-
-#[tokio::test]
 async fn what_is_not_there_looks_like_what_is_not_allowed() {
     let house = House::new().await;
     let key = house.aead().await;

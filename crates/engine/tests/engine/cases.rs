@@ -5,8 +5,8 @@ use futures::future::BoxFuture;
 use keyreeve_crypto::{HashAlgorithm, KeyAlgorithm, Purpose, WrapMode};
 use keyreeve_engine::ops::signing::{Claim, Mac, MessageForm, Sign, Verify, VerifyMac};
 use keyreeve_engine::ops::{
-    KeyReply, Payload, audit, cipher, data_keys, destruction, keyrings, keys, lifecycle, policies, principals, secrets,
-    system, tokens,
+    KeyReply, Payload, audit, cipher, data_keys, destruction, explain, keyrings, keys, lifecycle, policies, principals,
+    secrets, system, tokens,
 };
 use keyreeve_engine::{Code, KeyRef, Operation};
 use keyreeve_model::{Classification, EncryptionContext, Environment, Label, RecordId};
@@ -356,10 +356,12 @@ cases! { ACCESS:
         stage.run(who, &gone, policies::Delete { name: gone.clone() }).await
     };
     "policy.explain" => |stage, who| {
-        let explain = policies::Explain {
+        let explain = explain::Explain {
             principal: name("developer"),
             action: "key.encrypt".into(),
             resource: Some(stage.aead.to_string()),
+            to: None,
+            method: keyreeve_policy::Method::Token,
             source: None,
             time: None,
             context: nothing(),

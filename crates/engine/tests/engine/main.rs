@@ -9,6 +9,7 @@ mod coverage;
 mod credentials;
 mod destruction;
 mod durability;
+mod explaining;
 mod lifecycle;
 mod roles;
 mod sealing;

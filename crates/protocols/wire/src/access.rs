@@ -158,12 +158,19 @@ pub struct ExplainRequest {
     pub principal: String,
     /// The operation, by its name in the list of actions: `key.encrypt`.
     pub action: String,
-    /// On what: a key, keyring, principal or policy, as the operation needs.
+    /// On what: a key, keyring, token, principal or policy, as the operation needs. For a key to be made, its keyring;
+    /// for a token to be made, its principal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
-    /// From which IP address.
+    /// The key that re-encryption goes to; for `key.re-encrypt-from` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// From which IP address; unless said, one in the first of the principal's networks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// How the principal would prove itself: `token` or `mtls`; `token` unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Method>,
     /// At which time; now unless said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Timestamp>,
@@ -175,11 +182,12 @@ pub struct ExplainRequest {
 /// The answer to [`ExplainRequest`].
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
-    /// Whether it would be allowed.
+    /// Whether it would be allowed: by every policy question that the operation needs, to an enabled principal, from
+    /// that address.
     pub allowed: bool,
-    /// One sentence for a person.
+    /// One or a few sentences for a person.
     pub answer: String,
-    /// Where refused: what would have to be there, nearest first.
+    /// Where refused: what would have to be there against the first refusal, nearest first.
     pub missing: Vec<String>,
     /// Every policy statement that covers the operation, those that apply first.
     pub statements: Vec<StatementTrace>,
@@ -188,6 +196,8 @@ pub struct Explanation {
 /// What one policy statement says about a request.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StatementTrace {
+    /// The action that was decided: an operation may need more than one.
+    pub action: String,
     /// The policy.
     pub policy: String,
     /// The statement's `@id`, or its number in the policy.

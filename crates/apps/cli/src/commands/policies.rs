@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser;
 use clap::{Args, Subcommand};
 use keyreeve_wire::access::{Action, ExplainRequest, Explanation, Policy, StatementTrace};
-use keyreeve_wire::names::Reach;
+use keyreeve_wire::names::{Method, Reach};
 use keyreeve_wire::{Pairs, Timestamp};
 use serde_json::json;
 
@@ -127,22 +128,29 @@ impl Delete {
 
 /// Say whether a principal may do something, and why; ends with 1 where it may not
 ///
-/// Nothing is done. The answer names the policy statements that decide, and where it is no, what would have to be
-/// there.
+/// Nothing is done. The answer is the one the server would give to such a request: it names the policy statements that
+/// decide, and where it is no, what would have to be there.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve policy explain shop-backend key.decrypt orders\n  \
-        $ keyreeve policy explain alice key.create payments --source 10.1.2.3 --time 2026-12-24T20:00:00Z")]
+        $ keyreeve policy explain alice key.create payments --source 10.1.2.3 --time 2026-12-24T20:00:00Z\n  \
+        $ keyreeve policy explain mover key.re-encrypt-from orders --to archive")]
 pub(crate) struct Explain {
     /// Who would ask
     principal: String,
     /// The action, as `keyreeve policy actions` lists them
     action: String,
-    /// On what: a key, keyring, token, principal or policy, as the action needs
+    /// On what: a key, keyring, token, principal or policy, as the action needs; for key.create the keyring
     resource: Option<String>,
-    /// From which IP address
+    /// The key that re-encryption goes to
+    #[arg(long, value_name = "KEY")]
+    to: Option<String>,
+    /// From which IP address; unless said, one in the first of the principal's networks
     #[arg(long, value_name = "ADDRESS")]
     source: Option<std::net::IpAddr>,
+    /// How it would prove itself [default: token]
+    #[arg(long, value_parser = proofs())]
+    method: Option<Method>,
     /// At which time; now unless said
     #[arg(long, value_name = "TIME", value_parser = text::instant)]
     time: Option<String>,
@@ -156,6 +164,8 @@ impl Explain {
             principal: self.principal,
             action: self.action,
             resource: self.resource,
+            to: self.to,
+            method: self.method,
             source: self.source.map(|source| source.to_string()),
             time: self.time.map(Timestamp),
             context: Pairs(self.context.map()?),
@@ -164,6 +174,11 @@ impl Explain {
         app.out.show(&explanation, |explanation| explained(app, explanation))?;
         Ok(if explanation.allowed { Exit::Done } else { Exit::No })
     }
+}
+
+/// The ways in which a caller proves who it is.
+fn proofs() -> impl TypedValueParser<Value = Method> {
+    text::parser_of(&[Method::Token, Method::Mtls], Method::name)
 }
 
 /// An explanation for people.
@@ -178,9 +193,9 @@ fn explained(app: &App, explanation: &Explanation) -> String {
     }
     let nearest = explanation.statements.iter().map(|statement| {
         let name = format!("{}/{}", statement.policy, statement.statement);
-        [statement.effect.to_string(), name, reached(statement)]
+        [statement.action.clone(), statement.effect.to_string(), name, reached(statement)]
     });
-    format!("{text}\n{}\n", rows(["effect", "statement", "how far it went"], nearest))
+    format!("{text}\n{}\n", rows(["action", "effect", "statement", "how far it went"], nearest))
 }
 
 fn reached(statement: &StatementTrace) -> String {

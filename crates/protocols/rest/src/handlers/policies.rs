@@ -3,11 +3,12 @@
 use axum::extract::State;
 use axum::response::Response;
 use keyreeve_audit::record::Class;
-use keyreeve_engine::ops::policies::{Delete, Describe, Explain, List, PolicyReply, Put};
+use keyreeve_engine::ops::explain::{Explain, Explained};
+use keyreeve_engine::ops::policies::{Delete, Describe, List, PolicyReply, Put};
 use keyreeve_engine::{AuditClass, Descriptor, Engine, catalogue};
 use keyreeve_http::Problem;
 use keyreeve_model::Name;
-use keyreeve_policy::{Effect, Explanation, Outcome, StatementTrace};
+use keyreeve_policy::{Effect, Method, Outcome, StatementTrace};
 use keyreeve_wire::access::{Action, ExplainRequest, Policy, PutPolicy};
 use keyreeve_wire::{PREFIX, Page, access, names};
 
@@ -82,6 +83,17 @@ async fn list(State(engine): State<Engine>, call: Asking<Paging>) -> Result<Resp
     answer::json(done.record, &convert::page(done.reply, |row| Ok(policy(row)))?)
 }
 
+/// Who asks from outside comes with a token or a certificate.
+fn method(method: Option<names::Method>) -> Result<Method, Problem> {
+    match method {
+        None | Some(names::Method::Token) => Ok(Method::Token),
+        Some(names::Method::Mtls) => Ok(Method::MutualTls),
+        Some(names::Method::Share | names::Method::System | names::Method::Anonymous) => {
+            Err(Problem::invalid("`method` is `token` or `mtls`"))
+        }
+    }
+}
+
 fn explain_from(body: ExplainRequest) -> Result<Explain, Problem> {
     Ok(Explain {
         principal: field("principal", &body.principal)?,
@@ -90,24 +102,29 @@ fn explain_from(body: ExplainRequest) -> Result<Explain, Problem> {
         context: convert::context(body.context)?,
         action: body.action,
         resource: body.resource,
+        to: body.to,
+        method: method(body.method)?,
     })
 }
 
 async fn explain(State(engine): State<Engine>, call: Json<ExplainRequest>) -> Result<Response, Problem> {
     let done = engine.call(call.arrival, explain_from(call.body)?).await?;
-    answer::json(done.record, &explanation(done.reply.0))
+    answer::json(done.record, &explanation(done.reply))
 }
 
-fn explanation(found: Explanation) -> access::Explanation {
+fn explanation(found: Explained) -> access::Explanation {
+    let statements = found.decisions.into_iter().flat_map(|(action, explanation)| {
+        explanation.statements.into_iter().map(move |trace| statement(action, trace))
+    });
     access::Explanation {
-        allowed: found.decision.allowed,
+        allowed: found.allowed,
         answer: found.answer,
         missing: found.missing,
-        statements: found.statements.into_iter().map(statement).collect(),
+        statements: statements.collect(),
     }
 }
 
-fn statement(trace: StatementTrace) -> access::StatementTrace {
+fn statement(action: &str, trace: StatementTrace) -> access::StatementTrace {
     let (reach, because) = match trace.outcome {
         Outcome::Applies => (names::Reach::Applies, None),
         Outcome::OtherPrincipal { wanted } => (names::Reach::OtherPrincipal, Some(wanted)),
@@ -116,6 +133,7 @@ fn statement(trace: StatementTrace) -> access::StatementTrace {
         Outcome::Failed { message } => (names::Reach::Failed, Some(message)),
     };
     access::StatementTrace {
+        action: action.to_owned(),
         policy: trace.policy.to_string(),
         statement: trace.statement,
         description: trace.description,

@@ -254,6 +254,17 @@ async fn policies_are_written_explained_and_removed() {
     let no = server.post("/policies/explain", ask("key.decrypt")).await.ok();
     assert_eq!(no["allowed"], false);
     assert!(!no["missing"].as_array().unwrap().is_empty());
+    assert_eq!(no["statements"][0]["action"], "key.decrypt");
+    let both = json!({"principal": "bob", "action": "key.re-encrypt-from", "resource": "k", "to": "k"});
+    let both = server.post("/policies/explain", both).await.ok();
+    let actions = both["statements"].as_array().unwrap().iter().map(|trace| trace["action"].as_str().unwrap());
+    assert!(
+        ["key.re-encrypt-from", "key.re-encrypt-to"].into_iter().all(|half| actions.clone().any(|one| one == half))
+    );
+    for method in [("mtls", true), ("system", false)] {
+        let asked = json!({"principal": "bob", "action": "key.encrypt", "resource": "k", "method": method.0});
+        assert_eq!(server.post("/policies/explain", asked).await.status == StatusCode::OK, method.1);
+    }
     assert_eq!(server.call("PUT", "/policies/bad", json!({"text": "permit"})).await.code(), "invalid-policy");
     assert_eq!(server.call("DELETE", "/policies/mine", Value::Null).await.status, StatusCode::NO_CONTENT);
     assert_eq!(server.get("/policies/mine").await.code(), "not-found");

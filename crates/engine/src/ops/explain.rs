@@ -1,0 +1,200 @@
+//! The question why: what the pipeline would say to a request, without the request.
+
+use keyreeve_crypto::KeyAlgorithm;
+use keyreeve_model::{EncryptionContext, KeyMetadata, Name, TokenId, UnixMillis};
+use keyreeve_policy::{Explanation, Method, PolicySet, Request, ResourceKind};
+use std::net::IpAddr;
+
+use super::keys::attrs_of;
+use crate::access::HeldPrincipal;
+use crate::catalogue::{self, Descriptor};
+use crate::core::Core;
+use crate::error::Error;
+use crate::keys::{KeyRef, KeyringRef};
+use crate::pipeline::{Approved, Circumstances, Operation, Outcome, Reason, Remember, Resource, Target, resolve};
+
+/// Answers whether a principal may do something, and why.
+#[derive(Debug)]
+pub struct Explain {
+    /// Who would ask.
+    pub principal: Name,
+    /// The operation's name in the catalogue.
+    pub action: String,
+    /// On what: a key, keyring, token, principal or policy, as the action needs; for a key to be made its keyring, for
+    /// a token to be made its principal; nothing for the server itself.
+    pub resource: Option<String>,
+    /// The second thing the operation acts on: the key that re-encryption goes to.
+    pub to: Option<String>,
+    /// From which address; one in the principal's own networks unless said.
+    pub source: Option<IpAddr>,
+    /// At which time; now unless said.
+    pub time: Option<UnixMillis>,
+    /// How the principal would prove itself.
+    pub method: Method,
+    /// With which encryption context.
+    pub context: EncryptionContext,
+}
+
+/// The explanation.
+#[derive(Debug)]
+pub struct Explained {
+    /// Whether all would be allowed.
+    pub allowed: bool,
+    /// One or a few sentences for a person.
+    pub answer: String,
+    /// Where refused: what would have to be there against the first refusal, nearest first.
+    pub missing: Vec<String>,
+    /// What policies say, for each action that the operation needs.
+    pub decisions: Vec<(&'static str, Explanation)>,
+}
+
+impl Remember for Explained {}
+
+impl Operation for Explain {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::POLICY_EXPLAIN;
+    type Reply = Explained;
+
+    fn target(&self) -> Target<'_> {
+        Target::System
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Explained>, Error> {
+        let opened = core.need_open()?;
+        let row = self.row()?;
+        let access = opened.access();
+        let holder = access.principal(&self.principal).ok_or_else(|| Error::not_found("principal"))?;
+        let now = self.time.unwrap_or(approved.now());
+        // Whoever is bound to networks comes from one of them, unless the question is about another.
+        let assumed = holder.attrs.networks.first().map(|network| network.address()).filter(|_| self.source.is_none());
+        let circumstances = Circumstances { source: self.source.or(assumed), now, method: self.method };
+        let bar = holder.admit(circumstances.source).err();
+        let mut remarks = Vec::new();
+        if let Some(address) = assumed {
+            remarks.push(format!("Assumed to come from {address}, in the first of its networks."));
+        }
+        let mut decisions = Vec::new();
+        let mut look = |action: &'static Descriptor, resource: Resource| {
+            if let Some(what) = resource.missing() {
+                remarks.push(format!("There is no such {what}: it would be refused as not found at the latest."));
+            }
+            let set = access.policies.policies();
+            decisions.push((action.name, self.decided(set, &holder, (action, &resource), circumstances)));
+        };
+        look(row, self.resource(core, row, now).await?);
+        if let Some(second) = self.second(row)? {
+            let key: KeyRef = self.to.as_deref().unwrap_or_default().parse()?;
+            look(second, resolve(core, Target::Key(&key), now).await?);
+        }
+        let explained = summed_up(&holder, bar, circumstances.source, decisions, &remarks);
+        let allowed = explained.allowed;
+        Ok(Outcome::reply(explained)
+            .detail("about", &self.principal)
+            .detail("action", row.name)
+            .detail("allowed", allowed))
+    }
+}
+
+impl Explain {
+    fn row(&self) -> Result<&'static Descriptor, Error> {
+        let unknown =
+            || Error::invalid(format!("there is no operation `{}`: `keyreeve policy actions` lists them", self.action));
+        catalogue::find(&self.action).ok_or_else(unknown)
+    }
+
+    /// The second action that must be allowed, where it is about another thing than the first.
+    fn second(&self, row: &Descriptor) -> Result<Option<&'static Descriptor>, Error> {
+        let second = row.also.filter(|also| *also != row.name).and_then(catalogue::find);
+        match (second, &self.to) {
+            (None, Some(_)) => Err(Error::invalid(format!("`{}` acts on one thing only: ask without `to`", row.name))),
+            (Some(second), None) => {
+                let text =
+                    format!("`{}` also needs `{}` on another key: say on which with `to`", row.name, second.name);
+                Err(Error::invalid(text))
+            }
+            (second, _) => Ok(second),
+        }
+    }
+
+    fn decided(
+        &self,
+        policies: &PolicySet,
+        holder: &HeldPrincipal,
+        (action, resource): (&'static Descriptor, &Resource),
+        circumstances: Circumstances,
+    ) -> Explanation {
+        let attrs = resource.attrs();
+        policies.explain(&Request {
+            principal: &holder.attrs,
+            action: action.name,
+            resource: &attrs,
+            context: &circumstances.context(Some(&self.context), 1),
+        })
+    }
+
+    async fn resource(&self, core: &Core, row: &Descriptor, now: UnixMillis) -> Result<Resource, Error> {
+        let text = self.resource.as_deref();
+        let needed =
+            || text.ok_or_else(|| Error::invalid("this operation acts on something: say on what with `resource`"));
+        let name = || needed()?.parse::<Name>().map_err(Error::from);
+        match row.resource {
+            ResourceKind::System => resolve(core, Target::System, now).await,
+            ResourceKind::Audit => resolve(core, Target::Audit, now).await,
+            ResourceKind::Key if row == &catalogue::KEY_CREATE => {
+                let usual = KeyAlgorithm::default();
+                let purpose = usual.purposes().first().ok_or_else(|| Error::internal("no purpose"))?;
+                let attrs = attrs_of(usual, *purpose, &KeyMetadata::default());
+                resolve(core, Target::NewKey(&needed()?.parse::<KeyringRef>()?, &attrs), now).await
+            }
+            ResourceKind::Key => resolve(core, Target::Key(&needed()?.parse::<KeyRef>()?), now).await,
+            ResourceKind::Keyring if row == &catalogue::KEYRING_CREATE => {
+                resolve(core, Target::NewKeyring(&name()?), now).await
+            }
+            ResourceKind::Keyring => resolve(core, Target::Keyring(&needed()?.parse::<KeyringRef>()?), now).await,
+            ResourceKind::Token => match needed()?.parse::<TokenId>() {
+                Ok(id) => resolve(core, Target::Token(id), now).await,
+                Err(_) => resolve(core, Target::NewToken(&name()?), now).await,
+            },
+            ResourceKind::Policy => resolve(core, Target::Policy(&name()?), now).await,
+            ResourceKind::Principal => resolve(core, Target::Principal(&name()?), now).await,
+        }
+    }
+}
+
+/// Why a principal does not come in at all, and what would have to be otherwise.
+fn barred(holder: &HeldPrincipal, bar: Reason, source: Option<IpAddr>) -> (String, String) {
+    let name = &holder.record.name;
+    if bar == Reason::OtherNetwork {
+        let networks = holder.record.networks.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let from = source.map_or_else(|| "an unknown address".to_owned(), |address| address.to_string());
+        return (
+            format!("Refused: {name} may come from {networks} only, not from {from}; no policy is asked."),
+            format!("the request would have to come from {networks}, or {name} be given another network"),
+        );
+    }
+    (
+        format!("Refused: {name} is let in for nothing ({}); no policy is asked.", bar.name()),
+        format!("{name} would have to be enabled"),
+    )
+}
+
+fn summed_up(
+    holder: &HeldPrincipal,
+    bar: Option<Reason>,
+    source: Option<IpAddr>,
+    decisions: Vec<(&'static str, Explanation)>,
+    remarks: &[String],
+) -> Explained {
+    let agreed = decisions.iter().all(|(_, explanation)| explanation.decision.allowed);
+    // The refusals where there is one: what else would be allowed is no answer then.
+    let telling = decisions.iter().filter(|(_, explanation)| agreed || !explanation.decision.allowed);
+    let mut sentences: Vec<String> = telling.map(|(_, explanation)| explanation.answer.clone()).collect();
+    let first = decisions.iter().find(|(_, explanation)| !explanation.decision.allowed);
+    let mut missing = first.map(|(_, explanation)| explanation.missing.clone()).unwrap_or_default();
+    if let Some(bar) = bar {
+        let (why, wanted) = barred(holder, bar, source);
+        sentences.insert(0, format!("{why} Policies alone would say:"));
+        missing = vec![wanted];
+    }
+    sentences.extend_from_slice(remarks);
+    Explained { allowed: agreed && bar.is_none(), answer: sentences.join(" "), missing, decisions }
+}
