@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::error::Error;
 
-/// How far a clock may step back (for instance at an NTP correction) before the server refuses to work.
-const TOLERANCE_MS: i64 = 60_000;
+/// How far a clock may step back (for instance at an NTP correction), in milliseconds, before the server refuses to work.
+pub const CLOCK_TOLERANCE_MS: i64 = 60_000;
 
 /// Where the time comes from. Tests give one that they turn by hand.
 pub trait Clock: Send + Sync {
@@ -29,7 +29,7 @@ impl Latest {
     pub(crate) fn now(&self, clock: &dyn Clock) -> Result<UnixMillis, Error> {
         let now = clock.now();
         let seen = UnixMillis(self.0.fetch_max(now.0, Ordering::Relaxed));
-        if seen.since(now) > TOLERANCE_MS { Err(Error::clock_went_back(seen, now)) } else { Ok(seen.max(now)) }
+        if seen.since(now) > CLOCK_TOLERANCE_MS { Err(Error::clock_went_back(seen, now)) } else { Ok(seen.max(now)) }
     }
 }
 

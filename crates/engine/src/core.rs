@@ -72,6 +72,16 @@ pub struct Settings {
     pub development: bool,
 }
 
+impl Settings {
+    /// For development mode: initialisation also makes a principal that may do everything, and a policy lets it.
+    #[must_use]
+    pub fn development() -> Self {
+        let (name, text) = keyreeve_policy::shipped::development();
+        let extra_policies = vec![(name.to_string(), text.to_owned())];
+        Self { extra_policies, development: true, ..Self::default() }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

@@ -23,7 +23,7 @@ mod core;
 mod running;
 mod sealing;
 
-pub use crate::clock::Clock;
+pub use crate::clock::{CLOCK_TOLERANCE_MS, Clock};
 pub use crate::core::{Core, Engine, Observer, Ports, Settings};
 pub use catalogue::{AuditClass, Descriptor};
 pub use error::{Code, Error, Fault};

@@ -2,7 +2,7 @@
 
 use keyreeve_audit::Record;
 use keyreeve_crypto::{Random, selftest};
-use keyreeve_engine::{Clock, Engine, Ports, Settings};
+use keyreeve_engine::{CLOCK_TOLERANCE_MS, Clock, Engine, Ports, Settings};
 use keyreeve_epochs_file::FileEpochVault;
 use keyreeve_journal::{Journal, Scan};
 use keyreeve_journal_file::{FileJournal, Options};
@@ -19,16 +19,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Config, Fault, RootKind, StoreConfig};
+use crate::config::{Config, Fault, RootConfig, StoreConfig};
 use crate::error::ServerError;
 use crate::files;
 use crate::machine::{SystemClock, SystemEntropy, host_name};
 use crate::metrics::Operations;
 use crate::running::Mode;
-
-/// How far the clock may be behind the last audit record, in milliseconds: as much as the engine tolerates while
-/// running.
-const CLOCK_TOLERANCE_MS: i64 = 60_000;
 
 /// Everything that was opened.
 pub(crate) struct Parts {
@@ -56,17 +52,7 @@ pub(crate) async fn assemble(config: &Config, mode: Mode) -> Result<Parts, Serve
     let store = open_store(config).await?;
     let vault = FileEpochVault::open(&config.epochs_dir(), random.clone());
     let vault = vault.map_err(|error| ServerError::part("epoch vault", error))?;
-    let root: Arc<dyn Root> = match (config.root.kind, mode) {
-        (RootKind::Shamir, _) => Arc::new(ShamirRoot::new(random.clone())),
-        (RootKind::SealedFile, Mode::Development) => {
-            Arc::new(SealedFileRoot::new(config.data_dir.join("root.dev-key"), random.clone()))
-        }
-        (RootKind::SealedFile, Mode::Production) => {
-            let text =
-                "a sealed file protects nothing and is for `keyreeve dev` only: configure `root.kind = \"shamir\"`";
-            return Err(ServerError::Refused(text.to_owned()));
-        }
-    };
+    let root = open_root(config, mode, &random)?;
     let holder = format!("{}@{}", instance(&config.data_dir, &random)?, host_name());
     let operations = Arc::new(Operations::new());
     let ports = Ports {
@@ -84,23 +70,19 @@ pub(crate) async fn assemble(config: &Config, mode: Mode) -> Result<Parts, Serve
 
 fn settings(config: &Config, mode: Mode) -> Result<Settings, ServerError> {
     let algorithms = config.registry().map_err(|fault| refuse(config, fault))?;
-    let extra_policies = match mode {
-        Mode::Production => Vec::new(),
-        Mode::Development => {
-            let (name, text) = keyreeve_policy::shipped::development();
-            vec![(name.to_string(), text.to_owned())]
-        }
+    let of_mode = match mode {
+        Mode::Production => Settings::default(),
+        Mode::Development => Settings::development(),
     };
     Ok(Settings {
         algorithms,
         profile: config.lifecycle.profile,
-        extra_policies,
         keys_kept: config.memory.keys,
         tokens_kept: config.memory.tokens,
         batch_max: config.limits.batch_items,
         log_origin: config.audit.origin.clone(),
         accept_missing_epochs: config.epochs.accept_missing,
-        development: mode == Mode::Development,
+        ..of_mode
     })
 }
 
@@ -147,7 +129,7 @@ async fn open_journal(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn
     Ok(Arc::new(opened.map_err(|error| ServerError::part("audit log", error))?))
 }
 
-/// Refuses a clock that went back since the last record: keys would live longer than they should.
+/// Refuses a clock that went back since the last record, by more than the engine tolerates while running: keys would live longer than they should.
 async fn check_clock(journal: &dyn Journal, now: UnixMillis) -> Result<(), ServerError> {
     let page = journal.scan(Scan::newest(1)).await.map_err(|error| ServerError::part("audit log", error))?;
     let last = page.entries.first().and_then(|(_, bytes)| Record::peek(bytes)).map(|(_, time)| time);
@@ -159,6 +141,20 @@ async fn check_clock(journal: &dyn Journal, now: UnixMillis) -> Result<(), Serve
             Err(ServerError::Refused(text))
         }
         _ => Ok(()),
+    }
+}
+
+fn open_root(config: &Config, mode: Mode, random: &Random) -> Result<Arc<dyn Root>, ServerError> {
+    match (&config.root, mode) {
+        (RootConfig::Shamir {}, _) => Ok(Arc::new(ShamirRoot::new(random.clone()))),
+        (RootConfig::SealedFile {}, Mode::Development) => {
+            Ok(Arc::new(SealedFileRoot::new(config.data_dir.join("root.dev-key"), random.clone())))
+        }
+        (RootConfig::SealedFile {}, Mode::Production) => {
+            let text =
+                "a sealed file protects nothing and is for `keyreeve dev` only: configure `root.kind = \"shamir\"`";
+            Err(ServerError::Refused(text.to_owned()))
+        }
     }
 }
 

@@ -5,13 +5,13 @@ mod algorithms;
 mod limits;
 mod listeners;
 mod postgres;
+mod root;
 
 use keyreeve_crypto::Registry;
 use keyreeve_model::Profile;
 use keyreeve_secret::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::files::{self, Trouble};
@@ -19,6 +19,7 @@ use crate::files::{self, Trouble};
 pub use algorithms::Dates;
 pub use limits::{LimitsConfig, RateConfig, RatesConfig};
 pub use listeners::{ClientAuth, ListenerConfig, Listeners, TlsFiles, TlsVersion};
+pub use root::RootConfig;
 
 /// What is wrong with a configuration.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,24 +119,6 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self::Sqlite { path: None }
     }
-}
-
-/// The root of trust.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RootConfig {
-    /// Its kind.
-    pub kind: RootKind,
-}
-
-/// Kinds of roots of trust.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RootKind {
-    /// People hold shares.
-    Shamir,
-    /// A file, for development mode only.
-    SealedFile,
 }
 
 /// Epoch keys.
@@ -238,11 +221,21 @@ impl Config {
     }
 
     fn parse(text: &str) -> Result<Self, Fault> {
-        toml::from_str(text).map_err(|error| {
-            // Not the error's own display: it repeats the line, and somebody may have put a password there.
+        let unread = |field: &str, error: &toml::de::Error| {
             let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            let place = line.map_or_else(|| "(whole file)".to_owned(), |line| format!("line {line}"));
+            let place = match (field, line) {
+                ("", None) => "(whole file)".to_owned(),
+                ("", Some(line)) => format!("line {line}"),
+                (field, None) => field.to_owned(),
+                (field, Some(line)) => format!("{field} (line {line})"),
+            };
+            // Not the error's own display: it repeats the line, and somebody may have put a password there.
             Fault::new(place, error.message().trim(), "see the commented example deploy/keyreeve.toml")
+        };
+        let parsed = toml::Deserializer::parse(text).map_err(|error| unread("", &error))?;
+        serde_path_to_error::deserialize(parsed).map_err(|error| {
+            let field = error.path().to_string();
+            unread(field.trim_start_matches(['.', '?']), error.inner())
         })
     }
 
@@ -261,10 +254,7 @@ impl Config {
 
     pub(crate) fn check(&self) -> Result<(), Fault> {
         files::check_directory(&self.data_dir).map_err(|trouble| Fault::file("data_dir", trouble))?;
-        if self.root.kind == RootKind::SealedFile {
-            let problem = "a sealed file protects nothing and is for `keyreeve dev` only";
-            return Err(Fault::new("root.kind", problem, "write `kind = \"shamir\"`"));
-        }
+        self.root.check()?;
         self.check_parts()
     }
 
@@ -344,15 +334,6 @@ fn check_origin(origin: &str) -> Result<(), Fault> {
         !origin.is_empty() && origin.len() <= 255 && origin.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+');
     let problem = "it must be 1 to 255 visible ASCII characters without `+`";
     if fit { Ok(()) } else { Err(Fault::new("audit.origin", problem, "write for instance `kms.example.com/audit`")) }
-}
-
-impl fmt::Display for RootKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Shamir => "shamir",
-            Self::SealedFile => "sealed-file",
-        })
-    }
 }
 
 #[cfg(test)]

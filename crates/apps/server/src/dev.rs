@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::config::{
-    AuditConfig, Config, EpochsConfig, ListenerConfig, Listeners, Log, LogFormat, LogLevel, RootConfig, RootKind,
-    StoreConfig, TlsFiles,
+    AuditConfig, Config, EpochsConfig, ListenerConfig, Listeners, Log, LogFormat, LogLevel, RootConfig, StoreConfig,
+    TlsFiles,
 };
 use crate::error::ServerError;
 use crate::files;
@@ -153,7 +153,7 @@ fn config(data_dir: &Path, paths: &Paths, listen: SocketAddr) -> Config {
     Config {
         data_dir: data_dir.to_owned(),
         store: StoreConfig::default(),
-        root: RootConfig { kind: RootKind::SealedFile },
+        root: RootConfig::SealedFile {},
         epochs: EpochsConfig::default(),
         audit: AuditConfig { origin: "localhost/keyreeve-dev".to_owned(), dir: None },
         listeners: Listeners { all: Some(all), ..Listeners::default() },

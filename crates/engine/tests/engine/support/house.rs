@@ -122,12 +122,7 @@ impl House {
         super::logs::capture();
         let directory = tempfile::tempdir().unwrap();
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o700)).unwrap();
-        let (developer, text) = keyreeve_policy::shipped::development();
-        let mut settings = Settings {
-            development: true,
-            extra_policies: vec![(developer.to_string(), text.to_owned())],
-            ..Settings::default()
-        };
+        let mut settings = Settings::development();
         alter(&mut settings);
         let mut house = Self {
             directory,

@@ -151,13 +151,7 @@ impl Server {
             random: Arc::new(random),
             observer: Arc::clone(&seen) as Arc<dyn Observer>,
         };
-        let (developer, text) = keyreeve_policy::shipped::development();
-        let settings = Settings {
-            development: true,
-            extra_policies: vec![(developer.to_string(), text.to_owned())],
-            ..Settings::default()
-        };
-        let engine = Engine::new(ports, settings).unwrap();
+        let engine = Engine::new(ports, Settings::development()).unwrap();
         engine.start().await.unwrap();
         let limits = Limits { json_body: 1 << 20, octet_body: 2 << 20, ..Limits::default() };
         let frame = Frame::new(router(engine.clone(), side), limits, Arc::new(Counters::default()));

@@ -1,0 +1,29 @@
+//! `[root]`: the root of trust. A kind of root is a variant here and an arm of `open_root` in `assemble.rs`, nothing
+//! else.
+
+use serde::Deserialize;
+
+use super::Fault;
+
+/// The root of trust: its kind, and what that kind needs to know. The fields of one kind are unknown to the others.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum RootConfig {
+    /// People hold shares.
+    Shamir {},
+    /// A file in the data directory, for development mode only.
+    SealedFile {},
+}
+
+impl RootConfig {
+    /// What holds in production.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        match self {
+            Self::Shamir {} => Ok(()),
+            Self::SealedFile {} => {
+                let problem = "a sealed file protects nothing and is for `keyreeve dev` only";
+                Err(Fault::new("root.kind", problem, "write `kind = \"shamir\"`"))
+            }
+        }
+    }
+}
