@@ -1,12 +1,13 @@
 //! The page as HTML.
 
+use keyreeve_audit::note::{KeyType, VerifierKey};
 use keyreeve_engine::ops::system::StatusReply;
 use keyreeve_engine::{Readiness, SealStatus};
 use std::fmt::Write;
 
 use crate::About;
 
-/// Keys from this length on are folded (characters).
+/// Keys from this length on are folded (characters): the post-quantum one has some 1,800.
 const LONG: usize = 120;
 
 /// Its looks, light and dark.
@@ -75,13 +76,16 @@ fn seal(name: &'static str, root: &SealStatus) -> Fact {
 
 fn part(name: &'static str, trouble: Option<&String>) -> Fact {
     match trouble {
-        None => fact(name, Mood::Good, "well", ""),
+        None => fact(name, Mood::Good, "working", ""),
         Some(_) => fact(name, Mood::Bad, "not available", "The server's log tells more."),
     }
 }
 
 fn facts(about: &About, status: &StatusReply, readiness: &Readiness) -> Vec<Fact> {
-    let fips = if about.fips { "in FIPS mode" } else { "not in FIPS mode" };
+    let fips = match about.fips {
+        true => "Its FIPS build, in FIPS mode. That says nothing about a certificate.",
+        false => "Not its FIPS build.",
+    };
     let kind = format!("Kind: {}.", status.root_kind);
     let name = "Root of trust";
     let mut root = match &readiness.root {
@@ -118,17 +122,16 @@ pub(crate) fn render(about: &About, status: &StatusReply, readiness: &Readiness)
         write!(page, "<header><h1>Keyreeve</h1><p class=\"state {}\">{headline}</p></header>\n<main>\n", mood.class());
     page.push_str("<section aria-labelledby=\"state\"><h2 id=\"state\">State</h2>\n<dl>\n");
     for fact in facts(about, status, readiness) {
-        let (class, value, hint) = (fact.mood.class(), escape(&fact.value), escape(fact.hint.trim()));
-        let _ = writeln!(
-            page,
-            "<div><dt>{}</dt><dd><span class=\"{class}\">{value}</span><small>{}</small></dd></div>",
-            fact.name,
-            code(&hint)
-        );
+        let (class, value) = (fact.mood.class(), escape(&fact.value));
+        let _ = write!(page, "<div><dt>{}</dt><dd><span class=\"{class}\">{value}</span>", fact.name);
+        if !fact.hint.trim().is_empty() {
+            let _ = write!(page, "<small>{}</small>", code(&escape(fact.hint.trim())));
+        }
+        page.push_str("</dd></div>\n");
     }
     page.push_str("</dl></section>\n");
     log_keys(&mut page, &status.log_vkeys);
-    page.push_str(HOW);
+    let _ = write!(page, "{HOW}<pre><code>{}</code></pre>\n{FOOT}", next_commands(&status.root));
     page
 }
 
@@ -143,22 +146,40 @@ fn log_keys(page: &mut String, keys: &[String]) {
         return;
     }
     page.push_str("<section aria-labelledby=\"log\"><h2 id=\"log\">Public keys of the audit log</h2>\n");
-    page.push_str(
-        "<p>Keep a copy apart from this server: with it the log is verified offline.</p>\n<ul class=\"keys\">\n",
-    );
+    page.push_str("<p>Keep a copy apart from this server: with one of them the log is verified offline.</p>\n<dl>\n");
     for key in keys {
-        let _ = match key.get(..LONG) {
-            // The post-quantum one is some 1,800 characters long.
-            Some(start) => writeln!(
+        let _ = write!(page, "<div><dt>{}</dt><dd class=\"key\">", escape(kind(key)));
+        let _ = match key.len() {
+            ..LONG => writeln!(page, "<code>{}</code></dd></div>", escape(key)),
+            length => writeln!(
                 page,
-                "<li><details><summary><code>{}…</code></summary><code>{}</code></details></li>",
-                escape(start),
+                "<details><summary>{length} characters</summary><code>{}</code></details></dd></div>",
                 escape(key)
             ),
-            None => writeln!(page, "<li><code>{}</code></li>", escape(key)),
         };
     }
-    page.push_str("</ul></section>\n");
+    page.push_str("</dl></section>\n");
+}
+
+/// What a key of the log signs with.
+fn kind(key: &str) -> &'static str {
+    match key.parse::<VerifierKey>().map(|key| key.kind()) {
+        Ok(KeyType::Ed25519) => "Ed25519",
+        Ok(KeyType::Ed25519Cosignature) => "Ed25519, with a time",
+        Ok(KeyType::MlDsa44Cosignature) => "ML-DSA-44, post-quantum",
+        Err(_) => "Of another kind",
+    }
+}
+
+/// What comes next from here, at the command line.
+const fn next_commands(root: &SealStatus) -> &'static str {
+    match root {
+        SealStatus::NotInitialised => "keyreeve init --shares 5 --threshold 3 --out-dir shares\nkeyreeve status",
+        SealStatus::Sealed { .. } => "keyreeve unseal\nkeyreeve status",
+        SealStatus::Open => {
+            "keyreeve status\nkeyreeve key create --alias docs\nkeyreeve encrypt docs report.pdf\nkeyreeve audit search"
+        }
+    }
 }
 
 const HEAD: &str = r#"<!doctype html>
@@ -174,12 +195,10 @@ const HEAD: &str = r#"<!doctype html>
 "#;
 
 const HOW: &str = r#"<section aria-labelledby="use"><h2 id="use">Use it</h2>
-<pre><code>keyreeve status
-keyreeve key create --alias docs
-keyreeve encrypt docs report.pdf
-keyreeve audit search</code></pre>
-<p>Every command explains itself with <code>--help</code>. Programs use the REST interface under <code>/v1</code>;
-<a href="/v1/openapi.json">the OpenAPI document</a> describes it.</p>
+"#;
+
+const FOOT: &str = r#"<p>Every command explains itself with <code>--help</code>. Programs use the REST interface under
+<code>/v1</code>; <a href="/v1/openapi.json">the OpenAPI document</a> describes it.</p>
 <p>For machines: <a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a>.</p>
 </section>
 </main>
@@ -211,6 +230,27 @@ mod tests {
         assert!(page.contains("Waiting for people"));
         assert!(page.contains("1 of 3 needed shares were given (5 were made): <code>keyreeve unseal</code>."));
         assert!(page.contains("Development mode."));
+        assert!(page.contains("<pre><code>keyreeve unseal\n") && !page.contains("key create"));
+    }
+
+    #[test]
+    fn each_key_of_the_log_is_named_by_its_kind_and_long_ones_are_folded() {
+        let key = |kind, length| VerifierKey::new("log.example", kind, &vec![7; length]).unwrap().to_string();
+        let (short, long) = (key(KeyType::Ed25519, 32), key(KeyType::MlDsa44Cosignature, 1312));
+        let status = StatusReply { log_vkeys: vec![short.clone(), long.clone()], ..status(SealStatus::Open) };
+        let page = render(&about(), &status, &readiness(SealStatus::Open, None));
+        assert!(page.contains(&format!("<dt>Ed25519</dt><dd class=\"key\"><code>{short}</code>")));
+        let folded = format!("<summary>{} characters</summary><code>{long}</code></details>", long.len());
+        assert!(page.contains("<dt>ML-DSA-44, post-quantum</dt>") && page.contains(&folded));
+    }
+
+    #[test]
+    fn the_fips_build_is_told_from_the_other_one() {
+        let told = |fips| {
+            let about = About { fips, ..about() };
+            render(&about, &status(SealStatus::Open), &readiness(SealStatus::Open, None))
+        };
+        assert!(told(true).contains("in FIPS mode") && told(false).contains("Not its FIPS build"));
     }
 
     #[test]
