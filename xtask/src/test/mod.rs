@@ -15,9 +15,10 @@ use self::tools::Tool;
 use crate::{Result, workspace};
 
 pub(crate) const USAGE: &str = "\
-test [--long] [--only STEP] [--list]      Runs every check and test; installs or finds what they need
+test [--long] [--fips] [--only STEP] [--list]   Runs every check and test; installs or finds what they need
 
   --long        200 crash rounds instead of 20, longer fuzzing
+  --fips        also builds the program with AWS-LC's FIPS build and tests that (cmake and Go; some ten minutes more)
   --only STEP   runs one step (may be repeated)
   --list        names the steps
 
@@ -31,11 +32,12 @@ For those who write tests:
                 superuser on a private, empty server from KEYREEVE_TEST_POSTGRES; it makes its own database there.
                 Without that variable it fails when KEYREEVE_TEST_ALL=1 is set (this command sets it), else it
                 prints why it does nothing and returns.
-  Other tools   Tests with `openssl::`, `curl::`, `python::`, `schemathesis::` or `mounted::` in their path are left out
-                where that tool is missing.
+  Other tools   Tests with `openssl::`, `curl::`, `python::`, `schemathesis::`, `mounted::` or `faketime::` in their path
+                are left out where that tool is missing.
   The binary    KEYREEVE_TEST_BINARY is the path of the `keyreeve` built for this run.
   Crashes       tests/tests/crash.rs is a step of its own; KEYREEVE_CRASH_ROUNDS says how many rounds.
   Long runs     KEYREEVE_TEST_LONG=1 is set by --long.
+  FIPS          KEYREEVE_TEST_FIPS=1 says that the binary under test is the FIPS build.
 ";
 
 /// What a step may look at.
@@ -77,6 +79,9 @@ const STEPS: &[Step] = &[
     Step { name: "crash", what: "kill -9 under load, nothing lost", needs: &[Tool::Postgres], run: steps::crash },
     Step { name: "fuzz", what: "every parser, a few seconds each", needs: &[Tool::Cxx], run: steps::fuzz },
 ];
+/// Not among the others: it builds everything a second time.
+const FIPS: Step =
+    Step { name: "fips", what: "the FIPS build, tested (with --fips)", needs: tools::OF_FIPS, run: steps::fips };
 const PREREQUISITES: &str = "prerequisites";
 
 struct Line {
@@ -87,28 +92,38 @@ struct Line {
 
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     let mut only = Vec::new();
-    let mut long = false;
+    let (mut long, mut fips) = (false, false);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
             "--long" => long = true,
+            "--fips" => fips = true,
             "--only" => only.push(rest.next().ok_or("--only needs the name of a step")?.as_str()),
             "--list" => return Ok(list()),
             other => return Err(format!("test knows no argument `{other}`\n\n{USAGE}").into()),
         }
     }
-    let known = |name: &str| name == PREREQUISITES || STEPS.iter().any(|step| step.name == name);
+    let known = |name: &str| name == PREREQUISITES || all_steps().any(|step| step.name == name);
     if let Some(unknown) = only.iter().find(|name| !known(name)) {
         return Err(format!("there is no step `{unknown}`; `cargo xtask test --list` names them").into());
     }
-    let chosen: Vec<&Step> = STEPS.iter().filter(|step| only.is_empty() || only.contains(&step.name)).collect();
+    let chosen = chosen(&only, fips);
     let ci = std::env::var("CI").is_ok_and(|value| value == "true");
     Ok(run_steps(&chosen, Run { root: workspace::root(), long, ci, missing: BTreeSet::new() }))
 }
 
+fn all_steps() -> impl Iterator<Item = &'static Step> {
+    STEPS.iter().chain([&FIPS])
+}
+
+fn chosen(only: &[&str], fips: bool) -> Vec<&'static Step> {
+    let by_default = |step: &Step| only.is_empty() && (fips || step.name != FIPS.name);
+    all_steps().filter(|step| by_default(step) || only.contains(&step.name)).collect()
+}
+
 fn list() -> ExitCode {
     println!("{PREREQUISITES:<14} finds or installs what the tests need");
-    for step in STEPS {
+    for step in all_steps() {
         println!("{:<14} {}", step.name, step.what);
     }
     ExitCode::SUCCESS
@@ -155,6 +170,13 @@ fn summary(lines: &[Line]) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_fips_build_is_tested_when_it_is_asked_for() {
+        let names = |only: &[&str], fips| chosen(only, fips).iter().map(|step| step.name).collect::<Vec<_>>();
+        assert!(!names(&[], false).contains(&"fips") && names(&[], true).contains(&"fips"));
+        assert_eq!((names(&["fips"], false), names(&["fmt"], false)), (vec!["fips"], vec!["fmt"]));
+    }
 
     #[test]
     fn what_cannot_run_is_counted_and_fails_in_ci() {

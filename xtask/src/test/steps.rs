@@ -5,6 +5,7 @@
 //! instead.
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::Run;
@@ -100,11 +101,41 @@ pub(super) fn crash(run: &mut Run) -> Result<Tally> {
     Ok(tally)
 }
 
+/// The cryptography under AWS-LC's FIPS build, then the whole program with it, from end to end.
+///
+/// In a folder of its own, so that `target/debug/keyreeve` stays what everybody expects there.
+pub(super) fn fips(run: &mut Run) -> Result<Tally> {
+    if let Some(tool) = [Tool::Cmake, Tool::Go].into_iter().find(|tool| run.is_missing(*tool)) {
+        return Ok(run.could_not_run(format!("{} is missing", tool.name())));
+    }
+    let folder = target_folder(run).join("fips");
+    let cargo = |arguments: &[&str]| {
+        let mut command = cargo::cargo(&run.root);
+        command.args(arguments).env("CARGO_TARGET_DIR", &folder);
+        command
+    };
+    let mut tally = counted(&mut cargo(&["test", "--package", "keyreeve-crypto", "--features", "fips"]))?;
+    if !cargo::succeeds(&mut cargo(&["build", "--package", "keyreeve", "--features", "fips"]))? {
+        return Ok(Tally::failure("the program does not build with the FIPS build of AWS-LC"));
+    }
+    let server = database(run)?;
+    let units = ["cli", "production"].map(|name| ["--test".to_owned(), name.to_owned()]).concat();
+    let mut command = tests_of(run, server.as_ref(), &units);
+    command.env("KEYREEVE_TEST_FIPS", "1").env("KEYREEVE_TEST_BINARY", folder.join("debug/keyreeve"));
+    tally.add(counted(&mut command)?);
+    explain_skipped(run, &mut tally);
+    Ok(tally)
+}
+
 fn rounds(run: &Run) -> &'static str {
     if run.long { "200" } else { "20" }
 }
 
 fn cargo_test(run: &Run, server: Option<&Server>, targets: &[String]) -> Result<Tally> {
+    counted(&mut tests_of(run, server, targets))
+}
+
+fn tests_of(run: &Run, server: Option<&Server>, targets: &[String]) -> Command {
     let mut command = cargo::cargo(&run.root);
     command.args(["test", "--workspace", "--no-fail-fast"]).args(targets);
     command.env("KEYREEVE_TEST_ALL", "1").env("KEYREEVE_CRASH_ROUNDS", rounds(run));
@@ -117,12 +148,15 @@ fn cargo_test(run: &Run, server: Option<&Server>, targets: &[String]) -> Result<
         None => command.env_remove("KEYREEVE_TEST_POSTGRES"),
     };
     command.arg("--").args(run.missing.iter().filter_map(|tool| tool.in_tests()).flat_map(|word| ["--skip", word]));
-    counted(&mut command)
+    command
 }
 
-fn binary(run: &Run) -> std::path::PathBuf {
-    let folder = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    run.root.join(folder).join("debug/keyreeve")
+fn target_folder(run: &Run) -> PathBuf {
+    run.root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
+fn binary(run: &Run) -> PathBuf {
+    target_folder(run).join("debug/keyreeve")
 }
 
 /// Runs `cargo test`, shows what is news, counts the rest.

@@ -20,17 +20,24 @@ pub(super) enum Tool {
     Python,
     Schemathesis,
     Mounts,
+    Faketime,
+    Cmake,
+    Go,
 }
 
 /// What the tests need besides cargo.
 pub(super) const OF_TESTS: &[Tool] =
-    &[Tool::Postgres, Tool::Openssl, Tool::Curl, Tool::Python, Tool::Schemathesis, Tool::Mounts];
+    &[Tool::Postgres, Tool::Openssl, Tool::Curl, Tool::Python, Tool::Schemathesis, Tool::Mounts, Tool::Faketime];
+
+/// What the FIPS build of the cryptographic module needs besides, and the tests that are run on it.
+pub(super) const OF_FIPS: &[Tool] =
+    &[Tool::Cmake, Tool::Go, Tool::Postgres, Tool::Openssl, Tool::Curl, Tool::Python, Tool::Mounts, Tool::Faketime];
 
 /// The version whose options the tests use.
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
 impl Tool {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Rustfmt,
         Self::Clippy,
         Self::Cxx,
@@ -40,6 +47,9 @@ impl Tool {
         Self::Python,
         Self::Schemathesis,
         Self::Mounts,
+        Self::Faketime,
+        Self::Cmake,
+        Self::Go,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -53,19 +63,23 @@ impl Tool {
             Self::Python => "Python",
             Self::Schemathesis => "schemathesis",
             Self::Mounts => "mount namespaces",
+            Self::Faketime => "faketime",
+            Self::Cmake => "cmake",
+            Self::Go => "Go",
         }
     }
 
     /// What the paths of tests contain that need it.
     pub(super) fn in_tests(self) -> Option<&'static str> {
         match self {
-            Self::Rustfmt | Self::Clippy | Self::Cxx => None,
+            Self::Rustfmt | Self::Clippy | Self::Cxx | Self::Cmake | Self::Go => None,
             Self::Postgres => Some("postgres"),
             Self::Openssl => Some("openssl::"),
             Self::Curl => Some("curl::"),
             Self::Python => Some("python::"),
             Self::Schemathesis => Some("schemathesis::"),
             Self::Mounts => Some("mounted::"),
+            Self::Faketime => Some("faketime::"),
         }
     }
 
@@ -80,6 +94,8 @@ impl Tool {
             Self::Python => "verifiers written from the specifications",
             Self::Schemathesis => "what the OpenAPI document promises",
             Self::Mounts => "full and read-only disks",
+            Self::Faketime => "what happens after days",
+            Self::Cmake | Self::Go => "the FIPS build of AWS-LC",
         }
     }
 
@@ -97,6 +113,9 @@ impl Tool {
                 let imports = Command::new("python3").args(["-c", "import cryptography, venv, ensurepip"]).output();
                 imports.ok().filter(|output| output.status.success()).and_then(|_| asked("python3"))
             }
+            Self::Faketime => asked("faketime"),
+            Self::Cmake => asked("cmake"),
+            Self::Go => cargo::output_of(Command::new("go").arg("version")),
             Self::Schemathesis => asked(&environment(root).join("bin/schemathesis").to_string_lossy()),
             Self::Mounts => {
                 let how = if is_root() { "-m" } else { "-rm" };
@@ -118,6 +137,9 @@ impl Tool {
             Self::Python => Source::Apt(&["python3", "python3-cryptography", "python3-venv"]),
             Self::Schemathesis => Source::Pip(SCHEMATHESIS),
             Self::Mounts => Source::Permission,
+            Self::Faketime => Source::Apt(&["faketime"]),
+            Self::Cmake => Source::Apt(&["cmake"]),
+            Self::Go => Source::Apt(&["golang-go"]),
         }
     }
 

@@ -45,7 +45,8 @@ pub(crate) async fn assemble(config: &Config, mode: Mode) -> Result<Parts, Serve
     let lock = lock(&config.data_dir)?;
     let random =
         Random::start(Box::new(SystemEntropy)).map_err(|error| ServerError::part("random generator", error))?;
-    selftest::run(&random).map_err(|error| ServerError::part("cryptographic module", error))?;
+    let tested = selftest::run(&random).map_err(|error| ServerError::part("cryptographic module", error))?;
+    tracing::info!(module = %tested.module, tests = tested.passed.len(), "the cryptographic module passed its tests");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let journal = open_journal(config, &clock).await?;
     check_clock(&*journal, clock.now()).await?;

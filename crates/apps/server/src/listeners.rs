@@ -99,7 +99,7 @@ fn console(engine: Engine, mode: Mode) -> Router {
         engine,
         About {
             version: env!("CARGO_PKG_VERSION"),
-            module: format!("AWS-LC {}", module.module_version),
+            module: module.to_string(),
             fips: module.active,
             development: mode == Mode::Development,
         },

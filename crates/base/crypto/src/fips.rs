@@ -6,6 +6,7 @@
 //! certificate is to be looked up by its version; this crate does not claim it.
 
 use serde::Serialize;
+use std::fmt;
 
 /// The linked cryptographic module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -14,7 +15,9 @@ pub struct FipsStatus {
     pub compiled: bool,
     /// Whether the module reports that it runs in FIPS mode.
     pub active: bool,
-    /// Version of AWS-LC, as it reports itself.
+    /// The module's name: `AWS-LC`, or `AWS-LC-FIPS` for its FIPS build.
+    pub module: &'static str,
+    /// Its version, as it reports itself. The two builds are numbered apart.
     pub module_version: &'static str,
 }
 
@@ -24,7 +27,19 @@ impl FipsStatus {
         Self {
             compiled: cfg!(feature = "fips"),
             active: aws_lc_rs::try_fips_mode().is_ok(),
+            module: if cfg!(feature = "fips") { "AWS-LC-FIPS" } else { "AWS-LC" },
             module_version: aws_lc_rs::awslc_version(),
+        }
+    }
+}
+
+/// Name and version, as kept with each key version: `AWS-LC 5.12.0`.
+impl fmt::Display for FipsStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.module, self.module_version)?;
+        match (self.compiled, self.active) {
+            (true, false) => f.write_str(" (not in FIPS mode)"),
+            (true, true) | (false, _) => Ok(()),
         }
     }
 }
@@ -37,6 +52,10 @@ mod tests {
     fn the_module_says_what_was_built() {
         let status = FipsStatus::current();
         assert_eq!(status.compiled, status.active);
-        assert!(!status.module_version.is_empty());
+        assert_eq!(status.module.ends_with("-FIPS"), cfg!(feature = "fips"));
+        assert!(status.module_version.starts_with(|first: char| first.is_ascii_digit()));
+        assert_eq!(status.to_string(), format!("{} {}", status.module, status.module_version));
+        let asleep = FipsStatus { compiled: true, active: false, ..status };
+        assert!(asleep.to_string().ends_with("(not in FIPS mode)"));
     }
 }

@@ -184,12 +184,6 @@ pub(super) struct Fresh {
     pub(super) version: NewVersion,
 }
 
-/// The module that draws keys, for the record of their provenance.
-fn module_name() -> String {
-    let status = FipsStatus::current();
-    format!("{}{}", status.module_version, if status.active { " (FIPS mode)" } else { "" })
-}
-
 /// Generates material; RSA keys take up to a second, so on a thread of their own.
 pub(super) async fn generate(core: &Core, algorithm: KeyAlgorithm, by: &Name, reason: &Label) -> Result<Fresh, Error> {
     let random = Arc::clone(&core.ports.random);
@@ -197,7 +191,7 @@ pub(super) async fn generate(core: &Core, algorithm: KeyAlgorithm, by: &Name, re
     let material = compute(heavy, move || Material::generate(algorithm, &random)).await??;
     let public_key = material.public_key()?.map(|public| hex::encode(public.spki()));
     let provenance =
-        Provenance { origin: Origin::Generated, module: module_name(), by: by.clone(), reason: reason.clone() };
+        Provenance { origin: Origin::Generated, module: FipsStatus::current().to_string(), by: by.clone(), reason: reason.clone() };
     let version = NewVersion { public_key, fingerprint: material.fingerprint()?.to_string(), provenance };
     Ok(Fresh { material, version })
 }

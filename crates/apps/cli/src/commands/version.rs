@@ -16,19 +16,20 @@ impl Version {
     pub(crate) fn run(self, app: &App) -> Outcome {
         let fips = FipsStatus::current();
         let state = match (fips.compiled, fips.active) {
-            (true, true) => "FIPS module, in approved mode",
-            (true, false) => "FIPS module, NOT in approved mode",
+            (true, true) => "FIPS build, in FIPS mode; no certificate is claimed",
+            (true, false) => "FIPS build, NOT in FIPS mode",
             (false, _) => "not a FIPS build",
         };
         let value = json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "module": fips.module_version,
+            "module": fips.module,
+            "module_version": fips.module_version,
             "fips": { "compiled": fips.compiled, "active": fips.active },
         });
         app.show(&value, |_| {
             facts(&[
                 ("keyreeve", env!("CARGO_PKG_VERSION").to_owned()),
-                ("module", fips.module_version.to_owned()),
+                ("module", fips.to_string()),
                 ("FIPS", state.to_owned()),
             ])
         })
