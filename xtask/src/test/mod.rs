@@ -18,7 +18,7 @@ pub(crate) const USAGE: &str = "\
 test [--long] [--fips] [--only STEP] [--list]   Runs every check and test; installs or finds what they need
 
   --long        200 crash rounds instead of 20, longer fuzzing
-  --fips        also builds the program with AWS-LC's FIPS build and tests that (cmake and Go; some ten minutes more)
+  --fips        also builds the program with AWS-LC's FIPS build and tests that (cmake, Go; some ten minutes more)
   --only STEP   runs one step (may be repeated)
   --list        names the steps
 

@@ -190,8 +190,8 @@ pub(super) async fn generate(core: &Core, algorithm: KeyAlgorithm, by: &Name, re
     let heavy = super::usable::is_heavy(algorithm, 1, 0);
     let material = compute(heavy, move || Material::generate(algorithm, &random)).await??;
     let public_key = material.public_key()?.map(|public| hex::encode(public.spki()));
-    let provenance =
-        Provenance { origin: Origin::Generated, module: FipsStatus::current().to_string(), by: by.clone(), reason: reason.clone() };
+    let module = FipsStatus::current().to_string();
+    let provenance = Provenance { origin: Origin::Generated, module, by: by.clone(), reason: reason.clone() };
     let version = NewVersion { public_key, fingerprint: material.fingerprint()?.to_string(), provenance };
     Ok(Fresh { material, version })
 }
