@@ -22,6 +22,30 @@ pub struct Done {
 }
 
 impl Done {
+    /// Runs a command to its end, with something on its standard input.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    pub fn of(command: &mut Command, stdin: &[u8]) -> std::io::Result<Self> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut pipe = child.stdin.take().unwrap();
+        let output = std::thread::scope(|scope| {
+            // A command that refuses early does not read its input.
+            scope.spawn(move || pipe.write_all(stdin));
+            child.wait_with_output().unwrap()
+        });
+        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        Ok(Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            line: format!("keyreeve {}", words.join(" ")),
+        })
+    }
+
     /// Standard output as text.
     ///
     /// # Panics
@@ -109,21 +133,7 @@ impl Cli {
     /// # Panics
     /// When it does not start.
     pub fn run_with<S: AsRef<OsStr>>(&self, arguments: &[S], stdin: &[u8]) -> Done {
-        let mut command = self.command(arguments);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut pipe = child.stdin.take().unwrap();
-        let output = std::thread::scope(|scope| {
-            // A command that refuses early does not read its input.
-            scope.spawn(move || pipe.write_all(stdin));
-            child.wait_with_output().unwrap()
-        });
-        let words: Vec<_> = arguments.iter().map(|word| word.as_ref().to_string_lossy().into_owned()).collect();
-        Done {
-            code: output.status.code().unwrap_or(-1),
-            stdout: output.stdout,
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            line: format!("keyreeve {}", words.join(" ")),
-        }
+        Done::of(&mut self.command(arguments), stdin).unwrap()
     }
 
     /// Runs a command that must succeed; its standard output as text.

@@ -39,10 +39,20 @@ impl Pki {
     }
 
     fn issue(&self, names: &[&str], usage: ExtendedKeyUsagePurpose) -> (String, String) {
+        self.issue_as(names, usage, |_| ())
+    }
+
+    fn issue_as(
+        &self,
+        names: &[&str],
+        usage: ExtendedKeyUsagePurpose,
+        alter: impl FnOnce(&mut CertificateParams),
+    ) -> (String, String) {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages = vec![usage];
         params.use_authority_key_identifier_extension = true;
+        alter(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         (certificate.pem(), key.serialize_pem())
@@ -55,6 +65,15 @@ impl Pki {
     #[must_use]
     pub fn server(&self) -> (String, String) {
         self.issue(&["localhost", "127.0.0.1"], ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// The same with other names, or otherwise altered.
+    ///
+    /// # Panics
+    /// When no key can be made.
+    #[must_use]
+    pub fn server_as(&self, names: &[&str], alter: impl FnOnce(&mut CertificateParams)) -> (String, String) {
+        self.issue_as(names, ExtendedKeyUsagePurpose::ServerAuth, alter)
     }
 
     /// Certificate and key of a client with this DNS name.

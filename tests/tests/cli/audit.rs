@@ -44,6 +44,42 @@ fn operations_are_found_and_proved() {
 }
 
 #[test]
+fn a_stored_proof_is_verified_without_the_server() {
+    let mut desk = Desk::new();
+    let keys = desk.dev.log_keys();
+    desk.write("log.vkey", keys.join("\n"));
+    let record = desk.cli.json(&["audit", "search", "--limit", "1"])["items"][0]["id"].as_str().unwrap().to_owned();
+    let _ = desk.cli.ok(&["audit", "prove", &record, "--save", "evidence", "--vkey", "log.vkey"]);
+    assert!(desk.dev.server.is_running());
+    desk.dev.server.signal(rustix::process::Signal::TERM);
+    let verify = |words: &[&str]| desk.cli.run(&[&["audit", "verify-proof"], words].concat());
+    let good = verify(&["evidence", "--vkey", "log.vkey"]).code(0);
+    assert!(good.text().contains(&record), "{good}");
+    // The profile has the keys, too.
+    let _ = verify(&["evidence"]).code(0);
+    let text = String::from_utf8(desk.read("evidence.record")).unwrap();
+    desk.write("altered", text.replacen("\"v\":1", "\"v\":2", 1));
+    let altered = verify(&["evidence", "--vkey", "log.vkey", "--record", "altered"]).code(7);
+    assert!(altered.stderr.contains("NOT proved"), "{altered}");
+    let stranger = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+    let _ = verify(&["evidence", "--vkey", stranger]).code(7);
+    let _ = verify(&["altered", "--vkey", "log.vkey"]).code(2);
+    let unnamed = verify(&["evidence", "--vkey", "no-such.vkey"]).code(2);
+    assert!(unnamed.stderr.contains("no such file"), "{unnamed}");
+    let nobody = desk.cli.run(&["--address", "https://127.0.0.1:1", "audit", "verify-proof", "evidence"]).code(2);
+    assert!(nobody.stderr.contains("--vkey"), "{nobody}");
+}
+
+#[test]
+fn a_log_that_is_not_there_is_no_incomplete_one() {
+    let home = tempfile::tempdir().unwrap();
+    let stranger = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+    let missing =
+        keyreeve_tests::Cli::new(home.path()).run(&["audit", "verify", "nowhere", "--vkey", stranger]).code(2);
+    assert!(missing.stderr.contains("no directory nowhere") && missing.stderr.contains("next:"), "{missing}");
+}
+
+#[test]
 fn a_log_is_verified_and_an_altered_one_is_not() {
     let desk = Desk::new();
     desk.key("k", &[]);

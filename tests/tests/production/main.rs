@@ -5,6 +5,7 @@
 mod canaries;
 mod ceremony;
 mod configuration;
+mod connections;
 mod ending;
 mod inventory;
 mod listeners;

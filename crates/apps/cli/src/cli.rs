@@ -12,7 +12,7 @@ use crate::commands::{
 use crate::failure::{EXIT_CODES, Exit, Failure};
 use crate::files;
 use crate::out::{Format, Out};
-use crate::profile::Connection;
+use crate::profile::{Connection, Profile};
 
 /// Keys that are generated, used, rotated and destroyed in one place, and an audit log that proves it.
 ///
@@ -122,9 +122,13 @@ pub(crate) fn run() -> Exit {
         }
     };
     let out = Out::new(cli.output, cli.quiet);
+    let connection = cli.connection.clone();
     match execute(cli, out) {
         Ok(exit) => exit,
-        Err(failure) => {
+        Err(mut failure) => {
+            if let (Some(trouble), Ok(profile)) = (failure.trouble, Profile::load(&connection)) {
+                failure.next = Some(profile.advice(trouble));
+            }
             tell(out, &failure);
             failure.exit
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::ErrorKind;
 
-use keyreeve_client::{ClientError, EnvelopeError, StreamError};
+use keyreeve_client::{ClientError, EnvelopeError, StreamError, TlsTrouble};
 use keyreeve_wire::Problem;
 
 /// How the process ends. The numbers are part of the interface: scripts depend on them.
@@ -29,6 +29,8 @@ pub(crate) enum Exit {
     Internal = 8,
     /// An audit log is not whole, and nothing in it was altered.
     Incomplete = 9,
+    /// Somebody answers, and the connection cannot be trusted.
+    Untrusted = 10,
     /// Somebody pressed Ctrl-C.
     Interrupted = 130,
     /// Whoever read the output went away.
@@ -48,6 +50,7 @@ Exit codes:
     7  integrity: altered, cut short, or not proved
     8  a defect, or this machine failed (disk full)
     9  an audit log is incomplete, with nothing in it altered
+   10  no trusted connection: the certificate of the server, or of this client, is not accepted
   130  interrupted      141  the reader of the output went away";
 
 /// A command that failed: what to tell the person, what to tell the script.
@@ -63,11 +66,13 @@ pub(crate) struct Failure {
     pub(crate) audit_record: Option<String>,
     /// The stable code the server gave.
     pub(crate) code: Option<String>,
+    /// What is wrong with TLS; the profile knows what to do about it.
+    pub(crate) trouble: Option<TlsTrouble>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), next: None, audit_record: None, code: None }
+        Self { exit, what: what.into(), next: None, audit_record: None, code: None, trouble: None }
     }
 
     pub(crate) fn usage(what: impl Into<String>) -> Self {
@@ -132,6 +137,10 @@ fn next_step(code: &str) -> Option<&'static str> {
         "invalid-policy" => "`keyreeve policy actions` lists the actions; `keyreeve policy show NAME` shows examples",
         "decryption-failed" => "the context must be the one given when encrypting: `--context NAME=VALUE`",
         "rate-limited" | "overloaded" | "timeout" | "store-unavailable" | "root-unavailable" => "try again later",
+        "unknown-route" => {
+            "a listener for use of keys serves no administration, and the other way round: give the address of the \
+             other one as `--admin-address URL`, or as `admin_address` of the profile"
+        }
         "audit-unavailable" => "the server's disk may be full: nothing is done until the audit log can be written",
         _ => return None,
     })
@@ -148,10 +157,14 @@ fn where_to_look(problem: &Problem) -> Option<&'static str> {
         ("key", "`keyreeve key list` shows which there are"),
     ];
     if problem.code == "wrong-state" {
-        let of_a_key = problem.detail.contains("the key");
-        let (key, server) =
-            ("`keyreeve key show KEY` shows the state and what was done to the key", "`keyreeve status` shows it");
-        return Some(if of_a_key { key } else { server });
+        const STATES: [(&str, &str); 4] = [
+            ("the key", "`keyreeve key show KEY` shows the state and what was done to the key"),
+            ("the token", "`keyreeve token list` shows which there are and until when they are valid"),
+            ("initialised already", "`keyreeve status` shows whether it is open; `keyreeve unseal` opens it"),
+            ("open already", "`keyreeve status` shows it"),
+        ];
+        let found = STATES.iter().find(|(what, _)| problem.detail.contains(what));
+        return found.map(|(_, next)| *next);
     }
     let found = LISTS.iter().find(|(what, _)| problem.detail.contains(&format!("no such {what}")));
     found.filter(|_| problem.code == "not-found").map(|(_, next)| *next)
@@ -167,6 +180,9 @@ impl From<ClientError> for Failure {
             }
             ClientError::Unreachable { .. } => Self::new(Exit::Unavailable, error.to_string())
                 .next("is it running there? `keyreeve dev` starts one here; `--address URL` names another"),
+            ClientError::Untrusted { trouble, .. } => {
+                Self { trouble: Some(trouble), ..Self::new(Exit::Untrusted, error.to_string()) }
+            }
             ClientError::Setup(what) => Self::usage(what),
             ClientError::Name(_) => Self::usage(error.to_string()),
             ClientError::Answer(_) => Self::new(Exit::Internal, error.to_string())
@@ -273,7 +289,15 @@ mod tests {
 
     #[test]
     fn every_exit_code_is_documented() {
-        for exit in [Exit::Done, Exit::No, Exit::Integrity, Exit::Incomplete, Exit::Interrupted, Exit::BrokenPipe] {
+        for exit in [
+            Exit::Done,
+            Exit::No,
+            Exit::Integrity,
+            Exit::Incomplete,
+            Exit::Untrusted,
+            Exit::Interrupted,
+            Exit::BrokenPipe,
+        ] {
             assert!(EXIT_CODES.contains(&format!("{}  ", exit as i32)), "{exit:?}");
         }
     }

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard};
 use keyreeve_secret::{SecretBuffer, SecretBytes, SecretString};
 use tempfile::NamedTempFile;
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 /// Both standard input and standard output.
 const DASH: &str = "-";
@@ -137,7 +137,11 @@ pub(crate) fn ask_secret(prompt: &str) -> Result<SecretString, Failure> {
         return secret_line(io::stdin().lock());
     }
     let typed = rpassword::prompt_password(prompt).map(SecretString::from);
-    let typed = typed.map_err(|error| Failure::io("the terminal", &error))?;
+    let typed = typed.map_err(|error| match error.kind() {
+        // The terminal gives no signal while it is read without echo.
+        io::ErrorKind::Interrupted => Failure::new(Exit::Interrupted, "interrupted"),
+        _ => Failure::io("the terminal", &error),
+    })?;
     Ok(SecretString::copy_from(typed.expose().trim()))
 }
 

@@ -2,7 +2,8 @@
 //! command lines.
 //!
 //! ```toml
-//! address = "https://kms.example.com:8443"
+//! address = "https://kms.example.com:7433"
+//! admin_address = "https://kms.example.com:7434"   # where administration has a listener of its own
 //! ca_file = "ca.pem"                # paths are relative to the profile
 //! token_file = "token"              # readable by its owner only
 //! client_cert = "client.pem"        # instead of a token: mutual TLS
@@ -19,11 +20,11 @@ use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 use keyreeve_audit::VerifierKey;
-use keyreeve_client::{Client, Options};
+use keyreeve_client::{Client, Options, TlsTrouble};
 use keyreeve_secret::{SecretBuffer, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::files;
 
 /// The profile that `keyreeve dev` writes.
@@ -42,9 +43,12 @@ pub(crate) struct Connection {
     /// Profile with address, CA and token [default: ./.keyreeve-dev/client.toml, then ~/.config/keyreeve/client.toml]
     #[arg(long, global = true, value_name = "FILE", env = "KEYREEVE_PROFILE", help_heading = "Connection")]
     pub(crate) profile: Option<PathBuf>,
-    /// Address of the server, such as https://localhost:8443
+    /// Address of the server, such as https://localhost:7433; it stands for both listeners of a server
     #[arg(long, global = true, value_name = "URL", env = "KEYREEVE_ADDRESS", help_heading = "Connection")]
     pub(crate) address: Option<String>,
+    /// Address of the server's listener for administration, where that is another one
+    #[arg(long, global = true, value_name = "URL", env = "KEYREEVE_ADMIN_ADDRESS", help_heading = "Connection")]
+    pub(crate) admin_address: Option<String>,
     /// PEM file with the certificate authority that the server's certificate must be from
     #[arg(long, global = true, value_name = "FILE", env = "KEYREEVE_CA_FILE", help_heading = "Connection")]
     pub(crate) ca_file: Option<PathBuf>,
@@ -55,15 +59,17 @@ pub(crate) struct Connection {
 
 impl Connection {
     fn says_something(&self) -> bool {
-        self.address.is_some() || self.ca_file.is_some() || self.token_file.is_some()
+        let address = self.address.is_some() || self.admin_address.is_some();
+        address || self.ca_file.is_some() || self.token_file.is_some()
     }
 }
 
 /// A profile file as written.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct ProfileFile {
     address: Option<String>,
+    admin_address: Option<String>,
     ca_file: Option<PathBuf>,
     token_file: Option<PathBuf>,
     client_cert: Option<PathBuf>,
@@ -78,6 +84,8 @@ pub(crate) struct Profile {
     /// The file it came from.
     pub(crate) path: Option<PathBuf>,
     pub(crate) address: Option<String>,
+    /// Of the listener for administration; without it `address` is that, too.
+    pub(crate) admin_address: Option<String>,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) client_cert: Option<PathBuf>,
@@ -95,7 +103,12 @@ impl Profile {
             None => Self::usual(Path::new(DEV_PROFILE), home_profile())?,
         };
         let connection = connection.clone();
+        // An address that is given is that of the whole server: nothing goes to another one of the profile.
+        if connection.address.is_some() {
+            profile.admin_address = None;
+        }
         profile.address = connection.address.or(profile.address);
+        profile.admin_address = connection.admin_address.or(profile.admin_address);
         profile.ca_file = connection.ca_file.or(profile.ca_file);
         profile.token_file = connection.token_file.or(profile.token_file);
         Ok(profile)
@@ -147,6 +160,7 @@ impl Profile {
         Ok(Self {
             path: Some(path.to_owned()),
             address: file.address,
+            admin_address: file.admin_address,
             ca_file: beside(file.ca_file),
             token_file: beside(file.token_file),
             client_cert: beside(file.client_cert),
@@ -172,13 +186,35 @@ impl Profile {
         Ok(Client::new(&self.anonymous()?)?)
     }
 
+    /// The authorities that count, if they are named.
+    pub(crate) fn ca_pem(&self) -> Result<Option<Vec<u8>>, Failure> {
+        self.ca_file.as_deref().map(|path| files::read_all(path, FILE_MAX)).transpose()
+    }
+
+    /// A profile for the same server, whose files stand beside it.
+    pub(crate) fn text_for(&self, ca: Option<&str>, token: &str, vkeys: &[String]) -> Result<String, Failure> {
+        let file = ProfileFile {
+            address: self.address.clone(),
+            admin_address: self.admin_address.clone(),
+            ca_file: ca.map(PathBuf::from),
+            token_file: Some(token.into()),
+            log_vkeys: vkeys.to_vec(),
+            ..ProfileFile::default()
+        };
+        let text = toml::to_string(&file).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
+        Ok(format!("# Written by `keyreeve init`. The files it names are in the same directory.\n{text}"))
+    }
+
     fn anonymous(&self) -> Result<Options, Failure> {
-        let address = self.address.as_deref().ok_or_else(no_address)?;
-        let options = Options::new(address);
-        match &self.ca_file {
-            Some(path) => Ok(options.with_ca(files::read_all(path, FILE_MAX)?)),
-            None => Ok(options),
+        let address = self.address.as_deref().or(self.admin_address.as_deref()).ok_or_else(no_address)?;
+        let mut options = Options::new(address);
+        if let Some(admin) = &self.admin_address {
+            options = options.with_admin_address(admin);
         }
+        Ok(match self.ca_pem()? {
+            Some(pem) => options.with_ca(pem),
+            None => options,
+        })
     }
 }
 
@@ -211,7 +247,8 @@ fn check_ours(path: &Path, metadata: &Metadata, right_kind: fn(&Metadata) -> boo
 impl ProfileFile {
     /// Sees that this says no more than what `keyreeve dev` writes.
     fn check_is_of_dev(&self, path: &Path) -> Result<(), Failure> {
-        if !self.address.as_deref().is_some_and(|address| Options::new(address).is_loopback()) {
+        let mut addresses = [&self.address, &self.admin_address].into_iter().flatten();
+        if self.address.is_none() || !addresses.all(|address| Options::new(address).is_loopback()) {
             return Err(untrusted(path, "its address is not one of this machine"));
         }
         let bare = |named: &PathBuf| {
@@ -225,6 +262,57 @@ impl ProfileFile {
             return Err(untrusted(path, "it names a client certificate"));
         }
         Ok(())
+    }
+}
+
+impl Profile {
+    /// What to do about a server that is not spoken to, with the files and fields that have a part in it.
+    pub(crate) fn advice(&self, trouble: TlsTrouble) -> String {
+        let field = |name: &str| match &self.path {
+            Some(path) => format!("`{name}` of the profile {}", path.display()),
+            None => format!("`{name}` of a profile"),
+        };
+        match (trouble, &self.ca_file, &self.client_cert) {
+            (TlsTrouble::UnknownIssuer, Some(ca), _) => format!(
+                "the server's certificate is not from the authority in {}: get the right file from whoever runs the \
+                 server, and name it with `--ca-file` or {}",
+                ca.display(),
+                field("ca_file")
+            ),
+            (TlsTrouble::UnknownIssuer, None, _) => format!(
+                "only the authorities of this system count: name the one of the server with `--ca-file FILE` or {}",
+                field("ca_file")
+            ),
+            (TlsTrouble::WrongName, ..) => format!(
+                "use a name that is in the certificate, with `--address` or {}, or have a certificate made for this one",
+                field("address")
+            ),
+            (TlsTrouble::Expired, ..) => {
+                "the server needs a new certificate (`keyreeve config check` there tells which; \
+                SIGHUP makes it read it); or the clock of this machine is wrong"
+                    .to_owned()
+            }
+            (TlsTrouble::NotYetValid, ..) => "set the clocks of this machine and of the server right".to_owned(),
+            (TlsTrouble::Authority, ..) => "the server needs a certificate of its own (CA:FALSE) from that authority; \
+                `keyreeve config check` there tells"
+                .to_owned(),
+            (TlsTrouble::ClientCertificateMissing, _, None) => {
+                format!("name a certificate and its key with {} and `client_key`", field("client_cert"))
+            }
+            (TlsTrouble::ClientCertificateMissing | TlsTrouble::ClientCertificateRefused, _, cert) => format!(
+                "{} must be valid, and from an authority in the `client_ca` of the server's listener; it is {}",
+                cert.as_ref().map_or_else(|| "the client certificate".to_owned(), |cert| cert.display().to_string()),
+                field("client_cert")
+            ),
+            (TlsTrouble::NotTls, ..) => format!(
+                "is the port right? It is given with `--address` or {}; a listener with `plain_http` is not spoken to",
+                field("address")
+            ),
+            (TlsTrouble::Handshake, ..) => {
+                "versions of TLS or algorithms do not fit; the server's log may say more (`level = \"debug\"`)"
+                    .to_owned()
+            }
+        }
     }
 }
 
@@ -264,7 +352,6 @@ fn read_identity(cert: &Path, key: &Path) -> Result<keyreeve_secret::SecretBytes
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Exit;
     use crate::files::{Readers, Sink};
 
     const VKEY: &str = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
@@ -307,6 +394,49 @@ mod tests {
         assert_eq!(profile.ca_file.unwrap(), dir.path().join("ca.pem"));
     }
 
+    #[test]
+    fn an_address_that_is_given_is_that_of_both_listeners() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client.toml");
+        std::fs::write(&path, "address = 'https://a'\nadmin_address = 'https://b'").unwrap();
+        let load = |address: Option<&str>, admin_address: Option<&str>| {
+            let (address, admin_address) = (address.map(str::to_owned), admin_address.map(str::to_owned));
+            let connection =
+                Connection { profile: Some(path.clone()), address, admin_address, ..Connection::default() };
+            let profile = Profile::load(&connection).unwrap();
+            let client = profile.anonymous_client().unwrap();
+            (client.address().to_owned(), client.admin_address().map(str::to_owned))
+        };
+        let pair = |data: &str, admin: Option<&str>| (data.to_owned(), admin.map(str::to_owned));
+        assert_eq!(load(None, None), pair("https://a", Some("https://b")));
+        assert_eq!(load(Some("https://c"), None), pair("https://c", None));
+        assert_eq!(load(None, Some("https://d")), pair("https://a", Some("https://d")));
+        assert_eq!(load(Some("https://c"), Some("https://d")), pair("https://c", Some("https://d")));
+    }
+
+    #[test]
+    fn what_initialisation_writes_is_a_profile() {
+        let data = Some("https://kms:7433".to_owned());
+        let profile = Profile { address: data, admin_address: Some("https://kms:7434".into()), ..Profile::default() };
+        let text = profile.text_for(Some("ca.pem"), "token", &[VKEY.to_owned()]).unwrap();
+        let read = parse(&text).unwrap();
+        assert_eq!((&read.address, &read.admin_address), (&profile.address, &profile.admin_address));
+        assert_eq!(read.ca_file.unwrap(), Path::new("/etc/keyreeve/ca.pem"));
+        assert_eq!(read.token_file.unwrap(), Path::new("/etc/keyreeve/token"));
+        assert_eq!(read.log_vkeys.len(), 1);
+    }
+
+    #[test]
+    fn advice_names_the_file_and_the_field() {
+        let profile = parse("address = 'https://h'\nca_file = 'ca.pem'").unwrap();
+        let advice = profile.advice(TlsTrouble::UnknownIssuer);
+        for word in ["/etc/keyreeve/ca.pem", "`ca_file`", "/etc/keyreeve/client.toml"] {
+            assert!(advice.contains(word), "{advice}");
+        }
+        assert!(Profile::default().advice(TlsTrouble::UnknownIssuer).contains("`--ca-file FILE`"));
+        assert!(profile.advice(TlsTrouble::ClientCertificateMissing).contains("client_key"));
+    }
+
     /// What is found in a directory where development mode may have run.
     fn found(text: &str, folder_mode: u32, mode: u32) -> Result<Profile, Failure> {
         use std::os::unix::fs::PermissionsExt;
@@ -320,14 +450,14 @@ mod tests {
         Profile::usual(&path, None)
     }
 
-    const DEV: &str = "address = 'https://localhost:8443'\nca_file = 'ca.pem'\ntoken_file = 'token'";
+    const DEV: &str = "address = 'https://localhost:7433'\nca_file = 'ca.pem'\ntoken_file = 'token'";
 
     #[test]
     fn a_found_profile_counts_if_it_is_what_dev_writes() {
         let profile = found(DEV, 0o700, 0o600).unwrap();
-        assert_eq!(profile.address.as_deref(), Some("https://localhost:8443"));
+        assert_eq!(profile.address.as_deref(), Some("https://localhost:7433"));
         assert!(profile.token_file.unwrap().ends_with(".keyreeve-dev/token"));
-        for address in ["https://127.0.0.7:1", "https://[::1]:8443"] {
+        for address in ["https://127.0.0.7:1", "https://[::1]:7433"] {
             assert!(found(&format!("address = '{address}'"), 0o755, 0o644).is_ok(), "{address}");
         }
     }

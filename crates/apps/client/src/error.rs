@@ -3,6 +3,8 @@
 use keyreeve_envelope::{EnvelopeError, StreamError};
 use keyreeve_wire::Problem;
 
+use crate::tls::{self, TlsTrouble};
+
 /// Why an operation was not done, or why it is not known whether it was.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -15,6 +17,16 @@ pub enum ClientError {
         /// Where it was expected.
         address: String,
         /// What was seen of the failure, innermost cause last.
+        reason: String,
+    },
+    /// Somebody answers, and there is no connection that can be trusted: trying again changes nothing.
+    #[error("no trusted connection to {address}: {trouble} ({reason})")]
+    Untrusted {
+        /// Where the server was expected.
+        address: String,
+        /// What is wrong.
+        trouble: TlsTrouble,
+        /// What was seen of it, innermost cause last.
         reason: String,
     },
     /// The server answered that it will not or cannot.
@@ -48,6 +60,7 @@ impl ClientError {
             Self::Refused(problem) => Some(problem),
             Self::Setup(_)
             | Self::Unreachable { .. }
+            | Self::Untrusted { .. }
             | Self::Answer(_)
             | Self::Name(_)
             | Self::Stream(_)
@@ -62,23 +75,35 @@ impl ClientError {
     }
 
     /// A transport failure, told with all its causes: the outermost text alone says nothing.
-    pub(crate) fn unreachable(address: &str, error: &reqwest::Error) -> Self {
-        let mut reason = String::new();
-        let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
-        while let Some(inner) = cause {
-            let text = inner.to_string();
-            if !reason.ends_with(&text) {
-                let between = if reason.is_empty() { "" } else { ": " };
-                reason = format!("{reason}{between}{text}");
-            }
-            cause = inner.source();
+    pub(crate) fn transport(address: &str, error: &reqwest::Error) -> Self {
+        let address = address.to_owned();
+        let reason = reason(error);
+        match tls::trouble(error, &reason) {
+            Some(trouble) => Self::Untrusted { address, trouble, reason: innermost(&reason) },
+            None if error.is_timeout() => Self::Unreachable { address, reason: "it took too long".to_owned() },
+            None => Self::Unreachable { address, reason },
         }
-        if error.is_timeout() {
-            reason = "it took too long".to_owned();
-        }
-        if reason.is_empty() {
-            reason = error.to_string();
-        }
-        Self::Unreachable { address: address.to_owned(), reason }
     }
+}
+
+fn reason(error: &reqwest::Error) -> String {
+    let mut reason = String::new();
+    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !reason.ends_with(&text) {
+            let between = if reason.is_empty() { "" } else { ": " };
+            reason = format!("{reason}{between}{text}");
+        }
+        cause = inner.source();
+    }
+    if reason.is_empty() { error.to_string() } else { reason }
+}
+
+/// What TLS said, without the layers around it.
+fn innermost(reason: &str) -> String {
+    ["invalid peer certificate: ", "received fatal alert: "]
+        .iter()
+        .find_map(|mark| reason.find(mark).map(|start| reason[start..].to_owned()))
+        .unwrap_or_else(|| reason.to_owned())
 }

@@ -17,6 +17,7 @@ const ATTEMPTS: u32 = 4;
 /// What a [`Client`](crate::Client) needs to know.
 pub struct Options {
     address: String,
+    admin_address: Option<String>,
     ca_pem: Option<Vec<u8>>,
     token: Option<SecretString>,
     identity_pem: Option<SecretBytes>,
@@ -30,7 +31,23 @@ impl Options {
     #[must_use]
     pub fn new(address: &str) -> Self {
         let address = address.to_owned();
-        Self { address, ca_pem: None, token: None, identity_pem: None, attempts: ATTEMPTS, timeout: TIMEOUT }
+        Self {
+            address,
+            admin_address: None,
+            ca_pem: None,
+            token: None,
+            identity_pem: None,
+            attempts: ATTEMPTS,
+            timeout: TIMEOUT,
+        }
+    }
+
+    /// Sends what only a listener for administration serves to this address, an `https` URL of the same server. Without
+    /// it everything goes to the one address.
+    #[must_use]
+    pub fn with_admin_address(mut self, address: &str) -> Self {
+        self.admin_address = Some(address.to_owned());
+        self
     }
 
     /// Trusts the certificate authorities in this PEM text, and only those.
@@ -68,10 +85,11 @@ impl Options {
         self
     }
 
-    /// Whether the address is one of this machine: `localhost`, in 127.0.0.0/8, or `[::1]`.
+    /// Whether all addresses are of this machine: `localhost`, in 127.0.0.0/8, or `[::1]`.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        self.url().is_ok_and(|url| is_loopback(&url))
+        let admin = self.admin_url().is_ok_and(|url| url.is_none_or(|url| is_loopback(&url)));
+        admin && self.url().is_ok_and(|url| is_loopback(&url))
     }
 
     pub(crate) fn token(&self) -> Option<&SecretString> {
@@ -83,15 +101,11 @@ impl Options {
     }
 
     pub(crate) fn url(&self) -> Result<Url, ClientError> {
-        let wrong = |why: &str| ClientError::Setup(format!("the address `{}` {why}", self.address));
-        let url: Url = self.address.parse().map_err(|_| wrong("is not a URL such as https://kms.example.com:8443"))?;
-        if url.scheme() != "https" {
-            return Err(wrong("is not https: keys and tokens do not travel in the clear"));
-        }
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-            return Err(wrong("holds more than host, port and path"));
-        }
-        Ok(url)
+        parse(&self.address)
+    }
+
+    pub(crate) fn admin_url(&self) -> Result<Option<Url>, ClientError> {
+        self.admin_address.as_deref().map(parse).transpose()
     }
 
     pub(crate) fn http(&self, url: &Url) -> Result<reqwest::Client, ClientError> {
@@ -123,6 +137,18 @@ impl Options {
     }
 }
 
+fn parse(address: &str) -> Result<Url, ClientError> {
+    let wrong = |why: &str| ClientError::Setup(format!("the address `{address}` {why}"));
+    let url: Url = address.parse().map_err(|_| wrong("is not a URL such as https://kms.example.com:7433"))?;
+    if url.scheme() != "https" {
+        return Err(wrong("is not https: keys and tokens do not travel in the clear"));
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong("holds more than host, port and path"));
+    }
+    Ok(url)
+}
+
 /// A proxy has nothing to do with what stays on this machine.
 fn is_loopback(url: &Url) -> bool {
     url.host_str().is_some_and(|host| {
@@ -137,7 +163,7 @@ mod tests {
 
     #[test]
     fn only_plain_https_addresses_are_taken() {
-        assert!(Options::new("https://kms.example.com:8443").url().is_ok());
+        assert!(Options::new("https://kms.example.com:7433").url().is_ok());
         assert!(Options::new("https://kms.example.com/behind/a/prefix").url().is_ok());
         for bad in ["", "kms.example.com", "http://kms.example.com", "https://me:secret@host", "https://host/?a=b"] {
             assert!(matches!(Options::new(bad).url(), Err(ClientError::Setup(_))), "{bad}");
@@ -166,6 +192,8 @@ mod tests {
             ("http://localhost", false),
         ] {
             assert_eq!(Options::new(url).is_loopback(), expected, "{url}");
+            let admin = Options::new("https://localhost:1").with_admin_address(url);
+            assert_eq!(admin.is_loopback(), expected, "{url} for administration");
         }
     }
 }

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::ClientError;
 use crate::options::Options;
+use crate::side::Side;
 
 /// The longest answer that is read, in bytes: a batch of the largest size stays below.
 const ANSWER_MAX: usize = 96 * 1024 * 1024;
@@ -57,6 +58,7 @@ pub(crate) enum Repeat {
 /// A request in the making.
 pub(crate) struct Call {
     method: Method,
+    side: Side,
     url: Url,
     body: Option<(HeaderValue, Bytes)>,
     repeat: Repeat,
@@ -101,11 +103,28 @@ impl Call {
     }
 }
 
+/// One listener of the server, and the connections to it.
+#[derive(Clone)]
+struct Place {
+    http: reqwest::Client,
+    base: Url,
+}
+
+impl Place {
+    fn new(options: &Options, base: Url) -> Result<Self, ClientError> {
+        Ok(Self { http: options.http(&base)?, base })
+    }
+
+    fn address(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+}
+
 /// A connection pool to one server, in one caller's name.
 #[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
-    base: Url,
+    data: Place,
+    admin: Option<Place>,
     authorization: Option<HeaderValue>,
     attempts: u32,
     random: Arc<Random>,
@@ -117,16 +136,30 @@ impl Client {
     /// # Errors
     /// [`ClientError::Setup`] when the address is not an `https` URL, or a certificate, key or token cannot be read.
     pub fn new(options: &Options) -> Result<Self, ClientError> {
-        let base = options.url()?;
+        let data = Place::new(options, options.url()?)?;
+        let admin = options.admin_url()?.map(|base| Place::new(options, base)).transpose()?;
         let authorization = options.token().map(bearer).transpose()?;
         let random = Arc::new(Random::from_module()?);
-        Ok(Self { http: options.http(&base)?, base, authorization, attempts: options.attempts().max(1), random })
+        Ok(Self { data, admin, authorization, attempts: options.attempts().max(1), random })
     }
 
     /// Where the server is.
     #[must_use]
     pub fn address(&self) -> &str {
-        self.base.as_str().trim_end_matches('/')
+        self.data.address()
+    }
+
+    /// Where its listener for administration is, where that is another one.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<&str> {
+        self.admin.as_ref().map(Place::address)
+    }
+
+    fn place(&self, side: Side) -> &Place {
+        match (side, &self.admin) {
+            (Side::Admin, Some(admin)) => admin,
+            (Side::Admin, None) | (Side::Data, _) => &self.data,
+        }
     }
 
     pub(crate) fn random(&self) -> &Random {
@@ -139,11 +172,12 @@ impl Client {
         if let Some(bad) = segments.iter().find(|s| matches!(**s, "" | "." | "..")) {
             return Err(ClientError::Name((*bad).to_owned()));
         }
-        let mut url = self.base.clone();
-        let cannot = || ClientError::Setup(format!("`{}` is not an https address", self.base));
+        let side = Side::of(&method, segments);
+        let mut url = self.place(side).base.clone();
+        let cannot = || ClientError::Setup(format!("`{}` is not an https address", self.place(side).base));
         url.path_segments_mut().map_err(|()| cannot())?.pop_if_empty().push("v1").extend(segments);
         let repeat = if method == Method::GET { Repeat::Freely } else { Repeat::Keyed };
-        Ok(Call { method, url, body: None, repeat, accept: JSON })
+        Ok(Call { method, side, url, body: None, repeat, accept: JSON })
     }
 
     /// Sends a request and reads the JSON of its answer.
@@ -192,7 +226,7 @@ impl Client {
     pub(crate) async fn send_for_bytes(&self, call: Call) -> Result<Answer<SecretBytes>, ClientError> {
         let response = self.deliver(&call).await?;
         let audit_record = header(response.headers(), AUDIT_RECORD_HEADER);
-        Ok(Answer { value: self.read(response).await?, audit_record })
+        Ok(Answer { value: read(self.place(call.side).address(), response).await?, audit_record })
     }
 
     /// Sends until there is an answer that stands, or no attempt is left.
@@ -207,7 +241,7 @@ impl Client {
                 Ok(response) if response.status().is_success() => return Ok(response),
                 Ok(response) => {
                     let asked = header(response.headers(), RETRY_AFTER.as_str()).and_then(|text| text.parse().ok());
-                    (self.refusal(response).await, asked.map(Duration::from_secs))
+                    (refusal(self.place(call.side).address(), response).await, asked.map(Duration::from_secs))
                 }
                 Err(error) => (error, None),
             };
@@ -220,7 +254,8 @@ impl Client {
     }
 
     async fn attempt(&self, call: &Call, key: Option<&str>) -> Result<Response, ClientError> {
-        let mut request = self.http.request(call.method.clone(), call.url.clone()).header("accept", call.accept);
+        let place = self.place(call.side);
+        let mut request = place.http.request(call.method.clone(), call.url.clone()).header("accept", call.accept);
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
@@ -230,7 +265,7 @@ impl Client {
         if let Some((media_type, body)) = &call.body {
             request = request.header(CONTENT_TYPE, media_type.clone()).body(body.clone());
         }
-        request.send().await.map_err(|error| ClientError::unreachable(self.address(), &error))
+        request.send().await.map_err(|error| ClientError::transport(place.address(), &error))
     }
 
     /// Between half of the time and all of it, so that clients that failed together do not come back together.
@@ -240,34 +275,34 @@ impl Client {
         let spread = self.random.nonce_array::<1>().map_or(u8::MAX, |[byte]| byte);
         longest / 2 + longest.mul_f64(f64::from(spread) / 512.0)
     }
+}
 
-    async fn refusal(&self, response: Response) -> ClientError {
-        let status = response.status();
-        let Ok(body) = self.read(response).await else {
-            return ClientError::Answer(format!("status {status} with a broken body"));
-        };
-        match serde_json::from_slice::<Problem>(body.expose()) {
-            Ok(problem) => ClientError::Refused(Box::new(problem)),
-            Err(_) if status == StatusCode::SERVICE_UNAVAILABLE => ClientError::Unreachable {
-                address: self.address().to_owned(),
-                reason: "something in front of it says that it is not available (503)".to_owned(),
-            },
-            Err(_) => ClientError::Answer(format!("status {status} without problem details")),
-        }
+async fn refusal(address: &str, response: Response) -> ClientError {
+    let status = response.status();
+    let Ok(body) = read(address, response).await else {
+        return ClientError::Answer(format!("status {status} with a broken body"));
+    };
+    match serde_json::from_slice::<Problem>(body.expose()) {
+        Ok(problem) => ClientError::Refused(Box::new(problem)),
+        Err(_) if status == StatusCode::SERVICE_UNAVAILABLE => ClientError::Unreachable {
+            address: address.to_owned(),
+            reason: "something in front of it says that it is not available (503)".to_owned(),
+        },
+        Err(_) => ClientError::Answer(format!("status {status} without problem details")),
     }
+}
 
-    async fn read(&self, mut response: Response) -> Result<SecretBytes, ClientError> {
-        let announced = response.content_length().and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
-        let mut body = SecretBuffer::with_capacity(announced.min(ANSWER_MAX));
-        let broken = |error| ClientError::unreachable(self.address(), &error);
-        while let Some(piece) = response.chunk().await.map_err(broken)? {
-            if body.len() + piece.len() > ANSWER_MAX {
-                return Err(ClientError::Answer(format!("it has more than {ANSWER_MAX} bytes")));
-            }
-            body.extend_from_slice(&piece);
+async fn read(address: &str, mut response: Response) -> Result<SecretBytes, ClientError> {
+    let announced = response.content_length().and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
+    let mut body = SecretBuffer::with_capacity(announced.min(ANSWER_MAX));
+    let broken = |error| ClientError::transport(address, &error);
+    while let Some(piece) = response.chunk().await.map_err(broken)? {
+        if body.len() + piece.len() > ANSWER_MAX {
+            return Err(ClientError::Answer(format!("it has more than {ANSWER_MAX} bytes")));
         }
-        Ok(body.finish())
+        body.extend_from_slice(&piece);
     }
+    Ok(body.finish())
 }
 
 fn worth_repeating(error: &ClientError, repeat: Repeat) -> bool {
@@ -278,6 +313,7 @@ fn worth_repeating(error: &ClientError, repeat: Repeat) -> bool {
         ClientError::Unreachable { .. } => true,
         ClientError::Refused(problem) => PASSING.contains(&problem.code.as_str()),
         ClientError::Setup(_)
+        | ClientError::Untrusted { .. }
         | ClientError::Answer(_)
         | ClientError::Name(_)
         | ClientError::Stream(_)
@@ -360,6 +396,19 @@ mod tests {
         let value = bearer(&SecretString::copy_from("krt_secret")).unwrap();
         assert_eq!(format!("{value:?}"), "Sensitive");
         assert!(bearer(&SecretString::copy_from("two\nlines")).is_err());
+    }
+
+    #[test]
+    fn each_request_goes_to_the_listener_that_serves_it() {
+        let options = Options::new("https://kms:1/behind").with_admin_address("https://kms:2");
+        let client = Client::new(&options).unwrap();
+        let url = |method, segments: &[&str]| client.call(method, segments).unwrap().url.to_string();
+        assert_eq!(url(Method::POST, &["keys", "a", "encrypt"]), "https://kms:1/behind/v1/keys/a/encrypt");
+        assert_eq!(url(Method::POST, &["keys", "a", "rotate"]), "https://kms:2/v1/keys/a/rotate");
+        assert_eq!((client.address(), client.admin_address()), ("https://kms:1/behind", Some("https://kms:2")));
+        let one = Client::new(&Options::new("https://kms:1")).unwrap();
+        let rotate = one.call(Method::POST, &["keys", "a", "rotate"]).unwrap();
+        assert_eq!((rotate.url.as_str(), one.admin_address()), ("https://kms:1/v1/keys/a/rotate", None));
     }
 
     #[test]

@@ -20,6 +20,8 @@ use crate::text::{self, one_of};
 
 /// The largest file of a log, in bytes: 256 entries of at most 65,537 bytes.
 const LOG_FILE_MAX: usize = 17 * 1024 * 1024;
+/// The longest file of verifier keys, in bytes: those of ML-DSA have some thousand each.
+const VKEYS_MAX: usize = 64 * 1024;
 /// Problems of a log that are shown one by one.
 const SHOWN_PROBLEMS: usize = 20;
 
@@ -32,6 +34,7 @@ const SHOWN_PROBLEMS: usize = 20;
 pub(crate) enum Command {
     Search(Search),
     Prove(Prove),
+    VerifyProof(VerifyProof),
     Verify(Verify),
 }
 
@@ -40,6 +43,7 @@ impl Command {
         match self {
             Self::Search(command) => command.run(app).await,
             Self::Prove(command) => command.run(app).await,
+            Self::VerifyProof(command) => command.run(app),
             Self::Verify(command) => command.run(app).await,
         }
     }
@@ -126,7 +130,8 @@ pub(super) fn table(records: &[AuditRecord]) -> String {
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve audit prove rec_01jd...\n  \
-        $ keyreeve audit prove rec_01jd... --save evidence.tlog-proof --vkey \"$(cat log.vkey)\"")]
+        $ keyreeve audit prove rec_01jd... --save evidence.tlog-proof --vkey log.vkey\n  \
+        $ keyreeve audit verify-proof evidence.tlog-proof --vkey log.vkey   # anywhere, at any time")]
 pub(crate) struct Prove {
     /// The audit record's id
     record: String,
@@ -143,22 +148,60 @@ pub(crate) struct Prove {
 /// The public keys that must have signed the log.
 #[derive(Args)]
 struct Keys {
-    /// The log's public key, from somewhere else than the server [default: `log_vkeys` of the profile]; may be repeated
-    #[arg(long = "vkey", value_name = "VKEY", value_parser = vkey)]
-    vkeys: Vec<VerifierKey>,
+    /// The log's public key, or a file with such keys, from somewhere else than the server [default: `log_vkeys` of the
+    /// profile]; may be repeated
+    #[arg(long = "vkey", value_name = "VKEY|FILE", value_parser = vkeys)]
+    vkeys: Vec<Vkeys>,
 }
 
-fn vkey(text: &str) -> Result<VerifierKey, String> {
-    text.trim().parse().map_err(|error: keyreeve_audit::NoteError| error.to_string())
+/// The keys that one option names.
+#[derive(Clone, Debug)]
+struct Vkeys(Vec<VerifierKey>);
+
+/// A key never looks like a path that somebody has: it holds two plus signs, after a name and after eight hex digits.
+fn vkeys(text: &str) -> Result<Vkeys, String> {
+    let no_key = match parse_vkeys(text) {
+        Ok(keys) => return Ok(Vkeys(keys)),
+        Err(error) => error,
+    };
+    let path = Path::new(text);
+    if text.lines().count() > 1 || path.symlink_metadata().is_err() {
+        return Err(format!("it is no key ({no_key}), and there is no such file"));
+    }
+    let bytes = files::read_all(path, VKEYS_MAX).map_err(|failure| failure.what)?;
+    let lines = String::from_utf8(bytes).map_err(|_| "the file is not text".to_owned())?;
+    parse_vkeys(&lines).map(Vkeys).map_err(|error| format!("the file holds something else than keys: {error}"))
+}
+
+/// One key on each line.
+fn parse_vkeys(text: &str) -> Result<Vec<VerifierKey>, String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let keys: Result<Vec<VerifierKey>, _> = lines.map(str::parse).collect();
+    match keys {
+        Ok(keys) if keys.is_empty() => Err("there is none".to_owned()),
+        keys => keys.map_err(|error: keyreeve_audit::NoteError| error.to_string()),
+    }
 }
 
 impl Keys {
     /// Those given, else those of the profile; none where there is neither.
     fn pinned(self, app: &App) -> Result<Vec<VerifierKey>, Failure> {
         if !self.vkeys.is_empty() {
-            return Ok(self.vkeys);
+            return Ok(self.vkeys.into_iter().flat_map(|keys| keys.0).collect());
         }
         Ok(app.profile()?.log_vkeys)
+    }
+
+    /// The same where a key is needed.
+    fn needed(self, app: &App) -> Result<Vec<VerifierKey>, Failure> {
+        let keys = self.pinned(app)?;
+        if keys.is_empty() {
+            return Err(Failure::usage("no key to verify with").next(
+                "give the log's public key, or the file with it, with `--vkey`, as `keyreeve init` wrote it (log.vkey) \
+                 or `keyreeve status` shows it",
+            ));
+        }
+        Ok(keys)
     }
 }
 
@@ -186,20 +229,23 @@ impl Prove {
             "record": proof.record,
             "saved": self.save,
         });
-        app.show(&value, |_| {
-            let proved = app.out.styled(Style::Good, "proved", false);
-            let place = format!("entry {} of {}", proof.index, checked.size);
-            format!("{proved}: the record is {place} of the log {}\n\n{}", checked.origin, proof.record)
-        })
+        app.show(&value, |_| proved_text(app, proof.index, &checked, &proof.record))
     }
+}
+
+fn proved_text(app: &App, index: u64, checkpoint: &Checkpoint, record: &str) -> String {
+    let proved = app.out.styled(Style::Good, "proved", false);
+    let place = format!("entry {index} of {}", checkpoint.size);
+    format!("{proved}: the record is {place} of the log {}\n\n{record}", checkpoint.origin)
+}
+
+fn not_proved(what: String) -> Failure {
+    Failure::new(Exit::Integrity, format!("NOT proved: {what}"))
+        .next("keep the answer, and compare the log's key with the one noted when the server was initialised")
 }
 
 /// Checks a proof with nothing but a key: that the record is the one asked for, and that it is in the log.
 pub(super) fn check_proof(proof: &AuditProof, pinned: &[VerifierKey], wanted: &str) -> Result<Checkpoint, Failure> {
-    let not_proved = |what: String| {
-        Failure::new(Exit::Integrity, format!("NOT proved: {what}"))
-            .next("keep the answer, and compare the log's key with the one noted when the server was initialised")
-    };
     let own: Vec<VerifierKey>;
     let keys = if pinned.is_empty() {
         own = proof.vkeys.iter().filter_map(|key| key.parse().ok()).collect();
@@ -211,16 +257,72 @@ pub(super) fn check_proof(proof: &AuditProof, pinned: &[VerifierKey], wanted: &s
     if record.id.to_string() != wanted {
         return Err(not_proved(format!("the record is {}, not {wanted}", record.id)));
     }
-    let parsed = TlogProof::parse(&proof.proof).map_err(|error| not_proved(error.to_string()))?;
-    parsed.verify(proof.record.as_bytes(), keys).map_err(|error| not_proved(error.to_string()))
+    open_proof(&proof.proof, proof.record.as_bytes(), keys).map(|(_, checkpoint)| checkpoint)
+}
+
+/// Checks that an entry is in the log.
+fn open_proof(proof: &str, entry: &[u8], keys: &[VerifierKey]) -> Result<(TlogProof, Checkpoint), Failure> {
+    let parsed = TlogProof::parse(proof).map_err(|error| not_proved(error.to_string()))?;
+    let checkpoint = parsed.verify(entry, keys).map_err(|error| not_proved(error.to_string()))?;
+    Ok((parsed, checkpoint))
+}
+
+/// Where the record of a stored proof is.
+fn record_beside(proof: &Path) -> PathBuf {
+    let mut record = proof.as_os_str().to_owned();
+    record.push(".record");
+    record.into()
 }
 
 fn save(proof: &AuditProof, path: &Path, force: bool) -> Result<(), Failure> {
-    let mut record = path.as_os_str().to_owned();
-    record.push(".record");
     Sink::of(path, force).write(proof.proof.as_bytes(), Readers::Anybody)?;
-    Sink::of(Path::new(&record), force).write(proof.record.as_bytes(), Readers::Anybody)
+    Sink::of(&record_beside(path), force).write(proof.record.as_bytes(), Readers::Anybody)
 }
+
+/// Verify a stored proof, without the server: that a record is in the log
+///
+/// Reads what `keyreeve audit prove --save FILE` wrote: FILE and FILE.record. Ends with 7 if they prove nothing.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve audit verify-proof evidence.tlog-proof --vkey log.vkey\n  \
+        $ keyreeve audit verify-proof evidence.tlog-proof --record record.json --vkey log.vkey")]
+pub(crate) struct VerifyProof {
+    /// The proof
+    #[arg(value_name = "FILE")]
+    proof: PathBuf,
+    /// The record it is about [default: FILE.record]
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    #[command(flatten)]
+    keys: Keys,
+}
+
+impl VerifyProof {
+    fn run(self, app: &App) -> Outcome {
+        let record_file = self.record.unwrap_or_else(|| record_beside(&self.proof));
+        let proof = files::read_all(&self.proof, LOG_FILE_MAX)?;
+        let Some(proof) = String::from_utf8(proof).ok().filter(|text| text.starts_with(PROOF_MARK)) else {
+            return Err(Failure::usage(format!("{} is not a proof", self.proof.display()))
+                .next("`keyreeve audit prove ID --save FILE` writes one"));
+        };
+        let record = files::read_all(&record_file, LOG_FILE_MAX)?;
+        let keys = self.keys.needed(app)?;
+        let (parsed, checkpoint) = open_proof(&proof, &record, &keys)?;
+        let record = String::from_utf8(record).map_err(|_| not_proved("the record is not text".to_owned()))?;
+        let value = json!({
+            "proved": true,
+            "index": parsed.index,
+            "size": checkpoint.size,
+            "origin": checkpoint.origin,
+            "root": checkpoint.root.to_base64(),
+            "record": record,
+        });
+        app.show(&value, |_| proved_text(app, parsed.index, &checkpoint, &record))
+    }
+}
+
+/// The beginning of a proof (C2SP tlog-proof).
+const PROOF_MARK: &str = "c2sp.org/tlog-proof@v1";
 
 /// Verify a whole audit log: from a copy of its files and a public key alone, or as the server hands it out
 ///
@@ -228,7 +330,7 @@ fn save(proof: &AuditProof, path: &Path, force: bool) -> Result<(), Failure> {
 /// with 9 if something is missing and nothing was altered (a copy that was cut short).
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
-        $ keyreeve audit verify /backup/audit --vkey \"$(cat log.vkey)\"\n  \
+        $ keyreeve audit verify /backup/audit --vkey log.vkey\n  \
         $ keyreeve audit verify --remote\n  \
         $ keyreeve audit verify --remote --older last-month.checkpoint   # nothing was rewritten since")]
 pub(crate) struct Verify {
@@ -248,11 +350,13 @@ pub(crate) struct Verify {
 impl Verify {
     async fn run(self, app: &App) -> Outcome {
         let client = if self.remote { Some(app.client()?) } else { None };
-        let keys = self.keys.pinned(app)?;
-        if keys.is_empty() {
-            return Err(Failure::usage("no key to verify with")
-                .next("give the log's public key with `--vkey`, as `keyreeve init` or `keyreeve status` showed it"));
+        if let Some(dir) = self.dir.as_deref().filter(|dir| !dir.is_dir()) {
+            return Err(Failure::usage(format!("there is no directory {}", dir.display())).next(
+                "name a copy of the log, with `checkpoint` and `tile/` in it (on the server it is `audit/log` in \
+                 `data_dir`); `--remote` verifies the server's own",
+            ));
         }
+        let keys = self.keys.needed(app)?;
         let older = self.older.as_deref().map(|path| older(path, &keys)).transpose()?;
         let report = match (client, self.dir) {
             (Some(client), _) => {
@@ -396,7 +500,7 @@ mod tests {
     #[test]
     fn an_empty_directory_is_incomplete_and_not_tampered_with() {
         let dir = tempfile::tempdir().unwrap();
-        let keys = [vkey(VKEY).unwrap()];
+        let keys = parse_vkeys(VKEY).unwrap();
         let report = verify_log(&Directory(dir.path().to_owned()), &keys, None, |_, _| ());
         assert!(!report.is_sound() && !report.is_tampered());
         assert!(report_text(&report, "incomplete").contains("there is no checkpoint"));
@@ -415,9 +519,24 @@ mod tests {
     fn a_checkpoint_that_nobody_signed_is_tampering() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("checkpoint"), "a\n0\nx\n\nno signature\n").unwrap();
-        let keys = [vkey(VKEY).unwrap()];
+        let keys = parse_vkeys(VKEY).unwrap();
         let report = verify_log(&Directory(dir.path().to_owned()), &keys, None, |_, _| ());
         assert!(report.is_tampered());
+    }
+
+    #[test]
+    fn keys_are_given_as_text_or_in_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.vkey");
+        std::fs::write(&path, format!("# of the log\n{VKEY}\n\n{VKEY}\n")).unwrap();
+        let count = |text: &str| vkeys(text).map(|keys| keys.0.len());
+        assert_eq!(count(VKEY), Ok(1));
+        assert_eq!(count(&format!("{VKEY}\n{VKEY}\n")), Ok(2), "what `$(cat log.vkey)` puts there");
+        assert_eq!(count(path.to_str().unwrap()), Ok(2));
+        std::fs::write(&path, "something else").unwrap();
+        assert!(count(path.to_str().unwrap()).unwrap_err().contains("something else"));
+        assert!(count("no/such/file").unwrap_err().contains("no such file"));
+        assert!(count("").is_err());
     }
 
     #[test]

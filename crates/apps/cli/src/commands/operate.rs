@@ -1,6 +1,6 @@
 //! Operating a server: status, initialisation, unsealing, sealing.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -14,6 +14,7 @@ use crate::app::{App, Outcome};
 use crate::failure::{Exit, Failure};
 use crate::files::{self, Output, Readers, Sink, Source};
 use crate::out::{Style, facts, printable};
+use crate::profile::Profile;
 
 /// The longest file of shares, in bytes.
 const SHARES_MAX: usize = 64 * 1024;
@@ -31,12 +32,12 @@ impl Status {
         let client = profile.anonymous_client()?;
         let status = client.status().await?.value;
         let place = profile.path.as_ref().map_or_else(String::new, |path| path.display().to_string());
-        app.out.show(&status, |status| status_table(app, client.address(), place, status))?;
+        app.out.show(&status, |status| status_table(app, &client, place, status))?;
         Ok(if status.open { Exit::Done } else { Exit::No })
     }
 }
 
-fn status_table(app: &App, address: &str, profile: String, status: &SystemStatus) -> String {
+fn status_table(app: &App, client: &Client, profile: String, status: &SystemStatus) -> String {
     let state = match (status.open, status.root.state) {
         (true, _) => app.out.styled(Style::Good, "open", false),
         (false, RootState::NotInitialised) => "not initialised: `keyreeve init` does it".to_owned(),
@@ -44,12 +45,14 @@ fn status_table(app: &App, address: &str, profile: String, status: &SystemStatus
         (false, RootState::Open) => "the root of trust is open, the server is not ready".to_owned(),
     };
     let table = facts(&[
-        ("address", address.to_owned()),
+        ("address", client.address().to_owned()),
+        ("administration", client.admin_address().unwrap_or_default().to_owned()),
         ("profile", profile),
         ("root of trust", status.root_kind.clone()),
         ("log keys", status.log_vkeys.iter().map(|key| key_name(key)).collect::<Vec<_>>().join(", ")),
     ]);
-    format!("{:13}  {state}\n{table}", "state")
+    let width = if client.admin_address().is_some() { "administration".len() } else { "root of trust".len() };
+    format!("{:width$}  {state}\n{table}", "state")
 }
 
 /// Name and id of a log key: those of post-quantum algorithms fill a screen.
@@ -77,7 +80,7 @@ fn shares_text(root: &RootStatus) -> String {
 /// too.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
-        $ keyreeve init --shares 5 --threshold 3 --out-dir ceremony/   # a file for each, and the token\n  \
+        $ keyreeve init --shares 5 --threshold 3 --out-dir ceremony/   # a file for each, the token, a profile\n  \
         $ keyreeve init --shares 5 --threshold 3                       # shows them on the terminal")]
 pub(crate) struct Init {
     /// How many shares to make (2 to 32); 0 where the root of trust has none
@@ -86,33 +89,65 @@ pub(crate) struct Init {
     /// How many of them open the server
     #[arg(long, value_name = "K", default_value_t = 3)]
     threshold: u8,
-    /// Write each share and the token to a file of its own in this directory, readable by its owner only
+    /// Write each share and the token to a file of its own in this directory, readable by its owner only; and beside
+    /// them the log's public keys (log.vkey) and a profile that uses the token (client.toml)
     #[arg(long, value_name = "DIR")]
     out_dir: Option<PathBuf>,
 }
 
 impl Init {
     pub(crate) async fn run(self, app: &App) -> Outcome {
+        let profile = app.profile()?;
         // What is shown once must not be lost because it cannot be written.
         let places = self.out_dir.as_ref().map(|dir| places(dir, self.shares)).transpose()?;
+        let ca = profile.ca_pem()?;
         let threshold = if self.shares == 0 { 0 } else { self.threshold };
-        let reply = app.profile()?.anonymous_client()?.init(self.shares, threshold).await?.value;
-        match places {
-            Some(places) => keep(app, places, &reply)?,
+        let reply = profile.anonymous_client()?.init(self.shares, threshold).await?.value;
+        match places.zip(self.out_dir.as_deref()) {
+            Some((places, dir)) => {
+                let kept = fill(places, &reply);
+                let beside = write_beside(dir, &profile, ca.as_deref(), &reply.log_vkeys);
+                tell_kept(app, kept, dir, &reply)?;
+                beside?;
+                app.out.note(&format!(
+                    "next: give each share to another person and delete its file; keep log.vkey where the server's \
+                     administrators cannot change it\n      export KEYREEVE_PROFILE={}\n      keyreeve principal put \
+                     olga --kind person --role operator   # this token ends soon: see docs/operations.md",
+                    dir.join(PROFILE).display()
+                ));
+            }
             None => {
                 if let Err(failure) = app.out.show_secret(&reply, init_text) {
                     let mut text = SecretBuffer::with_capacity(4096);
                     init_text(&reply, &mut text)?;
                     return Err(rescue(app, text.expose(), failure));
                 }
+                app.out.note(
+                    "next: put the log keys into the profile as `log_vkeys`, apart from the server, and the token \
+                     into a file of mode 600",
+                );
             }
         }
-        app.out.note(
-            "next: put the log keys into the profile as `log_vkeys`, apart from the server, and the token into a \
-             file of mode 600",
-        );
         Ok(Exit::Done)
     }
+}
+
+/// The log's public keys, one on each line.
+const LOG_KEYS: &str = "log.vkey";
+/// The first administrator's profile, and what it names.
+const PROFILE: &str = "client.toml";
+const CA: &str = "ca.pem";
+const TOKEN: &str = "token";
+
+/// What is no secret, and can be had again: the log's keys, and a profile that works together with the token.
+fn write_beside(dir: &Path, profile: &Profile, ca: Option<&[u8]>, vkeys: &[String]) -> Result<(), Failure> {
+    let keys: String = vkeys.iter().map(|key| format!("{key}\n")).collect();
+    Sink::of(&dir.join(LOG_KEYS), false).write(keys.as_bytes(), Readers::Anybody)?;
+    if let Some(pem) = ca {
+        Sink::of(&dir.join(CA), false).write(pem, Readers::Anybody)?;
+    }
+    let text = profile.text_for(ca.map(|_| CA), TOKEN, vkeys)?;
+    Sink::of(&dir.join(PROFILE), false).write(text.as_bytes(), Readers::Owner)
 }
 
 /// A file that has been begun, for something that is shown once.
@@ -124,9 +159,10 @@ struct Place {
 /// Begins a file for each share, and the last one for the token.
 fn places(dir: &Path, shares: u8) -> Result<Vec<Place>, Failure> {
     std::fs::create_dir_all(dir).map_err(|error| Failure::io(dir.display(), &error))?;
-    let wanted = (1..=shares).map(|number| dir.join(format!("share-{number}"))).chain([dir.join("token")]);
+    let wanted = (1..=shares).map(|number| dir.join(format!("share-{number}"))).chain([dir.join(TOKEN)]);
     let wanted: Vec<PathBuf> = wanted.collect();
-    if let Some(path) = wanted.iter().find(|path| path.symlink_metadata().is_ok()) {
+    let beside = [LOG_KEYS, PROFILE, CA].map(|name| dir.join(name));
+    if let Some(path) = wanted.iter().chain(&beside).find(|path| path.symlink_metadata().is_ok()) {
         return Err(Failure::usage(format!("{} exists already: choose an empty directory", path.display())));
     }
     let begun = wanted.into_iter().map(|path| {
@@ -189,25 +225,27 @@ fn rescue(app: &App, secret: &[u8], failure: Failure) -> Failure {
     }
 }
 
-fn keep(app: &App, places: Vec<Place>, reply: &InitReply) -> Result<(), Failure> {
-    let kept = fill(places, reply);
+fn tell_kept(app: &App, kept: Kept, dir: &Path, reply: &InitReply) -> Result<(), Failure> {
     let rescued = kept.left.map(|(text, failure)| rescue(app, text.expose(), failure));
     let names = kept.files;
+    let (profile, log_keys) = (dir.join(PROFILE), dir.join(LOG_KEYS));
     let summary = json!({
         "files": names,
+        "profile": profile,
+        "log_vkey_file": log_keys,
         "principal": reply.principal,
         "expires": reply.expires,
         "log_vkeys": reply.log_vkeys,
     });
     let shown = app.out.show(&summary, |_| {
         let files = names.join("\n               ");
-        let expires = reply.expires.to_string();
         format!(
             "files          {files}\n{}",
             facts(&[
                 ("administrator", reply.principal.clone()),
-                ("token expires", expires),
-                ("log keys", reply.log_vkeys.join(" ")),
+                ("token expires", reply.expires.to_string()),
+                ("profile", profile.display().to_string()),
+                ("log keys", log_keys.display().to_string()),
             ])
         )
     });
@@ -228,7 +266,8 @@ fn init_text(reply: &InitReply, out: &mut SecretBuffer) -> std::io::Result<()> {
 /// Give shares of the root of trust until the server is open
 ///
 /// Without files it asks for one share after the other, without echo; several people can do this from their own
-/// machines, each giving one share. A misspelt share is told from a share of another set.
+/// machines, each giving one share. A misspelt share is told from a share of another set, and on a terminal it is asked
+/// for again.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve unseal                # asks for shares until the server is open\n  \
@@ -252,10 +291,7 @@ impl Unseal {
                 .next("restart the server"));
         }
         if self.files.is_empty() {
-            while root.state == RootState::Sealed {
-                let prompt = format!("Share {} of {}: ", root.given.unwrap_or(0) + 1, root.needed.unwrap_or(0));
-                root = give(app, &client, files::ask_secret(&prompt)?).await?;
-            }
+            root = ask_for_shares(app, &client, root).await?;
         }
         for path in &self.files {
             for share in shares_in(path)? {
@@ -272,13 +308,39 @@ impl Unseal {
     }
 }
 
+/// Asks until the server is open. A person who mistyped is asked again; a program is told at once.
+async fn ask_for_shares(app: &App, client: &Client, mut root: RootStatus) -> Result<RootStatus, Failure> {
+    let person = std::io::stdin().is_terminal();
+    while root.state == RootState::Sealed {
+        let prompt = format!("Share {} of {}: ", root.given.unwrap_or(0) + 1, root.needed.unwrap_or(0));
+        let given = give(app, client, files::ask_secret(&prompt)?).await;
+        root = match given {
+            Err(failure) if person && is_mistake(&failure) => {
+                app.out.warn(&format!("{}; try again, or end with Ctrl-C", failure.what));
+                // A wrong set makes the server forget the shares before it.
+                client.status().await?.value.root
+            }
+            given => given?,
+        };
+    }
+    Ok(root)
+}
+
+/// Whether another share may do better.
+fn is_mistake(failure: &Failure) -> bool {
+    failure.code.as_deref() == Some("invalid-share") || failure.what == NO_SHARE
+}
+
+const NO_SHARE: &str = "no share was given";
+
 async fn give(app: &App, client: &Client, share: SecretString) -> Result<RootStatus, Failure> {
     if share.is_empty() {
-        return Err(Failure::usage("no share was given"));
+        return Err(Failure::usage(NO_SHARE));
     }
     let root = client.unseal(share).await?.value;
     if root.state == RootState::Sealed {
-        app.out.note(&format!("{} of {} shares given", root.given.unwrap_or(0), root.needed.unwrap_or(0)));
+        let (given, needed) = (root.given.unwrap_or(0), root.needed.unwrap_or(0));
+        app.out.note(&format!("{given} of {needed} shares given, {} to go", needed.saturating_sub(given)));
     }
     Ok(root)
 }
