@@ -1,7 +1,7 @@
 //! Bodies of the HTTP interface, each into every type that could be meant.
 #![no_main]
 
-use keyreeve_wire::access::{CreateToken, ExplainRequest, PutPrincipal};
+use keyreeve_wire::access::{CreateToken, ExplainRequest, PutPrincipal, UpdatePrincipal};
 use keyreeve_wire::cipher::{DecryptRequest, EncryptRequest, ReEncryptRequest, RewrapRequest};
 use keyreeve_wire::derivation::{AgreeRequest, DeriveRequest, UnwrapRequest, WrapRequest};
 use keyreeve_wire::keys::{CompromiseKey, CreateKey, UpdateKey};
@@ -18,5 +18,5 @@ macro_rules! read {
 fuzz_target!(|body: &[u8]| {
     read!(body, EncryptRequest, DecryptRequest, ReEncryptRequest, RewrapRequest, SignRequest, VerifyRequest);
     read!(body, DeriveRequest, AgreeRequest, WrapRequest, UnwrapRequest, CreateKey, UpdateKey, CompromiseKey);
-    read!(body, CreateToken, PutPrincipal, ExplainRequest, InitRequest, UnsealRequest);
+    read!(body, CreateToken, PutPrincipal, UpdatePrincipal, ExplainRequest, InitRequest, UnsealRequest);
 });

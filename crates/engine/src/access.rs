@@ -130,11 +130,16 @@ where
     }
 }
 
-fn principal_attrs(record: &PrincipalRecord, revision: Revision) -> Result<PrincipalAttrs, Error> {
+/// A revision as policies know it; 0 where nothing is stored.
+pub(crate) fn attrs_revision(revision: Revision) -> AttrsRevision {
+    AttrsRevision::At(revision.0.unsigned_abs())
+}
+
+pub(crate) fn principal_attrs(record: &PrincipalRecord, revision: Revision) -> Result<PrincipalAttrs, Error> {
     let networks: Result<Vec<Network>, _> = record.networks.iter().map(|text| text.parse()).collect();
     Ok(PrincipalAttrs {
         id: record.name.to_string(),
-        revision: AttrsRevision::At(revision.0.unsigned_abs()),
+        revision: attrs_revision(revision),
         name: record.name.to_string(),
         kind: match record.kind {
             PrincipalKind::Person => AttrsKind::Person,

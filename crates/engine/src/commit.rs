@@ -138,6 +138,11 @@ impl Core {
     /// is known of principals and policies may be old.
     fn doubt(&self) {
         self.outbox_dirty.store(true, Ordering::Release);
+        self.access_is_old();
+    }
+
+    /// What is known of principals and policies is read again before anything else is decided.
+    pub(crate) fn access_is_old(&self) {
         self.access_changes.fetch_add(1, Ordering::AcqRel);
     }
 

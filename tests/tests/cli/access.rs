@@ -67,3 +67,51 @@ fn policies_decide_and_are_explained() {
     let _ = desk.cli.ok(&["policy", "delete", "helpers"]);
     let _ = explain("key.encrypt").code(1);
 }
+
+#[test]
+fn principals_are_altered_in_part_and_told_what_is_probably_not_meant() {
+    let desk = Desk::new();
+    let put = desk.cli.run(&["principal", "put", "shop", "--role", "application", "--role", "aplication"]).code(0);
+    assert!(put.stderr.contains("warning: the role `application` gives nothing without a network"), "{put}");
+    assert!(put.stderr.contains("warning: no policy speaks of the role `aplication`"), "{put}");
+    let alter = |words: &[&str]| desk.cli.run(&[&["principal", "update", "shop"], words].concat());
+    let altered = alter(&["--remove-role", "aplication", "--add-network", "127.0.0.0/8", "--add-label", "tier=gold"]);
+    assert!(!altered.code(0).stderr.contains("warning"));
+    let shown = desk.cli.json(&["principal", "show", "shop"]);
+    assert_eq!(
+        (&shown["roles"], &shown["networks"], &shown["labels"]),
+        (&json!(["application"]), &json!(["127.0.0.0/8"]), &json!({"tier": "gold"}))
+    );
+    let _ = desk.cli.ok(&["token", "create", "shop", "--for", "1h", "-o", "shop.token"]);
+    let comes_in = || {
+        let with = ["--profile", ".keyreeve-dev/client.toml", "--token-file", "shop.token"];
+        desk.cli.run(&[&with[..], &["token", "self"]].concat()).code
+    };
+    assert_eq!(comes_in(), 0);
+    let _ = alter(&["--disable"]).code(0);
+    assert_eq!(comes_in(), 3);
+    let _ = alter(&["--enable", "--replace-network", "192.0.2.0/24"]).code(0);
+    assert_eq!(comes_in(), 3);
+    let _ = alter(&["--replace-network", ""]).code(0);
+    assert_eq!(comes_in(), 0);
+    let absent = alter(&["--remove-role", "operator"]).code(5);
+    assert!(absent.stderr.contains("is not among the roles"), "{absent}");
+    let _ = alter(&["--replace-role", "pipeline", "--add-role", "operator"]).code(2);
+}
+
+#[test]
+fn lists_of_keys_are_altered_in_part_or_made_anew() {
+    let desk = Desk::new();
+    desk.key("orders", &["--label", "team=shop", "--consumer", "shop", "--consumer", "till"]);
+    let alter = |words: &[&str]| desk.cli.json(&[&["key", "update", "orders"], words].concat());
+    let altered = alter(&["--add-label", "tier=gold", "--add-consumer", "billing", "--remove-consumer", "till"]);
+    assert_eq!(altered["labels"], json!({"team": "shop", "tier": "gold"}));
+    assert_eq!(altered["consumers"], json!(["billing", "shop"]));
+    let altered = alter(&["--remove-label", "team", "--replace-consumer", "till", "--add-custodian", "carol"]);
+    assert_eq!(altered["labels"], json!({"tier": "gold"}));
+    assert_eq!((&altered["consumers"], &altered["custodians"]), (&json!(["till"]), &json!(["carol"])));
+    assert_eq!(alter(&["--replace-label", ""])["labels"], json!({}));
+    let absent = desk.cli.run(&["key", "update", "orders", "--remove-consumer", "shop"]).code(5);
+    assert!(absent.stderr.contains("`shop` is not among the consumers of the key"), "{absent}");
+    let _ = desk.cli.run(&["key", "update", "orders", "--consumer", "shop"]).code(2);
+}

@@ -49,7 +49,7 @@ fn keys_are_made_found_and_altered() {
     let _ = desk.cli.run_with(&["encrypt", "later", "--small"], b"x").code(5);
     let _ = desk.cli.ok(&["key", "activate", "later"]);
     let _ = desk.cli.run_with(&["encrypt", "later", "--small"], b"x").code(0);
-    let _ = desk.cli.ok(&["key", "update", "later", "--description", "in use", "--alias", "later", "--alias", "now"]);
+    let _ = desk.cli.ok(&["key", "update", "later", "--description", "in use", "--add-alias", "now"]);
     let shown = desk.cli.json(&["key", "show", "now"]);
     assert_eq!((&shown["description"], &shown["state"]), (&json!("in use"), &json!("active")));
     assert_eq!(shown["history"].as_array().unwrap().len(), 1, "{shown}");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use keyreeve_wire::Base64;
+use keyreeve_wire::{Base64, Pairs};
 
 use crate::failure::Failure;
 use crate::files;
@@ -53,6 +53,23 @@ pub(crate) fn map(pairs: &[Pair]) -> Result<BTreeMap<String, String>, Failure> {
         }
     }
     Ok(map)
+}
+
+/// A list where one was given; `''` alone is the empty list.
+pub(crate) fn replaced(list: Vec<String>) -> Option<Vec<String>> {
+    match list.as_slice() {
+        [] => None,
+        [one] if one.is_empty() => Some(Vec::new()),
+        _ => Some(list),
+    }
+}
+
+/// Pairs where some were given; `''` alone is none at all.
+pub(crate) fn replaced_pairs(list: Vec<String>) -> Result<Option<Pairs>, Failure> {
+    let Some(list) = replaced(list) else { return Ok(None) };
+    let pairs: Vec<Pair> =
+        list.iter().map(|text| text.parse()).collect::<Result<_, String>>().map_err(Failure::usage)?;
+    Ok(Some(Pairs(map(&pairs)?)))
 }
 
 /// Bytes that are no secret: a text as it is, `hex:...`, `base64:...`, or `@FILE`.
@@ -132,6 +149,17 @@ mod tests {
         assert!("a".parse::<Pair>().is_err() && "=b".parse::<Pair>().is_err());
         let twice = [Pair("a".into(), "1".into()), Pair("a".into(), "2".into())];
         assert!(map(&twice).unwrap_err().what.contains("twice"));
+    }
+
+    #[test]
+    fn lists_stay_unless_given_and_can_be_emptied() {
+        assert_eq!(replaced(Vec::new()), None);
+        assert_eq!(replaced(vec![String::new()]), Some(Vec::new()));
+        assert_eq!(replaced(vec!["a".into()]), Some(vec!["a".into()]));
+        assert_eq!(replaced_pairs(Vec::new()).unwrap(), None);
+        assert_eq!(replaced_pairs(vec![String::new()]).unwrap(), Some(Pairs::default()));
+        assert_eq!(replaced_pairs(vec!["a=1".into()]).unwrap().unwrap().0["a"], "1");
+        assert!(replaced_pairs(vec!["a".into()]).is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use crate::ids::TokenId;
 use crate::metadata::{Label, Name};
@@ -38,6 +39,16 @@ pub enum CertificateRule {
     DnsName(String),
     /// Any certificate of the trusted issuers with this URI subject alternative name.
     Uri(String),
+}
+
+impl fmt::Display for CertificateRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fingerprint(hex) => write!(f, "fingerprint {hex}"),
+            Self::DnsName(name) => write!(f, "DNS name {name}"),
+            Self::Uri(uri) => write!(f, "URI {uri}"),
+        }
+    }
 }
 
 /// Someone or something that may be allowed to do things.

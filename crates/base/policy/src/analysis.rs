@@ -46,6 +46,23 @@ impl ContextMask {
     }
 }
 
+/// The roles that a policy in JSON form names: entities of the type, wherever they stand.
+pub(crate) fn roles(node: &Value, role_type: &str, found: &mut BTreeSet<String>) {
+    match node {
+        Value::Array(items) => items.iter().for_each(|item| roles(item, role_type, found)),
+        Value::Object(map) => {
+            let text = |name: &str| map.get(name).and_then(Value::as_str);
+            if let (Some(kind), Some(id)) = (text("type"), text("id"))
+                && kind == role_type
+            {
+                found.insert(id.to_owned());
+            }
+            map.values().for_each(|part| roles(part, role_type, found));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 /// What a group of policies looks at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Mentions {

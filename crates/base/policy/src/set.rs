@@ -1,7 +1,7 @@
 //! Compiling policies: parse, check limits, type-check against the schema, index by action.
 
 use crate::action::{ActionSpec, groups};
-use crate::analysis::{Mentions, lint};
+use crate::analysis::{Mentions, lint, roles};
 use crate::complexity;
 use crate::decide::Types;
 use crate::explain::Effect;
@@ -9,7 +9,7 @@ use crate::name::PolicyName;
 use crate::schema::{NAMESPACE, Schema, SchemaProblem};
 use cedar_policy::{ActionConstraint, EntityUid, Policy, PolicyId, ValidationError, ValidationMode, Validator};
 use miette::Diagnostic;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -131,6 +131,13 @@ impl PolicySet {
     /// What is allowed but probably not meant, such as a statement that can never apply.
     pub fn warnings(&self) -> &[PolicyProblem] {
         &self.warnings
+    }
+
+    /// The roles that policies name. A principal gains and loses nothing by any other.
+    pub fn roles(&self) -> BTreeSet<String> {
+        let (mut found, role) = (BTreeSet::new(), format!("{NAMESPACE}::Role"));
+        self.statements.iter().for_each(|statement| roles(&statement.json, &role, &mut found));
+        found
     }
 
     /// How many statements there are.

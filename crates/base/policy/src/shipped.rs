@@ -2,6 +2,7 @@
 //! that an organisation can read them, replace them and write its own beside them.
 
 use crate::name::PolicyName;
+use crate::request::{PrincipalAttrs, PrincipalKind};
 
 /// The roles the shipped policies know, as in `principal in Keyreeve::Role::"..."`.
 pub const ROLES: [&str; 7] =
@@ -22,6 +23,25 @@ const DOCUMENTS: [(&str, &str); 10] = [
     ("self", include_str!("../policies/self.cedar")),
     ("system-jobs", include_str!("../policies/system-jobs.cedar")),
 ];
+
+/// What a principal lacks for roles it has: without it the shipped policies give it nothing by that role. One sentence
+/// for a person each.
+pub fn lacking(principal: &PrincipalAttrs) -> Vec<String> {
+    let has = |role: &str| principal.roles.iter().any(|one| one == role);
+    let services = ["application", "pipeline"].into_iter().filter(|role| has(role));
+    let mut lacking: Vec<String> = services
+        .filter(|_| principal.kind != PrincipalKind::Service)
+        .map(|role| format!("the role `{role}` gives rights to services only, and `{}` is none", principal.name))
+        .collect();
+    if has("application") && principal.networks.is_empty() {
+        lacking.push(format!(
+            "the role `application` gives nothing without a network, and `{}` has none: name the networks it calls \
+             from, or 0.0.0.0/0 and ::/0 for anywhere",
+            principal.name
+        ));
+    }
+    lacking
+}
 
 fn named(name: &str) -> PolicyName {
     #[expect(clippy::expect_used, reason = "the names are constants of this file, and a test loads them all")]

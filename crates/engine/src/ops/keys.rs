@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::usable::{compute, key_row, not_allowed};
-use super::{KeyReply, Listing, PAGE_MAX};
+use super::{KeyReply, LabelPatch, Listing, PAGE_MAX, SetPatch};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
@@ -462,18 +462,18 @@ fn page(items: Vec<KeyReply>, next: Option<KeyId>) -> Outcome<Listing<KeyReply>>
 /// Alterations of a key's metadata; what is not given stays.
 #[derive(Clone, Debug, Default)]
 pub struct MetadataPatch {
-    /// Replaces the aliases.
-    pub aliases: Option<BTreeSet<Name>>,
-    /// Replaces the labels.
-    pub labels: Option<BTreeMap<Name, Label>>,
+    /// Alters the aliases.
+    pub aliases: SetPatch<Name>,
+    /// Alters the labels.
+    pub labels: LabelPatch,
     /// Replaces the owner.
     pub owner: Option<Label>,
-    /// Replaces the custodians.
-    pub custodians: Option<BTreeSet<Label>>,
-    /// Replaces the consumers.
-    pub consumers: Option<BTreeSet<Label>>,
-    /// Replaces the third-party holders.
-    pub holders: Option<BTreeSet<Label>>,
+    /// Alters the custodians.
+    pub custodians: SetPatch<Label>,
+    /// Alters the consumers.
+    pub consumers: SetPatch<Label>,
+    /// Alters the third-party holders.
+    pub holders: SetPatch<Label>,
     /// Raises or lowers the class, within what the keyring protects.
     pub classification: Option<Classification>,
     /// Replaces the description.
@@ -489,28 +489,29 @@ pub struct Update {
     pub patch: MetadataPatch,
 }
 
-fn replace<T: PartialEq + Clone>(changed: &mut Vec<&'static str>, name: &'static str, old: &mut T, new: &Option<T>) {
-    if let Some(new) = new
-        && new != old
-    {
-        *old = new.clone();
-        changed.push(name);
-    }
-}
-
 impl MetadataPatch {
     /// Applies the patch and names what it changed.
-    fn apply(&self, metadata: &mut KeyMetadata) -> Vec<&'static str> {
-        let mut changed = Vec::new();
-        replace(&mut changed, "aliases", &mut metadata.aliases, &self.aliases);
-        replace(&mut changed, "labels", &mut metadata.labels, &self.labels);
-        replace(&mut changed, "owner", &mut metadata.owner, &self.owner);
-        replace(&mut changed, "custodians", &mut metadata.custodians, &self.custodians);
-        replace(&mut changed, "consumers", &mut metadata.consumers, &self.consumers);
-        replace(&mut changed, "holders", &mut metadata.holders, &self.holders);
-        replace(&mut changed, "classification", &mut metadata.classification, &self.classification);
-        replace(&mut changed, "description", &mut metadata.description, &self.description);
-        changed
+    fn apply(&self, metadata: &mut KeyMetadata) -> Result<Vec<&'static str>, Error> {
+        let old = metadata.clone();
+        self.aliases.apply("aliases of the key", &mut metadata.aliases)?;
+        self.labels.apply("labels of the key", &mut metadata.labels)?;
+        self.custodians.apply("custodians of the key", &mut metadata.custodians)?;
+        self.consumers.apply("consumers of the key", &mut metadata.consumers)?;
+        self.holders.apply("holders of the key", &mut metadata.holders)?;
+        metadata.owner = self.owner.clone().unwrap_or(old.owner.clone());
+        metadata.classification = self.classification.unwrap_or(old.classification);
+        metadata.description = self.description.clone().unwrap_or(old.description.clone());
+        let compared = [
+            ("aliases", old.aliases != metadata.aliases),
+            ("labels", old.labels != metadata.labels),
+            ("owner", old.owner != metadata.owner),
+            ("custodians", old.custodians != metadata.custodians),
+            ("consumers", old.consumers != metadata.consumers),
+            ("holders", old.holders != metadata.holders),
+            ("classification", old.classification != metadata.classification),
+            ("description", old.description != metadata.description),
+        ];
+        Ok(compared.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect())
     }
 }
 
@@ -525,7 +526,7 @@ impl Operation for Update {
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {
         let key = approved.key()?;
         let mut record = key.record.clone();
-        let changed = self.patch.apply(&mut record.metadata);
+        let changed = self.patch.apply(&mut record.metadata)?;
         record.metadata.check()?;
         if record.metadata.classification > key.keyring.record.classification {
             return Err(Error::invalid("the keyring does not protect data of this class"));

@@ -16,10 +16,12 @@ pub mod signing;
 pub mod system;
 pub mod tokens;
 
+mod patch;
 mod payload;
 mod replies;
 mod usable;
 
+pub use patch::{LabelPatch, SetPatch};
 pub use payload::Payload;
 pub use replies::{KeyReply, KeyringReply, Listing};
 

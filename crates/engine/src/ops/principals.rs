@@ -5,11 +5,14 @@ use keyreeve_model::change::NamedRow;
 use keyreeve_model::limits;
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::{RecordSealer, Revision, Table, seal};
-use keyreeve_model::{Change, Name, PrincipalKind, PrincipalRecord};
-use keyreeve_policy::{Network, PrincipalAttrs};
+use keyreeve_model::{Change, Name, PrincipalKind, PrincipalRecord, UnixMillis};
+use keyreeve_policy::{Network, PrincipalAttrs, ResourceDetails, Revision as AttrsRevision, shipped};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::{Listing, PAGE_MAX};
+use super::{LabelPatch, Listing, PAGE_MAX, SetPatch};
+use crate::access::{AccessSnapshot, HeldPrincipal, attrs_revision, principal_attrs};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
@@ -20,16 +23,27 @@ use crate::sealing::Effect;
 const RESERVED: [&str; 3] = ["anonymous", "system", "unknown"];
 
 /// A principal's record.
-#[derive(Clone, Debug)]
-pub struct PrincipalReply(pub PrincipalRecord);
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PrincipalReply {
+    /// What is known of it.
+    pub record: PrincipalRecord,
+    /// What is probably not meant, in words; only where it was just written.
+    pub warnings: Vec<String>,
+}
+
+impl From<PrincipalRecord> for PrincipalReply {
+    fn from(record: PrincipalRecord) -> Self {
+        Self { record, warnings: Vec::new() }
+    }
+}
 
 impl Remember for PrincipalReply {
     fn remember(&self) -> Option<Vec<u8>> {
-        serde_json::to_vec(&self.0).ok()
+        serde_json::to_vec(self).ok()
     }
 
     fn recall(stored: &[u8]) -> Option<Self> {
-        serde_json::from_slice(stored).ok().map(Self)
+        serde_json::from_slice(stored).ok()
     }
 }
 
@@ -43,18 +57,7 @@ pub(super) fn principal_row(keys: &dyn RecordSealer, record: &PrincipalRecord, r
 pub struct Put {
     /// Its name.
     pub name: Name,
-    /// Person or program.
-    pub kind: PrincipalKind,
-    /// Roles that policies refer to.
-    pub roles: BTreeSet<Name>,
-    /// Labels for policies.
-    pub labels: BTreeMap<Name, Label>,
-    /// Networks it may come from (CIDR); empty means any.
-    pub networks: BTreeSet<String>,
-    /// Certificates that prove it.
-    pub certificates: BTreeSet<CertificateRule>,
-    /// True when it may do nothing for now.
-    pub disabled: bool,
+    spec: PutSpec,
     attrs: PrincipalAttrs,
 }
 
@@ -78,16 +81,6 @@ pub struct PutSpec {
 }
 
 impl Put {
-    /// The last administrator who takes away the right to administer leaves a server that nobody can ever administer.
-    fn refuse_to_lock_oneself_out(&self, known: &PrincipalRecord) -> Result<(), Error> {
-        let narrower = self.networks != known.networks && !self.networks.is_empty();
-        if self.disabled || narrower || !known.roles.is_subset(&self.roles) {
-            let text = "nobody takes away their own roles or access: ask another administrator";
-            return Err(Error::new(Code::WrongState, text));
-        }
-        Ok(())
-    }
-
     /// The operation, with what policies may know of the principal as it shall be.
     #[must_use]
     pub fn new(spec: PutSpec) -> Self {
@@ -102,40 +95,160 @@ impl Put {
             labels: spec.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
             ..PrincipalAttrs::anonymous()
         };
-        Self {
-            name: spec.name,
-            kind: spec.kind,
-            roles: spec.roles,
-            labels: spec.labels,
-            networks: spec.networks,
-            certificates: spec.certificates,
-            disabled: spec.disabled,
-            attrs,
-        }
+        Self { name: spec.name.clone(), spec, attrs }
     }
 
-    fn check(&self) -> Result<(), Error> {
-        if RESERVED.contains(&self.name.as_str()) {
-            return Err(Error::invalid(format!("`{}` is not a name for a principal: choose another", self.name)));
+    fn record(&self, created: UnixMillis) -> PrincipalRecord {
+        let spec = &self.spec;
+        PrincipalRecord {
+            name: spec.name.clone(),
+            kind: spec.kind,
+            roles: spec.roles.clone(),
+            labels: spec.labels.clone(),
+            networks: spec.networks.clone(),
+            certificates: spec.certificates.clone(),
+            disabled: spec.disabled,
+            created,
         }
-        let counts = [
-            ("roles", self.roles.len()),
-            ("labels", self.labels.len()),
-            ("networks", self.networks.len()),
-            ("certificates", self.certificates.len()),
-        ];
-        if let Some((what, _)) = counts.into_iter().find(|(_, count)| *count > limits::LIST_MAX) {
-            return Err(Error::invalid(format!("too many {what}: at most {}", limits::LIST_MAX)));
+    }
+}
+
+/// Alterations of a principal; what is not given stays.
+#[derive(Clone, Debug, Default)]
+pub struct PrincipalPatch {
+    /// Alters the roles.
+    pub roles: SetPatch<Name>,
+    /// Alters the labels.
+    pub labels: LabelPatch,
+    /// Alters the networks it may come from.
+    pub networks: SetPatch<String>,
+    /// Alters the certificates that prove it.
+    pub certificates: SetPatch<CertificateRule>,
+    /// True when it may do nothing from now on, false when it may again.
+    pub disabled: Option<bool>,
+}
+
+impl PrincipalPatch {
+    pub(crate) fn apply(&self, record: &mut PrincipalRecord) -> Result<(), Error> {
+        self.roles.apply("roles of the principal", &mut record.roles)?;
+        self.labels.apply("labels of the principal", &mut record.labels)?;
+        self.networks.apply("networks of the principal", &mut record.networks)?;
+        self.certificates.apply("certificates of the principal", &mut record.certificates)?;
+        record.disabled = self.disabled.unwrap_or(record.disabled);
+        Ok(())
+    }
+}
+
+/// Alters a principal.
+#[derive(Debug)]
+pub struct Update {
+    /// Its name.
+    pub name: Name,
+    /// What changes.
+    pub patch: PrincipalPatch,
+}
+
+/// Refuses what cannot be a principal.
+fn check(record: &PrincipalRecord) -> Result<(), Error> {
+    if RESERVED.contains(&record.name.as_str()) {
+        return Err(Error::invalid(format!("`{}` is not a name for a principal: choose another", record.name)));
+    }
+    let counts = [
+        ("roles", record.roles.len()),
+        ("labels", record.labels.len()),
+        ("networks", record.networks.len()),
+        ("certificates", record.certificates.len()),
+    ];
+    if let Some((what, _)) = counts.into_iter().find(|(_, count)| *count > limits::LIST_MAX) {
+        return Err(Error::invalid(format!("too many {what}: at most {}", limits::LIST_MAX)));
+    }
+    if let Some(bad) = record.networks.iter().find(|network| network.parse::<Network>().is_err()) {
+        return Err(Error::invalid(format!("`{bad}` is not a network: write it like 10.0.0.0/8 or 2001:db8::/32")));
+    }
+    match record.certificates.iter().find(|rule| !is_well_formed(rule)) {
+        Some(_) => Err(Error::invalid(
+            "a certificate is named by the SHA-256 of its DER in 64 hexadecimal digits, a DNS name or a URI",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The last administrator who takes away the right to administer leaves a server that nobody can ever administer.
+fn refuse_to_lock_oneself_out(known: &PrincipalRecord, record: &PrincipalRecord) -> Result<(), Error> {
+    let narrower = record.networks != known.networks && !record.networks.is_empty();
+    if record.disabled || narrower || !known.roles.is_subset(&record.roles) {
+        let text = "nobody takes away their own roles or access: ask another administrator";
+        return Err(Error::new(Code::WrongState, text));
+    }
+    Ok(())
+}
+
+/// What of a principal is probably not meant.
+fn warnings(access: &AccessSnapshot, record: &PrincipalRecord) -> Result<Vec<String>, Error> {
+    let known = access.policies.policies().roles();
+    let unknown = record.roles.iter().filter(|role| !known.contains(role.as_str())).map(|role| {
+        let known = known.iter().cloned().collect::<Vec<_>>().join(", ");
+        format!("no policy speaks of the role `{role}`: it gives nothing until one does. Policies speak of: {known}")
+    });
+    let lacking = shipped::lacking(&principal_attrs(record, Revision::FIRST)?);
+    Ok(unknown.chain(lacking).collect())
+}
+
+/// A principal as the decision about an operation saw it.
+struct Standing {
+    held: Option<Arc<HeldPrincipal>>,
+    /// The stored row's revision; none where there is no row.
+    stored: Option<Revision>,
+}
+
+impl Core {
+    /// The principal that an operation acts on, as it was decided upon: when it was altered since, the operation is
+    /// computed and decided anew.
+    async fn standing<O: Operation>(&self, approved: &Approved<O>, name: &Name) -> Result<Standing, Error> {
+        let attrs = approved.resource().attrs();
+        let decided = match &attrs.details {
+            ResourceDetails::Principal(attrs) => Some(attrs.revision),
+            _ => None,
+        };
+        let held = self.need_open()?.access().principal(name);
+        let stored = self.ports.store.principal(name).await?.map(|row| row.record.revision);
+        let is_at = |revision: AttrsRevision| revision == attrs_revision(stored.unwrap_or(Revision(0)));
+        let seen = held.as_ref().map_or(AttrsRevision::At(0), |held| held.attrs.revision);
+        if !is_at(seen) || !decided.is_some_and(is_at) {
+            self.access_is_old();
+            return Err(keyreeve_store::StoreError::Conflict { transaction: O::DESCRIPTOR.name }.into());
         }
-        if let Some(bad) = self.networks.iter().find(|network| network.parse::<Network>().is_err()) {
-            return Err(Error::invalid(format!("`{bad}` is not a network: write it like 10.0.0.0/8 or 2001:db8::/32")));
+        Ok(Standing { held, stored })
+    }
+
+    /// What [`Put`] and [`Update`] lead to.
+    fn write_principal<O: Operation<Reply = PrincipalReply>>(
+        &self,
+        approved: &Approved<O>,
+        standing: &Standing,
+        record: PrincipalRecord,
+    ) -> Result<Outcome<PrincipalReply>, Error> {
+        check(&record)?;
+        let opened = self.need_open()?;
+        let access = opened.access();
+        let taken = |rule: &&CertificateRule| access.claimant(rule).is_some_and(|owner| *owner != record.name);
+        if record.certificates.iter().any(|rule| taken(&rule)) {
+            return Err(Error::new(Code::AlreadyExists, "a certificate proves another principal already"));
         }
-        match self.certificates.iter().find(|rule| !is_well_formed(rule)) {
-            Some(_) => Err(Error::invalid(
-                "a certificate is named by the SHA-256 of its DER in 64 hexadecimal digits, a DNS name or a URI",
-            )),
-            None => Ok(()),
+        if let (Some(held), true) = (&standing.held, approved.principal().name == record.name) {
+            refuse_to_lock_oneself_out(&held.record, &record)?;
         }
+        let revision = standing.stored.map_or(Revision::FIRST, Revision::next);
+        let row = principal_row(&opened.keys, &record, revision);
+        let roles = record.roles.iter().map(Name::as_str).collect::<Vec<_>>().join(" ");
+        let (grantee, disabled) = (record.name.clone(), record.disabled);
+        let warnings = warnings(&access, &record)?;
+        Ok(Outcome::reply(PrincipalReply { record, warnings })
+            .changing(Change::PutPrincipal(row))
+            .then(Effect::ReloadAccess)
+            .detail("grantee", grantee)
+            .detail("permissions", roles)
+            .detail("disabled", disabled))
     }
 }
 
@@ -164,37 +277,32 @@ impl Operation for Put {
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<PrincipalReply>, Error> {
-        self.check()?;
-        let opened = core.need_open()?;
-        let access = opened.access();
-        let taken = |rule: &&CertificateRule| access.claimant(rule).is_some_and(|owner| *owner != self.name);
-        if self.certificates.iter().any(|rule| taken(&rule)) {
-            return Err(Error::new(Code::AlreadyExists, "a certificate proves another principal already"));
-        }
-        let stored = core.ports.store.principal(&self.name).await?;
-        let held = access.principal(&self.name);
-        if let (Some(held), true) = (&held, approved.principal().name == self.name) {
-            self.refuse_to_lock_oneself_out(&held.record)?;
-        }
-        let record = PrincipalRecord {
-            name: self.name.clone(),
-            kind: self.kind,
-            roles: self.roles.clone(),
-            labels: self.labels.clone(),
-            networks: self.networks.clone(),
-            certificates: self.certificates.clone(),
-            disabled: self.disabled,
-            created: held.map_or(approved.now(), |held| held.record.created),
-        };
-        let revision = stored.map_or(Revision::FIRST, |row| row.record.revision.next());
-        let row = principal_row(&opened.keys, &record, revision);
-        let roles: Vec<_> = self.roles.iter().map(Name::as_str).collect();
-        Ok(Outcome::reply(PrincipalReply(record))
-            .changing(Change::PutPrincipal(row))
-            .then(Effect::ReloadAccess)
-            .detail("grantee", &self.name)
-            .detail("permissions", roles.join(" "))
-            .detail("disabled", self.disabled))
+        let standing = core.standing(approved, &self.name).await?;
+        let created = standing.held.as_ref().map_or(approved.now(), |held| held.record.created);
+        core.write_principal(approved, &standing, self.record(created))
+    }
+}
+
+/// The same right as [`Put`]: what a policy says about making and altering principals holds for both.
+impl Operation for Update {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::PRINCIPAL_PUT;
+    type Reply = PrincipalReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::Principal(&self.name)
+    }
+
+    fn also(&self) -> Option<Also<'_>> {
+        let target = Target::AlteredPrincipal(&self.name, &self.patch);
+        Some(Also { action: &catalogue::PRINCIPAL_PUT, target, context: None })
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<PrincipalReply>, Error> {
+        let standing = core.standing(approved, &self.name).await?;
+        let held = standing.held.as_ref().ok_or_else(|| Error::not_found("principal"))?;
+        let mut record = held.record.clone();
+        self.patch.apply(&mut record)?;
+        core.write_principal(approved, &standing, record)
     }
 }
 
@@ -216,7 +324,7 @@ impl Operation for Describe {
     async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<PrincipalReply>, Error> {
         let opened = core.need_open()?;
         let held = opened.access().principal(&self.name).ok_or_else(|| Error::not_found("principal"))?;
-        Ok(Outcome::reply(PrincipalReply(held.record.clone())))
+        Ok(Outcome::reply(held.record.clone().into()))
     }
 }
 
@@ -239,9 +347,10 @@ impl Operation for Delete {
         if approved.principal().name == self.name {
             return Err(Error::new(Code::WrongState, "nobody removes themselves: ask another administrator"));
         }
-        let row = core.ports.store.principal(&self.name).await?.ok_or_else(|| Error::not_found("principal"))?;
+        let revision =
+            core.standing(approved, &self.name).await?.stored.ok_or_else(|| Error::not_found("principal"))?;
         Ok(Outcome::reply(())
-            .changing(Change::DeletePrincipal { name: self.name.clone(), revision: row.record.revision })
+            .changing(Change::DeletePrincipal { name: self.name.clone(), revision })
             .then(Effect::ReloadAccess)
             .detail("grantee", &self.name))
     }
@@ -275,10 +384,10 @@ impl Operation for List {
         let mut records: Vec<_> = access.principals().map(|held| &held.record).collect();
         records.sort_by(|a, b| a.name.cmp(&b.name));
         let later = records.into_iter().filter(|record| self.after.as_ref().is_none_or(|after| record.name > *after));
-        let mut items: Vec<_> = later.take(limit + 1).cloned().map(PrincipalReply).collect();
+        let mut items: Vec<_> = later.take(limit + 1).cloned().map(PrincipalReply::from).collect();
         let more = items.len() > limit;
         items.truncate(limit);
-        let next = items.last().filter(|_| more).map(|last| last.0.name.to_string());
+        let next = items.last().filter(|_| more).map(|last| last.record.name.to_string());
         let count = items.len();
         Ok(Outcome::reply(Listing { items, next }).detail("listed", count))
     }

@@ -1,6 +1,7 @@
 //! The second and third stages: what is meant, and whether policy allows it.
 
 use keyreeve_audit::Resource as AuditResource;
+use keyreeve_model::record::Revision as RecordRevision;
 use keyreeve_model::{EncryptionContext, Name, TokenId, UnixMillis};
 use keyreeve_policy::{
     ContextAttrs, KeyAttrs, KeyringAttrs, Method, PrincipalAttrs, Request, ResourceAttrs, ResourceDetails, Revision,
@@ -11,10 +12,12 @@ use std::sync::Arc;
 
 use super::authenticate::Principal;
 use super::operation::Operation;
+use crate::access::principal_attrs;
 use crate::catalogue::Descriptor;
 use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef};
+use crate::ops::principals::PrincipalPatch;
 use crate::sealing::Opened;
 
 /// What an operation acts on, as the caller names it.
@@ -40,6 +43,8 @@ pub enum Target<'a> {
     Principal(&'a Name),
     /// A principal as it shall be.
     NewPrincipal(&'a PrincipalAttrs),
+    /// A principal as it shall be after an alteration.
+    AlteredPrincipal(&'a Name, &'a PrincipalPatch),
     /// A policy.
     Policy(&'a Name),
 }
@@ -140,6 +145,7 @@ pub(crate) async fn resolve(core: &Core, target: Target<'_>, now: UnixMillis) ->
         Target::NewPrincipal(attrs) => {
             plain("principal", &attrs.name, ResourceDetails::Principal(Box::new(attrs.clone())))
         }
+        Target::AlteredPrincipal(name, patch) => resolve_altered(core, name, patch)?,
         Target::Policy(name) => plain("policy", name.as_str(), ResourceDetails::Policy),
     })
 }
@@ -158,6 +164,15 @@ fn resolve_principal(core: &Core, name: &Name) -> Result<Resource, Error> {
         Some(held) => (*held.attrs).clone(),
         None => PrincipalAttrs { id: name.to_string(), name: name.to_string(), ..PrincipalAttrs::anonymous() },
     };
+    Ok(plain("principal", name.as_str(), ResourceDetails::Principal(Box::new(attrs))))
+}
+
+/// A principal as an alteration would leave it. One that cannot be applied is refused when it is carried out.
+fn resolve_altered(core: &Core, name: &Name, patch: &PrincipalPatch) -> Result<Resource, Error> {
+    let Some(held) = core.need_open()?.access().principal(name) else { return resolve_principal(core, name) };
+    let mut record = held.record.clone();
+    let altered = patch.apply(&mut record).and_then(|()| principal_attrs(&record, RecordRevision::FIRST));
+    let attrs = altered.unwrap_or_else(|_| (*held.attrs).clone());
     Ok(plain("principal", name.as_str(), ResourceDetails::Principal(Box::new(attrs))))
 }
 

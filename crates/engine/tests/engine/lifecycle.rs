@@ -6,7 +6,7 @@ use keyreeve_engine::ops::data_keys::{GenerateDataKey, NewDataKeys, UnwrapDataKe
 use keyreeve_engine::ops::keys::{self, Create, CreateSpec, MetadataPatch};
 use keyreeve_engine::ops::lifecycle::{Activate, Compromise, Deactivate, Rotate, Suspend};
 use keyreeve_engine::ops::signing::{Claim, Mac, MessageForm, Sign, Verify};
-use keyreeve_engine::ops::{Payload, keyrings, secrets};
+use keyreeve_engine::ops::{Payload, SetPatch, keyrings, secrets};
 use keyreeve_engine::{Code, KeyRef};
 use keyreeve_model::ciphertext::Header;
 use keyreeve_model::key::{Activation, Scope};
@@ -339,7 +339,7 @@ async fn aliases_lead_to_one_key_and_can_move() {
     let house = House::new().await;
     let (first, second) = (house.aead().await, house.aead().await);
     let aliased = |key: &KeyRef, aliases: &[&str]| {
-        let aliases = Some(aliases.iter().map(|alias| name(alias)).collect());
+        let aliases = SetPatch::Replace(aliases.iter().map(|alias| name(alias)).collect());
         keys::Update { key: key.clone(), patch: MetadataPatch { aliases, ..MetadataPatch::default() } }
     };
     let orders: KeyRef = "orders".parse().unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod altering;
 mod canary;
 mod cases;
 mod coverage;

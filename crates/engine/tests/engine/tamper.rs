@@ -6,7 +6,7 @@
 use keyreeve_engine::ops::destruction::{DescribeDestruction, Destroy, Schedule};
 use keyreeve_engine::ops::keys::{self, MetadataPatch};
 use keyreeve_engine::ops::lifecycle::{Rotate, Suspend};
-use keyreeve_engine::ops::{policies, tokens};
+use keyreeve_engine::ops::{SetPatch, policies, tokens};
 use keyreeve_engine::{Code, KeyRef};
 use keyreeve_model::{KeyId, State};
 use rusqlite::params;
@@ -123,7 +123,7 @@ async fn columns_that_only_help_to_find_rows_decide_nothing() {
 async fn a_redirected_alias_does_not_lead_to_another_key() {
     let mut house = House::new().await;
     let (key, other) = (house.aead().await, house.aead().await);
-    let aliases = Some([name("orders")].into());
+    let aliases = SetPatch::Replace([name("orders")].into());
     let patch = MetadataPatch { aliases, ..MetadataPatch::default() };
     house.ask(keys::Update { key: key.clone(), patch }).await;
     alter(&mut house, "UPDATE aliases SET key_id = ?1 WHERE alias = 'orders'", [id(&other).as_bytes()]);

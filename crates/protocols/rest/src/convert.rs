@@ -3,15 +3,14 @@
 use keyreeve_crypto::registry::Status;
 use keyreeve_crypto::{AlgorithmEntry, KeyAlgorithm, Registry};
 use keyreeve_engine::SealStatus;
+use keyreeve_engine::ops::principals::PrincipalReply;
 use keyreeve_engine::ops::tokens::TokenReply;
-use keyreeve_engine::ops::{KeyReply, Listing};
+use keyreeve_engine::ops::{KeyReply, LabelPatch, Listing, SetPatch};
 use keyreeve_http::{HttpCode, Problem};
 use keyreeve_model::access::CertificateRule;
 use keyreeve_model::destruction::ScheduledDestruction;
 use keyreeve_model::key::{Origin, Scope, Transition};
-use keyreeve_model::{
-    DestructionRecord, EncryptionContext, KeyringRecord, Label, Name, PrincipalRecord, UnixMillis, VersionRecord,
-};
+use keyreeve_model::{DestructionRecord, EncryptionContext, KeyringRecord, Label, Name, UnixMillis, VersionRecord};
 use keyreeve_wire as wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -51,6 +50,46 @@ pub(crate) fn set<T: FromStr<Err: Display> + Ord>(
 /// Labels.
 pub(crate) fn labels(pairs: &Pairs) -> Result<BTreeMap<Name, Label>, Problem> {
     pairs.0.iter().map(|(name, value)| Ok((field("labels", name)?, field("labels", value)?))).collect()
+}
+
+fn replaced_or_altered(name: &'static str, both: bool) -> Result<(), Problem> {
+    let text = || format!("`{name}` replaces all {name}: give it without `add_`, `set_` and `remove_{name}`");
+    if both { Err(Problem::invalid(text())) } else { Ok(()) }
+}
+
+/// How a list is altered: replaced, or by what comes and goes.
+pub(crate) fn set_patch<T: FromStr<Err: Display> + Ord>(
+    name: &'static str,
+    replace: Option<&[String]>,
+    (add, remove): (&[String], &[String]),
+) -> Result<SetPatch<T>, Problem> {
+    replaced_or_altered(name, replace.is_some() && !(add.is_empty() && remove.is_empty()))?;
+    Ok(match replace {
+        Some(all) => SetPatch::Replace(set(name, all)?),
+        None => SetPatch::Alter { add: set(name, add)?, remove: set(name, remove)? },
+    })
+}
+
+/// How labels are altered: replaced, or by what is set and goes.
+pub(crate) fn label_patch(replace: Option<&Pairs>, set_: &Pairs, remove: &[String]) -> Result<LabelPatch, Problem> {
+    replaced_or_altered("labels", replace.is_some() && !(set_.is_empty() && remove.is_empty()))?;
+    Ok(match replace {
+        Some(all) => LabelPatch::Replace(labels(all)?),
+        None => LabelPatch::Alter { set: labels(set_)?, remove: set("remove_labels", remove)? },
+    })
+}
+
+/// How the certificates of a principal are altered.
+pub(crate) fn certificate_patch(
+    replace: Option<Vec<wire::access::CertificateRule>>,
+    (add, remove): (Vec<wire::access::CertificateRule>, Vec<wire::access::CertificateRule>),
+) -> Result<SetPatch<CertificateRule>, Problem> {
+    replaced_or_altered("certificates", replace.is_some() && !(add.is_empty() && remove.is_empty()))?;
+    let rules = |rules: Vec<_>| rules.into_iter().map(certificate).collect();
+    Ok(match replace {
+        Some(all) => SetPatch::Replace(rules(all)),
+        None => SetPatch::Alter { add: rules(add), remove: rules(remove) },
+    })
 }
 
 /// An encryption context.
@@ -270,7 +309,8 @@ pub(crate) fn token(reply: &TokenReply) -> wire::access::Token {
     }
 }
 
-pub(crate) fn principal(record: &PrincipalRecord) -> Result<wire::access::Principal, Problem> {
+pub(crate) fn principal(reply: &PrincipalReply) -> Result<wire::access::Principal, Problem> {
+    let record = &reply.record;
     let rule = |rule: &CertificateRule| match rule {
         CertificateRule::Fingerprint(text) => wire::access::CertificateRule::Fingerprint(text.clone()),
         CertificateRule::DnsName(text) => wire::access::CertificateRule::DnsName(text.clone()),
@@ -285,6 +325,7 @@ pub(crate) fn principal(record: &PrincipalRecord) -> Result<wire::access::Princi
         certificates: record.certificates.iter().map(rule).collect(),
         disabled: record.disabled,
         created: timestamp(record.created),
+        warnings: reply.warnings.clone(),
     })
 }
 

@@ -92,6 +92,52 @@ pub struct PutPrincipal {
     pub disabled: bool,
 }
 
+/// Alters a principal; what is not given stays as it is. A list is either altered, by what is added and removed, or
+/// replaced as a whole. Two who alter one list at the same time do not undo one another.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdatePrincipal {
+    /// Replaces the roles as a whole: not together with the two below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<String>>,
+    /// Adds to the roles; what is there already stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_roles: Vec<String>,
+    /// Removes from the roles; refused when one is not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove_roles: Vec<String>,
+    /// Replaces the labels as a whole: not together with the two below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Pairs>,
+    /// Sets labels: new ones, or new values.
+    #[serde(default, skip_serializing_if = "Pairs::is_empty")]
+    pub set_labels: Pairs,
+    /// Removes labels, by name; refused when one is not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove_labels: Vec<String>,
+    /// Replaces the networks as a whole: not together with the two below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub networks: Option<Vec<String>>,
+    /// Adds to the networks; what is there already stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_networks: Vec<String>,
+    /// Removes from the networks; refused when one is not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove_networks: Vec<String>,
+    /// Replaces the certificates as a whole: not together with the two below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<Vec<CertificateRule>>,
+    /// Adds to the certificates; what is there already stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_certificates: Vec<CertificateRule>,
+    /// Removes from the certificates; refused when one is not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove_certificates: Vec<CertificateRule>,
+    /// True when it may do nothing from now on, false when it may again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<bool>,
+}
+
 /// How a client certificate maps to a principal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -123,6 +169,9 @@ pub struct Principal {
     pub disabled: bool,
     /// When it was made.
     pub created: Timestamp,
+    /// What is probably not meant, in words: only in answers to writing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Makes or replaces a policy.

@@ -71,28 +71,59 @@ pub struct CreateKey {
     pub reason: String,
 }
 
-/// Alters a key's metadata; what is not given stays as it is.
+/// Alters a key's metadata; what is not given stays as it is. A list is either altered, by what is added and removed, or
+/// replaced as a whole. Two who alter one list at the same time do not undo one another.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateKey {
-    /// Replaces the aliases.
+    /// Replaces the aliases as a whole: not together with the two below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aliases: Option<Vec<String>>,
-    /// Replaces the labels.
+    /// Adds to the aliases; what is there already stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_aliases: Vec<String>,
+    /// Removes from the aliases; refused when one is not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove_aliases: Vec<String>,
+    /// Replaces the labels as a whole: not together with the two below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<Pairs>,
+    /// Sets labels: new ones, or new values.
+    #[serde(default, skip_serializing_if = "Pairs::is_empty")]
+    pub set_labels: Pairs,
+    /// Removes labels, by name; refused when one is not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove_labels: Vec<String>,
     /// Replaces the owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// Replaces the custodians.
+    /// Replaces the custodians as a whole: not together with the two below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custodians: Option<Vec<String>>,
-    /// Replaces the consumers.
+    /// Adds to the custodians; what is there already stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_custodians: Vec<String>,
+    /// Removes from the custodians; refused when one is not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove_custodians: Vec<String>,
+    /// Replaces the consumers as a whole: not together with the two below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumers: Option<Vec<String>>,
-    /// Replaces the third-party holders.
+    /// Adds to the consumers; what is there already stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_consumers: Vec<String>,
+    /// Removes from the consumers; refused when one is not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove_consumers: Vec<String>,
+    /// Replaces the third-party holders as a whole: not together with the two below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holders: Option<Vec<String>>,
+    /// Adds to the third-party holders; what is there already stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_holders: Vec<String>,
+    /// Removes from the third-party holders; refused when one is not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove_holders: Vec<String>,
     /// Raises or lowers the class, within what the keyring protects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classification: Option<Classification>,

@@ -24,7 +24,7 @@ pub(crate) enum Command {
     Create(Box<Create>),
     List(Box<List>),
     Show(Show),
-    Update(Update),
+    Update(Box<Update>),
     Public(Public),
     Activate(Activate),
     Suspend(Suspend),
@@ -306,60 +306,125 @@ fn summary_facts(key: &KeySummary) -> Vec<(&'static str, String)> {
 
 /// Alter what people say about a key: aliases, labels, owner and the like
 ///
-/// What is not given stays as it is; lists that are given replace the old ones as a whole. An empty value empties.
+/// What is not given stays as it is. Lists are altered by `--add-...` and `--remove-...`, which leave the rest of the
+/// list alone, also where somebody else alters it at the same time; `--replace-...` makes the list anew.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve key update orders --owner 'payments team' --classification confidential\n  \
-        $ keyreeve key update orders --alias orders --alias orders-2026")]
+        $ keyreeve key update orders --add-consumer billing --remove-consumer shop\n  \
+        $ keyreeve key update orders --add-label tier=gold --remove-label team\n  \
+        $ keyreeve key update orders --replace-alias orders --replace-alias orders-2026")]
 pub(crate) struct Update {
     /// The key's id or alias
     key: String,
-    /// Replaces the aliases; may be repeated
-    #[arg(long = "alias", value_name = "NAME")]
-    aliases: Vec<String>,
+    /// Who answers for the key; '' for nobody
+    #[arg(long)]
+    owner: Option<String>,
+    /// Sensitivity of the protected data
+    #[arg(long, value_parser = one_of!(Classification), value_name = "CLASS")]
+    classification: Option<Classification>,
+    /// What it is for
+    #[arg(long)]
+    description: Option<String>,
     #[command(flatten)]
-    about: About,
+    lists: Lists,
+}
+
+/// How the lists of a key are altered.
+#[derive(Args)]
+struct Lists {
+    /// Add a name to call it by; may be repeated
+    #[arg(long = "add-alias", value_name = "NAME")]
+    add_aliases: Vec<String>,
+    /// Remove a name to call it by; may be repeated
+    #[arg(long = "remove-alias", value_name = "NAME")]
+    remove_aliases: Vec<String>,
+    /// Replace all aliases; may be repeated, '' alone leaves none
+    #[arg(long = "replace-alias", value_name = "NAME", conflicts_with_all = ["add_aliases", "remove_aliases"])]
+    replace_aliases: Vec<String>,
+    /// Add a label, or give one another value; may be repeated
+    #[arg(long = "add-label", value_name = "NAME=VALUE")]
+    add_labels: Vec<Pair>,
+    /// Remove a label; may be repeated
+    #[arg(long = "remove-label", value_name = "NAME")]
+    remove_labels: Vec<String>,
+    /// Replace all labels; may be repeated, '' alone leaves none
+    #[arg(long = "replace-label", value_name = "NAME=VALUE", conflicts_with_all = ["add_labels", "remove_labels"])]
+    replace_labels: Vec<String>,
+    /// Add a system that uses it; may be repeated
+    #[arg(long = "add-consumer", value_name = "NAME")]
+    add_consumers: Vec<String>,
+    /// Remove a system that uses it; may be repeated
+    #[arg(long = "remove-consumer", value_name = "NAME")]
+    remove_consumers: Vec<String>,
+    /// Replace all consumers; may be repeated, '' alone leaves none
+    #[arg(long = "replace-consumer", value_name = "NAME", conflicts_with_all = ["add_consumers", "remove_consumers"])]
+    replace_consumers: Vec<String>,
+    /// Add somebody who may hold shares or backups of it; may be repeated
+    #[arg(long = "add-custodian", value_name = "NAME")]
+    add_custodians: Vec<String>,
+    /// Remove somebody who may hold shares or backups of it; may be repeated
+    #[arg(long = "remove-custodian", value_name = "NAME")]
+    remove_custodians: Vec<String>,
+    /// Replace all custodians; may be repeated, '' alone leaves none
+    #[arg(long = "replace-custodian", value_name = "NAME", conflicts_with_all = ["add_custodians", "remove_custodians"])]
+    replace_custodians: Vec<String>,
+    /// Add a third party that holds a copy; may be repeated
+    #[arg(long = "add-holder", value_name = "NAME")]
+    add_holders: Vec<String>,
+    /// Remove a third party that holds a copy; may be repeated
+    #[arg(long = "remove-holder", value_name = "NAME")]
+    remove_holders: Vec<String>,
+    /// Replace all holders; may be repeated, '' alone leaves none
+    #[arg(long = "replace-holder", value_name = "NAME", conflicts_with_all = ["add_holders", "remove_holders"])]
+    replace_holders: Vec<String>,
 }
 
 impl Update {
     async fn run(self, app: &App) -> Outcome {
-        let about = self.about;
-        let labels = if about.labels.is_empty() { None } else { Some(Pairs(text::map(&about.labels)?)) };
-        let update = UpdateKey {
-            aliases: replaced(self.aliases),
-            labels,
-            owner: about.owner,
-            custodians: replaced(about.custodians),
-            consumers: replaced(about.consumers),
-            holders: replaced(about.holders),
-            classification: about.classification,
-            description: about.description,
-        };
-        let answer = app.client()?.update_key(&self.key, &update).await?;
+        let answer = app
+            .client()?
+            .update_key(
+                &self.key,
+                &self.lists.with(UpdateKey {
+                    owner: self.owner,
+                    classification: self.classification,
+                    description: self.description,
+                    ..UpdateKey::default()
+                })?,
+            )
+            .await?;
         app.note_record("key altered", answer.audit_record.as_ref());
         app.show(&answer.value, details)
     }
 }
 
-/// A list where one was given; `''` alone is the empty list.
-fn replaced(list: Vec<String>) -> Option<Vec<String>> {
-    match list.as_slice() {
-        [] => None,
-        [one] if one.is_empty() => Some(Vec::new()),
-        _ => Some(list),
+impl Lists {
+    fn with(self, update: UpdateKey) -> Result<UpdateKey, Failure> {
+        Ok(UpdateKey {
+            aliases: text::replaced(self.replace_aliases),
+            add_aliases: self.add_aliases,
+            remove_aliases: self.remove_aliases,
+            labels: text::replaced_pairs(self.replace_labels)?,
+            set_labels: Pairs(text::map(&self.add_labels)?),
+            remove_labels: self.remove_labels,
+            custodians: text::replaced(self.replace_custodians),
+            add_custodians: self.add_custodians,
+            remove_custodians: self.remove_custodians,
+            consumers: text::replaced(self.replace_consumers),
+            add_consumers: self.add_consumers,
+            remove_consumers: self.remove_consumers,
+            holders: text::replaced(self.replace_holders),
+            add_holders: self.add_holders,
+            remove_holders: self.remove_holders,
+            ..update
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lists_stay_unless_given_and_can_be_emptied() {
-        assert_eq!(replaced(Vec::new()), None);
-        assert_eq!(replaced(vec![String::new()]), Some(Vec::new()));
-        assert_eq!(replaced(vec!["a".into()]), Some(vec!["a".into()]));
-    }
 
     #[test]
     fn a_key_is_shown_whole() {

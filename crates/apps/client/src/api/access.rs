@@ -3,7 +3,7 @@
 use keyreeve_wire::Page;
 use keyreeve_wire::access::{
     Action, CreateToken, ExplainRequest, Explanation, Identity, IssuedToken, Policy, Principal, PutPolicy,
-    PutPrincipal, Token,
+    PutPrincipal, Token, UpdatePrincipal,
 };
 use reqwest::Method;
 
@@ -50,6 +50,18 @@ impl Client {
     /// [`ClientError`].
     pub async fn put_principal(&self, name: &str, put: &PutPrincipal) -> Result<Answer<Principal>, ClientError> {
         self.change(Method::PUT, &["principals", name], put).await
+    }
+
+    /// Alters a principal.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn update_principal(
+        &self,
+        name: &str,
+        update: &UpdatePrincipal,
+    ) -> Result<Answer<Principal>, ClientError> {
+        self.change(Method::PATCH, &["principals", name], update).await
     }
 
     /// A page of the principals.

@@ -183,6 +183,39 @@ fn the_development_role_may_do_everything_where_that_policy_is_added() {
 }
 
 #[test]
+fn what_a_principal_lacks_for_its_role_is_said_before_it_is_refused() {
+    let policies = shipped_set();
+    let everybody = set(&[BOOTSTRAP, OWN]);
+    for role in shipped::ROLES {
+        for kind in [PrincipalKind::Person, PrincipalKind::Service] {
+            for networks in [false, true] {
+                let mut who = principal("pat", kind, &[role]);
+                if !networks {
+                    who.networks.clear();
+                }
+                let gains = allowed(&policies, &who, &context()) != everybody;
+                let lacking = shipped::lacking(&who);
+                assert_eq!(gains, lacking.is_empty(), "{role} {kind:?} {networks}: {lacking:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_roles_that_policies_name_are_known() {
+    let known: BTreeSet<String> = shipped::ROLES.map(str::to_owned).into();
+    assert_eq!(shipped_set().roles(), known);
+    let scope = compile(r#"permit (principal in Keyreeve::Role::"a", action, resource);"#).unwrap();
+    let when =
+        r#"permit (principal, action, resource) when { principal in [Keyreeve::Role::"b", Keyreeve::Role::"c"] };"#;
+    let other = r#"permit (principal == Keyreeve::Principal::"d", action, resource);"#;
+    let roles = |policies: PolicySet| policies.roles().into_iter().collect::<Vec<_>>();
+    assert_eq!(roles(scope), ["a"]);
+    assert_eq!(roles(compile(when).unwrap()), ["b", "c"]);
+    assert_eq!(roles(compile(other).unwrap()), [""; 0]);
+}
+
+#[test]
 fn every_action_has_a_policy_but_the_export_of_keys() {
     let policies = shipped_set();
     assert_eq!(policies.actions_without_policy(), ["key.export"]);

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use super::keyrings::{AFTER, LIMIT};
 use crate::answer;
 use crate::call::{Asking, Json, Known, Named, Plain};
-use crate::convert::{self, defect, field, instant, labels, named, optional, set};
+use crate::convert::{self, defect, field, instant, label_patch, labels, named, optional, set, set_patch};
 use crate::query::Query;
 use crate::routes::{Param, Route, route};
 
@@ -31,7 +31,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route!(Get "/keys", Admin, KEY_LIST, list).query(Search::PARAMS).lists::<KeySummary>(),
     route!(Get "/keys/{key}", Both, KEY_DESCRIBE, describe).gives::<Key>(),
     route!(Patch "/keys/{key}", Admin, KEY_UPDATE, update)
-        .takes::<UpdateKey>(r#"{"owner":"Payments team","labels":{"tier":"gold"}}"#)
+        .takes::<UpdateKey>(r#"{"owner":"Payments team","set_labels":{"tier":"gold"},"add_consumers":["shop"]}"#)
         .gives::<Key>(),
     route!(Get "/keys/{key}/public-key", Both, KEY_DESCRIBE, public_key)
         .query(Half::PARAMS)
@@ -154,14 +154,17 @@ async fn describe(
 }
 
 fn patch(body: &UpdateKey) -> Result<MetadataPatch, Problem> {
-    let people = |name, list: &Option<Vec<String>>| list.as_ref().map(|list| set(name, list)).transpose();
     Ok(MetadataPatch {
-        aliases: body.aliases.as_ref().map(|list| set("aliases", list)).transpose()?,
-        labels: body.labels.as_ref().map(labels).transpose()?,
+        aliases: set_patch("aliases", body.aliases.as_deref(), (&body.add_aliases, &body.remove_aliases))?,
+        labels: label_patch(body.labels.as_ref(), &body.set_labels, &body.remove_labels)?,
         owner: optional("owner", body.owner.as_deref())?,
-        custodians: people("custodians", &body.custodians)?,
-        consumers: people("consumers", &body.consumers)?,
-        holders: people("holders", &body.holders)?,
+        custodians: set_patch(
+            "custodians",
+            body.custodians.as_deref(),
+            (&body.add_custodians, &body.remove_custodians),
+        )?,
+        consumers: set_patch("consumers", body.consumers.as_deref(), (&body.add_consumers, &body.remove_consumers))?,
+        holders: set_patch("holders", body.holders.as_deref(), (&body.add_holders, &body.remove_holders))?,
         classification: body.classification.map(|class| named(class.name())).transpose()?,
         description: optional("description", body.description.as_deref())?,
     })

@@ -3,21 +3,24 @@
 use axum::extract::State;
 use axum::response::Response;
 use keyreeve_engine::Engine;
-use keyreeve_engine::ops::principals::{Delete, Describe, List, Put, PutSpec};
+use keyreeve_engine::ops::principals::{Delete, Describe, List, PrincipalPatch, Put, PutSpec, Update};
 use keyreeve_http::Problem;
 use keyreeve_model::{Name, PrincipalKind};
-use keyreeve_wire::access::{Principal, PutPrincipal};
+use keyreeve_wire::access::{Principal, PutPrincipal, UpdatePrincipal};
 use keyreeve_wire::names;
 
 use super::keyrings::Paging;
 use crate::answer;
 use crate::call::{Asking, Json, Known, Named, Plain};
-use crate::convert::{self, labels, set};
+use crate::convert::{self, certificate_patch, label_patch, labels, set, set_patch};
 use crate::routes::{Route, route};
 
 pub(crate) static ROUTES: &[Route] = &[
     route!(Put "/principals/{name}", Admin, PRINCIPAL_PUT, put)
         .takes::<PutPrincipal>(r#"{"kind":"service","roles":["application"],"networks":["10.0.0.0/8"]}"#)
+        .gives::<Principal>(),
+    route!(Patch "/principals/{name}", Admin, PRINCIPAL_PUT, update)
+        .takes::<UpdatePrincipal>(r#"{"add_roles":["pipeline"],"remove_networks":["10.0.0.0/8"]}"#)
         .gives::<Principal>(),
     route!(Get "/principals/{name}", Admin, PRINCIPAL_DESCRIBE, describe).gives::<Principal>(),
     route!(Delete "/principals/{name}", Admin, PRINCIPAL_DELETE, delete),
@@ -51,7 +54,26 @@ async fn put(
     call: Json<PutPrincipal>,
 ) -> Result<Response, Problem> {
     let done = engine.call(call.arrival, put_from(name, call.body)?).await?;
-    answer::json(done.record, &convert::principal(&done.reply.0)?)
+    answer::json(done.record, &convert::principal(&done.reply)?)
+}
+
+fn patch(body: UpdatePrincipal) -> Result<PrincipalPatch, Problem> {
+    Ok(PrincipalPatch {
+        roles: set_patch("roles", body.roles.as_deref(), (&body.add_roles, &body.remove_roles))?,
+        labels: label_patch(body.labels.as_ref(), &body.set_labels, &body.remove_labels)?,
+        networks: set_patch("networks", body.networks.as_deref(), (&body.add_networks, &body.remove_networks))?,
+        certificates: certificate_patch(body.certificates, (body.add_certificates, body.remove_certificates))?,
+        disabled: body.disabled,
+    })
+}
+
+async fn update(
+    State(engine): State<Engine>,
+    Named(name): Named<Name>,
+    call: Json<UpdatePrincipal>,
+) -> Result<Response, Problem> {
+    let done = engine.call(call.arrival, Update { name, patch: patch(call.body)? }).await?;
+    answer::json(done.record, &convert::principal(&done.reply)?)
 }
 
 async fn describe(
@@ -60,7 +82,7 @@ async fn describe(
     Plain(arrival): Plain,
 ) -> Result<Response, Problem> {
     let done = engine.call(arrival, Describe { name }).await?;
-    answer::json(done.record, &convert::principal(&done.reply.0)?)
+    answer::json(done.record, &convert::principal(&done.reply)?)
 }
 
 async fn delete(
@@ -75,5 +97,5 @@ async fn delete(
 async fn list(State(engine): State<Engine>, call: Asking<Paging>) -> Result<Response, Problem> {
     let operation = List { after: call.query.get("after")?, limit: call.query.limit()? };
     let done = engine.call(call.arrival, operation).await?;
-    answer::json(done.record, &convert::page(done.reply, |row| convert::principal(&row.0))?)
+    answer::json(done.record, &convert::page(done.reply, |row| convert::principal(&row))?)
 }

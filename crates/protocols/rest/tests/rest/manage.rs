@@ -375,3 +375,28 @@ async fn a_retry_under_the_same_idempotency_key_is_done_once() {
     let again = server.with("POST", "/tokens", &headers, token).await;
     assert_eq!((again.status, again.code().as_str()), (StatusCode::CONFLICT, "already-done"));
 }
+
+#[tokio::test]
+async fn lists_are_altered_in_part_or_replaced_and_not_both() {
+    let server = Server::new().await;
+    server.key("aes-256-gcm", "k").await;
+    let alter = async |path: &str, body: Value| server.call("PATCH", path, body).await;
+    let key = alter("/keys/k", json!({"add_consumers": ["a", "b"], "set_labels": {"tier": "gold"}})).await.ok();
+    assert_eq!((&key["consumers"], &key["labels"]), (&json!(["a", "b"]), &json!({"tier": "gold"})));
+    let key = alter("/keys/k", json!({"remove_consumers": ["a"], "remove_labels": ["tier"]})).await.ok();
+    assert_eq!((&key["consumers"], &key["labels"]), (&json!(["b"]), &json!({})));
+    assert_eq!(alter("/keys/k", json!({"consumers": ["c"]})).await.ok()["consumers"], json!(["c"]));
+    assert_eq!(alter("/keys/k", json!({"consumers": ["c"], "add_consumers": ["d"]})).await.code(), "invalid-request");
+    assert_eq!(alter("/keys/k", json!({"remove_consumers": ["z"]})).await.code(), "wrong-state");
+    let bob = json!({"kind": "service", "roles": ["application"], "certificates": [{"dns-name": "b.example"}]});
+    let made = server.call("PUT", "/principals/bob", bob).await.ok();
+    assert_eq!(made["warnings"].as_array().unwrap().len(), 1, "{made}");
+    let body = json!({"add_networks": ["10.0.0.0/8"], "add_certificates": [{"uri": "spiffe://b"}], "disabled": true});
+    let altered = alter("/principals/bob", body).await.ok();
+    assert_eq!((&altered["networks"], &altered["disabled"]), (&json!(["10.0.0.0/8"]), &json!(true)));
+    assert_eq!(altered["certificates"], json!([{"dns-name": "b.example"}, {"uri": "spiffe://b"}]));
+    assert_eq!((&altered["roles"], altered.get("warnings")), (&json!(["application"]), None));
+    let both = json!({"certificates": [], "remove_certificates": [{"uri": "spiffe://b"}]});
+    assert_eq!(alter("/principals/bob", both).await.code(), "invalid-request");
+    assert_eq!(alter("/principals/nobody", json!({"disabled": true})).await.code(), "not-found");
+}
