@@ -113,22 +113,10 @@ impl fmt::Debug for HeldKey {
 
 /// The attributes of a key for policies. Their revision changes with the key's row, its keyring's row and its state.
 fn key_attrs(record: &KeyRecord, revision: Revision, keyring: &HeldKeyring, state: State) -> Arc<ResourceAttrs> {
-    let metadata = &record.metadata;
-    let texts =
-        |labels: &std::collections::BTreeSet<keyreeve_model::Label>| labels.iter().map(ToString::to_string).collect();
     let details = KeyAttrs {
         keyring_id: keyring.record.id.to_string(),
         keyring: keyring.record.name.to_string(),
-        aliases: metadata.aliases.iter().map(ToString::to_string).collect(),
-        algorithm: record.algorithm().to_string(),
-        purpose: record.purpose().to_string(),
-        state: state.name().to_owned(),
-        classification: metadata.classification.level(),
-        environment: metadata.environment.name().to_owned(),
-        owner: metadata.owner.to_string(),
-        custodians: texts(&metadata.custodians),
-        consumers: texts(&metadata.consumers),
-        labels: metadata.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        ..super::attrs_of(record.algorithm(), record.purpose(), state, &record.metadata)
     };
     let revision =
         (revision.0.unsigned_abs() << 24) | ((keyring.revision.0.unsigned_abs() & 0xf_ffff) << 4) | state as u64;

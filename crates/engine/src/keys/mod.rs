@@ -1,5 +1,6 @@
 //! Keys and keyrings in memory: records that were checked, and the cryptography they open.
 
+mod attrs;
 mod held;
 mod hierarchy;
 mod reference;
@@ -7,4 +8,5 @@ mod reference;
 pub use held::{HeldKey, HeldKeyring};
 pub use reference::{KeyRef, KeyringRef};
 
+pub(crate) use attrs::attrs_of;
 pub(crate) use hierarchy::{Hierarchy, wrapped_digest};

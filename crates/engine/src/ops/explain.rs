@@ -1,16 +1,15 @@
 //! The question why: what the pipeline would say to a request, without the request.
 
 use keyreeve_crypto::KeyAlgorithm;
-use keyreeve_model::{EncryptionContext, KeyMetadata, Name, TokenId, UnixMillis};
+use keyreeve_model::{EncryptionContext, KeyMetadata, Name, State, TokenId, UnixMillis};
 use keyreeve_policy::{Explanation, Method, PolicySet, Request, ResourceKind};
 use std::net::IpAddr;
 
-use super::keys::attrs_of;
 use crate::access::HeldPrincipal;
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::Error;
-use crate::keys::{KeyRef, KeyringRef};
+use crate::keys::{KeyRef, KeyringRef, attrs_of};
 use crate::pipeline::{Approved, Circumstances, Operation, Outcome, Reason, Remember, Resource, Target, resolve};
 
 /// Answers whether a principal may do something, and why.
@@ -142,7 +141,7 @@ impl Explain {
             ResourceKind::Key if row == &catalogue::KEY_CREATE => {
                 let usual = KeyAlgorithm::default();
                 let purpose = usual.purposes().first().ok_or_else(|| Error::internal("no purpose"))?;
-                let attrs = attrs_of(usual, *purpose, &KeyMetadata::default());
+                let attrs = attrs_of(usual, *purpose, State::PreActivation, &KeyMetadata::default());
                 resolve(core, Target::NewKey(&needed()?.parse::<KeyringRef>()?, &attrs), now).await
             }
             ResourceKind::Key => resolve(core, Target::Key(&needed()?.parse::<KeyRef>()?), now).await,

@@ -17,7 +17,7 @@ use super::{KeyReply, LabelPatch, Listing, PAGE_MAX, SetPatch};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
-use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef};
+use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef, attrs_of};
 use crate::pipeline::{Approved, Operation, Outcome, Target};
 use crate::sealing::{Effect, Guard, Opened};
 
@@ -105,7 +105,7 @@ impl Create {
             // A mark without effect today would make keys leave on the day export arrives.
             return Err(Error::invalid("keys cannot be exported: make the key without `exportable`"));
         }
-        let attrs = attrs_of(spec.algorithm, purpose, &spec.metadata);
+        let attrs = attrs_of(spec.algorithm, purpose, State::PreActivation, &spec.metadata);
         Ok(Self {
             keyring: spec.keyring,
             algorithm: spec.algorithm,
@@ -158,23 +158,6 @@ impl Create {
             return Err(Error::invalid("`deactivates` must lie after activation"));
         }
         Ok(())
-    }
-}
-
-pub(super) fn attrs_of(algorithm: KeyAlgorithm, purpose: Purpose, metadata: &KeyMetadata) -> KeyAttrs {
-    let texts = |set: &BTreeSet<Label>| set.iter().map(ToString::to_string).collect();
-    KeyAttrs {
-        aliases: metadata.aliases.iter().map(ToString::to_string).collect(),
-        algorithm: algorithm.to_string(),
-        purpose: purpose.to_string(),
-        state: State::PreActivation.name().to_owned(),
-        classification: metadata.classification.level(),
-        environment: metadata.environment.name().to_owned(),
-        owner: metadata.owner.to_string(),
-        custodians: texts(&metadata.custodians),
-        consumers: texts(&metadata.consumers),
-        labels: metadata.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-        ..KeyAttrs::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Signatures and message authentication codes.
 
 use keyreeve_crypto::{HashAlgorithm, LoadedKey, Message, Purpose, SignatureScheme};
-use keyreeve_model::{State, Usage};
+use keyreeve_model::{State, UnixMillis, Usage};
 use std::sync::Arc;
 
 use super::usable::{Usable, Want, compute, is_heavy, usable};
@@ -65,6 +65,22 @@ fn scheme_for(key: &HeldKey, wanted: Option<SignatureScheme>) -> Result<Signatur
     })
 }
 
+/// Makes the proof of each message with the key's primary version.
+async fn prove_all(
+    core: &Core,
+    key: &HeldKey,
+    (purpose, now): (Purpose, UnixMillis),
+    items: &Arc<[Payload]>,
+    prove: impl Fn(&LoadedKey, &[u8]) -> Result<Vec<u8>, Error> + Send + 'static,
+) -> Result<(u32, Each<Vec<u8>>), Error> {
+    core.check_batch(items.len())?;
+    let Usable { version, loaded } = usable(core, key, Want { purpose, usage: Usage::Apply }, None, now).await?;
+    let bytes = items.iter().map(|item| item.expose().len()).sum();
+    let (heavy, items) = (is_heavy(key.record.algorithm(), items.len(), bytes), Arc::clone(items));
+    let proofs = move || -> Each<Vec<u8>> { items.iter().map(|item| prove(&loaded, item.expose())).collect() };
+    Ok((version, lone(compute(heavy, proofs).await?)?))
+}
+
 impl Operation for Sign {
     const DESCRIPTOR: &'static Descriptor = &catalogue::KEY_SIGN;
     type Reply = Signed;
@@ -78,18 +94,10 @@ impl Operation for Sign {
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Signed>, Error> {
-        core.check_batch(self.items.len())?;
         let key = approved.key()?;
-        let want = Want { purpose: Purpose::Sign, usage: Usage::Apply };
-        let Usable { version, loaded } = usable(core, key, want, None, approved.now()).await?;
-        let scheme = scheme_for(key, self.scheme)?;
-        let (items, random, form) = (Arc::clone(&self.items), Arc::clone(&core.ports.random), self.form);
-        let heavy = is_heavy(key.record.algorithm(), items.len(), items.iter().map(|item| item.expose().len()).sum());
-        let sign = move || -> Each<Vec<u8>> {
-            let one = |item: &Payload| Ok(loaded.sign(&random, scheme, message(form, item.expose()))?);
-            items.iter().map(one).collect()
-        };
-        let items = lone(compute(heavy, sign).await?)?;
+        let (scheme, form, random) = (scheme_for(key, self.scheme)?, self.form, Arc::clone(&core.ports.random));
+        let sign = move |loaded: &LoadedKey, bytes: &[u8]| Ok(loaded.sign(&random, scheme, message(form, bytes))?);
+        let (version, items) = prove_all(core, key, (Purpose::Sign, approved.now()), &self.items, sign).await?;
         let outcome = Outcome::reply(Signed { version, scheme, items }).version(version).detail("scheme", scheme);
         Ok(outcome.failures(|reply| &reply.items))
     }
@@ -134,7 +142,7 @@ type Check = dyn Fn(&LoadedKey, &Claim) -> bool + Send + Sync;
 async fn verify_all(
     core: &Core,
     key: &HeldKey,
-    (purpose, version, now): (Purpose, Option<u32>, keyreeve_model::UnixMillis),
+    (purpose, version, now): (Purpose, Option<u32>, UnixMillis),
     items: &Arc<[Claim]>,
     check: Arc<Check>,
 ) -> Result<Outcome<Verified>, Error> {
@@ -158,12 +166,7 @@ async fn verify_all(
 }
 
 /// The newest versions that may process; the refusal of the primary one when none may.
-async fn newest_usable(
-    core: &Core,
-    key: &HeldKey,
-    want: Want,
-    now: keyreeve_model::UnixMillis,
-) -> Result<Vec<Usable>, Error> {
+async fn newest_usable(core: &Core, key: &HeldKey, want: Want, now: UnixMillis) -> Result<Vec<Usable>, Error> {
     let mut found = Vec::new();
     let mut refusal = None;
     for version in key.record.versions().iter().rev().map(|record| record.version()) {
@@ -241,15 +244,10 @@ impl Operation for Mac {
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Tagged>, Error> {
-        core.check_batch(self.items.len())?;
-        let key = approved.key()?;
-        let want = Want { purpose: Purpose::Mac, usage: Usage::Apply };
-        let Usable { version, loaded } = usable(core, key, want, None, approved.now()).await?;
-        let items = Arc::clone(&self.items);
-        let heavy = is_heavy(key.record.algorithm(), items.len(), items.iter().map(|item| item.expose().len()).sum());
-        let tag = move || -> Each<Vec<u8>> { items.iter().map(|item| Ok(loaded.mac(item.expose())?)).collect() };
-        let items = lone(compute(heavy, tag).await?)?;
-        Ok(Outcome::reply(Tagged { version, items }).version(version))
+        let tag = |loaded: &LoadedKey, bytes: &[u8]| Ok(loaded.mac(bytes)?);
+        let which = (Purpose::Mac, approved.now());
+        let (version, items) = prove_all(core, approved.key()?, which, &self.items, tag).await?;
+        Ok(Outcome::reply(Tagged { version, items }).version(version).failures(|reply| &reply.items))
     }
 }
 
