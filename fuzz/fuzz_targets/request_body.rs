@@ -2,7 +2,7 @@
 #![no_main]
 
 use keyreeve_wire::access::{CreateToken, ExplainRequest, PutPrincipal, UpdatePrincipal};
-use keyreeve_wire::cipher::{DecryptRequest, EncryptRequest, ReEncryptRequest, RewrapRequest};
+use keyreeve_wire::cipher::{CiphertextRequest, DecryptRequest, EncryptRequest, ReEncryptRequest};
 use keyreeve_wire::derivation::{AgreeRequest, DeriveRequest, UnwrapRequest, WrapRequest};
 use keyreeve_wire::keys::{CompromiseKey, CreateKey, UpdateKey};
 use keyreeve_wire::signing::{SignRequest, VerifyRequest};
@@ -16,7 +16,7 @@ macro_rules! read {
 }
 
 fuzz_target!(|body: &[u8]| {
-    read!(body, EncryptRequest, DecryptRequest, ReEncryptRequest, RewrapRequest, SignRequest, VerifyRequest);
+    read!(body, EncryptRequest, DecryptRequest, ReEncryptRequest, CiphertextRequest, SignRequest, VerifyRequest);
     read!(body, DeriveRequest, AgreeRequest, WrapRequest, UnwrapRequest, CreateKey, UpdateKey, CompromiseKey);
     read!(body, CreateToken, PutPrincipal, UpdatePrincipal, ExplainRequest, InitRequest, UnsealRequest);
 });

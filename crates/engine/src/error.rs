@@ -31,8 +31,6 @@ pub enum Fault {
     Absent,
     /// The thing is in a state that forbids it, or somebody else changed it.
     State,
-    /// Too many requests.
-    Busy,
     /// The server is sealed, or a part it needs does not answer.
     Unavailable,
     /// A defect of the server.
@@ -97,10 +95,6 @@ codes! {
     Conflict = "conflict", State;
     /// The request was done before; its answer held a secret and is not repeated.
     AlreadyDone = "already-done", State;
-    /// The operation needs approval by others.
-    ApprovalNeeded = "approval-needed", State;
-    /// Too many requests.
-    RateLimited = "rate-limited", Busy;
     /// The root of trust is sealed.
     Sealed = "sealed", Unavailable;
     /// The server is not initialised.

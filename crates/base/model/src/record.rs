@@ -33,8 +33,6 @@ pub enum Table {
     Keyrings,
     /// Keys.
     Keys,
-    /// Wrapped material of key versions.
-    Material,
     /// Bearer tokens.
     Tokens,
     /// Principals.
@@ -57,7 +55,6 @@ impl Table {
             Self::Deployment => "deployment",
             Self::Keyrings => "keyrings",
             Self::Keys => "keys",
-            Self::Material => "material",
             Self::Tokens => "tokens",
             Self::Principals => "principals",
             Self::Policies => "policies",

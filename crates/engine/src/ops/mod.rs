@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod cipher;
 pub mod data_keys;
+pub mod derivation;
 pub mod destruction;
 pub mod explain;
 pub mod keyrings;
@@ -11,7 +12,6 @@ pub mod keys;
 pub mod lifecycle;
 pub mod policies;
 pub mod principals;
-pub mod secrets;
 pub mod signing;
 pub mod system;
 pub mod tokens;

@@ -54,13 +54,9 @@ impl Draft {
 pub(super) fn outcome_of(error: &Error) -> AuditOutcome {
     let code = error.code().name().to_owned();
     match error.code().fault() {
-        Fault::Caller
-        | Fault::TooLarge
-        | Fault::Unauthenticated
-        | Fault::Denied
-        | Fault::Absent
-        | Fault::State
-        | Fault::Busy => AuditOutcome::Refused { code },
+        Fault::Caller | Fault::TooLarge | Fault::Unauthenticated | Fault::Denied | Fault::Absent | Fault::State => {
+            AuditOutcome::Refused { code }
+        }
         Fault::Unavailable | Fault::Internal => AuditOutcome::Failed { code },
     }
 }

@@ -7,7 +7,7 @@ use keyreeve_engine::ops::data_keys::{GenerateDataKey, NewDataKeys, UnwrapDataKe
 use keyreeve_engine::ops::keys::CreateSpec;
 use keyreeve_engine::ops::signing::{Mac, MessageForm, Sign};
 use keyreeve_engine::ops::system::{Seal, Unseal};
-use keyreeve_engine::ops::{cipher, secrets, tokens};
+use keyreeve_engine::ops::{cipher, derivation, tokens};
 use keyreeve_engine::{Code, KeyRef};
 use keyreeve_model::EncryptionContext;
 use keyreeve_secret::SecretString;
@@ -62,22 +62,23 @@ async fn use_ciphers(house: &House, planted: &mut Vec<Canary>) {
 async fn use_secrets(house: &House, planted: &mut Vec<Canary>) {
     let wrapping = key(house, KeyAlgorithm::Aes256Kw, Purpose::Wrap).await;
     let theirs = canary("a caller's key");
-    let wrap = secrets::Wrap { key: wrapping.clone(), mode: WrapMode::Kwp, items: payloads(&[&theirs.1]) };
+    let wrap = derivation::Wrap { key: wrapping.clone(), mode: WrapMode::Kwp, items: payloads(&[&theirs.1]) };
     let wrapped = house.ask(wrap).await.items.remove(0).unwrap();
     let items = [wrapped].into();
-    house.ask(secrets::Unwrap { key: wrapping, version: None, mode: WrapMode::Kwp, items }).await;
+    house.ask(derivation::Unwrap { key: wrapping, version: None, mode: WrapMode::Kwp, items }).await;
     planted.push(theirs);
     let deriving = key(house, KeyAlgorithm::Kdk256, Purpose::Derive).await;
-    let derivation = secrets::Derivation::Hkdf { hash: HashAlgorithm::Sha256, salt: Vec::new(), info: b"i".to_vec() };
-    let derived = house.ask(secrets::Derive { key: deriving, version: None, derivation, bytes: 32 }).await;
+    let derivation =
+        derivation::Derivation::Hkdf { hash: HashAlgorithm::Sha256, salt: Vec::new(), info: b"i".to_vec() };
+    let derived = house.ask(derivation::Derive { key: deriving, version: None, derivation, bytes: 32 }).await;
     planted.push(("derived key", derived.secret.expose().to_vec()));
     let kem = key(house, KeyAlgorithm::MlKem768, Purpose::Encapsulate).await;
-    let shared = house.ask(secrets::Encapsulate { key: kem.clone() }).await;
+    let shared = house.ask(derivation::Encapsulate { key: kem.clone() }).await;
     planted.push(("encapsulated secret", shared.secret.expose().to_vec()));
-    house.ask(secrets::Decapsulate { key: kem, version: None, ciphertext: shared.ciphertext }).await;
+    house.ask(derivation::Decapsulate { key: kem, version: None, ciphertext: shared.ciphertext }).await;
     let agreeing = house.make(CreateSpec { purpose: Some(Purpose::Agree), ..create(KeyAlgorithm::X25519) }).await;
     let peer = hex::decode(agreeing.key.version(1).unwrap().public_key().unwrap()).unwrap();
-    let agree = secrets::Agree {
+    let agree = derivation::Agree {
         key: key_of(&agreeing),
         version: None,
         peer,
@@ -87,7 +88,7 @@ async fn use_secrets(house: &House, planted: &mut Vec<Canary>) {
         bytes: 32,
     };
     planted.push(("agreed key", house.ask(agree).await.secret.expose().to_vec()));
-    let random = house.ask(secrets::GenerateRandom { bytes: 48 }).await.0;
+    let random = house.ask(derivation::GenerateRandom { bytes: 48 }).await.0;
     planted.push(("random bytes", random.expose().to_vec()));
 }
 

@@ -5,8 +5,8 @@ use futures::future::BoxFuture;
 use keyreeve_crypto::{HashAlgorithm, KeyAlgorithm, Purpose, WrapMode};
 use keyreeve_engine::ops::signing::{Claim, Mac, MessageForm, Sign, Verify, VerifyMac};
 use keyreeve_engine::ops::{
-    KeyReply, Payload, audit, cipher, data_keys, destruction, explain, keyrings, keys, lifecycle, policies, principals,
-    secrets, system, tokens,
+    KeyReply, Payload, audit, cipher, data_keys, derivation, destruction, explain, keyrings, keys, lifecycle, policies,
+    principals, system, tokens,
 };
 use keyreeve_engine::{Code, KeyRef, Operation};
 use keyreeve_model::{Classification, EncryptionContext, Environment, Label, RecordId};
@@ -142,7 +142,7 @@ cases! { SYSTEM:
         stage.run(who, SERVER, system::Unseal { share: SecretString::copy_from("share") }).await
     };
     "system.seal" => |stage, who| stage.run(who, SERVER, system::Seal).await;
-    "random.generate" => |stage, who| stage.run(who, SERVER, secrets::GenerateRandom { bytes: 32 }).await;
+    "random.generate" => |stage, who| stage.run(who, SERVER, derivation::GenerateRandom { bytes: 32 }).await;
     "algorithm.list" => |stage, who| stage.run(who, SERVER, keys::ListAlgorithms).await;
     "audit.search" => |stage, who| {
         let query = audit::AuditQuery::default();
@@ -151,7 +151,7 @@ cases! { SYSTEM:
     };
     "audit.prove" => |stage, who| {
         // Of one's own record, which everybody may prove.
-        let own = stage.run(who, SERVER, secrets::GenerateRandom { bytes: 1 }).await;
+        let own = stage.run(who, SERVER, derivation::GenerateRandom { bytes: 1 }).await;
         stage.run(who, LOG, audit::Prove { record: own.record.unwrap() }).await
     };
     "audit.read" => |stage, who| stage.run(who, LOG, audit::Read { file: audit::LogFile::Checkpoint }).await;
@@ -283,26 +283,26 @@ cases! { USE:
     };
     "key.derive" => |stage, who| {
         let (salt, info) = (Vec::new(), b"use".to_vec());
-        let derivation = secrets::Derivation::Hkdf { hash: HashAlgorithm::Sha256, salt, info };
-        let derive = secrets::Derive { key: stage.deriving.clone(), version: None, derivation, bytes: 32 };
+        let derivation = derivation::Derivation::Hkdf { hash: HashAlgorithm::Sha256, salt, info };
+        let derive = derivation::Derive { key: stage.deriving.clone(), version: None, derivation, bytes: 32 };
         stage.run(who, &stage.deriving, derive).await
     };
     "key.wrap" => |stage, who| stage.run(who, &stage.wrapping, wrapping(stage)).await;
     "key.unwrap" => |stage, who| {
         let wrapped = stage.house.ask(wrapping(stage)).await.items.remove(0).unwrap();
         let unwrap =
-            secrets::Unwrap { key: stage.wrapping.clone(), version: None, mode: WrapMode::Kw, items: [wrapped].into() };
+            derivation::Unwrap { key: stage.wrapping.clone(), version: None, mode: WrapMode::Kw, items: [wrapped].into() };
         stage.run(who, &stage.wrapping, unwrap).await
     };
     "key.encapsulate" => |stage, who| {
-        stage.run(who, &stage.kem, secrets::Encapsulate { key: stage.kem.clone() }).await
+        stage.run(who, &stage.kem, derivation::Encapsulate { key: stage.kem.clone() }).await
     };
     "key.decapsulate" => |stage, who| {
-        let ciphertext = stage.house.ask(secrets::Encapsulate { key: stage.kem.clone() }).await.ciphertext;
-        stage.run(who, &stage.kem, secrets::Decapsulate { key: stage.kem.clone(), version: None, ciphertext }).await
+        let ciphertext = stage.house.ask(derivation::Encapsulate { key: stage.kem.clone() }).await.ciphertext;
+        stage.run(who, &stage.kem, derivation::Decapsulate { key: stage.kem.clone(), version: None, ciphertext }).await
     };
     "key.agree" => |stage, who| {
-        let agree = secrets::Agree {
+        let agree = derivation::Agree {
             key: stage.agreeing.clone(),
             version: None,
             peer: stage.peer.clone(),
@@ -374,8 +374,8 @@ fn signing(stage: &Stage) -> Sign {
     Sign { key: stage.signing.clone(), scheme: None, form: MessageForm::Raw, items: payloads(&[b"text"]) }
 }
 
-fn wrapping(stage: &Stage) -> secrets::Wrap {
-    secrets::Wrap { key: stage.wrapping.clone(), mode: WrapMode::Kw, items: payloads(&[&[7; 32]]) }
+fn wrapping(stage: &Stage) -> derivation::Wrap {
+    derivation::Wrap { key: stage.wrapping.clone(), mode: WrapMode::Kw, items: payloads(&[&[7; 32]]) }
 }
 
 /// A policy that alters nothing for anybody.

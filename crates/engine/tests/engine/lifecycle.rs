@@ -6,7 +6,7 @@ use keyreeve_engine::ops::data_keys::{GenerateDataKey, NewDataKeys, UnwrapDataKe
 use keyreeve_engine::ops::keys::{self, Create, CreateSpec, MetadataPatch};
 use keyreeve_engine::ops::lifecycle::{Activate, Compromise, Deactivate, Rotate, Suspend};
 use keyreeve_engine::ops::signing::{Claim, Mac, MessageForm, Sign, Verify};
-use keyreeve_engine::ops::{Payload, SetPatch, keyrings, secrets};
+use keyreeve_engine::ops::{Payload, SetPatch, derivation, keyrings};
 use keyreeve_engine::{Code, KeyRef};
 use keyreeve_model::ciphertext::Header;
 use keyreeve_model::key::{Activation, Scope};
@@ -197,13 +197,14 @@ async fn a_key_serves_its_one_purpose() {
         let key = key_of(&house.make(CreateSpec { purpose: Some(purpose), ..create(algorithm) }).await);
         let sign = Sign { key: key.clone(), scheme: None, form: MessageForm::Raw, items: payloads(&[b"m"]) };
         let mac = Mac { key: key.clone(), items: payloads(&[b"m"]) };
-        let wrap = secrets::Wrap { key: key.clone(), mode: keyreeve_crypto::WrapMode::Kwp, items: payloads(&[b"k"]) };
+        let wrap =
+            derivation::Wrap { key: key.clone(), mode: keyreeve_crypto::WrapMode::Kwp, items: payloads(&[b"k"]) };
         let outcomes = [
             (Purpose::Encrypt, house.call(&house.developer, House::encrypting(&key, b"x")).await.err()),
             (Purpose::Sign, house.call(&house.developer, sign).await.err()),
             (Purpose::Mac, house.call(&house.developer, mac).await.err()),
             (Purpose::Wrap, house.call(&house.developer, wrap).await.err()),
-            (Purpose::Encapsulate, house.call(&house.developer, secrets::Encapsulate { key }).await.err()),
+            (Purpose::Encapsulate, house.call(&house.developer, derivation::Encapsulate { key }).await.err()),
         ];
         for (tried, refused) in outcomes {
             let code = refused.map(|refused| refused.error.code());

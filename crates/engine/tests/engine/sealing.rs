@@ -3,7 +3,7 @@
 use keyreeve_engine::catalogue::{self, Needs};
 use keyreeve_engine::ops::keys::{self, KeyQuery};
 use keyreeve_engine::ops::system::{Health, Init, Seal, Status, Unseal};
-use keyreeve_engine::ops::{audit, data_keys, keyrings, policies, principals, secrets, tokens};
+use keyreeve_engine::ops::{audit, data_keys, derivation, keyrings, policies, principals, tokens};
 use keyreeve_engine::{Code, SealStatus};
 use keyreeve_model::EncryptionContext;
 use keyreeve_secret::SecretString;
@@ -146,7 +146,7 @@ async fn refused_while_sealed(house: &House) {
         keys::ListAlgorithms,
         create(keyreeve_crypto::KeyAlgorithm::Xaes256Gcm).checked(),
         keyrings::Describe { keyring: keyring("default") },
-        secrets::GenerateRandom { bytes: 1 },
+        derivation::GenerateRandom { bytes: 1 },
         tokens::WhoAmI,
         tokens::List { after: None, limit: 1 },
         principals::Delete { name: name("developer") },

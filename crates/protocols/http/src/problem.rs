@@ -109,7 +109,6 @@ pub const fn status_of(fault: Fault) -> StatusCode {
         Fault::Denied => StatusCode::FORBIDDEN,
         Fault::Absent => StatusCode::NOT_FOUND,
         Fault::State => StatusCode::CONFLICT,
-        Fault::Busy => StatusCode::TOO_MANY_REQUESTS,
         Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Fault::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -144,17 +144,17 @@ pub struct ReEncryptRequest {
     pub to_context: Option<Pairs>,
 }
 
-/// Brings ciphertexts or data keys to the newest version of their key; the plaintext stays inside the server.
+/// Ciphertexts or wrapped data keys that the server made: to rewrap, or data keys to unwrap.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RewrapRequest {
+pub struct CiphertextRequest {
     /// Single form: a ciphertext or wrapped data key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ciphertext: Option<Ciphertext>,
     /// Batch form: 1 to 1,000 of them, all of one kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Vec<CiphertextInput>>,
-    /// What is bound to them, before and after.
+    /// What is bound to them.
     #[serde(default, skip_serializing_if = "Pairs::is_empty")]
     pub context: Pairs,
 }

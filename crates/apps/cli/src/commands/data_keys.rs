@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use keyreeve_wire::Pairs;
-use keyreeve_wire::cipher::{DataKeyReply, GenerateDataKeyRequest, RewrapRequest};
+use keyreeve_wire::cipher::{CiphertextRequest, DataKeyReply, GenerateDataKeyRequest};
 use serde_json::json;
 
 use super::encrypt::ContextArgs;
@@ -99,7 +99,7 @@ impl UnwrapDataKey {
         emit::needs_place(app, &self.to)?;
         let ciphertext = Some(ciphertext(&Source::of(self.file.as_deref()))?);
         let context = Pairs(self.context.map()?);
-        let request = RewrapRequest { ciphertext, context, ..RewrapRequest::default() };
+        let request = CiphertextRequest { ciphertext, context, ..CiphertextRequest::default() };
         let answer = app.client()?.unwrap_data_key(&request).await?;
         let key = answer.value.plaintext.as_ref().ok_or_else(incomplete)?;
         emit::secret(app, key.expose(), &self.to, &answer.value, answer.audit_record.as_ref())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use keyreeve_client::{Client, FileHeader};
 use keyreeve_model::ciphertext::Header;
-use keyreeve_wire::cipher::{CiphertextReply, ReEncryptRequest, RewrapRequest};
+use keyreeve_wire::cipher::{CiphertextReply, CiphertextRequest, ReEncryptRequest};
 use keyreeve_wire::{Ciphertext, Pairs};
 use serde_json::json;
 
@@ -46,7 +46,8 @@ impl Rewrap {
         match recognise(reader, &source.name())? {
             Content::Text(ciphertext) => {
                 let context = Pairs(self.context.map()?);
-                let request = RewrapRequest { ciphertext: Some(ciphertext), context, ..RewrapRequest::default() };
+                let request =
+                    CiphertextRequest { ciphertext: Some(ciphertext), context, ..CiphertextRequest::default() };
                 let answer = client.rewrap(&request).await?;
                 emit_text(app, answer.value, &self.to, answer.audit_record.as_ref())
             }

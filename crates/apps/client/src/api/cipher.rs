@@ -2,8 +2,8 @@
 
 use keyreeve_secret::SecretBytes;
 use keyreeve_wire::cipher::{
-    CiphertextReply, DataKeyReply, DecryptRequest, EncryptRequest, GenerateDataKeyRequest, PlaintextReply,
-    ReEncryptRequest, RewrapRequest,
+    CiphertextReply, CiphertextRequest, DataKeyReply, DecryptRequest, EncryptRequest, GenerateDataKeyRequest,
+    PlaintextReply, ReEncryptRequest,
 };
 use keyreeve_wire::{Ciphertext, Pairs, SecretBase64};
 
@@ -89,7 +89,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn rewrap(&self, request: &RewrapRequest) -> Result<Answer<CiphertextReply>, ClientError> {
+    pub async fn rewrap(&self, request: &CiphertextRequest) -> Result<Answer<CiphertextReply>, ClientError> {
         self.apply(&["rewrap"], request).await
     }
 
@@ -109,7 +109,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn unwrap_data_key(&self, request: &RewrapRequest) -> Result<Answer<PlaintextReply>, ClientError> {
+    pub async fn unwrap_data_key(&self, request: &CiphertextRequest) -> Result<Answer<PlaintextReply>, ClientError> {
         self.apply(&["unwrap-data-key"], request).await
     }
 
@@ -131,7 +131,7 @@ impl Client {
         context: &Context,
     ) -> Result<Answer<SecretBytes>, ClientError> {
         let ciphertext = Some(Ciphertext(wrapped.to_vec()));
-        let request = RewrapRequest { ciphertext, context: pairs(context), ..RewrapRequest::default() };
+        let request = CiphertextRequest { ciphertext, context: pairs(context), ..CiphertextRequest::default() };
         let answer = self.unwrap_data_key(&request).await?;
         let plaintext = single(answer.value.plaintext, "plaintext")?.0;
         Ok(Answer { value: plaintext, audit_record: answer.audit_record })

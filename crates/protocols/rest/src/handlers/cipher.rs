@@ -11,7 +11,8 @@ use keyreeve_http::Problem;
 use keyreeve_model::ciphertext::Header;
 use keyreeve_wire::Ciphertext;
 use keyreeve_wire::cipher::{
-    CiphertextInput, CiphertextReply, DecryptRequest, EncryptRequest, PlaintextReply, ReEncryptRequest, RewrapRequest,
+    CiphertextInput, CiphertextReply, CiphertextRequest, DecryptRequest, EncryptRequest, PlaintextReply,
+    ReEncryptRequest,
 };
 
 use crate::answer;
@@ -49,10 +50,10 @@ pub(crate) static ROUTES: &[Route] = &[
         .gives::<CiphertextReply>()
         .note("The caller must be allowed `key.re-encrypt-from` on the one key and `key.re-encrypt-to` on the other."),
     route!(Post "/keys/{key}/rewrap", Data, KEY_REWRAP, rewrap)
-        .takes::<RewrapRequest>(super::DECRYPT_EXAMPLE)
+        .takes::<CiphertextRequest>(super::DECRYPT_EXAMPLE)
         .gives::<CiphertextReply>(),
     route!(Post "/rewrap", Data, KEY_REWRAP, rewrap_any)
-        .takes::<RewrapRequest>(super::DECRYPT_EXAMPLE)
+        .takes::<CiphertextRequest>(super::DECRYPT_EXAMPLE)
         .gives::<CiphertextReply>()
         .note(UNKEYED),
 ];
@@ -182,12 +183,12 @@ async fn re_encrypt(
 async fn rewrap(
     State(engine): State<Engine>,
     Named(key): Named<KeyRef>,
-    call: Json<RewrapRequest>,
+    call: Json<CiphertextRequest>,
 ) -> Result<Response, Problem> {
     rewrap_with(&engine, call.arrival, Some(key), call.body).await
 }
 
-async fn rewrap_any(State(engine): State<Engine>, call: Json<RewrapRequest>) -> Result<Response, Problem> {
+async fn rewrap_any(State(engine): State<Engine>, call: Json<CiphertextRequest>) -> Result<Response, Problem> {
     rewrap_with(&engine, call.arrival, None, call.body).await
 }
 
@@ -195,7 +196,7 @@ async fn rewrap_with(
     engine: &Engine,
     arrival: Arrival,
     key: Option<KeyRef>,
-    body: RewrapRequest,
+    body: CiphertextRequest,
 ) -> Result<Response, Problem> {
     let (shape, items) = ciphertexts(body.ciphertext, body.items)?;
     let key = key.map_or_else(|| key_of(&items), Ok)?;

@@ -7,7 +7,7 @@ use keyreeve_engine::ops::data_keys::{
 };
 use keyreeve_engine::{Arrival, Done, Engine, KeyRef};
 use keyreeve_http::Problem;
-use keyreeve_wire::cipher::{DataKey, DataKeyReply, GenerateDataKeyRequest, PlaintextReply, RewrapRequest};
+use keyreeve_wire::cipher::{CiphertextRequest, DataKey, DataKeyReply, GenerateDataKeyRequest, PlaintextReply};
 use keyreeve_wire::{Ciphertext, SecretBase64};
 
 use super::cipher::{ciphertexts, key_of};
@@ -29,10 +29,10 @@ pub(crate) static ROUTES: &[Route] = &[
     .gives::<DataKeyReply>()
     .note("With `plaintext: false` the operation is `key.generate-data-key-without-plaintext`."),
     route!(Post "/keys/{key}/unwrap-data-key", Data, KEY_UNWRAP_DATA_KEY, unwrap)
-        .takes::<RewrapRequest>(super::DECRYPT_EXAMPLE)
+        .takes::<CiphertextRequest>(super::DECRYPT_EXAMPLE)
         .gives::<PlaintextReply>(),
     route!(Post "/unwrap-data-key", Data, KEY_UNWRAP_DATA_KEY, unwrap_any)
-        .takes::<RewrapRequest>(super::DECRYPT_EXAMPLE)
+        .takes::<CiphertextRequest>(super::DECRYPT_EXAMPLE)
         .gives::<PlaintextReply>()
         .note("The key is the one that the data keys name."),
 ];
@@ -74,12 +74,12 @@ fn data_keys(reply: DataKeys, batch: bool) -> Result<DataKeyReply, Problem> {
 async fn unwrap(
     State(engine): State<Engine>,
     Named(key): Named<KeyRef>,
-    call: Json<RewrapRequest>,
+    call: Json<CiphertextRequest>,
 ) -> Result<Response, Problem> {
     unwrap_with(&engine, call.arrival, Some(key), call.body).await
 }
 
-async fn unwrap_any(State(engine): State<Engine>, call: Json<RewrapRequest>) -> Result<Response, Problem> {
+async fn unwrap_any(State(engine): State<Engine>, call: Json<CiphertextRequest>) -> Result<Response, Problem> {
     unwrap_with(&engine, call.arrival, None, call.body).await
 }
 
@@ -87,7 +87,7 @@ async fn unwrap_with(
     engine: &Engine,
     arrival: Arrival,
     key: Option<KeyRef>,
-    body: RewrapRequest,
+    body: CiphertextRequest,
 ) -> Result<Response, Problem> {
     let (shape, items) = ciphertexts(body.ciphertext, body.items)?;
     let key = key.map_or_else(|| key_of(&items), Ok)?;

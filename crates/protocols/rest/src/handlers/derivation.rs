@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use keyreeve_crypto::WrapMode;
 use keyreeve_engine::ops::Payload;
-use keyreeve_engine::ops::secrets::{
+use keyreeve_engine::ops::derivation::{
     Agree, Decapsulate, Derivation, Derive, Encapsulate, GenerateRandom, Secret, Secrets, Unwrap, Wrap, Wrapped,
 };
 use keyreeve_engine::{Done, Engine, KeyRef};

@@ -4,7 +4,7 @@ use keyreeve_client::{AuditFilter, ClientError, Context};
 use keyreeve_crypto::{KeyAlgorithm, Message, SignatureScheme, verify_with_public_key};
 use keyreeve_secret::SecretBytes;
 use keyreeve_wire::access::{ExplainRequest, PutPrincipal};
-use keyreeve_wire::cipher::RewrapRequest;
+use keyreeve_wire::cipher::CiphertextRequest;
 use keyreeve_wire::keys::{CreateKey, ScheduleDestruction, SuspendKey};
 use keyreeve_wire::names::{Algorithm, PrincipalKind, Purpose};
 use keyreeve_wire::signing::{SignRequest, VerifyRequest};
@@ -163,7 +163,7 @@ async fn rotate(tour: &mut Tour<'_>, small: &Ciphertext) -> Result<(), Failure> 
     open(tour, &tour.read(SEALED)?).await?;
     tour.result("the old value and the old file still decrypt")?;
     let pairs = Pairs(context("42"));
-    let request = RewrapRequest { ciphertext: Some(small.clone()), context: pairs, ..RewrapRequest::default() };
+    let request = CiphertextRequest { ciphertext: Some(small.clone()), context: pairs, ..CiphertextRequest::default() };
     let moved = tour.client.rewrap(&request).await?.value;
     must(moved.version == key.primary_version, "rewrapping did not reach the newest version")?;
     tour.result(&format!("rewrapped inside of the server: the value is under version {} now", moved.version))

@@ -1,4 +1,4 @@
-//! Secrets made with a key: derivation, key wrapping, encapsulation, agreement; and random bytes.
+//! Secrets that a key gives: derivation, key wrapping, encapsulation, agreement; and random bytes.
 
 use keyreeve_crypto::{DeriveParams, HashAlgorithm, LoadedKey, PublicKey, Purpose, WrapMode};
 use keyreeve_model::Usage;
