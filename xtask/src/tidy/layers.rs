@@ -42,6 +42,8 @@ const TABLE: &[Room] = &[
     Room { folder: WIRE, may_use: &[SECRET] },
     Room { folder: "crates/protocols/rest", may_use: &[BASE, ENGINE, HTTP, WIRE] },
     Room { folder: "crates/protocols/console", may_use: &[BASE, ENGINE, HTTP, WIRE] },
+    // Every other protocol brings its own wire types; what HTTP has in common it takes from there.
+    Room { folder: PROTOCOLS, may_use: &[BASE, ENGINE, HTTP] },
     Room { folder: "crates/apps/client", may_use: &[WIRE, ENVELOPE, SECRET, CRYPTO] },
     Room { folder: "crates/apps/server", may_use: &[BASE, PORTS, ENGINE, DRIVERS, PROTOCOLS] },
     Room {
@@ -154,5 +156,14 @@ mod tests {
         let two = [("crates/ports/store", false), ("crates/ports/journal", false)];
         assert_eq!(complaints("crates/drivers/store-sqlite", &two), 1);
         assert_eq!(complaints("crates/attic/new", &[]), 1);
+    }
+
+    #[test]
+    fn a_new_protocol_stands_beside_the_others_and_uses_none_of_them() {
+        let vault = "crates/protocols/vault";
+        assert_eq!(complaints(vault, &[(ENGINE, false), (HTTP, false), (MODEL, false)]), 0);
+        for other in ["crates/protocols/rest", WIRE, "crates/ports/store", "crates/drivers/store-sqlite"] {
+            assert_eq!(complaints(vault, &[(other, false)]), 1, "{other}");
+        }
     }
 }
