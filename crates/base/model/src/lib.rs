@@ -6,7 +6,8 @@
 //!
 //! - [`ids`]: typed identifiers; [`time`]: instants and durations; [`limits`]: sizes every floor agrees on
 //! - [`lifecycle`]: the states and transitions of SP 800-57 part 1 and what each state may do
-//! - [`keyring`], [`key`], [`material`]: the records; [`metadata`]: what people say about a key
+//! - [`deployment`], [`keyring`], [`key`], [`material`]: the records; [`metadata`]: what people say about a key
+//! - [`record`]: the sealed form in which records are stored
 //! - [`destruction`]: waiting periods and destruction records; [`access`]: tokens, principals, policies
 //! - [`context`]: encryption context in canonical form; [`ciphertext`]: what leaves the server
 //! - [`change`]: the only way to alter what is stored
