@@ -1,9 +1,10 @@
 //! The root of trust in shares: made once, opened by people at each start, closed on request.
 
-use keyreeve_tests::{Api, Cli, Layout, Production, Up, base64};
+use keyreeve_tests::{Api, Cli, Done, Layout, Production, Up, base64};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 /// A profile for the command line.
 fn profile(production: &Production, up: &Up, token: &str) -> Cli {
@@ -63,6 +64,45 @@ fn restart_and_open(production: &Production, key: &str) {
     let _ = cli.run(&["status"]).code(0);
     assert_eq!(cli.json(&["key", "show", "kept"])["id"], key);
     assert!(up.server.terminate().success());
+}
+
+/// Somebody types at a terminal: `script` makes one.
+fn typed(cli: &Cli, lines: &[&str]) -> Option<Done> {
+    let plain = cli.command(&["unseal"]);
+    let mut command = Command::new("script");
+    let line = format!("{} unseal", plain.get_program().to_string_lossy());
+    command.args(["-qec", &line, "/dev/null"]).current_dir(cli.home()).env_clear();
+    for (name, value) in plain.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("TERM", "dumb").env("SHELL", "/bin/sh");
+    Done::of(&mut command, format!("{}\n", lines.join("\n")).as_bytes()).ok()
+}
+
+/// Somebody at a terminal who mistypes is asked again; what was given before still counts.
+#[test]
+fn a_mistyped_share_is_asked_for_again() {
+    let home = tempfile::tempdir().unwrap();
+    let mut production = Production::prepare(home.path(), &Layout::default());
+    drop(production.start_new());
+    let mut up = production.start();
+    let cli = profile(&production, &up, "");
+    let shares = production.shares.clone();
+    let (last, rest) = (shares[1].chars().last().unwrap(), &shares[1][..shares[1].len() - 1]);
+    let misspelt = format!("{rest}{}", if last == 'q' { 'p' } else { 'q' });
+    let lines = [&*shares[0], &misspelt, "", &shares[0], &shares[1]];
+    let Some(done) = typed(&cli, &lines) else { return keyreeve_tests::not_run("there is no script(1)") };
+    let said = done.text();
+    assert_eq!(done.code, 0, "{done}");
+    assert!(said.contains("Share 1 of 2:") && said.contains("1 of 2 shares given, 1 to go"), "{said}");
+    assert_eq!(said.matches("try again").count(), 3, "{said}");
+    assert_eq!(said.matches("Share 2 of 2:").count(), 4, "{said}");
+    assert_eq!(up.endpoint("all").api().get("/v1/system/status").ok()["open"], true);
+    // What happened to the root of trust stands in the server's own log.
+    up.server.wait_line(|line| line.contains("the server is open").then_some(()));
+    for words in ["sealed: `keyreeve unseal` opens it", "a share of the root of trust was given", "was refused"] {
+        assert!(up.server.log().contains(words), "no `{words}`:\n{}", up.server.log());
+    }
 }
 
 fn give(api: &Api, share: &str) -> (u16, Value) {

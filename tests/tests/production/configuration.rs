@@ -92,8 +92,59 @@ fn good_configurations_pass_with_remarks() {
     let production = Production::prepare(home.path(), &Layout { separate: true, ..Layout::default() });
     let checked = Cli::new(home.path()).json(&["config", "check", production.config.to_str().unwrap()]);
     assert_eq!(checked["ok"], true);
+    let lines = |name: &str| checked[name].as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned());
+    for looked_at in ["data_dir", "epochs.dir", "audit.dir", "store.path", "listeners.admin.tls.cert"] {
+        assert!(lines("checked").any(|line| line.contains(looked_at)), "{looked_at}: {checked}");
+    }
+    assert_eq!(lines("warnings").count(), 0, "{checked}");
     let _ = Cli::new(home.path()).run(&["config", "check", "none.toml"]).code(2);
     assert!(!home.path().join("data").exists(), "a check changes nothing");
+}
+
+/// The server would start, and clients would not like it.
+#[test]
+fn certificates_that_clients_refuse_are_warned_of() {
+    let home = tempfile::tempdir().unwrap();
+    let production = Production::prepare(home.path(), &Layout::default());
+    let config = production.config.to_str().unwrap();
+    let cli = Cli::new(home.path());
+    let put = |(certificate, key): (String, String)| {
+        std::fs::write(home.path().join("server.pem"), certificate).unwrap();
+        std::fs::write(home.path().join("server.key"), key).unwrap();
+    };
+    put(production.pki.server_as(&["10.9.8.7"], |params| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    }));
+    let warned = cli.run(&["config", "check", config]).code(0).text();
+    for says in ["CA:TRUE", "expired on 2021-01-01", "is not for 127.0.0.1", "3 warnings"] {
+        assert!(warned.contains(says), "no `{says}`:\n{warned}");
+    }
+    // The server's own log has them, too.
+    let up = production.start();
+    assert!(up.server.log().contains("CA:TRUE"), "{}", up.server.log());
+    assert!(up.server.terminate().success());
+    let (certificate, _) = production.pki.server();
+    put((certificate, production.pki.server().1));
+    let other_key = cli.run(&["config", "check", config]).code(2);
+    assert!(other_key.stderr.contains("listeners.all.tls.cert"), "{other_key}");
+    assert!(!other_key.stderr.contains("checks a configuration"), "that is what was just done: {other_key}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_the_next_step() {
+    let home = tempfile::tempdir().unwrap();
+    let production = Production::prepare(home.path(), &Layout::default());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let text = std::fs::read_to_string(&production.config).unwrap().replace("127.0.0.1:0", &address);
+    std::fs::write(&production.config, text).unwrap();
+    let cli = Cli::new(home.path());
+    let serve = cli.run(&["serve", "--config", production.config.to_str().unwrap()]).code(2);
+    assert!(serve.stderr.contains(&format!("{address} is taken")), "{serve}");
+    assert!(serve.stderr.contains("`listeners.all.address`"), "{serve}");
+    let dev = cli.run(&["dev", "--listen", &address]).code(2);
+    assert!(dev.stderr.contains(&format!("{address} is taken")) && dev.stderr.contains("`--listen`"), "{dev}");
 }
 
 /// The commented example in the repository is one.

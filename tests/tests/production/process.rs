@@ -1,8 +1,11 @@
 //! What others on the same machine can see of the process.
 
 use keyreeve_tests::{Dev, Layout, Production, Server, not_run};
+use serde_json::json;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
+use std::time::Duration;
 
 fn proc(pid: u32, name: &str) -> Vec<u8> {
     std::fs::read(format!("/proc/{pid}/{name}")).unwrap()
@@ -64,6 +67,36 @@ fn no_secret_is_in_arguments_or_environment() {
     for secret in secrets {
         assert!(!seen.windows(secret.len()).any(|window| window == secret.as_bytes()));
     }
+}
+
+/// What `Type=notify` of deploy/keyreeve.service relies on.
+#[test]
+fn the_service_manager_is_told_when_the_server_is_ready_and_when_it_ends() {
+    let home = tempfile::tempdir().unwrap();
+    let production = Production::prepare(home.path(), &Layout::default());
+    let path = home.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let hear = |word: &str| {
+        let mut heard = String::new();
+        while !heard.lines().any(|line| line.contains(word)) {
+            let mut bytes = [0; 4096];
+            let len = socket.recv(&mut bytes).unwrap_or_else(|error| panic!("no {word} ({error}) after:\n{heard}"));
+            heard.push_str(&format!("{}\n", String::from_utf8_lossy(&bytes[..len])));
+        }
+        heard
+    };
+    let mut command = production.command();
+    let server = Server::spawn(command.env("NOTIFY_SOCKET", &path));
+    assert!(hear("READY=1").starts_with("READY=1"));
+    let up = production.wait(server);
+    let _ = hear("STATUS=not initialised");
+    let made = up.endpoint("all").api().post("/v1/system/init", &json!({ "shares": 3, "threshold": 2 })).ok();
+    assert!(made["token"].is_string());
+    let _ = hear("STATUS=open");
+    up.server.signal(rustix::process::Signal::TERM);
+    let _ = hear("STOPPING=1");
+    assert!(up.server.wait().success());
 }
 
 /// Log lines that are not read on a terminal hold no control characters.

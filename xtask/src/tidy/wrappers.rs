@@ -40,6 +40,7 @@ const TABLE: &[Wrapper] = &[
     Wrapper { name: "rustls-pki-types", only_in: &[HTTP, SERVER, CLIENT] },
     Wrapper { name: "x509-parser", only_in: &[HTTP, SERVER] },
     Wrapper { name: "rcgen", only_in: &[SERVER] },
+    Wrapper { name: "sd-notify", only_in: &[SERVER] },
     Wrapper { name: "utoipa", only_in: &["crates/protocols/wire", REST, SERVER] },
     Wrapper { name: "utoipa-axum", only_in: &[REST, SERVER] },
     Wrapper { name: "reqwest", only_in: &[CLIENT] },

@@ -24,6 +24,7 @@ use crate::error::ServerError;
 use crate::files;
 use crate::machine::{SystemClock, SystemEntropy, host_name};
 use crate::metrics::Operations;
+use crate::moves::Moves;
 use crate::running::Mode;
 
 /// Everything that was opened.
@@ -33,6 +34,7 @@ pub(crate) struct Parts {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) operations: Arc<Operations>,
+    pub(crate) moves: Arc<Moves>,
     /// Who holds the lease on the store.
     pub(crate) holder: String,
     /// One process for each data directory.
@@ -56,6 +58,7 @@ pub(crate) async fn assemble(config: &Config, mode: Mode) -> Result<Parts, Serve
     let root = open_root(config, mode, &random)?;
     let holder = format!("{}@{}", instance(&config.data_dir, &random)?, host_name());
     let operations = Arc::new(Operations::new());
+    let moves = Arc::new(Moves::new(Arc::clone(&operations)));
     let ports = Ports {
         store: Arc::clone(&store),
         root,
@@ -63,10 +66,10 @@ pub(crate) async fn assemble(config: &Config, mode: Mode) -> Result<Parts, Serve
         journal: Arc::clone(&journal),
         clock: Arc::clone(&clock),
         random: Arc::new(random),
-        observer: Arc::clone(&operations) as _,
+        observer: Arc::clone(&moves) as _,
     };
     let engine = Engine::new(ports, settings(config, mode)?).map_err(|error| ServerError::part("engine", error))?;
-    Ok(Parts { engine, store, journal, clock, operations, holder, lock })
+    Ok(Parts { engine, store, journal, clock, operations, moves, holder, lock })
 }
 
 fn settings(config: &Config, mode: Mode) -> Result<Settings, ServerError> {

@@ -19,7 +19,7 @@ use crate::config::{
 use crate::error::ServerError;
 use crate::files;
 use crate::machine::SystemClock;
-use crate::running::{Mode, Running};
+use crate::running::{Mode, Running, Signals};
 use crate::{harden, logging, runtime};
 
 /// Where development mode keeps everything where nothing else is said.
@@ -73,9 +73,10 @@ pub fn dev(options: DevOptions, ready: impl FnOnce(&DevReady)) -> Result<(), Ser
         tracing::info!(remark);
     }
     runtime()?.block_on(async {
-        let (running, told) = start(options).await?;
+        let mut signals = Signals::listen()?;
+        let Some((running, told)) = signals.unless_ended(start(options)).await? else { return Ok(()) };
         ready(&told);
-        running.until_signalled().await
+        running.until_signalled(signals).await
     })
 }
 

@@ -4,7 +4,7 @@ use keyreeve_secret::SecretBytes;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Largest file that is read whole, in bytes.
 const LIMIT: u64 = 1 << 20;
@@ -58,7 +58,20 @@ pub(crate) fn read_public(path: &Path) -> Result<Vec<u8>, Trouble> {
 
 /// A file that only its owner may read, and that belongs to us or to root.
 pub(crate) fn read_private(path: &Path) -> Result<SecretBytes, Trouble> {
-    read(path, |metadata| private(path, metadata, "600"))
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    read(path, |metadata| {
+        if credentials.as_deref().is_some_and(|directory| is_credential(path, metadata, directory)) {
+            return Ok(());
+        }
+        private(path, metadata, "600")
+    })
+}
+
+/// Whether systemd put this file there for this service (`LoadCredential=`, systemd.exec(5)). It is root's, and an access
+/// list lets us read it, whose mask shows as the permissions of root's group.
+fn is_credential(path: &Path, metadata: &Metadata, directory: &Path) -> bool {
+    let mode = metadata.permissions().mode() & 0o7777;
+    path.parent() == Some(directory) && metadata.uid() == 0 && metadata.gid() == 0 && mode & 0o7337 == 0
 }
 
 fn private(path: &Path, metadata: &Metadata, wanted: &str) -> Result<(), Trouble> {
@@ -73,8 +86,13 @@ fn private(path: &Path, metadata: &Metadata, wanted: &str) -> Result<(), Trouble
     }
     let me = rustix::process::geteuid().as_raw();
     if metadata.uid() != me && metadata.uid() != 0 {
-        let problem = format!("{name} belongs to another user (id {})", metadata.uid());
-        return Err(Trouble::new(problem, format!("run `chown {me} {name}`")));
+        let owner = metadata.uid();
+        let problem = format!("{name} belongs to another user (id {owner})");
+        let remedy = match me {
+            0 => "run this as that user (`runuser -u NAME -- ...`), not as root".to_owned(),
+            me => format!("run `chown {me} {name}`"),
+        };
+        return Err(Trouble::new(problem, remedy));
     }
     Ok(())
 }
@@ -144,6 +162,23 @@ mod tests {
             assert!(trouble.remedy.contains("chmod 600"), "{trouble}");
         }
         assert_eq!(read_public(&path).unwrap(), b"one");
+    }
+
+    #[test]
+    fn credentials_of_the_service_manager_are_private_where_they_are_roots() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        std::fs::write(&path, b"one").unwrap();
+        let is = |mode: u32, directory: &Path| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            is_credential(&path, &std::fs::metadata(&path).unwrap(), directory)
+        };
+        let root = std::fs::metadata(&path).is_ok_and(|metadata| metadata.uid() == 0 && metadata.gid() == 0);
+        assert_eq!((is(0o440, dir.path()), is(0o400, dir.path())), (root, root));
+        for mode in [0o444, 0o460, 0o640, 0o441] {
+            assert!(!is(mode, dir.path()), "{mode:o}");
+        }
+        assert!(!is(0o440, Path::new("/run/credentials/other.service")));
     }
 
     #[test]

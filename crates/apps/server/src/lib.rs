@@ -10,6 +10,7 @@ pub mod dev;
 
 mod assemble;
 mod error;
+mod examine;
 mod files;
 mod harden;
 mod health;
@@ -18,14 +19,19 @@ mod listeners;
 mod logging;
 mod machine;
 mod metrics;
+mod moves;
 mod running;
+mod service;
 
+use keyreeve_engine::Clock;
 use std::path::Path;
 
 pub use config::{Config, ConfigError};
 pub use dev::{DevOptions, DevReady, dev};
 pub use error::ServerError;
+pub use examine::Checked;
 pub use machine::SystemClock;
+use running::Signals;
 pub use running::{Addresses, Mode, Running};
 
 /// Runs the server that `path` describes until SIGTERM or SIGINT; SIGHUP reads certificates anew. Makes its own tokio
@@ -38,23 +44,27 @@ pub fn serve(path: &Path) -> Result<(), ServerError> {
     let remarks = harden::apply();
     let config = Config::load(path)?;
     logging::start(&config.log)?;
-    for remark in remarks {
+    for remark in remarks.into_iter().chain(examine::certificate_warnings(&config, SystemClock::new().now())) {
         tracing::warn!(remark);
     }
     runtime()?.block_on(async {
-        let running = Running::start(config, Mode::Production).await?;
-        running.until_signalled().await
+        let mut signals = Signals::listen()?;
+        match signals.unless_ended(Running::start(config, Mode::Production)).await? {
+            Some(running) => running.until_signalled(signals).await,
+            None => Ok(()),
+        }
     })
 }
 
-/// Reads and checks a configuration with every file it names, and changes nothing. Returns remarks that are no errors.
+/// Reads and checks a configuration with every file it names, and changes nothing. Returns what was looked at, and what
+/// is no error.
 ///
 /// # Errors
 /// [`ConfigError`] names file and field, and says what to do.
-pub fn check(path: &Path) -> Result<Vec<String>, ConfigError> {
+pub fn check(path: &Path) -> Result<Checked, ConfigError> {
     // What could not be done is left out: it tells of this shell, not of the service.
     let _ = harden::apply();
-    Config::load(path).map(|config| config.remarks())
+    examine::examine(&Config::load(path)?, path, SystemClock::new().now())
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, ServerError> {

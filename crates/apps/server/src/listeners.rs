@@ -6,6 +6,7 @@ use keyreeve_crypto::FipsStatus;
 use keyreeve_engine::Engine;
 use keyreeve_http::{CancellationToken, Counters, Frame, Listener, Tls, bind};
 use keyreeve_rest::Side;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -51,8 +52,7 @@ pub(crate) fn open(config: &Config, mode: Mode, parts: &Parts, stop: &Cancellati
     let mut open = Open { tasks: JoinSet::new(), reloadable: Vec::new(), addresses: Vec::new() };
     for ((name, listener), (_, counter)) in config.listeners.named().zip(&counters) {
         let field = format!("listeners.{name}");
-        let failed =
-            |error| ServerError::part("listener", format!("`{field}`: {} cannot be used: {error}", listener.address));
+        let failed = |error| unusable(&field, mode, listener.address, &error);
         let socket = bind(listener.address).map_err(failed)?;
         open.addresses.push((name, socket.local_addr().map_err(failed)?));
         let tls = match &listener.tls {
@@ -72,6 +72,25 @@ pub(crate) fn open(config: &Config, mode: Mode, parts: &Parts, stop: &Cancellati
         open.tasks.spawn(listener.serve(stop.clone()));
     }
     Ok(open)
+}
+
+/// Why an address cannot be listened on, and what to do about it.
+fn unusable(field: &str, mode: Mode, address: SocketAddr, error: &io::Error) -> ServerError {
+    let (ip, port) = (address.ip(), address.port());
+    let other = match mode {
+        Mode::Production => format!("give `{field}.address` another"),
+        Mode::Development => "give another with `--listen` (port 0 takes a free one)".to_owned(),
+    };
+    ServerError::Refused(match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "{address} is taken by another program: end that one (`ss -ltnp 'sport = :{port}'` shows it), or {other}"
+        ),
+        io::ErrorKind::AddrNotAvailable => format!("{ip} is no address of this machine: {other}"),
+        io::ErrorKind::PermissionDenied => {
+            format!("this user may not listen on port {port}: {other}, or grant CAP_NET_BIND_SERVICE")
+        }
+        _ => format!("{address} cannot be listened on ({error}): {other}"),
+    })
 }
 
 fn router(name: &str, mode: Mode, parts: &Parts, counters: &[(&'static str, Arc<Counters>)]) -> Router {
@@ -104,4 +123,20 @@ fn console(engine: Engine, mode: Mode) -> Router {
             development: mode == Mode::Development,
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_used_is_named_with_the_next_step() {
+        let address: SocketAddr = "10.0.0.1:443".parse().unwrap();
+        let said = |kind: io::ErrorKind, mode| unusable("listeners.all", mode, address, &kind.into()).to_string();
+        let taken = said(io::ErrorKind::AddrInUse, Mode::Production);
+        assert!(taken.contains("10.0.0.1:443 is taken") && taken.contains("`listeners.all.address`"), "{taken}");
+        assert!(said(io::ErrorKind::AddrInUse, Mode::Development).contains("--listen"));
+        assert!(said(io::ErrorKind::AddrNotAvailable, Mode::Production).contains("no address of this machine"));
+        assert!(said(io::ErrorKind::PermissionDenied, Mode::Production).contains("port 443"));
+    }
 }

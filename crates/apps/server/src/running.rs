@@ -4,7 +4,7 @@ use keyreeve_engine::Engine;
 use keyreeve_http::CancellationToken;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::error::ServerError;
 use crate::lease::Lease;
 use crate::listeners::{self, Reloadable};
+use crate::service;
 
 /// How often the work that falls due with time is looked at.
 const TICK: Duration = Duration::from_secs(60);
@@ -37,6 +38,42 @@ impl Addresses {
     #[must_use]
     pub fn get(&self, listener: &str) -> Option<SocketAddr> {
         self.0.iter().find(|(name, _)| *name == listener).map(|(_, address)| *address)
+    }
+}
+
+/// Signals to this process, from before the server says that it is up.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> Result<Self, ServerError> {
+        let listen = |kind| signal(kind).map_err(|error| ServerError::part("signals", error));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// What is begun, unless the process shall end before it is finished.
+    pub(crate) async fn unless_ended<T>(
+        &mut self,
+        begun: impl Future<Output = Result<T, ServerError>>,
+    ) -> Result<Option<T>, ServerError> {
+        tokio::select! {
+            begun = begun => begun.map(Some),
+            () = self.end() => Ok(None),
+        }
+    }
+
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -74,6 +111,8 @@ impl Running {
         }
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(took_ms, open = parts.engine.is_open(), "keyreeve is up");
+        service::ready();
+        tokio::spawn(parts.moves.clone().follow(parts.engine.clone(), stop.clone()));
         Ok(Self {
             parts,
             addresses: Addresses(open.addresses),
@@ -104,19 +143,12 @@ impl Running {
     }
 
     /// Runs until SIGTERM or SIGINT, then ends in good order.
-    ///
-    /// # Errors
-    /// [`ServerError::LeaseLost`].
-    pub async fn until_signalled(mut self) -> Result<(), ServerError> {
-        let listen = |kind| signal(kind).map_err(|error| ServerError::part("signals", error));
-        let mut terminate = listen(SignalKind::terminate())?;
-        let mut interrupt = listen(SignalKind::interrupt())?;
-        let mut hang_up = listen(SignalKind::hangup())?;
+    pub(crate) async fn until_signalled(mut self, mut signals: Signals) -> Result<(), ServerError> {
         let held = loop {
             tokio::select! {
-                _ = terminate.recv() => break true,
-                _ = interrupt.recv() => break true,
-                _ = hang_up.recv() => self.reload(),
+                _ = signals.terminate.recv() => break true,
+                _ = signals.interrupt.recv() => break true,
+                _ = signals.hang_up.recv() => self.reload(),
                 held = &mut self.lease => break held.unwrap_or(false),
             }
         };
@@ -128,11 +160,13 @@ impl Running {
         }
         tracing::info!("ending: requests under way are finished first");
         self.stop().await;
+        tracing::info!("ended");
         Ok(())
     }
 
     /// Ends in good order: no new requests, those under way finished, everything closed.
     pub async fn stop(mut self) {
+        service::stopping();
         self.stop.cancel();
         // Requests under way and due work write to the store: the lease is kept up until they ended.
         let held = tokio::select! {

@@ -83,6 +83,9 @@ pub(crate) enum Config {
 }
 
 /// Check a configuration and every file it names, without starting anything
+///
+/// Ends with 2 if the server would not start. Warns of what would make trouble all the same: a certificate that clients
+/// refuse, or that ends soon, a directory that is not there. Run it as the user that runs the server.
 #[derive(Args)]
 #[command(after_help = "Example:\n  $ keyreeve config check /etc/keyreeve/keyreeve.toml")]
 pub(crate) struct Check {
@@ -93,11 +96,26 @@ pub(crate) struct Check {
 impl Config {
     pub(crate) fn run(self, app: &App) -> Outcome {
         let Self::Check(check) = self;
-        let remarks = keyreeve_server::check(&check.file).map_err(|error| failure(error.into()))?;
+        let found = keyreeve_server::check(&check.file).map_err(|error| Failure::usage(error.to_string()))?;
         let name = check.file.display().to_string();
-        app.show(&json!({ "file": name, "ok": true, "remarks": remarks }), |_| {
-            let remarks: String = remarks.iter().map(|remark| format!("note: {remark}\n")).collect();
-            format!("{remarks}{name} is in order")
+        let value = json!({
+            "file": name,
+            "ok": true,
+            "checked": found.checked,
+            "warnings": found.warnings,
+            "remarks": found.remarks,
+        });
+        app.show(&value, |_| {
+            let mark = |mark: &str, lines: &[String]| -> String {
+                lines.iter().map(|line| format!("{mark:9}{line}\n")).collect()
+            };
+            let verdict = match found.warnings.len() {
+                0 => format!("{name} is in order"),
+                1 => format!("the server would start with {name}; there is a warning"),
+                count => format!("the server would start with {name}; there are {count} warnings"),
+            };
+            let checked = if app.out.quiet { String::new() } else { mark("checked", &found.checked) };
+            format!("{checked}{}{}{verdict}", mark("note", &found.remarks), mark("warning", &found.warnings))
         })
     }
 }

@@ -1,0 +1,313 @@
+//! What `keyreeve config check` looks at beyond what keeps a server from starting: certificates that clients will not
+//! accept, directories that are not there.
+
+use keyreeve_model::UnixMillis;
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::pem::Pem;
+
+use crate::config::{Config, ConfigError, Fault, ListenerConfig, StoreConfig, TlsFiles};
+use crate::files::{self, Trouble};
+
+/// How long before its end a certificate is worth a warning (days).
+const SOON_DAYS: u32 = 30;
+
+/// What was looked at in a configuration that is in order, and what was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Each thing that was looked at, with what was seen.
+    pub checked: Vec<String>,
+    /// What will make trouble though the server starts.
+    pub warnings: Vec<String>,
+    /// What is worth a thought.
+    pub remarks: Vec<String>,
+}
+
+/// Looks at the files and directories that `config`, read from `file`, names.
+pub(crate) fn examine(config: &Config, file: &Path, now: UnixMillis) -> Result<Checked, ConfigError> {
+    let mut found = Checked { remarks: config.remarks(), ..Checked::default() };
+    found.checked.push(format!("{}: every field is known and fits the others", file.display()));
+    for (field, path) in directories(config) {
+        found.directory(config, field, &path).map_err(|trouble| Fault::file(field, trouble).in_file(file))?;
+    }
+    if let StoreConfig::Postgres { password_file: Some(path), .. } = &config.store {
+        found.checked.push(format!("store.password_file: {} is for its owner alone", path.display()));
+    }
+    found.listeners(config, now).map_err(|fault| fault.in_file(file))?;
+    Ok(found)
+}
+
+/// What the server's certificates will make trouble with; for its log.
+pub(crate) fn certificate_warnings(config: &Config, now: UnixMillis) -> Vec<String> {
+    let mut found = Checked::default();
+    // Files that cannot be read are told of when the listeners open them.
+    let _ = found.listeners(config, now);
+    found.warnings
+}
+
+fn directories(config: &Config) -> Vec<(&'static str, PathBuf)> {
+    let mut directories = vec![("data_dir", config.data_dir.clone())];
+    if let StoreConfig::Sqlite { path } = &config.store
+        && let Some(directory) = config.sqlite_path(path.as_deref()).parent()
+    {
+        directories.push(("store.path", directory.to_owned()));
+    }
+    directories.push(("epochs.dir", config.epochs_dir()));
+    directories.push(("audit.dir", config.audit_dir()));
+    directories
+}
+
+impl Checked {
+    fn directory(&mut self, config: &Config, field: &str, path: &Path) -> Result<(), Trouble> {
+        files::check_directory(path)?;
+        let name = path.display();
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if path.is_dir() {
+            self.checked.push(format!("{field}: {name} is for its owner alone"));
+        } else if parent.is_dir() || parent.starts_with(&config.data_dir) {
+            self.checked.push(format!("{field}: {name} is not there yet; the server makes it"));
+        } else {
+            self.warnings.push(format!(
+                "{field}: {name} is not there, nor is the directory around it, so the server cannot make it: make \
+                 {}, writable for the user that runs the server",
+                parent.display()
+            ));
+        }
+        Ok(())
+    }
+
+    fn listeners(&mut self, config: &Config, now: UnixMillis) -> Result<(), Fault> {
+        for (name, listener) in config.listeners.named() {
+            match &listener.tls {
+                Some(tls) => self.certificate(name, listener, tls, now)?,
+                None => self.checked.push(format!("listeners.{name}: {} without TLS", listener.address)),
+            }
+        }
+        Ok(())
+    }
+
+    fn certificate(
+        &mut self,
+        name: &str,
+        listener: &ListenerConfig,
+        tls: &TlsFiles,
+        now: UnixMillis,
+    ) -> Result<(), Fault> {
+        let field = format!("listeners.{name}.tls");
+        let certificates = read(&tls.cert, &format!("{field}.cert"))?;
+        let place = format!("{field}.cert: {}", tls.cert.display());
+        if let Some(own) = certificates.first() {
+            let names = own.names.join(", ");
+            self.checked.push(format!("{place} is for {names}, until {}, and fits its key", own.end));
+            self.warnings.extend(own.troubles(now, true).iter().map(|trouble| format!("{place} {trouble}")));
+            self.name(&place, name, listener.address, own);
+        }
+        for issuer in certificates.iter().skip(1) {
+            let troubles = issuer.troubles(now, false);
+            self.warnings.extend(troubles.iter().map(|trouble| format!("{place}: an issuer in it {trouble}")));
+        }
+        if let Some(path) = &tls.client_ca {
+            let place = format!("{field}.client_ca: {}", path.display());
+            let issuers = read(path, &format!("{field}.client_ca"))?;
+            self.checked.push(format!("{place} has issuers of client certificates: {}", issuers.len()));
+            for issuer in issuers {
+                let troubles = issuer.troubles(now, false);
+                self.warnings.extend(troubles.iter().map(|trouble| format!("{place}: an issuer in it {trouble}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether clients that come to this address find it in the certificate. Names may lead there: that cannot be known
+    /// here.
+    fn name(&mut self, place: &str, name: &str, address: SocketAddr, own: &Seen) {
+        let ip = address.ip();
+        let loopback_name = ip.is_loopback() && own.names.iter().any(|name| name == "localhost");
+        if ip.is_unspecified() || loopback_name || own.addresses.contains(&ip) || own.names.is_empty() {
+            return;
+        }
+        let names = own.names.join(", ");
+        let text = format!("{place} is not for {ip}, where `listeners.{name}` listens: clients must use {names}");
+        if own.has_names { self.remarks.push(text) } else { self.warnings.push(text) }
+    }
+}
+
+/// What matters of a certificate.
+struct Seen {
+    /// Names and addresses it is for.
+    names: Vec<String>,
+    addresses: Vec<IpAddr>,
+    /// Whether it is for names, besides addresses.
+    has_names: bool,
+    is_authority: bool,
+    for_servers: bool,
+    begins_seconds: i64,
+    ends_seconds: i64,
+    /// Its last day.
+    end: String,
+}
+
+fn read(path: &Path, field: &str) -> Result<Vec<Seen>, Fault> {
+    let bytes = files::read_public(path).map_err(|trouble| Fault::file(field, trouble))?;
+    let wrong = |why: String| Fault::new(field, why, "name a PEM file with certificates");
+    let mut seen = Vec::new();
+    for pem in Pem::iter_from_buffer(&bytes) {
+        let pem = pem.map_err(|error| wrong(format!("{} is not PEM ({error})", path.display())))?;
+        if pem.label != "CERTIFICATE" {
+            continue;
+        }
+        let certificate = pem.parse_x509();
+        let certificate =
+            certificate.map_err(|error| wrong(format!("a certificate in {} is damaged ({error})", path.display())))?;
+        seen.push(Seen::of(&certificate));
+    }
+    Ok(seen)
+}
+
+impl Seen {
+    fn of(certificate: &X509Certificate<'_>) -> Self {
+        let (mut names, mut addresses, mut has_names) = (Vec::new(), Vec::new(), false);
+        let alternatives = certificate.subject_alternative_name().ok().flatten();
+        for name in alternatives.iter().flat_map(|found| &found.value.general_names) {
+            match name {
+                GeneralName::DNSName(name) => {
+                    names.push((*name).to_owned());
+                    has_names |= *name != "localhost";
+                }
+                GeneralName::IPAddress(bytes) => {
+                    let four = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+                    let address = four.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
+                    addresses.extend(address.ok());
+                    names.extend(address.ok().map(|address| address.to_string()));
+                }
+                _ => {}
+            }
+        }
+        let usage = certificate.extended_key_usage().ok().flatten();
+        let validity = certificate.validity();
+        Self {
+            names,
+            addresses,
+            has_names,
+            is_authority: certificate.is_ca(),
+            for_servers: usage.is_none_or(|usage| usage.value.server_auth || usage.value.any),
+            begins_seconds: validity.not_before.timestamp(),
+            ends_seconds: validity.not_after.timestamp(),
+            end: validity.not_after.to_datetime().date().to_string(),
+        }
+    }
+
+    /// What clients will not accept, now or soon.
+    fn troubles(&self, now: UnixMillis, own: bool) -> Vec<String> {
+        let mut troubles = Vec::new();
+        let mut say = |text: &str| troubles.push(text.to_owned());
+        if own && self.is_authority {
+            say("is the certificate of an authority (CA:TRUE): clients refuse it; have one made for the server");
+        }
+        if own && self.names.is_empty() {
+            say("names no host (subjectAltName): clients refuse it; have one made with the server's name");
+        }
+        if own && !self.for_servers {
+            say("is not for servers (extendedKeyUsage without serverAuth): clients refuse it");
+        }
+        let mut text = String::new();
+        if self.ends_seconds < now.0 / 1000 {
+            let _ = write!(text, "expired on {}: clients refuse it; replace it, then send SIGHUP", self.end);
+        } else if self.ends_seconds < now.plus_days(SOON_DAYS).0 / 1000 {
+            let _ = write!(text, "expires on {}: replace it before, then send SIGHUP", self.end);
+        } else if self.begins_seconds > now.0 / 1000 {
+            text.push_str("is not valid yet: clients refuse it; is the clock right?");
+        }
+        troubles.extend(Some(text).filter(|text| !text.is_empty()));
+        troubles
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd};
+    use std::os::unix::fs::PermissionsExt;
+
+    const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+
+    /// What is found in a configuration whose server has a certificate of this kind.
+    fn found(listen: &str, names: &[&str], alter: impl FnOnce(&mut CertificateParams)) -> Checked {
+        let dir = tempfile::tempdir().unwrap();
+        let mut params = CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        alter(&mut params);
+        let key = KeyPair::generate().unwrap();
+        files::write_private(&dir.path().join("cert.pem"), params.self_signed(&key).unwrap().pem().as_bytes()).unwrap();
+        files::write_private(&dir.path().join("key.pem"), key.serialize_pem().as_bytes()).unwrap();
+        let text = format!(
+            "data_dir = \"data\"\n[root]\nkind = \"shamir\"\n[audit]\norigin = \"a/b\"\n[listeners.all]\n\
+             address = \"{listen}\"\ntls = {{ cert = \"cert.pem\", key = \"key.pem\" }}\n"
+        );
+        let path = dir.path().join("keyreeve.toml");
+        std::fs::write(&path, text).unwrap();
+        examine(&Config::load(&path).unwrap(), &path, NOW).unwrap()
+    }
+
+    #[test]
+    fn a_good_certificate_is_named_and_not_warned_of() {
+        let found = found("10.1.2.3:7433", &["kms.example.com", "10.1.2.3"], |_| ());
+        assert!(found.warnings.is_empty(), "{found:?}");
+        assert!(found.checked.iter().any(|line| line.contains("kms.example.com, 10.1.2.3, until 4096-01-01")));
+        assert!(found.checked.iter().any(|line| line.starts_with("epochs.dir: ")), "{found:?}");
+        assert!(self::found("0.0.0.0:7433", &["kms.example.com"], |_| ()).warnings.is_empty());
+        assert!(self::found("127.0.0.1:7433", &["localhost"], |_| ()).warnings.is_empty());
+    }
+
+    #[test]
+    fn what_clients_will_not_accept_is_warned_of() {
+        type Alter = fn(&mut CertificateParams);
+        let cases: [(&str, &[&str], Alter, &str); 7] = [
+            ("0.0.0.0:1", &["a.test"], |p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained), "CA:TRUE"),
+            ("0.0.0.0:1", &[], |_| (), "subjectAltName"),
+            ("0.0.0.0:1", &["a.test"], |p| p.not_after = date_time_ymd(2026, 1, 1), "expired on 2026-01-01"),
+            ("0.0.0.0:1", &["a.test"], |p| p.not_after = date_time_ymd(2027, 1, 31), "expires on 2027-01-31"),
+            ("0.0.0.0:1", &["a.test"], |p| p.not_before = date_time_ymd(2030, 1, 1), "not valid yet"),
+            (
+                "0.0.0.0:1",
+                &["a.test"],
+                |p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth],
+                "serverAuth",
+            ),
+            ("10.1.2.3:1", &["10.1.2.4"], |_| (), "is not for 10.1.2.3"),
+        ];
+        for (listen, names, alter, says) in cases {
+            let found = found(listen, names, alter);
+            assert_eq!(found.warnings.len(), 1, "{says}: {found:?}");
+            assert!(found.warnings[0].contains(says) && found.warnings[0].contains("cert.pem"), "{found:?}");
+        }
+        // A name may lead to the address.
+        let named = found("10.1.2.3:1", &["a.test"], |_| ());
+        assert!(named.warnings.is_empty() && named.remarks.iter().any(|line| line.contains("10.1.2.3")), "{named:?}");
+    }
+
+    #[test]
+    fn directories_are_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let make = |more: &str| {
+            let text = format!(
+                "data_dir = \"data\"\n[root]\nkind = \"shamir\"\n[audit]\norigin = \"a/b\"\n{more}\n\
+                 [listeners.all]\naddress = \"127.0.0.1:1\"\nplain_http = true\n"
+            );
+            let path = dir.path().join("keyreeve.toml");
+            std::fs::write(&path, text).unwrap();
+            examine(&Config::load(&path).unwrap(), &path, NOW)
+        };
+        assert!(make("").unwrap().warnings.is_empty());
+        let missing = make("dir = \"not/there\"").unwrap();
+        assert!(missing.warnings.iter().any(|line| line.starts_with("audit.dir: ")), "{missing:?}");
+        std::fs::create_dir(dir.path().join("log")).unwrap();
+        std::fs::set_permissions(dir.path().join("log"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let open = make("dir = \"log\"").unwrap_err();
+        assert_eq!(open.field, "audit.dir");
+        assert!(open.remedy.contains("chmod 700"));
+    }
+}
