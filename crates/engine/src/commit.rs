@@ -8,6 +8,7 @@ use keyreeve_journal::Entry;
 use keyreeve_model::change::IdempotencyRow;
 use keyreeve_model::record::{BadRecord, RecordSealer, Revision, SealedRecord, Table};
 use keyreeve_model::{Change, Outbox, Transaction, UnixMillis};
+use keyreeve_store::StoreError;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -119,8 +120,7 @@ impl Core {
         announced();
         if let Err(error) = committed {
             self.settled.lock().extend(settled);
-            if !matches!(error, keyreeve_store::StoreError::Conflict { .. } | keyreeve_store::StoreError::Taken { .. })
-            {
+            if !matches!(error, StoreError::Conflict { .. } | StoreError::Taken { .. } | StoreError::LeaseLost) {
                 self.doubt();
             }
             return Err(error.into());
@@ -200,6 +200,13 @@ impl Core {
         }
     }
 
+    /// Looks for outbox records that did not reach the journal, whether or not something points to them: a transaction
+    /// whose answer was lost may have been applied since.
+    pub(crate) async fn look_for_late_records(&self) -> Result<(), Error> {
+        self.outbox_dirty.store(true, Ordering::Release);
+        self.mend_if_dirty().await
+    }
+
     /// Brings outbox records that did not reach the journal there. One at a time; afterwards the outbox is clean.
     pub(crate) async fn mend_outbox(&self) -> Result<(), Error> {
         let _alone = self.committing.write().await;
@@ -262,7 +269,7 @@ impl Engine {
                 Effect::Open => self.open().await?,
                 Effect::Seal => self.seal().await,
                 Effect::EraseEpochs { old, next } => self.erase_epochs(&old, next).await?,
-                Effect::VerifyDestruction(key, epochs) => self.verify_destruction(key, epochs).await?,
+                Effect::VerifyDestruction(key) => self.verify_destruction(key).await?,
                 Effect::ForgetAliases(aliases) => aliases.iter().for_each(|alias| self.core.aliases.changing(alias)),
                 Effect::Allow(allowance, messages) => {
                     allowance.fetch_add(messages, Ordering::AcqRel);

@@ -5,7 +5,7 @@ use keyreeve_crypto::{Random, Registry};
 use keyreeve_epochs::EpochVault;
 use keyreeve_journal::Journal;
 use keyreeve_model::ids::KeyringId;
-use keyreeve_model::{KeyId, Name, Profile, RecordId, TokenId, UnixMillis};
+use keyreeve_model::{KeyId, MaterialRow, Name, Profile, RecordId, TokenId, UnixMillis};
 use keyreeve_policy::DecisionCache;
 use keyreeve_root::{Root, SealStatus};
 use keyreeve_store::Store;
@@ -22,6 +22,7 @@ use crate::catalogue::Descriptor;
 use crate::clock::{Clock, Latest};
 use crate::error::{Code, Error};
 use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef};
+use crate::running::Overdue;
 use crate::sealing::Opened;
 
 /// Sees every operation when it is over, for metrics.
@@ -63,6 +64,8 @@ pub struct Settings {
     pub tokens_kept: usize,
     /// The most items of one batch.
     pub batch_max: usize,
+    /// The most rows of material that a destruction wraps anew in one transaction; 1 to 1,000.
+    pub rewrap_step: u32,
     /// The origin line of the audit log's checkpoints for a new deployment.
     pub log_origin: String,
     /// Open even though the store refers to epoch keys that the vault does not hold; keys under them stay unusable. For
@@ -91,6 +94,7 @@ impl Default for Settings {
             keys_kept: 16 * 1024,
             tokens_kept: 16 * 1024,
             batch_max: 1000,
+            rewrap_step: 500,
             log_origin: "keyreeve.local/audit".to_owned(),
             accept_missing_epochs: false,
             development: false,
@@ -120,6 +124,8 @@ pub struct Core {
     pub(crate) newest_epochs: Mutex<HashMap<(KeyringId, u32), u64>>,
     /// The shard that takes a keyring's next key, and how many keys it has.
     pub(crate) shard_fill: Mutex<HashMap<KeyringId, (u32, u32)>>,
+    /// Destructions that are due and failed.
+    pub(crate) overdue: Mutex<HashMap<KeyId, Overdue>>,
     /// Audit records that reached the journal and may leave the outbox with the next transaction.
     pub(crate) settled: Mutex<Vec<RecordId>>,
     /// Whether some outbox record may not have reached the journal.
@@ -164,6 +170,7 @@ impl Engine {
             allowances: Mutex::default(),
             newest_epochs: Mutex::default(),
             shard_fill: Mutex::default(),
+            overdue: Mutex::default(),
             settled: Mutex::default(),
             outbox_dirty: true.into(),
             committing: RwLock::new(()),
@@ -257,9 +264,9 @@ impl Core {
 
     async fn key(&self, opened: &Opened, id: KeyId) -> Result<Option<Arc<HeldKey>>, Error> {
         let load = async {
-            match self.ports.store.key(id).await? {
-                Some(row) if row.id != id => Err(misplaced()),
-                Some(row) => self.hold(opened, &row).await.map(Some),
+            match self.ports.store.key_with_material(id).await? {
+                Some((row, _)) if row.id != id => Err(misplaced()),
+                Some((row, material)) => self.hold(opened, &row, material).await.map(Some),
                 None => Ok(None),
             }
         };
@@ -274,15 +281,16 @@ impl Core {
         Ok(key.filter(|key| key.record.metadata.aliases.contains(alias)))
     }
 
-    /// A row checked and put together with its keyring.
+    /// A row checked and put together with its keyring, and with wrapped material for its first use if that was read.
     pub(crate) async fn hold(
         &self,
         opened: &Opened,
         row: &keyreeve_model::change::KeyRow,
+        material: Option<MaterialRow>,
     ) -> Result<Arc<HeldKey>, Error> {
         let orphan = || Error::new(Code::Tampered, "a key's keyring is missing from the store: an operator must look");
         let keyring = self.keyring(opened, row.keyring).await?.ok_or_else(orphan)?;
-        Ok(Arc::new(HeldKey::open(&opened.keys, row, keyring)?))
+        Ok(Arc::new(HeldKey::open(&opened.keys, row, keyring)?.with_wrapped(material)))
     }
 
     /// A token that may exist.
@@ -303,7 +311,10 @@ impl Core {
             return Ok(loaded);
         }
         let opened = self.need_open()?;
-        let mut row = self.material(key, version).await?;
+        let mut row = match key.take_wrapped(version) {
+            Some(row) => in_place(key, row)?,
+            None => self.material(key, version).await?,
+        };
         loop {
             let failed = match opened.hierarchy.load(&key.keyring.record, &key.record, &row).await {
                 Ok(loaded) => {
@@ -321,13 +332,11 @@ impl Core {
         }
     }
 
-    async fn material(&self, key: &HeldKey, version: u32) -> Result<keyreeve_model::MaterialRow, Error> {
+    async fn material(&self, key: &HeldKey, version: u32) -> Result<MaterialRow, Error> {
         let missing =
             || Error::new(Code::Tampered, "the key's material is missing from the store: an operator must look");
         let row = self.ports.store.material(key.record.id(), version).await?.ok_or_else(missing)?;
-        let place = (row.key, row.version, row.keyring, row.shard);
-        let wanted = (key.record.id(), version, key.record.keyring(), key.record.shard());
-        if place == wanted { Ok(row) } else { Err(misplaced()) }
+        if row.version == version { in_place(key, row) } else { Err(misplaced()) }
     }
 
     /// Refuses empty and oversized batches.
@@ -356,6 +365,12 @@ impl Core {
         self.tokens.clear();
         self.shard_fill.lock().clear();
     }
+}
+
+/// Material where its key says it is.
+fn in_place(key: &HeldKey, row: MaterialRow) -> Result<MaterialRow, Error> {
+    let wanted = (key.record.id(), key.record.keyring(), key.record.shard());
+    if (row.key, row.keyring, row.shard) == wanted { Ok(row) } else { Err(misplaced()) }
 }
 
 /// The store answered with another row than the one that was asked for.

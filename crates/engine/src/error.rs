@@ -103,6 +103,8 @@ codes! {
     AuditUnavailable = "audit-unavailable", Unavailable;
     /// The store does not answer or cannot write.
     StoreUnavailable = "store-unavailable", Unavailable;
+    /// The store's answer to a change was lost: it was made, or will be, or not.
+    OutcomeUnknown = "outcome-unknown", Unavailable;
     /// The root of trust does not answer.
     RootUnavailable = "root-unavailable", Unavailable;
     /// The clock went back.
@@ -219,9 +221,20 @@ impl From<StoreError> for Error {
             )
             .because(error),
             StoreError::Unavailable(_) => {
-                Self::new(Code::StoreUnavailable, "the store does not answer: try again with the same idempotency key")
+                Self::new(Code::StoreUnavailable, "the store does not answer: nothing was changed, try again")
                     .because(error)
             }
+            StoreError::InDoubt(_) => Self::new(
+                Code::OutcomeUnknown,
+                "the store's answer was lost, it is not known whether the change was made: look, or try again with the \
+                 same idempotency key",
+            )
+            .because(error),
+            StoreError::LeaseLost => Self::new(
+                Code::StoreUnavailable,
+                "another server has taken the store over: nothing was changed; ask that one",
+            )
+            .because(error),
             StoreError::Damaged(_) => {
                 Self::new(Code::Tampered, "the store is damaged: an operator must look").because(error)
             }

@@ -3,11 +3,13 @@
 use futures::future::BoxFuture;
 use keyreeve_epochs::EpochId;
 use keyreeve_model::record::{BadRecord, Table, open};
-use keyreeve_model::{DeploymentRecord, DestructionRecord, KeyId, KeyringId};
+use keyreeve_model::{DeploymentRecord, DestructionRecord, KeyId, KeyringId, UnixMillis};
 use keyreeve_root::SealStatus;
+use keyreeve_store::Page;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::access::AccessSnapshot;
 use crate::core::Engine;
@@ -18,6 +20,21 @@ use crate::sealing::{Opened, SystemKeys};
 
 /// Destructions carried out at one tick (count).
 const DUE_AT_ONCE: u32 = 100;
+
+/// How long after a failed destruction it is tried again, at first and at most.
+const PAUSE_FIRST: Duration = Duration::from_secs(60);
+const PAUSE_LONGEST: Duration = Duration::from_secs(6 * 3600);
+
+/// A destruction that is due and failed.
+pub(crate) struct Overdue {
+    failures: u32,
+    again: UnixMillis,
+}
+
+/// Twice as long after each failure.
+fn pause(failures: u32) -> Duration {
+    PAUSE_LONGEST.min(PAUSE_FIRST * (1 << failures.saturating_sub(1).min(16)))
+}
 
 /// Whether the server can do its work, part by part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,10 +200,9 @@ impl Engine {
     pub(crate) async fn erase_epochs(&self, old: &[EpochId], next: EpochId) -> Result<(), Error> {
         let opened = self.core.need_open()?;
         self.core.newest_epochs.lock().insert((next.keyring, next.shard), next.epoch);
-        let rows = self.core.ports.store.shard_material(next.keyring, next.shard).await?;
+        let used = self.core.ports.store.shard_epochs(next.keyring, next.shard).await?;
         for id in old {
-            let used = rows.iter().any(|row| row.epoch == id.epoch);
-            if used && self.core.ports.vault.get(*id).await?.is_some() {
+            if used.contains(&id.epoch) && self.core.ports.vault.get(*id).await?.is_some() {
                 return Err(Error::internal("an epoch that is in use was about to be erased"));
             }
             opened.hierarchy.erase(*id).await?;
@@ -195,9 +211,9 @@ impl Engine {
     }
 
     /// Boxed, because it goes through the pipeline from inside of it.
-    pub(crate) fn verify_destruction(&self, key: KeyId, epochs: Vec<EpochId>) -> BoxFuture<'_, Result<(), Error>> {
+    pub(crate) fn verify_destruction(&self, key: KeyId) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
-            let operation = VerifyDestruction { key: KeyRef::Id(key), epochs };
+            let operation = VerifyDestruction { key: KeyRef::Id(key) };
             let verified = self.call_as_server(&format!("destruction-of-{key}"), operation).await;
             verified.map(|_| ()).map_err(|refused| refused.error)
         })
@@ -212,23 +228,63 @@ impl Engine {
             errors.extend(self.destroy_due().await.err());
             errors.extend(self.sweep_epochs().await.err());
         }
-        errors.extend(self.core.mend_if_dirty().await.err());
         match self.core.now() {
             Ok(now) => errors.extend(self.core.settle(now).await.err()),
             Err(error) => errors.push(error),
         }
+        errors.extend(self.core.look_for_late_records().await.err());
         errors
     }
 
+    /// Carries out destructions that are due, at most [`DUE_AT_ONCE`] of them. One that failed is tried again ever more
+    /// rarely, so that it does not take the turn of those behind it.
     async fn destroy_due(&self) -> Result<(), Error> {
-        let now = self.core.now()?;
-        for key in self.core.ports.store.destructions_due(now, DUE_AT_ONCE).await? {
-            let operation = Destroy { key: KeyRef::Id(key) };
-            if let Err(refused) = self.call_as_server("scheduled-destruction", operation).await {
-                tracing::error!(%key, error = %refused.error, "a scheduled destruction was not carried out");
+        let (mut seen, mut after, mut tried) = (BTreeSet::new(), None, 0);
+        while tried < DUE_AT_ONCE {
+            let (now, page) = self.due_page(after).await?;
+            if page.is_empty() {
+                // All that are due were seen: what failed and is not among them was cancelled or is done.
+                self.core.overdue.lock().retain(|key, _| seen.contains(key));
+                break;
+            }
+            after = page.last().copied();
+            for (_, key) in page {
+                seen.insert(key);
+                let waits = self.core.overdue.lock().get(&key).is_some_and(|overdue| now < overdue.again);
+                if !waits && tried < DUE_AT_ONCE {
+                    tried += 1;
+                    self.destroy_one(key, now).await;
+                }
             }
         }
         Ok(())
+    }
+
+    async fn due_page(
+        &self,
+        after: Option<(UnixMillis, KeyId)>,
+    ) -> Result<(UnixMillis, Vec<(UnixMillis, KeyId)>), Error> {
+        let now = self.core.now()?;
+        let page = Page { after, limit: DUE_AT_ONCE };
+        Ok((now, self.core.ports.store.destructions_due(now, page).await?))
+    }
+
+    async fn destroy_one(&self, key: KeyId, now: UnixMillis) {
+        let outcome = self.call_as_server("scheduled-destruction", Destroy { key: KeyRef::Id(key) }).await;
+        let mut overdue = self.core.overdue.lock();
+        let Err(refused) = outcome else {
+            overdue.remove(&key);
+            return;
+        };
+        let failures = overdue.get(&key).map_or(1, |before| before.failures.saturating_add(1));
+        overdue.insert(key, Overdue { failures, again: now.plus(pause(failures)) });
+        tracing::error!(%key, failures, error = %refused.error, "a scheduled destruction was not carried out");
+    }
+
+    /// Keys whose destruction is due and failed when it was last tried.
+    #[must_use]
+    pub fn overdue_destructions(&self) -> usize {
+        self.core.overdue.lock().len()
     }
 
     /// Erases epochs whose key was destroyed but whose file outlived a crash. An epoch nobody refers to is left alone
@@ -257,13 +313,12 @@ impl Engine {
         }
         let lock = core.shard_lock(id.keyring, id.shard);
         let _alone = lock.write().await;
-        let rows = core.ports.store.shard_material(id.keyring, id.shard).await?;
-        if rows.iter().any(|row| row.epoch == id.epoch) {
+        if core.ports.store.shard_epochs(id.keyring, id.shard).await?.contains(&id.epoch) {
             return Ok(());
         }
         opened.hierarchy.erase(id).await?;
         core.newest_epochs.lock().retain(|place, newest| *place != (id.keyring, id.shard) || *newest != id.epoch);
-        self.verify_destruction(record.key, vec![id]).await
+        self.verify_destruction(record.key).await
     }
 
     /// Whether the server can do its work, part by part; for readiness probes.

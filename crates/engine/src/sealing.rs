@@ -32,7 +32,7 @@ pub(crate) enum Effect {
         next: EpochId,
     },
     /// Show that a key is gone, as an operation of the server itself.
-    VerifyDestruction(KeyId, Vec<EpochId>),
+    VerifyDestruction(KeyId),
     /// Aliases that no longer lead to a key.
     ForgetAliases(Vec<Name>),
     /// Let a key version protect so many more messages.

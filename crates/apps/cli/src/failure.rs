@@ -137,6 +137,7 @@ fn next_step(code: &str) -> Option<&'static str> {
         "invalid-policy" => "`keyreeve policy actions` lists the actions; `keyreeve policy show NAME` shows examples",
         "decryption-failed" => "the context must be the one given when encrypting: `--context NAME=VALUE`",
         "rate-limited" | "overloaded" | "timeout" | "store-unavailable" | "root-unavailable" => "try again later",
+        "outcome-unknown" => "the change may have been made: look before you repeat the command",
         "unknown-route" => {
             "a listener for use of keys serves no administration, and the other way round: give the address of the \
              other one as `--admin-address URL`, or as `admin_address` of the profile"

@@ -156,6 +156,9 @@ impl Collector for Moment {
         let open = f64::from(u8::from(self.engine.is_open()));
         let to = &mut encoder;
         Self::gauge(to, "keyreeve_open", "1 while the root of trust is open", None, open)?;
+        let overdue = self.engine.overdue_destructions() as f64;
+        let help = "Keys whose destruction is due and failed";
+        Self::gauge(to, "keyreeve_destructions_overdue", help, None, overdue)?;
         let records = self.journal.size() as f64;
         Self::gauge(to, "keyreeve_audit_records", "Records in the audit log", None, records)?;
         let uptime = self.clock.elapsed().as_secs_f64();

@@ -70,17 +70,18 @@ pub struct DestructionRecord {
     pub destroyed_by: Name,
     /// What was erased.
     pub versions: Vec<ErasedVersion>,
-    /// What was tried afterwards to show that the key is gone, in words.
+    /// What was looked at to show that the key is gone, in words. Empty as stored, because the record is written with
+    /// the erasure and not after it: whoever shows the record fills in what was checked then.
     pub verified: Vec<String>,
-    /// SHA-256, in hexadecimal, over all of the above in storage form: what the audit record carries.
+    /// SHA-256, in hexadecimal, over all of the above in storage form, `verified` empty: what the audit record carries.
     pub verification_hash: String,
 }
 
 impl DestructionRecord {
-    /// The bytes the verification hash is computed over: the record with that field empty.
+    /// The bytes the verification hash is computed over: the record as stored, with that field empty.
     #[must_use]
     pub fn hashed_form(&self) -> Vec<u8> {
-        let unhashed = Self { verification_hash: String::new(), ..self.clone() };
+        let unhashed = Self { verification_hash: String::new(), verified: Vec::new(), ..self.clone() };
         // Unwrap safety: strings and numbers always serialise.
         #[allow(clippy::expect_used)]
         serde_json::to_vec(&unhashed).expect("records serialise")

@@ -7,7 +7,7 @@
 
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
 use keyreeve_model::{
-    Change, KeyId, KeyringId, MaterialRow, Name, Outbox, Revision, SealedRecord, Transaction, UnixMillis,
+    Change, KeyId, KeyringId, MaterialRow, Name, Outbox, RecordId, Revision, SealedRecord, Transaction, UnixMillis,
 };
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
@@ -20,6 +20,8 @@ pub(crate) enum Refused {
     Conflict,
     /// A unique name belongs to another row.
     Taken { what: &'static str, name: String },
+    /// Another server has the lease.
+    LeaseLost,
     /// The database did not even begin, for example on a connection that died unnoticed: nothing is applied.
     NotBegun(sqlx::Error),
     /// The database failed.
@@ -51,6 +53,19 @@ pub(crate) async fn transaction(db: &mut PgConnection, transaction: &Transaction
         run(db, sqlx::query("DELETE FROM outbox WHERE id = ANY($1)").bind(ids)).await?;
     }
     Ok(())
+}
+
+/// Refuses unless `holder` has the lease, and keeps others from taking it until the end of the transaction.
+pub(crate) async fn fence(db: &mut PgConnection, holder: &str) -> Applied {
+    let held = sqlx::query("SELECT 1 FROM lease WHERE one = 1 AND holder = $1 FOR SHARE").bind(holder);
+    if held.fetch_optional(db).await?.is_some() { Ok(()) } else { Err(Refused::LeaseLost) }
+}
+
+/// True when an audit record is in the outbox. Waits for a transaction under way that adds it, and leaves nothing
+/// behind: the caller rolls back.
+pub(crate) async fn is_in_outbox(db: &mut PgConnection, id: &RecordId) -> Result<bool, sqlx::Error> {
+    let sql = "INSERT INTO outbox (id, bytes) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    Ok(run(db, sqlx::query(sql).bind(id.as_bytes()).bind(b"".as_slice())).await? == 0)
 }
 
 /// The lease's statement; it touches one row when the lease was had.

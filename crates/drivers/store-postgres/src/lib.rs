@@ -1,7 +1,8 @@
 //! The store in PostgreSQL: for several servers, or where a database is operated anyway.
 //!
-//! Only portable SQL: compare-and-set updates, `ON CONFLICT`, arrays as parameters; no advisory locks, no `FOR UPDATE`.
-//! Databases that speak PostgreSQL's protocol and dialect can serve as well. The transport follows the URL's `sslmode`.
+//! Only portable SQL: compare-and-set updates, `ON CONFLICT`, arrays as parameters, `FOR SHARE` on one row; no advisory
+//! locks. Databases that speak PostgreSQL's protocol and dialect can serve as well. The transport follows the URL's
+//! `sslmode`.
 //!
 //! - **Durable**: a commit returns when the server says so; a session that finds `synchronous_commit` off turns it on,
 //!   and a server that runs with `fsync = off` is warned about.
@@ -21,7 +22,7 @@ use async_trait::async_trait;
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
 use keyreeve_model::{KeyId, KeyringId, MaterialRow, Name, Outbox, SealedRecord, TokenId, Transaction, UnixMillis};
 use keyreeve_store::migration::SchemaError;
-use keyreeve_store::{KeyFilter, Page, Store, StoreError};
+use keyreeve_store::{KeyFilter, MaterialPlace, Page, Store, StoreError};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -106,6 +107,12 @@ macro_rules! select_keys {
     };
 }
 
+macro_rules! select_material {
+    ($rest:literal) => {
+        sqlx::query(concat!("SELECT key_id, version, keyring, shard, epoch, wrapped FROM material ", $rest))
+    };
+}
+
 #[async_trait]
 impl Store for PostgresStore {
     async fn commit(&self, transaction: Transaction) -> Result<(), StoreError> {
@@ -162,21 +169,63 @@ impl Store for PostgresStore {
         self.pool.all(query, rows::key).await
     }
 
-    async fn destructions_due(&self, now: UnixMillis, limit: u32) -> Result<Vec<KeyId>, StoreError> {
-        let sql = "SELECT id FROM keys WHERE destruction_due <= $1 ORDER BY destruction_due, id LIMIT $2";
-        self.pool.all(sqlx::query(sql).bind(now.0).bind(i64::from(limit)), rows::key_id).await
+    async fn key_with_material(&self, id: KeyId) -> Result<Option<(KeyRow, Option<MaterialRow>)>, StoreError> {
+        let sql = "SELECT keys.id, keys.keyring, state, destruction_due, (SELECT string_agg(alias, ' ' ORDER BY alias) \
+                   FROM aliases WHERE key_id = keys.id), revision, record, mac, \
+                   key_id, version, material.keyring, shard, epoch, wrapped \
+                   FROM keys LEFT JOIN material ON key_id = keys.id WHERE keys.id = $1 ORDER BY version DESC LIMIT 1";
+        self.pool.first(sqlx::query(sql).bind(id.as_bytes()), rows::key_with_material).await
+    }
+
+    async fn destructions_due(
+        &self,
+        now: UnixMillis,
+        page: Page<(UnixMillis, KeyId)>,
+    ) -> Result<Vec<(UnixMillis, KeyId)>, StoreError> {
+        let sql = "SELECT destruction_due, id FROM keys \
+                   WHERE destruction_due <= $1 AND (destruction_due, id) > ($2, $3) \
+                   ORDER BY destruction_due, id LIMIT $4";
+        let due = page.after.as_ref().map_or(i64::MIN, |(due, _)| due.0);
+        let id = after_id(page.after.as_ref().map(|(_, id)| id.as_bytes()));
+        let query = sqlx::query(sql).bind(now.0).bind(due).bind(id).bind(rows_per_page(&page));
+        self.pool.all(query, rows::due).await
     }
 
     async fn material(&self, key: KeyId, version: u32) -> Result<Option<MaterialRow>, StoreError> {
-        let sql =
-            "SELECT key_id, version, keyring, shard, epoch, wrapped FROM material WHERE key_id = $1 AND version = $2";
-        self.pool.first(sqlx::query(sql).bind(key.as_bytes()).bind(i64::from(version)), rows::material).await
+        let query = select_material!("WHERE key_id = $1 AND version = $2");
+        self.pool.first(query.bind(key.as_bytes()).bind(i64::from(version)), rows::material).await
     }
 
-    async fn shard_material(&self, keyring: KeyringId, shard: u32) -> Result<Vec<MaterialRow>, StoreError> {
-        let sql = "SELECT key_id, version, keyring, shard, epoch, wrapped FROM material \
-                   WHERE keyring = $1 AND shard = $2 ORDER BY key_id, version";
-        self.pool.all(sqlx::query(sql).bind(keyring.as_bytes()).bind(i64::from(shard)), rows::material).await
+    async fn key_material(&self, key: KeyId) -> Result<Vec<MaterialRow>, StoreError> {
+        let query = select_material!("WHERE key_id = $1 ORDER BY version");
+        self.pool.all(query.bind(key.as_bytes()), rows::material).await
+    }
+
+    async fn shard_material(
+        &self,
+        keyring: KeyringId,
+        shard: u32,
+        page: Page<MaterialPlace>,
+    ) -> Result<Vec<MaterialRow>, StoreError> {
+        let query = select_material!(
+            "WHERE keyring = $1 AND shard = $2 AND (epoch, key_id, version) > ($3, $4, $5) \
+             ORDER BY epoch, key_id, version LIMIT $6"
+        );
+        let (epoch, version) = page.after.as_ref().map_or((i64::MIN, 0), |(epoch, _, v)| (epoch.cast_signed(), *v));
+        let key = after_id(page.after.as_ref().map(|(_, key, _)| key.as_bytes()));
+        let query = query.bind(keyring.as_bytes()).bind(i64::from(shard)).bind(epoch).bind(key);
+        self.pool.all(query.bind(i64::from(version)).bind(rows_per_page(&page)), rows::material).await
+    }
+
+    async fn shard_keys(&self, keyring: KeyringId, shard: u32) -> Result<u32, StoreError> {
+        let sql = "SELECT COUNT(DISTINCT key_id) FROM material WHERE keyring = $1 AND shard = $2";
+        let query = sqlx::query(sql).bind(keyring.as_bytes()).bind(i64::from(shard));
+        Ok(self.pool.first(query, rows::count).await?.unwrap_or(0))
+    }
+
+    async fn shard_epochs(&self, keyring: KeyringId, shard: u32) -> Result<Vec<u64>, StoreError> {
+        let sql = "SELECT DISTINCT epoch FROM material WHERE keyring = $1 AND shard = $2 ORDER BY epoch";
+        self.pool.all(sqlx::query(sql).bind(keyring.as_bytes()).bind(i64::from(shard)), rows::epoch_number).await
     }
 
     async fn epochs_in_use(&self) -> Result<Vec<(KeyringId, u32, u64)>, StoreError> {
@@ -246,7 +295,7 @@ impl Store for PostgresStore {
     }
 
     async fn lease(&self, holder: &str, now: UnixMillis, until: UnixMillis) -> Result<bool, StoreError> {
-        self.pool.statement("lease", || apply::lease(holder, now, until)).await.map(|rows| rows == 1)
+        self.pool.lease(holder, now, until).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

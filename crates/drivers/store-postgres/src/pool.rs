@@ -1,12 +1,14 @@
 //! Connections, their time limits, and trying again.
 
-use keyreeve_model::Transaction;
+use keyreeve_model::{RecordId, Transaction, UnixMillis};
 use keyreeve_store::StoreError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, Row};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::RwLock;
 use tokio::time::{sleep, timeout};
 
 use crate::apply::{self, Refused};
@@ -21,6 +23,8 @@ const PROBE_AFTER: Duration = Duration::from_secs(2);
 pub(crate) struct Pool {
     pool: PgPool,
     limit: Duration,
+    /// Who asked for the lease last: commits apply only while it has it.
+    holder: RwLock<Option<String>>,
 }
 
 /// A connection that goes back to the pool only when its last operation came to an end: one given up halfway, by a time
@@ -73,7 +77,7 @@ impl Pool {
             .after_connect(move |db, _| Box::pin(async move { set_up(db, limit).await }))
             .connect_with(target)
             .await?;
-        let pool = Self { pool, limit };
+        let pool = Self { pool, limit, holder: RwLock::default() };
         pool.warn_without_sync().await?;
         Ok(pool)
     }
@@ -148,32 +152,79 @@ impl Pool {
         Err(StoreError::Conflict { transaction: name })
     }
 
+    /// Takes or renews the lease; from here on commits need it. Commits wait meanwhile: a steady stream of them, each
+    /// holding a share of the lease's row, would keep this server from renewing it.
+    pub(crate) async fn lease(&self, holder: &str, now: UnixMillis, until: UnixMillis) -> Result<bool, StoreError> {
+        let mut named = self.holder.write().await;
+        *named = Some(holder.to_owned());
+        self.statement("lease", || apply::lease(holder, now, until)).await.map(|rows| rows == 1)
+    }
+
     /// Applies a transaction, again where the database asks for it.
     pub(crate) async fn commit(&self, transaction: &Transaction) -> Result<(), StoreError> {
         let name = transaction.name;
+        let holder = self.holder.read().await;
         for attempt in 1..=ATTEMPTS {
             let mut held = self.hold().await?;
-            let outcome = timeout(self.limit, apply_once(&mut held.connection, transaction)).await;
-            held.ended = matches!(&outcome, Ok(Ok(()) | Err(Refused::Conflict | Refused::Taken { .. })));
-            match outcome {
+            let asked = AtomicBool::new(false);
+            let work = apply_once(&mut held.connection, transaction, holder.as_deref(), &asked);
+            let outcome = timeout(self.limit, work).await;
+            held.ended =
+                matches!(&outcome, Ok(Ok(()) | Err(Refused::Conflict | Refused::Taken { .. } | Refused::LeaseLost)));
+            let failed = match outcome {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(Refused::Conflict)) => return Err(StoreError::Conflict { transaction: name }),
                 Ok(Err(Refused::Taken { what, name })) => return Err(StoreError::Taken { what, name }),
+                Ok(Err(Refused::LeaseLost)) => return Err(StoreError::LeaseLost),
                 Ok(Err(Refused::Sql(error))) if is_transient(&error) => {
                     held.ended = true;
                     drop(held);
                     back_off(name, attempt, &error).await;
+                    continue;
                 }
                 Ok(Err(Refused::NotBegun(error))) if attempt < ATTEMPTS => {
                     drop(held);
                     back_off(name, attempt, &error).await;
+                    continue;
                 }
-                Ok(Err(Refused::Sql(error) | Refused::NotBegun(error))) => return Err(store_error(error)),
-                Err(_) => return Err(Failed::TimedOut.into()),
-            }
+                Ok(Err(Refused::Sql(error) | Refused::NotBegun(error))) => store_error(error),
+                Err(_) => Failed::TimedOut.into(),
+            };
+            // Closes the connection. What was not asked to be committed never will be.
+            drop(held);
+            return if asked.into_inner() { self.find_out(transaction, failed).await } else { Err(failed) };
         }
         // Nothing was applied, and what was read may be old by now.
         Err(StoreError::Conflict { transaction: name })
+    }
+
+    /// What became of a transaction whose COMMIT was sent and not answered. Its first outbox row tells: when COMMIT was
+    /// sent that row had been added, so whoever adds it again waits for the transaction to end and then knows.
+    async fn find_out(&self, transaction: &Transaction, failed: StoreError) -> Result<(), StoreError> {
+        let Some(marker) = transaction.outbox.first() else { return Err(StoreError::InDoubt(Box::new(failed))) };
+        for attempt in 1..=ATTEMPTS {
+            match self.is_in_outbox(&marker.id).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(failed),
+                Err(Failed::Sql(error)) => back_off(transaction.name, 2 * attempt, &error).await,
+                Err(Failed::TimedOut) => break,
+            }
+        }
+        tracing::error!(transaction = transaction.name, "it could not be found out whether a transaction was applied");
+        Err(StoreError::InDoubt(Box::new(failed)))
+    }
+
+    async fn is_in_outbox(&self, marker: &RecordId) -> Result<bool, Failed> {
+        let mut held = self.hold().await?;
+        let look = async {
+            let mut open = held.connection.begin().await?;
+            let found = apply::is_in_outbox(&mut open, marker).await?;
+            open.rollback().await?;
+            Ok(found)
+        };
+        let found = self.within(look).await?;
+        held.ended = true;
+        Ok(found)
     }
 
     /// Waits for the operations under way and closes all connections.
@@ -188,10 +239,25 @@ async fn still_there(db: &mut PgConnection, idle: Duration) -> Result<bool, sqlx
     Ok(idle < PROBE_AFTER || db.ping().await.is_ok())
 }
 
-async fn apply_once(db: &mut PgConnection, transaction: &Transaction) -> Result<(), Refused> {
+/// Applies a transaction; `asked` becomes true when the database is asked to commit.
+async fn apply_once(
+    db: &mut PgConnection,
+    transaction: &Transaction,
+    holder: Option<&str>,
+    asked: &AtomicBool,
+) -> Result<(), Refused> {
     let mut open = db.begin().await.map_err(Refused::NotBegun)?;
-    match apply::transaction(&mut open, transaction).await {
-        Ok(()) => Ok(open.commit().await?),
+    let applied = async {
+        if let Some(holder) = holder {
+            apply::fence(&mut open, holder).await?;
+        }
+        apply::transaction(&mut open, transaction).await
+    };
+    match applied.await {
+        Ok(()) => {
+            asked.store(true, Ordering::Relaxed);
+            Ok(open.commit().await?)
+        }
         Err(refused) => {
             open.rollback().await?;
             Err(refused)

@@ -72,19 +72,38 @@ pub(crate) fn key(row: &PgRow) -> Read<KeyRow> {
     })
 }
 
-pub(crate) fn key_id(row: &PgRow) -> Read<KeyId> {
-    Ok(KeyId::from_bytes(row.try_get(0)?))
+/// A key with its newest material, if it has some.
+pub(crate) fn key_with_material(row: &PgRow) -> Read<(KeyRow, Option<MaterialRow>)> {
+    let has_material = row.try_get::<Option<Vec<u8>>, _>(8)?.is_some();
+    Ok((key(row)?, if has_material { Some(material_at(row, 8)?) } else { None }))
+}
+
+pub(crate) fn due(row: &PgRow) -> Read<(UnixMillis, KeyId)> {
+    Ok((UnixMillis(row.try_get(0)?), KeyId::from_bytes(row.try_get(1)?)))
+}
+
+/// A material row from column `at` on.
+fn material_at(row: &PgRow, at: usize) -> Read<MaterialRow> {
+    Ok(MaterialRow {
+        key: KeyId::from_bytes(row.try_get(at)?),
+        version: number(row, at + 1)?,
+        keyring: KeyringId::from_bytes(row.try_get(at + 2)?),
+        shard: number(row, at + 3)?,
+        epoch: row.try_get::<i64, _>(at + 4)?.cast_unsigned(),
+        wrapped: row.try_get(at + 5)?,
+    })
 }
 
 pub(crate) fn material(row: &PgRow) -> Read<MaterialRow> {
-    Ok(MaterialRow {
-        key: KeyId::from_bytes(row.try_get(0)?),
-        version: number(row, 1)?,
-        keyring: KeyringId::from_bytes(row.try_get(2)?),
-        shard: number(row, 3)?,
-        epoch: row.try_get::<i64, _>(4)?.cast_unsigned(),
-        wrapped: row.try_get(5)?,
-    })
+    material_at(row, 0)
+}
+
+pub(crate) fn count(row: &PgRow) -> Read<u32> {
+    number(row, 0)
+}
+
+pub(crate) fn epoch_number(row: &PgRow) -> Read<u64> {
+    Ok(row.try_get::<i64, _>(0)?.cast_unsigned())
 }
 
 pub(crate) fn epoch(row: &PgRow) -> Read<(KeyringId, u32, u64)> {

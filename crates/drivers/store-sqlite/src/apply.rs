@@ -13,6 +13,8 @@ pub(crate) enum Refused {
     Conflict,
     /// A unique name belongs to another row.
     Taken { what: &'static str, name: String },
+    /// Another server has the lease.
+    LeaseLost,
     /// SQLite failed.
     Sql(rusqlite::Error),
 }
@@ -37,6 +39,12 @@ pub(crate) fn transaction(db: &Connection, transaction: &Transaction) -> Applied
         run(db, "DELETE FROM outbox WHERE id = ?1", [id.as_bytes()])?;
     }
     Ok(())
+}
+
+/// Refuses unless `holder` has the lease.
+pub(crate) fn fence(db: &Connection, holder: &str) -> Applied {
+    let held = db.prepare_cached("SELECT 1 FROM lease WHERE holder = ?1")?.exists([holder])?;
+    if held { Ok(()) } else { Err(Refused::LeaseLost) }
 }
 
 /// Takes or renews the lease; false when somebody else has it.

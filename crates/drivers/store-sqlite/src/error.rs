@@ -47,6 +47,8 @@ pub(crate) fn store_error(error: &Arc<rusqlite::Error>, phase: Phase) -> StoreEr
             ErrorCode::SystemIoFailure if phase == Phase::Write && is_write_failure(failure.extended_code) => {
                 StoreError::ReadOnly(source)
             }
+            // Frames that were written but not synced may be found valid after a crash.
+            ErrorCode::SystemIoFailure if phase == Phase::Commit => StoreError::InDoubt(source),
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Damaged(error.to_string()),
             _ => StoreError::Unavailable(source),
         },
@@ -76,7 +78,8 @@ mod tests {
             StoreError::ReadOnly(_) => "read-only",
             StoreError::Unavailable(_) => "unavailable",
             StoreError::Damaged(_) => "damaged",
-            StoreError::Conflict { .. } | StoreError::Taken { .. } => "refused",
+            StoreError::InDoubt(_) => "in doubt",
+            StoreError::Conflict { .. } | StoreError::Taken { .. } | StoreError::LeaseLost => "refused",
         }
     }
 
@@ -88,9 +91,9 @@ mod tests {
             assert_eq!(class(ffi::SQLITE_CORRUPT, phase), "damaged");
             assert_eq!(class(ffi::SQLITE_NOTADB, phase), "damaged");
             assert_eq!(class(ffi::SQLITE_BUSY, phase), "unavailable");
-            assert_eq!(class(ffi::SQLITE_IOERR_FSYNC, phase), "unavailable");
         }
+        assert_eq!(class(ffi::SQLITE_IOERR_FSYNC, Phase::Write), "unavailable");
         assert_eq!(class(ffi::SQLITE_IOERR_WRITE, Phase::Write), "read-only");
-        assert_eq!(class(ffi::SQLITE_IOERR_WRITE, Phase::Commit), "unavailable", "it is not known what was written");
+        assert_eq!(class(ffi::SQLITE_IOERR_WRITE, Phase::Commit), "in doubt", "it is not known what was written");
     }
 }

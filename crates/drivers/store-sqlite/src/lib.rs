@@ -22,7 +22,7 @@ mod writer;
 use async_trait::async_trait;
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
 use keyreeve_model::{KeyId, KeyringId, MaterialRow, Name, Outbox, SealedRecord, TokenId, Transaction, UnixMillis};
-use keyreeve_store::{KeyFilter, Page, Store, StoreError};
+use keyreeve_store::{KeyFilter, MaterialPlace, Page, Store, StoreError};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -75,7 +75,8 @@ impl SqliteStore {
         sender.send(Job { work, reply }).await.map_err(|_| Gone::Writer)?;
         // `close` waits for the queue to end, so nobody keeps a sender longer than needed.
         drop(sender);
-        outcome.await.map_err(|_| Gone::Writer)?
+        // It had the work: what became of it, the next start sees.
+        outcome.await.map_err(|_| StoreError::InDoubt(Box::new(Gone::Writer)))?
     }
 
     /// Lets the writer finish what waits; returns it, unless somebody else has it already.
@@ -143,16 +144,41 @@ impl Store for SqliteStore {
         self.readers.read(move |db| read::keys(db, &filter, page)).await
     }
 
-    async fn destructions_due(&self, now: UnixMillis, limit: u32) -> Result<Vec<KeyId>, StoreError> {
-        self.readers.read(move |db| read::destructions_due(db, now, limit)).await
+    async fn key_with_material(&self, id: KeyId) -> Result<Option<(KeyRow, Option<MaterialRow>)>, StoreError> {
+        self.readers.read(move |db| read::key_with_material(db, id)).await
+    }
+
+    async fn destructions_due(
+        &self,
+        now: UnixMillis,
+        page: Page<(UnixMillis, KeyId)>,
+    ) -> Result<Vec<(UnixMillis, KeyId)>, StoreError> {
+        self.readers.read(move |db| read::destructions_due(db, now, page)).await
     }
 
     async fn material(&self, key: KeyId, version: u32) -> Result<Option<MaterialRow>, StoreError> {
         self.readers.read(move |db| read::material(db, key, version)).await
     }
 
-    async fn shard_material(&self, keyring: KeyringId, shard: u32) -> Result<Vec<MaterialRow>, StoreError> {
-        self.readers.read(move |db| read::shard_material(db, keyring, shard)).await
+    async fn key_material(&self, key: KeyId) -> Result<Vec<MaterialRow>, StoreError> {
+        self.readers.read(move |db| read::key_material(db, key)).await
+    }
+
+    async fn shard_material(
+        &self,
+        keyring: KeyringId,
+        shard: u32,
+        page: Page<MaterialPlace>,
+    ) -> Result<Vec<MaterialRow>, StoreError> {
+        self.readers.read(move |db| read::shard_material(db, keyring, shard, page)).await
+    }
+
+    async fn shard_keys(&self, keyring: KeyringId, shard: u32) -> Result<u32, StoreError> {
+        self.readers.read(move |db| read::shard_keys(db, keyring, shard)).await
+    }
+
+    async fn shard_epochs(&self, keyring: KeyringId, shard: u32) -> Result<Vec<u64>, StoreError> {
+        self.readers.read(move |db| read::shard_epochs(db, keyring, shard)).await
     }
 
     async fn epochs_in_use(&self) -> Result<Vec<(KeyringId, u32, u64)>, StoreError> {

@@ -4,7 +4,8 @@ use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, Token
 use keyreeve_model::{
     KeyId, KeyringId, MaterialRow, Name, Outbox, RecordId, Revision, SealedRecord, State, TokenId, UnixMillis,
 };
-use keyreeve_store::{KeyFilter, Page, StoreError};
+use keyreeve_store::{KeyFilter, MaterialPlace, Page, StoreError};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Params, Row, params};
 use std::sync::Arc;
 
@@ -157,32 +158,89 @@ pub(crate) fn keys(db: &Connection, filter: &KeyFilter, page: Page<KeyId>) -> Re
     }
 }
 
-pub(crate) fn destructions_due(db: &Connection, now: UnixMillis, limit: u32) -> Read<Vec<KeyId>> {
-    let sql = "SELECT id FROM keys WHERE destruction_due <= ?1 ORDER BY destruction_due, id LIMIT ?2";
-    all(db, sql, params![now.0, limit], |row| Ok(KeyId::from_bytes(row.get(0)?)))
-}
-
-fn material_row(row: &Row<'_>) -> Read<MaterialRow> {
-    Ok(MaterialRow {
-        key: KeyId::from_bytes(row.get(0)?),
-        version: row.get(1)?,
-        keyring: KeyringId::from_bytes(row.get(2)?),
-        shard: row.get(3)?,
-        epoch: row.get::<_, i64>(4)?.cast_unsigned(),
-        wrapped: row.get(5)?,
+/// A key and its newest material in one statement, so that both are of one moment.
+pub(crate) fn key_with_material(db: &Connection, id: KeyId) -> Read<Option<(KeyRow, Option<MaterialRow>)>> {
+    let sql = "SELECT keys.id, keys.keyring, state, destruction_due, (SELECT group_concat(alias, ' ' ORDER BY alias) \
+               FROM aliases WHERE key_id = keys.id), revision, record, mac, \
+               key_id, version, material.keyring, shard, epoch, wrapped \
+               FROM keys LEFT JOIN material ON key_id = keys.id LEFT JOIN slots USING (slot) \
+               WHERE keys.id = ?1 ORDER BY version DESC LIMIT 1";
+    first(db, sql, [id.as_bytes()], |row| {
+        let has_material = row.get_ref(8)? != ValueRef::Null;
+        Ok((key_row(row)?, if has_material { Some(material_at(row, 8)?) } else { None }))
     })
 }
 
+pub(crate) fn destructions_due(
+    db: &Connection,
+    now: UnixMillis,
+    page: Page<(UnixMillis, KeyId)>,
+) -> Read<Vec<(UnixMillis, KeyId)>> {
+    let sql = "SELECT destruction_due, id FROM keys WHERE destruction_due <= ?1 AND (destruction_due, id) > (?2, ?3) \
+               ORDER BY destruction_due, id LIMIT ?4";
+    let due = page.after.as_ref().map_or(i64::MIN, |(due, _)| due.0);
+    let id = after_id(page.after.as_ref().map(|(_, id)| id.as_bytes()));
+    all(db, sql, params![now.0, due, id, rows_per_page(&page)], |row| {
+        Ok((UnixMillis(row.get(0)?), KeyId::from_bytes(row.get(1)?)))
+    })
+}
+
+/// A material row from column `at` on.
+fn material_at(row: &Row<'_>, at: usize) -> Read<MaterialRow> {
+    Ok(MaterialRow {
+        key: KeyId::from_bytes(row.get(at)?),
+        version: row.get(at + 1)?,
+        keyring: KeyringId::from_bytes(row.get(at + 2)?),
+        shard: row.get(at + 3)?,
+        epoch: row.get::<_, i64>(at + 4)?.cast_unsigned(),
+        wrapped: row.get(at + 5)?,
+    })
+}
+
+fn material_row(row: &Row<'_>) -> Read<MaterialRow> {
+    material_at(row, 0)
+}
+
+macro_rules! select_material {
+    ($rest:literal) => {
+        concat!("SELECT key_id, version, keyring, shard, epoch, wrapped FROM material JOIN slots USING (slot) ", $rest)
+    };
+}
+
 pub(crate) fn material(db: &Connection, key: KeyId, version: u32) -> Read<Option<MaterialRow>> {
-    let sql = "SELECT key_id, version, keyring, shard, epoch, wrapped FROM material JOIN slots USING (slot) \
-               WHERE key_id = ?1 AND version = ?2";
+    let sql = select_material!("WHERE key_id = ?1 AND version = ?2");
     first(db, sql, params![key.as_bytes(), version], material_row)
 }
 
-pub(crate) fn shard_material(db: &Connection, keyring: KeyringId, shard: u32) -> Read<Vec<MaterialRow>> {
-    let sql = "SELECT key_id, version, keyring, shard, epoch, wrapped FROM material JOIN slots USING (slot) \
-               WHERE keyring = ?1 AND shard = ?2 ORDER BY key_id, version";
-    all(db, sql, params![keyring.as_bytes(), shard], material_row)
+pub(crate) fn key_material(db: &Connection, key: KeyId) -> Read<Vec<MaterialRow>> {
+    all(db, select_material!("WHERE key_id = ?1 ORDER BY version"), [key.as_bytes()], material_row)
+}
+
+pub(crate) fn shard_material(
+    db: &Connection,
+    keyring: KeyringId,
+    shard: u32,
+    page: Page<MaterialPlace>,
+) -> Read<Vec<MaterialRow>> {
+    let sql = select_material!(
+        "WHERE keyring = ?1 AND shard = ?2 AND (epoch, key_id, version) > (?3, ?4, ?5) \
+         ORDER BY epoch, key_id, version LIMIT ?6"
+    );
+    let (epoch, version) = page.after.as_ref().map_or((i64::MIN, 0), |(epoch, _, v)| (epoch.cast_signed(), *v));
+    let key = after_id(page.after.as_ref().map(|(_, key, _)| key.as_bytes()));
+    let place = params![keyring.as_bytes(), shard, epoch, key, version, rows_per_page(&page)];
+    all(db, sql, place, material_row)
+}
+
+pub(crate) fn shard_keys(db: &Connection, keyring: KeyringId, shard: u32) -> Read<u32> {
+    let sql = "SELECT COUNT(DISTINCT key_id) FROM material WHERE keyring = ?1 AND shard = ?2";
+    let count = first(db, sql, params![keyring.as_bytes(), shard], |row| Ok(row.get(0)?))?;
+    Ok(count.unwrap_or(0))
+}
+
+pub(crate) fn shard_epochs(db: &Connection, keyring: KeyringId, shard: u32) -> Read<Vec<u64>> {
+    let sql = "SELECT DISTINCT epoch FROM material WHERE keyring = ?1 AND shard = ?2 ORDER BY epoch";
+    all(db, sql, params![keyring.as_bytes(), shard], |row| Ok(row.get::<_, i64>(0)?.cast_unsigned()))
 }
 
 pub(crate) fn epochs_in_use(db: &Connection) -> Read<Vec<(KeyringId, u32, u64)>> {

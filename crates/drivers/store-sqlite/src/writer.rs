@@ -4,6 +4,7 @@
 use keyreeve_model::{Change, Transaction, UnixMillis};
 use keyreeve_store::StoreError;
 use rusqlite::Connection;
+use std::cell::RefCell;
 use std::fs::File;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -52,12 +53,14 @@ pub(crate) struct Writer {
     db: Connection,
     /// An erasure is committed, but a reader kept the old bytes in the write-ahead log.
     leftovers: bool,
+    /// Who asked for the lease last: commits apply only while it has it. In the order of the queue, as the writes are.
+    holder: RefCell<Option<String>>,
     _lock: File,
 }
 
 impl Writer {
     pub(crate) fn new(db: Connection, lock: File) -> Self {
-        Self { db, leftovers: false, _lock: lock }
+        Self { db, leftovers: false, holder: RefCell::default(), _lock: lock }
     }
 
     /// Works until every sender is gone and nothing waits any more.
@@ -131,14 +134,23 @@ impl Writer {
         Ok(Err(match refused {
             Refused::Conflict => StoreError::Conflict { transaction: name(work) },
             Refused::Taken { what, name } => StoreError::Taken { what, name },
+            Refused::LeaseLost => StoreError::LeaseLost,
             Refused::Sql(error) => store_error(&Arc::new(error), Phase::Write),
         }))
     }
 
     fn work(&self, work: &Work) -> Result<bool, Refused> {
         match work {
-            Work::Commit(transaction) => apply::transaction(&self.db, transaction).map(|()| true),
-            Work::Lease { holder, now, until } => apply::lease(&self.db, holder, *now, *until),
+            Work::Commit(transaction) => {
+                if let Some(holder) = self.holder.borrow().as_deref() {
+                    apply::fence(&self.db, holder)?;
+                }
+                apply::transaction(&self.db, transaction).map(|()| true)
+            }
+            Work::Lease { holder, now, until } => {
+                self.holder.replace(Some(holder.clone()));
+                apply::lease(&self.db, holder, *now, *until)
+            }
             Work::Check => apply::beat(&self.db).map(|()| true),
             #[cfg(test)]
             Work::Pragma(_) => Ok(true),

@@ -46,7 +46,7 @@ async fn commits_fail_by_number() {
     assert!(matches!(store.commit(put(2)).await, Err(StoreError::Unavailable(_))));
     assert_eq!(revision(&store).await, 1, "failed: nothing applied");
     store.commit(put(2)).await.unwrap();
-    assert!(matches!(store.commit(put(3)).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.commit(put(3)).await, Err(StoreError::InDoubt(_))));
     assert_eq!(revision(&store).await, 3, "failed but persisted");
     assert!(matches!(store.commit(put(4)).await, Err(StoreError::Conflict { transaction: "put" })));
     assert_eq!(revision(&store).await, 3);

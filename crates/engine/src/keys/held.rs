@@ -4,9 +4,9 @@ use keyreeve_crypto::LoadedKey;
 use keyreeve_model::change::{KeyRow, KeyringRow};
 use keyreeve_model::record::Revision;
 use keyreeve_model::record::{BadRecord, RecordSealer, Table, open};
-use keyreeve_model::{KeyRecord, KeyringRecord, State, UnixMillis};
+use keyreeve_model::{KeyRecord, KeyringRecord, MaterialRow, State, UnixMillis};
 use keyreeve_policy::{KeyAttrs, KeyringAttrs, ResourceAttrs, ResourceDetails, Revision as AttrsRevision};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
@@ -65,6 +65,8 @@ pub struct HeldKey {
     /// What policies see, for the state it was made in.
     attrs: RwLock<(State, Arc<ResourceAttrs>)>,
     loaded: RwLock<Versions>,
+    /// Wrapped material that was read with the record, until it is first used.
+    wrapped: Mutex<Option<Box<MaterialRow>>>,
 }
 
 impl HeldKey {
@@ -76,7 +78,17 @@ impl HeldKey {
         let state = record.state(UnixMillis(i64::MIN));
         let attrs = RwLock::new((state, key_attrs(&record, row.record.revision, &keyring, state)));
         let loaded = RwLock::new(SmallVec::new());
-        Ok(Self { record, keyring, revision: row.record.revision, attrs, loaded })
+        Ok(Self { record, keyring, revision: row.record.revision, attrs, loaded, wrapped: Mutex::new(None) })
+    }
+
+    pub(crate) fn with_wrapped(mut self, material: Option<MaterialRow>) -> Self {
+        self.wrapped = Mutex::new(material.map(Box::new));
+        self
+    }
+
+    /// The wrapped material of a version, if it is at hand; once.
+    pub(crate) fn take_wrapped(&self, version: u32) -> Option<MaterialRow> {
+        self.wrapped.lock().take_if(|row| row.version == version).map(|row| *row)
     }
 
     /// What policies see now. The state depends on the time, so it is checked at each call and rebuilt when it moved.

@@ -147,6 +147,12 @@ impl Hierarchy {
         Ok(erased?)
     }
 
+    /// True while the key of an epoch is in memory.
+    pub(crate) async fn holds(&self, id: EpochId) -> bool {
+        let absent = async { Ok::<_, std::convert::Infallible>(None) };
+        self.epochs.get_or_load(&id, absent).await.is_ok_and(|held| held.is_some())
+    }
+
     /// Wipes every key from memory.
     pub(crate) fn forget(&self) {
         self.keks.clear();

@@ -3,6 +3,7 @@
 mod attrs;
 mod held;
 mod hierarchy;
+mod neighbours;
 mod reference;
 
 pub use held::{HeldKey, HeldKeyring};

@@ -6,9 +6,7 @@ use keyreeve_model::change::Change;
 use keyreeve_model::destruction::{ErasedVersion, ScheduledDestruction};
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::{Revision, Table, open, seal};
-use keyreeve_model::{DestructionRecord, KeyRecord, MaterialRow, UnixMillis};
-use keyreeve_secret::SecretBytes;
-use std::collections::BTreeSet;
+use keyreeve_model::{DestructionRecord, KeyRecord, MaterialRow, UnixMillis, Usage};
 use std::sync::Arc;
 
 use super::KeyReply;
@@ -21,12 +19,8 @@ use crate::keys::{HeldKey, KeyRef, wrapped_digest};
 use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
 use crate::sealing::{Effect, Guard, Opened};
 
-/// What is checked after erasure, in the words of the destruction record.
-const CHECKS: [&str; 3] = [
-    "no material of any version is in the store",
-    "the epoch key that wrapped it is not in the epoch vault",
-    "decryption with the key is refused",
-];
+/// Epochs before the erased one that are looked for in memory (count).
+const EPOCHS_LOOKED_FOR: u64 = 16;
 
 /// Starts the waiting period.
 #[derive(Debug)]
@@ -105,9 +99,10 @@ impl Operation for Destroy {
         let (ring, shard) = (&key.keyring.record, record.shard());
         // Nobody may add material under the epoch that is about to go.
         let alone = core.shard_lock(ring.id, shard).write_owned().await;
-        let rows = core.ports.store.shard_material(ring.id, shard).await?;
-        let old = epochs_of(&rows, EpochId { keyring: ring.id, shard, epoch: core.newest_epoch(ring.id, shard) });
-        let (survivors, next) = core.rewrap_survivors(&opened, key, &rows, &old).await?;
+        let found = core.survey(&opened, key, now).await?;
+        let next = core.new_epoch(&opened, key, &found.old).await?;
+        let survivors = core.rewrap_survivors(&opened, key, &found, next).await?;
+        let rows = core.ports.store.key_material(record.id()).await?;
         let evidence = Evidence { key, record: &record, pending: &pending, rows: &rows, erased_epoch: next.epoch - 1 };
         let destruction = evidence.record(approved.principal().name.clone(), now);
         let hash = destruction.verification_hash.clone();
@@ -124,73 +119,14 @@ impl Operation for Destroy {
             });
         outcome.changes.extend(survivors);
         Ok(outcome
-            .then(Effect::EraseEpochs { old: old.clone(), next })
-            .then(Effect::VerifyDestruction(record.id(), old))
+            .then(Effect::EraseEpochs { old: found.old, next })
+            .then(Effect::VerifyDestruction(record.id()))
             .then(Effect::Hold(Guard::Exclusive(alone)))
             .detail("verification_hash", hash)
             .detail("versions", destruction.versions.len())
             .detail("reason", pending.reason)
             .detail("requested_by", pending.requested_by))
     }
-}
-
-impl Core {
-    /// Wraps what else is in the shard under a new epoch.
-    async fn rewrap_survivors(
-        &self,
-        opened: &Opened,
-        key: &HeldKey,
-        rows: &[MaterialRow],
-        old: &[EpochId],
-    ) -> Result<(Vec<Change>, EpochId), Error> {
-        let ring = &key.keyring.record;
-        let survivors = self.open_survivors(opened, key, rows, old).await?;
-        let newest = old.last().ok_or_else(|| Error::internal("a shard without epochs"))?;
-        let mut next = self.next_epoch(EpochId { epoch: newest.epoch + 1, ..*newest }).await?;
-        // A crash before the commit may have left a newer epoch that nothing uses. Its number is passed over.
-        while self.ports.vault.get(next).await?.is_some() {
-            next.epoch += 1;
-        }
-        opened.hierarchy.make_epoch(ring, next.shard, next.epoch).await?;
-        // From here on, whatever becomes of the commit: should its answer be lost, nothing new may be wrapped under an
-        // epoch that a destruction record already calls erased.
-        self.newest_epochs.lock().insert((ring.id, next.shard), next.epoch);
-        let mut changes = Vec::new();
-        for (row, material) in survivors {
-            let wrapped = opened.hierarchy.wrap(ring, next, (row.key, row.version), &material).await?;
-            changes.push(Change::Rewrap { row: wrapped, from_epoch: row.epoch });
-        }
-        Ok((changes, next))
-    }
-
-    /// The material of everything in the shard but the key that goes. Rows under an epoch that the vault lost before
-    /// are dead and stay as they are; a row that does not open under an epoch that is there stops the destruction.
-    async fn open_survivors<'a>(
-        &self,
-        opened: &Opened,
-        key: &HeldKey,
-        rows: &'a [MaterialRow],
-        old: &[EpochId],
-    ) -> Result<Vec<(&'a MaterialRow, SecretBytes)>, Error> {
-        let mut dead = BTreeSet::new();
-        for id in old {
-            if self.ports.vault.get(*id).await?.is_none() {
-                dead.insert(id.epoch);
-            }
-        }
-        let mut survivors = Vec::new();
-        for row in rows.iter().filter(|row| row.key != key.record.id() && !dead.contains(&row.epoch)) {
-            survivors.push((row, opened.hierarchy.unwrap(&key.keyring.record, row).await?));
-        }
-        Ok(survivors)
-    }
-}
-
-/// The epochs that some row of a shard is wrapped under, and the newest one, in order.
-fn epochs_of(rows: &[MaterialRow], newest: EpochId) -> Vec<EpochId> {
-    let used = rows.iter().map(|row| EpochId { epoch: row.epoch, ..newest });
-    let all: BTreeSet<EpochId> = used.chain([newest]).collect();
-    all.into_iter().collect()
 }
 
 /// Everything a destruction record tells of.
@@ -220,7 +156,8 @@ impl Evidence<'_> {
             destroyed: now,
             destroyed_by: by,
             versions: self.rows.iter().filter(|row| row.key == self.record.id()).map(erased).collect(),
-            verified: CHECKS.iter().map(ToString::to_string).collect(),
+            // Nothing is erased yet, so nothing is verified: whoever shows the record says what was checked then.
+            verified: Vec::new(),
             verification_hash: String::new(),
         };
         destruction.verification_hash = hex::encode(sha256(&destruction.hashed_form()));
@@ -232,7 +169,6 @@ impl Evidence<'_> {
 #[derive(Debug)]
 pub(crate) struct VerifyDestruction {
     pub(crate) key: KeyRef,
-    pub(crate) epochs: Vec<EpochId>,
 }
 
 impl Operation for VerifyDestruction {
@@ -245,40 +181,27 @@ impl Operation for VerifyDestruction {
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<()>, Error> {
         let key = approved.key()?;
-        let record = &key.record;
-        for version in record.versions().iter().map(|version| version.version()) {
-            let stored = core.ports.store.material(record.id(), version).await?.is_some();
-            let usable = record.permit(version, keyreeve_model::Usage::Process, approved.now()).is_ok();
-            // Not through the lifecycle: straight to the material, as a defect would.
-            let loads = core.load(key, version).await.is_ok();
-            if stored || usable || loads {
-                return Err(Error::new(
-                    Code::Tampered,
-                    "a destroyed key can still be used: an operator must look at once",
-                ));
-            }
+        let destruction = core.destruction(key.record.id()).await?;
+        let examined = core.examine(key, &destruction, approved.now()).await?;
+        if let Some(failed) = examined.failed {
+            return Err(failed);
         }
-        for epoch in &self.epochs {
-            if core.ports.vault.get(*epoch).await?.is_some() {
-                let text = "the epoch of a destroyed key was not erased: it will be tried again";
-                return Err(Error::new(Code::StoreUnavailable, text));
-            }
+        let mut outcome = Outcome::reply(()).detail("verification_hash", destruction.verification_hash);
+        for check in examined.passed {
+            outcome = outcome.detail(check.field, check.found);
         }
-        let destruction = core.destruction(record.id()).await?;
-        Ok(Outcome::reply(())
-            .detail("verification_hash", destruction.verification_hash)
-            .detail("verified", CHECKS.join("; ")))
+        Ok(outcome)
     }
 }
 
-/// Shows the destruction record of a key.
+/// Shows the destruction record of a key, and what can be checked of it now.
 #[derive(Debug)]
 pub struct DescribeDestruction {
     /// The key.
     pub key: KeyRef,
 }
 
-/// A destruction record.
+/// A destruction record; `verified` says what was checked for this answer and held.
 #[derive(Debug)]
 pub struct DestructionReply(pub DestructionRecord);
 
@@ -293,12 +216,107 @@ impl Operation for DescribeDestruction {
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<DestructionReply>, Error> {
-        let destruction = core.destruction(approved.key()?.record.id()).await?;
+        let key = approved.key()?;
+        let mut destruction = core.destruction(key.record.id()).await?;
+        let examined = core.examine(key, &destruction, approved.now()).await?;
+        if let Some(error) = examined.failed {
+            tracing::error!(key = %key.record.id(), %error, "a destruction does not hold");
+        }
+        destruction.verified = examined.passed.into_iter().map(|check| check.words).collect();
         Ok(Outcome::reply(DestructionReply(destruction)))
     }
 }
 
+/// One thing that was looked at and found as it must be.
+struct Check {
+    /// Its name in the audit record.
+    field: &'static str,
+    /// What was found, for the audit record.
+    found: String,
+    /// The same in words.
+    words: String,
+}
+
+/// What was looked at, and the first thing that was not as it must be.
+#[derive(Default)]
+struct Examined {
+    passed: Vec<Check>,
+    failed: Option<Error>,
+}
+
+impl Examined {
+    fn note(
+        &mut self,
+        holds: bool,
+        field: &'static str,
+        found: String,
+        words: String,
+        otherwise: impl FnOnce() -> Error,
+    ) {
+        if holds {
+            self.passed.push(Check { field, found, words });
+        } else {
+            self.failed.get_or_insert_with(otherwise);
+        }
+    }
+}
+
 impl Core {
+    /// Looks whether a destroyed key is gone, one thing after the other. What cannot be looked at is an error.
+    async fn examine(
+        &self,
+        key: &HeldKey,
+        destruction: &DestructionRecord,
+        now: UnixMillis,
+    ) -> Result<Examined, Error> {
+        let (opened, record, ports) = (self.need_open()?, &key.record, &self.ports);
+        let versions: Vec<u32> = record.versions().iter().map(|version| version.version()).collect();
+        let alive = || Error::new(Code::Tampered, "a destroyed key can still be used: an operator must look at once");
+        let mut examined = Examined::default();
+
+        let rows = ports.store.key_material(record.id()).await?.len();
+        let words = format!("the store holds no material of any of its {} versions", versions.len());
+        examined.note(rows == 0, "material_rows", rows.to_string(), words, alive);
+
+        let gone = |id: &EpochId| {
+            (id.keyring, id.shard) == (destruction.keyring, destruction.shard) && id.epoch <= destruction.erased_epoch
+        };
+        let left: Vec<EpochId> = ports.vault.list().await?.into_iter().filter(gone).collect();
+        let words = format!(
+            "the epoch vault holds no key of shard {} up to epoch {}, which wrapped it",
+            destruction.shard, destruction.erased_epoch
+        );
+        examined.note(left.is_empty(), "epoch_keys", left.len().to_string(), words, || {
+            let text = "the epoch of a destroyed key was not erased: it will be tried again";
+            Error::new(Code::StoreUnavailable, text)
+        });
+
+        let usable = versions.iter().filter(|version| record.permit(**version, Usage::Process, now).is_ok()).count();
+        let words = "its state lets no version be used".to_owned();
+        examined.note(usable == 0, "usable_versions", usable.to_string(), words, alive);
+
+        let mut held = versions.iter().filter(|version| key.loaded(**version).is_some()).count();
+        for epoch in 1.max(destruction.erased_epoch.saturating_sub(EPOCHS_LOOKED_FOR))..=destruction.erased_epoch {
+            let id = EpochId { keyring: destruction.keyring, shard: destruction.shard, epoch };
+            held += usize::from(opened.hierarchy.holds(id).await);
+        }
+        let words = "this server's memory holds neither its material nor its epoch key".to_owned();
+        examined.note(held == 0, "held_in_memory", held.to_string(), words, alive);
+
+        let mut loads = 0;
+        for version in &versions {
+            // Not through the lifecycle: straight to the material, as a defect would.
+            match self.load(key, *version).await {
+                Ok(_) => loads += 1,
+                Err(error) if error.code() == Code::Tampered => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let words = format!("loading each of its {} versions past all checks was tried and failed", versions.len());
+        examined.note(loads == 0, "loaded_versions", loads.to_string(), words, alive);
+        Ok(examined)
+    }
+
     async fn destruction(&self, key: keyreeve_model::KeyId) -> Result<DestructionRecord, Error> {
         let opened: Arc<Opened> = self.need_open()?;
         let absent = || Error::new(Code::NotFound, "the key was not destroyed: there is no destruction record");

@@ -256,9 +256,8 @@ impl Core {
             let newest =
                 self.newest_epochs.lock().keys().filter(|(id, _)| *id == keyring).map(|(_, shard)| *shard).max();
             let shard = newest.unwrap_or(0);
-            let rows = self.ports.store.shard_material(keyring, shard).await?;
-            let keys: BTreeSet<KeyId> = rows.iter().map(|row| row.key).collect();
-            self.shard_fill.lock().entry(keyring).or_insert((shard, keys.len() as u32));
+            let keys = self.ports.store.shard_keys(keyring, shard).await?;
+            self.shard_fill.lock().entry(keyring).or_insert((shard, keys));
         }
         let mut fills = self.shard_fill.lock();
         let (shard, fill) = fills.entry(keyring).or_insert((0, 0));
@@ -295,7 +294,7 @@ impl Core {
     }
 
     /// The first epoch from the given one on whose number no destruction record calls erased.
-    pub(super) async fn next_epoch(
+    pub(crate) async fn next_epoch(
         &self,
         mut from: keyreeve_epochs::EpochId,
     ) -> Result<keyreeve_epochs::EpochId, Error> {
@@ -306,7 +305,7 @@ impl Core {
     }
 
     /// The newest epoch of a shard; 0 when it has none.
-    pub(super) fn newest_epoch(&self, keyring: KeyringId, shard: u32) -> u64 {
+    pub(crate) fn newest_epoch(&self, keyring: KeyringId, shard: u32) -> u64 {
         self.newest_epochs.lock().get(&(keyring, shard)).copied().unwrap_or(0)
     }
 
@@ -422,7 +421,7 @@ impl Operation for List {
             scanned += rows.len();
             for row in rows {
                 after = Some(row.id);
-                let key = core.hold(&opened, &row).await?;
+                let key = core.hold(&opened, &row, None).await?;
                 if self.query.fits(&key.record, approved.now()) {
                     items.push(KeyReply::of(&key.record, &key.keyring, approved.now()));
                 }

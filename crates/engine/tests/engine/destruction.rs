@@ -142,6 +142,10 @@ async fn at_its_time_a_key_goes_for_good_and_its_neighbours_stay() {
         house.records().await.into_iter().filter(|r| r.details.get("verification_hash") == Some(&hash)).collect();
     let names: Vec<&str> = told.iter().map(|record| record.operation.as_str()).collect();
     assert_eq!(names, ["key.destroy", "key.verify-destruction"], "the log carries the hash");
+    for field in ["material_rows", "epoch_keys", "usable_versions", "held_in_memory", "loaded_versions"] {
+        assert_eq!(told[1].details.get(field).map(String::as_str), Some("0"), "{field}");
+    }
+    assert_eq!(proof.verified.len(), 5, "{:?}", proof.verified);
     assert!(told.iter().all(|record| record.actor.principal == "system"));
     assert_eq!(house.code(DescribeDestruction { key: neighbour.key }).await, Code::NotFound);
     house.verify_log().await;
@@ -242,10 +246,14 @@ async fn a_crash_before_the_epoch_is_erased_is_swept_up() {
     house.vault().set(Some(VaultFault::Erase));
     assert_eq!(house.code(destroy(&doomed.key)).await, Code::StoreUnavailable);
     assert_eq!(epochs(&house).await, [1, 2]);
+    let verified = async |house: &House| house.ask(DescribeDestruction { key: doomed.key.clone() }).await.0.verified;
+    let says_so = |checks: &[String]| checks.iter().any(|check| check.contains("epoch vault"));
+    assert!(!says_so(&verified(&house).await), "what is still there is not said to be gone");
     house.reopen().await;
     assert_eq!(epochs(&house).await, [1, 2]);
     house.pass(60_000).await;
     assert_eq!(epochs(&house).await, [2]);
+    assert!(says_so(&verified(&house).await));
     neighbour.works(&house).await;
     assert_eq!(doomed.refused(&house).await, Code::WrongState);
     house.verify_log().await;
@@ -253,13 +261,15 @@ async fn a_crash_before_the_epoch_is_erased_is_swept_up() {
 
 #[tokio::test]
 async fn new_keys_never_keep_the_epoch_of_a_destroyed_key_alive() {
-    for fault in [CommitFault::Failed, CommitFault::FailedButPersisted] {
+    for (fault, code) in
+        [(CommitFault::Failed, Code::StoreUnavailable), (CommitFault::FailedButPersisted, Code::OutcomeUnknown)]
+    {
         let mut house = House::new().await;
         let (doomed, neighbour) = (Tried::new(&house, "doomed").await, Tried::new(&house, "neighbour").await);
         house.ask(schedule(&doomed.key, 7)).await;
         house.clock.turn(7 * DAY);
         house.store().fail_next_commit(fault);
-        assert_eq!(house.code(destroy(&doomed.key)).await, Code::StoreUnavailable);
+        assert_eq!(house.code(destroy(&doomed.key)).await, code);
         // The server runs on and makes keys in the same shard before it tidies up.
         let fresh = Tried::new(&house, "fresh").await;
         house.pass(60_000).await;

@@ -59,7 +59,7 @@ async fn a_retry_after_a_lost_answer_gets_the_first_answer() {
     let mut house = House::new().await;
     house.store().fail_next_commit(CommitFault::FailedButPersisted);
     let lost = house.retry(&house.developer, "order-1", creating()).await.unwrap_err();
-    assert_eq!(lost.error.code(), Code::StoreUnavailable);
+    assert_eq!(lost.error.code(), Code::OutcomeUnknown);
     let first = house.retry(&house.developer, "order-1", creating()).await.unwrap();
     assert_eq!(keys(&house).await, 1, "made once");
     let again = house.retry(&house.developer, "order-1", creating()).await.unwrap();
@@ -73,6 +73,25 @@ async fn a_retry_after_a_lost_answer_gets_the_first_answer() {
     let done: Vec<&Record> = records.iter().filter(|record| record.outcome == Outcome::Ok).collect();
     let repeated = done.iter().filter(|record| record.details.contains_key("repeated")).count();
     assert_eq!((done.len(), repeated), (4, 3), "{:?}", endings(&records));
+    assert!(endings(&records).contains(&"outcome-unknown"), "{:?}", endings(&records));
+    house.verify_log().await;
+}
+
+/// The database applied a transaction after the server had given up waiting and had looked for it in vain.
+#[tokio::test]
+async fn a_change_that_is_applied_late_gets_its_record() {
+    let house = House::new().await;
+    house.store().fail_next_commit(CommitFault::FailedButPersisted);
+    assert_eq!(house.code(creating()).await, Code::OutcomeUnknown);
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?));
+    let late = house.sql().query_row("SELECT id, bytes FROM outbox ORDER BY seq DESC", [], row).unwrap();
+    house.sql().execute("DELETE FROM outbox WHERE id = ?1", [&late.0]).unwrap();
+    house.ask(creating()).await;
+    house.pass(60_000).await;
+    house.sql().execute("INSERT INTO outbox (id, bytes) VALUES (?1, ?2)", [&late.0, &late.1]).unwrap();
+    house.pass(60_000).await;
+    let records = told(&house, "key.create").await;
+    assert_eq!(endings(&records), ["outcome-unknown", "ok", "ok"]);
     house.verify_log().await;
 }
 

@@ -15,4 +15,5 @@ mod lifecycle;
 mod roles;
 mod sealing;
 mod support;
+mod survivors;
 mod tamper;

@@ -17,7 +17,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::{Page, Store, StoreError};
+use crate::{MaterialPlace, Page, Store, StoreError};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -60,9 +60,12 @@ cases![
     keys::aliases_are_unique,
     keys::keys_are_listed_by_page_and_filter,
     keys::due_destructions_come_soonest_first,
+    keys::due_destructions_are_listed_by_page,
     keys::pages_have_one_to_a_thousand_rows,
     material::material_is_added_once,
     material::material_is_rewrapped_from_its_epoch,
+    material::shards_are_listed_by_page,
+    material::a_key_comes_with_its_newest_material,
     material::erasing_takes_every_version_of_one_key,
     material::epochs_in_use_are_listed_once,
     material::a_destruction_is_recorded_once,
@@ -73,6 +76,8 @@ cases![
     durability::changes_apply_in_their_order,
     durability::the_outbox_keeps_its_order_until_settled,
     durability::the_lease_has_one_holder,
+    durability::commits_need_the_lease_that_was_asked_for,
+    durability::a_lease_given_back_and_taken_again_serves,
     durability::reopening_finds_everything,
     durability::a_closed_store_is_unavailable,
     durability::a_working_store_passes_its_check,
@@ -196,6 +201,11 @@ fn destruction(key: u32, epoch: u64, text: &str) -> Change {
 
 fn outbox_row(n: u32) -> Outbox {
     Outbox { id: RecordId::from_bytes(bytes(n)), bytes: format!("audit {n}").into_bytes() }
+}
+
+/// All material of a shard.
+async fn shard(store: &dyn Store, keyring: KeyringId, shard: u32) -> Vec<MaterialRow> {
+    store.shard_material(keyring, shard, page::<MaterialPlace>(None, 1000)).await.unwrap()
 }
 
 fn page<C>(after: Option<C>, limit: u32) -> Page<C> {

@@ -10,14 +10,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 
-use crate::{KeyFilter, Page, Store, StoreError};
+use crate::{KeyFilter, MaterialPlace, Page, Store, StoreError};
 
 /// How a commit fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitFault {
     /// Nothing is applied; the caller hears [`StoreError::Unavailable`].
     Failed,
-    /// Everything is applied; the caller hears [`StoreError::Unavailable`] all the same.
+    /// Everything is applied; the caller hears [`StoreError::InDoubt`].
     FailedButPersisted,
     /// Nothing is applied; the caller hears [`StoreError::Conflict`].
     Conflict,
@@ -129,7 +129,7 @@ impl<S: Store + ?Sized> Store for FaultyStore<S> {
             Some(CommitFault::Conflict) => Err(StoreError::Conflict { transaction: transaction.name }),
             Some(CommitFault::FailedButPersisted) => {
                 self.inner.commit(transaction).await?;
-                Err(unavailable("commit succeeded, the answer was lost"))
+                Err(StoreError::InDoubt(Box::new(Injected("commit succeeded, the answer was lost"))))
             }
         }
     }
@@ -162,16 +162,41 @@ impl<S: Store + ?Sized> Store for FaultyStore<S> {
         self.read()?.keys(filter, page).await
     }
 
-    async fn destructions_due(&self, now: UnixMillis, limit: u32) -> Result<Vec<KeyId>, StoreError> {
-        self.read()?.destructions_due(now, limit).await
+    async fn key_with_material(&self, id: KeyId) -> Result<Option<(KeyRow, Option<MaterialRow>)>, StoreError> {
+        self.read()?.key_with_material(id).await
+    }
+
+    async fn destructions_due(
+        &self,
+        now: UnixMillis,
+        page: Page<(UnixMillis, KeyId)>,
+    ) -> Result<Vec<(UnixMillis, KeyId)>, StoreError> {
+        self.read()?.destructions_due(now, page).await
     }
 
     async fn material(&self, key: KeyId, version: u32) -> Result<Option<MaterialRow>, StoreError> {
         self.read()?.material(key, version).await
     }
 
-    async fn shard_material(&self, keyring: KeyringId, shard: u32) -> Result<Vec<MaterialRow>, StoreError> {
-        self.read()?.shard_material(keyring, shard).await
+    async fn key_material(&self, key: KeyId) -> Result<Vec<MaterialRow>, StoreError> {
+        self.read()?.key_material(key).await
+    }
+
+    async fn shard_material(
+        &self,
+        keyring: KeyringId,
+        shard: u32,
+        page: Page<MaterialPlace>,
+    ) -> Result<Vec<MaterialRow>, StoreError> {
+        self.read()?.shard_material(keyring, shard, page).await
+    }
+
+    async fn shard_keys(&self, keyring: KeyringId, shard: u32) -> Result<u32, StoreError> {
+        self.read()?.shard_keys(keyring, shard).await
+    }
+
+    async fn shard_epochs(&self, keyring: KeyringId, shard: u32) -> Result<Vec<u64>, StoreError> {
+        self.read()?.shard_epochs(keyring, shard).await
     }
 
     async fn epochs_in_use(&self) -> Result<Vec<(KeyringId, u32, u64)>, StoreError> {

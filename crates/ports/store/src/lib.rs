@@ -38,9 +38,15 @@ pub enum StoreError {
     /// There is no room or no permission to write; nothing was applied and reads still work.
     #[error("the store cannot write")]
     ReadOnly(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The store did not answer. A transaction may or may not have been applied.
+    /// The store did not answer. Nothing was applied, and nothing of it will be.
     #[error("the store is not available")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The answer to a commit was lost and could not be found out: the transaction was applied, or will be, or not.
+    #[error("it is not known whether the transaction was applied")]
+    InDoubt(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The lease this handle had asked for is somebody else's; nothing was applied.
+    #[error("another server holds the lease on the store")]
+    LeaseLost,
     /// What is stored cannot be right. Nothing is guessed; a person must look.
     #[error("the store is damaged: {0}")]
     Damaged(String),
@@ -64,6 +70,9 @@ pub struct Page<C> {
     pub limit: u32,
 }
 
+/// Where a row stands among the material of its shard: epoch, key, version.
+pub type MaterialPlace = (u64, KeyId, u32);
+
 /// Where records and wrapped material live.
 ///
 /// # Contract
@@ -76,6 +85,9 @@ pub struct Page<C> {
 ///   with its own outcome.
 /// - **Erasing erases**: after [`keyreeve_model::Change::EraseMaterial`] the driver's files hold the bytes no longer
 ///   where the database gives it the means.
+/// - **Fenced**: once [`Store::lease`] was asked on a handle, that handle's commits apply only while the holder it
+///   named last has the lease; otherwise [`StoreError::LeaseLost`]. The lease is a condition inside the transaction:
+///   a superseded server cannot write, however late it notices. Time alone takes nothing away, another holder does.
 /// - **Retry** is the caller's job, except for faults the database itself calls transient (serialisation failures),
 ///   which the driver retries a few times.
 #[async_trait]
@@ -99,13 +111,30 @@ pub trait Store: Send + Sync {
     async fn key_aliased(&self, alias: &Name) -> Result<Option<KeyRow>, StoreError>;
     /// Keys by id.
     async fn keys(&self, filter: &KeyFilter, page: Page<KeyId>) -> Result<Vec<KeyRow>, StoreError>;
-    /// Keys whose pending destruction is due, soonest first, at most `limit`.
-    async fn destructions_due(&self, now: UnixMillis, limit: u32) -> Result<Vec<KeyId>, StoreError>;
+    /// One key with the material of its newest version that has some, of one moment: what a first use needs.
+    async fn key_with_material(&self, id: KeyId) -> Result<Option<(KeyRow, Option<MaterialRow>)>, StoreError>;
+    /// Keys whose pending destruction is due, with its instant, soonest first and then by id.
+    async fn destructions_due(
+        &self,
+        now: UnixMillis,
+        page: Page<(UnixMillis, KeyId)>,
+    ) -> Result<Vec<(UnixMillis, KeyId)>, StoreError>;
 
     /// The wrapped material of one version.
     async fn material(&self, key: KeyId, version: u32) -> Result<Option<MaterialRow>, StoreError>;
-    /// All material of one shard, by key and version.
-    async fn shard_material(&self, keyring: KeyringId, shard: u32) -> Result<Vec<MaterialRow>, StoreError>;
+    /// The wrapped material of every version of one key, by version.
+    async fn key_material(&self, key: KeyId) -> Result<Vec<MaterialRow>, StoreError>;
+    /// Material of one shard, by epoch, key and version.
+    async fn shard_material(
+        &self,
+        keyring: KeyringId,
+        shard: u32,
+        page: Page<MaterialPlace>,
+    ) -> Result<Vec<MaterialRow>, StoreError>;
+    /// How many keys have material in one shard.
+    async fn shard_keys(&self, keyring: KeyringId, shard: u32) -> Result<u32, StoreError>;
+    /// Every epoch that some material of one shard is wrapped under, ascending, without repetition.
+    async fn shard_epochs(&self, keyring: KeyringId, shard: u32) -> Result<Vec<u64>, StoreError>;
     /// Every (keyring, shard, epoch) that some material is wrapped under, without repetition.
     async fn epochs_in_use(&self) -> Result<Vec<(KeyringId, u32, u64)>, StoreError>;
 
@@ -143,7 +172,8 @@ pub trait Store: Send + Sync {
     async fn outbox(&self, limit: u32) -> Result<Vec<Outbox>, StoreError>;
 
     /// Takes or renews the right to be the one server of this store until `until`. `Ok(false)` when `holder` is
-    /// somebody else's and not over at `now`. Durable like a commit; compare-and-set, no vendor locks.
+    /// somebody else's and not over at `now`. Durable like a commit; compare-and-set, no vendor locks. From the first
+    /// call on, this handle's commits apply only while `holder` has the lease.
     async fn lease(&self, holder: &str, now: UnixMillis, until: UnixMillis) -> Result<bool, StoreError>;
 
     /// Asks whether the store can read and write now; cheap, for readiness.

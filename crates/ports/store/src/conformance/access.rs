@@ -14,9 +14,9 @@ pub(super) async fn a_fresh_store_is_empty(opener: Opener) {
     assert_eq!(store.key(key_id(1)).await.unwrap(), None);
     assert_eq!(store.key_aliased(&name("a")).await.unwrap(), None);
     assert_eq!(store.keys(&crate::KeyFilter::default(), page(None, 10)).await.unwrap(), []);
-    assert_eq!(store.destructions_due(UnixMillis(i64::MAX), 10).await.unwrap(), []);
+    assert_eq!(store.destructions_due(UnixMillis(i64::MAX), page(None, 10)).await.unwrap(), []);
     assert_eq!(store.material(key_id(1), 1).await.unwrap(), None);
-    assert_eq!(store.shard_material(keyring_id(1), 0).await.unwrap(), []);
+    assert_eq!(super::shard(&*store, keyring_id(1), 0).await, []);
     assert_eq!(store.epochs_in_use().await.unwrap(), []);
     assert_eq!(store.destruction(key_id(1)).await.unwrap(), None);
     assert_eq!(store.destruction_of_epoch(keyring_id(1), 0, 0).await.unwrap(), None);

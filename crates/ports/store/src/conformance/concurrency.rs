@@ -67,7 +67,7 @@ pub(super) async fn independent_commits_all_apply(opener: Opener) {
     let store = opener.open().await;
     let all = usize::try_from(CALLERS * EACH).unwrap();
     assert_eq!(store.keys(&crate::KeyFilter::default(), page(None, 1000)).await.unwrap().len(), all);
-    assert_eq!(store.shard_material(keyring_id(1), 0).await.unwrap().len(), all);
+    assert_eq!(super::shard(&*store, keyring_id(1), 0).await.len(), all);
     let mut ids: Vec<_> = store.outbox(1000).await.unwrap().into_iter().map(|row| row.id).collect();
     ids.sort_unstable();
     ids.dedup();

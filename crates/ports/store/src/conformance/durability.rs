@@ -144,6 +144,49 @@ pub(super) async fn the_lease_has_one_holder(opener: Opener) {
     assert!(lease(&*store, "a", 200, 400).await);
 }
 
+/// A transaction with something of everything: what must not be applied is all of it.
+fn whole(n: i64) -> Transaction {
+    let changes = vec![Change::PutPolicy(named_row("policy", n))];
+    let number = u32::try_from(n).unwrap();
+    Transaction { name: "case", changes, outbox: vec![outbox_row(number)], settled: vec![outbox_row(number - 1).id] }
+}
+
+pub(super) async fn commits_need_the_lease_that_was_asked_for(opener: Opener) {
+    let store = opener.open().await;
+    store.commit(whole(1)).await.unwrap();
+    assert!(store.lease("a", UnixMillis(0), UnixMillis(100)).await.unwrap());
+    store.commit(whole(2)).await.unwrap();
+    store.close().await;
+
+    // Another server, which may not have it yet.
+    let store = opener.open().await;
+    assert!(!store.lease("b", UnixMillis(50), UnixMillis(150)).await.unwrap());
+    let refused = store.commit(whole(3)).await;
+    assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
+    let refused = store.commit(change(vec![])).await;
+    assert!(matches!(refused, Err(StoreError::LeaseLost)), "one without changes too: {refused:?}");
+    assert_eq!(store.policy(&name("policy")).await.unwrap(), Some(named_row("policy", 2)));
+    assert_eq!(store.outbox(10).await.unwrap(), [outbox_row(2)], "nothing added, nothing settled");
+    assert!(store.lease("b", UnixMillis(100), UnixMillis(200)).await.unwrap());
+    store.commit(whole(3)).await.unwrap();
+    store.close().await;
+}
+
+pub(super) async fn a_lease_given_back_and_taken_again_serves(opener: Opener) {
+    let store = opener.open().await;
+    assert!(store.lease("a", UnixMillis(0), UnixMillis(100)).await.unwrap());
+    assert!(store.lease("a", UnixMillis(80), UnixMillis(180)).await.unwrap(), "renewed while the server ends");
+    store.commit(whole(1)).await.unwrap();
+    assert!(store.lease("a", UnixMillis(90), UnixMillis(90)).await.unwrap(), "given back");
+    // Nobody else took it: what is still under way may finish.
+    store.commit(whole(2)).await.unwrap();
+    store.close().await;
+    let next = opener.open().await;
+    assert!(next.lease("b", UnixMillis(90), UnixMillis(190)).await.unwrap(), "without waiting for its end");
+    next.commit(whole(3)).await.unwrap();
+    next.close().await;
+}
+
 pub(super) async fn reopening_finds_everything(opener: Opener) {
     let store = opener.open().await;
     let outbox = vec![outbox_row(2), outbox_row(1)];

@@ -133,13 +133,36 @@ pub(super) async fn due_destructions_come_soonest_first(opener: Opener) {
         |n, due: Option<i64>| Change::PutKey(KeyRow { destruction_due: due.map(UnixMillis), ..key_row(n, 1, &[]) });
     commit(&*store, vec![put(1, Some(300)), put(2, None), put(3, Some(100)), put(4, Some(200)), put(5, Some(100))])
         .await;
-    let due = async |now, limit| store.destructions_due(UnixMillis(now), limit).await.unwrap();
+    let due = async |now, limit| {
+        let found = store.destructions_due(UnixMillis(now), page(None, limit)).await.unwrap();
+        found.into_iter().map(|(_, key)| key).collect::<Vec<_>>()
+    };
     assert_eq!(due(99, 10).await, []);
     assert_eq!(due(100, 10).await, [key_id(3), key_id(5)]);
     assert_eq!(due(1000, 10).await, [key_id(3), key_id(5), key_id(4), key_id(1)]);
     assert_eq!(due(1000, 3).await, [key_id(3), key_id(5), key_id(4)]);
     commit(&*store, vec![Change::PutKey(key_row(3, 2, &[]))]).await;
     assert_eq!(due(100, 10).await, [key_id(5)], "a cancelled destruction is not due");
+}
+
+pub(super) async fn due_destructions_are_listed_by_page(opener: Opener) {
+    let store = opener.open().await;
+    let dues = [(3, 100), (5, 100), (7, 100), (4, 200), (1, 300)];
+    let put = |(n, due)| Change::PutKey(KeyRow { destruction_due: Some(UnixMillis(due)), ..key_row(n, 1, &[]) });
+    commit(&*store, dues.into_iter().rev().map(put).collect()).await;
+    let wanted = dues.map(|(n, due)| (UnixMillis(due), key_id(n)));
+    for limit in 1..=6 {
+        let (mut after, mut found) = (None, Vec::new());
+        loop {
+            let some = store.destructions_due(UnixMillis(300), page(after, limit)).await.unwrap();
+            let Some(last) = some.last() else { break };
+            after = Some(*last);
+            found.extend(some);
+        }
+        assert_eq!(found, wanted, "{limit} at a time");
+    }
+    let rest = store.destructions_due(UnixMillis(299), page(Some(wanted[1]), 10)).await.unwrap();
+    assert_eq!(rest, wanted[2..4]);
 }
 
 pub(super) async fn pages_have_one_to_a_thousand_rows(opener: Opener) {

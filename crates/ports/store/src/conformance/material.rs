@@ -5,7 +5,7 @@ use keyreeve_model::{Change, KeyId, KeyringId, MaterialRow, RecordId, UnixMillis
 
 use super::{
     KeyRow, Opener, Outbox, Revision, SealedRecord, Transaction, commit, conflicts, destruction, key_id, key_row,
-    keyring_id, material_row, record,
+    keyring_id, material_row, page, record, shard,
 };
 
 fn add(rows: &[MaterialRow]) -> Vec<Change> {
@@ -20,9 +20,9 @@ pub(super) async fn material_is_added_once(opener: Opener) {
     assert_eq!(store.material(key_id(1), 3).await.unwrap(), None);
     assert_eq!(store.material(key_id(3), 1).await.unwrap(), None);
     conflicts(&*store, add(&[material_row(1, 2, 6)]), "the version has material").await;
-    assert_eq!(store.shard_material(keyring_id(1), 0).await.unwrap(), rows, "by key and version");
-    assert_eq!(store.shard_material(keyring_id(1), 1).await.unwrap(), []);
-    assert_eq!(store.shard_material(keyring_id(2), 0).await.unwrap(), []);
+    assert_eq!(shard(&*store, keyring_id(1), 0).await, rows, "by key and version");
+    assert_eq!(shard(&*store, keyring_id(1), 1).await, []);
+    assert_eq!(shard(&*store, keyring_id(2), 0).await, []);
 }
 
 pub(super) async fn material_is_rewrapped_from_its_epoch(opener: Opener) {
@@ -37,7 +37,55 @@ pub(super) async fn material_is_rewrapped_from_its_epoch(opener: Opener) {
     assert_eq!(store.material(key_id(1), 2).await.unwrap(), Some(material_row(1, 2, 5)));
     let moved = MaterialRow { keyring: keyring_id(7), shard: 9, ..material_row(1, 1, 8) };
     commit(&*store, vec![Change::Rewrap { row: moved.clone(), from_epoch: 6 }]).await;
-    assert_eq!(store.shard_material(keyring_id(7), 9).await.unwrap(), [moved]);
+    assert_eq!(shard(&*store, keyring_id(7), 9).await, [moved]);
+}
+
+pub(super) async fn shards_are_listed_by_page(opener: Opener) {
+    let store = opener.open().await;
+    let rows = [(2, 1, 1), (1, 1, 2), (1, 2, 2), (3, 1, 2), (1, 3, 7)].map(|(key, version, epoch)| {
+        let place = (epoch, key_id(key), version);
+        (place, material_row(key, version, epoch))
+    });
+    let elsewhere = [
+        MaterialRow { shard: 1, ..material_row(8, 1, 1) },
+        MaterialRow { keyring: keyring_id(2), ..material_row(9, 1, 1) },
+    ];
+    let all: Vec<_> = rows.iter().rev().map(|(_, row)| row.clone()).chain(elsewhere).collect();
+    commit(&*store, add(&all)).await;
+    let listed = async |after, limit| store.shard_material(keyring_id(1), 0, page(after, limit)).await.unwrap();
+    for limit in 1..=6 {
+        let (mut after, mut found) = (None, Vec::new());
+        loop {
+            let some = listed(after, limit).await;
+            assert!(some.len() <= limit as usize);
+            let Some(last) = some.last() else { break };
+            after = Some((last.epoch, last.key, last.version));
+            found.extend(some);
+        }
+        let wanted: Vec<_> = rows.iter().map(|(_, row)| row.clone()).collect();
+        assert_eq!(found, wanted, "by epoch, key and version, {limit} at a time");
+    }
+    assert_eq!(listed(Some(rows[3].0), 10).await, [rows[4].1.clone()]);
+    assert_eq!(store.shard_epochs(keyring_id(1), 0).await.unwrap(), [1, 2, 7]);
+    assert!(store.shard_epochs(keyring_id(1), 9).await.unwrap().is_empty());
+    assert_eq!(store.shard_keys(keyring_id(1), 0).await.unwrap(), 3, "keys, not versions");
+    assert_eq!(store.shard_keys(keyring_id(1), 9).await.unwrap(), 0);
+}
+
+pub(super) async fn a_key_comes_with_its_newest_material(opener: Opener) {
+    let store = opener.open().await;
+    let row = key_row(1, 1, &["b", "a"]);
+    commit(&*store, vec![Change::PutKey(row.clone())]).await;
+    let row = store.key(row.id).await.unwrap().unwrap();
+    assert_eq!(store.key_with_material(row.id).await.unwrap(), Some((row.clone(), None)), "it has none");
+    assert_eq!(store.key_material(row.id).await.unwrap(), []);
+    let rows = [material_row(1, 1, 5), material_row(1, 2, 6), material_row(1, 10, 5)];
+    commit(&*store, add(&[rows[2].clone(), rows[0].clone(), rows[1].clone(), material_row(2, 11, 5)])).await;
+    assert_eq!(store.key_with_material(row.id).await.unwrap(), Some((row.clone(), Some(rows[2].clone()))));
+    assert_eq!(store.key_material(row.id).await.unwrap(), rows, "by version");
+    assert_eq!(store.key_with_material(key_id(2)).await.unwrap(), None, "material without a key is nothing");
+    commit(&*store, vec![Change::EraseMaterial { key: row.id }]).await;
+    assert_eq!(store.key_with_material(row.id).await.unwrap(), Some((row, None)));
 }
 
 pub(super) async fn erasing_takes_every_version_of_one_key(opener: Opener) {
@@ -49,7 +97,7 @@ pub(super) async fn erasing_takes_every_version_of_one_key(opener: Opener) {
     for version in 1..=3 {
         assert_eq!(store.material(key_id(1), version).await.unwrap(), None);
     }
-    assert_eq!(store.shard_material(keyring_id(1), 0).await.unwrap(), [stays]);
+    assert_eq!(shard(&*store, keyring_id(1), 0).await, [stays]);
     assert_eq!(store.epochs_in_use().await.unwrap(), [(keyring_id(1), 0, 5)]);
     commit(&*store, erase()).await;
 }
@@ -117,8 +165,9 @@ pub(super) async fn extreme_values_come_back(opener: Opener) {
     let store = opener.open().await;
     let every_byte: Vec<u8> = (0..=255).collect();
     let (key, keyring) = (KeyId::from_bytes([0xff; 16]), KeyringId::from_bytes([0; 16]));
-    let (version, shard) = (u32::MAX, u32::MAX);
-    let material = MaterialRow { key, version, keyring, shard, epoch: u64::MAX, wrapped: every_byte.clone() };
+    let (version, shard_number) = (u32::MAX, u32::MAX);
+    let material =
+        MaterialRow { key, version, keyring, shard: shard_number, epoch: u64::MAX, wrapped: every_byte.clone() };
     let longest = "x".repeat(128);
     let big = SealedRecord { revision: Revision(1), bytes: every_byte.repeat(4096), mac: [0xff; 32] };
     let key_row = KeyRow {
@@ -139,11 +188,13 @@ pub(super) async fn extreme_values_come_back(opener: Opener) {
     store.commit(Transaction { name: "case", changes, outbox: vec![outbox.clone()], settled: vec![] }).await.unwrap();
     assert_eq!(store.key(key).await.unwrap(), Some(key_row));
     assert_eq!(store.material(key, version).await.unwrap(), Some(material.clone()));
-    assert_eq!(store.shard_material(keyring, shard).await.unwrap(), std::slice::from_ref(&material));
-    assert_eq!(store.epochs_in_use().await.unwrap(), [(keyring, shard, u64::MAX)]);
+    assert_eq!(shard(&*store, keyring, shard_number).await, std::slice::from_ref(&material));
+    assert_eq!(store.epochs_in_use().await.unwrap(), [(keyring, shard_number, u64::MAX)]);
     assert_eq!(store.remembered(&id, expires).await.unwrap(), Some(answer));
     assert_eq!(store.outbox(u32::MAX).await.unwrap(), [outbox]);
-    assert_eq!(store.destructions_due(UnixMillis(i64::MIN), 1).await.unwrap(), [key]);
+    let due = store.destructions_due(UnixMillis(i64::MIN), page(None, 1)).await.unwrap();
+    assert_eq!(due, [(UnixMillis(i64::MIN), key)]);
+    assert_eq!(store.shard_epochs(keyring, shard_number).await.unwrap(), [u64::MAX]);
     let lower = MaterialRow { epoch: 0, ..material };
     commit(&*store, vec![Change::Rewrap { row: lower.clone(), from_epoch: u64::MAX }]).await;
     assert_eq!(store.material(key, version).await.unwrap(), Some(lower));
