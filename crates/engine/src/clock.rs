@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::error::Error;
 
-/// How far a clock may step back (for instance at an NTP correction), in milliseconds, before the server refuses to work.
+/// How far a clock may step back (for instance at an NTP correction) before the server refuses to work, in
+/// milliseconds.
 pub const CLOCK_TOLERANCE_MS: i64 = 60_000;
 
 /// Where the time comes from. Tests give one that they turn by hand.

@@ -133,7 +133,8 @@ async fn open_journal(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn
     Ok(Arc::new(opened.map_err(|error| ServerError::part("audit log", error))?))
 }
 
-/// Refuses a clock that went back since the last record, by more than the engine tolerates while running: keys would live longer than they should.
+/// Refuses a clock that went back since the last record, by more than the engine tolerates while running: keys would
+/// live longer than they should.
 async fn check_clock(journal: &dyn Journal, now: UnixMillis) -> Result<(), ServerError> {
     let page = journal.scan(Scan::newest(1)).await.map_err(|error| ServerError::part("audit log", error))?;
     let last = page.entries.first().and_then(|(_, bytes)| Record::peek(bytes)).map(|(_, time)| time);

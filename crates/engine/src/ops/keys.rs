@@ -9,7 +9,7 @@ use keyreeve_model::{
 };
 use keyreeve_policy::KeyAttrs;
 use keyreeve_store::{KeyFilter, Page};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::usable::{compute, key_row, not_allowed};

@@ -290,8 +290,8 @@ cases! { USE:
     "key.wrap" => |stage, who| stage.run(who, &stage.wrapping, wrapping(stage)).await;
     "key.unwrap" => |stage, who| {
         let wrapped = stage.house.ask(wrapping(stage)).await.items.remove(0).unwrap();
-        let unwrap =
-            derivation::Unwrap { key: stage.wrapping.clone(), version: None, mode: WrapMode::Kw, items: [wrapped].into() };
+        let (key, items) = (stage.wrapping.clone(), [wrapped].into());
+        let unwrap = derivation::Unwrap { key, version: None, mode: WrapMode::Kw, items };
         stage.run(who, &stage.wrapping, unwrap).await
     };
     "key.encapsulate" => |stage, who| {
