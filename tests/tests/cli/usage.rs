@@ -95,6 +95,9 @@ fn refusals_have_their_exit_codes() {
     assert!(refused.stderr.contains("audit record: rec_"), "{refused}");
     let quiet = cli.run_with(&["-q", "encrypt", "one", "--small"], b"x").code(5);
     assert!(quiet.stdout.is_empty() && !quiet.stderr.contains("rec_"), "{quiet}");
+    let id = cli.run(&["-q", "key", "create", "--alias", "for-scripts"]).code(0);
+    assert!(id.text().starts_with("key_") && id.text().lines().count() == 1 && id.stderr.is_empty(), "{id}");
+    assert_eq!(cli.json(&["key", "show", "for-scripts"])["id"], id.text().trim());
     desk.write("wrong.token", format!("krt_{}_{}", "0".repeat(32), "0".repeat(64)));
     let alone = cli.run(&["--token-file", "wrong.token", "key", "list"]).code(2);
     assert!(alone.stderr.contains("--profile"), "{alone}");

@@ -6,7 +6,7 @@ use keyreeve_wire::Page;
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
-use crate::out::Out;
+use crate::out::{Out, printable};
 use crate::profile::{Connection, Profile};
 
 /// The surroundings of a command.
@@ -32,6 +32,20 @@ impl App {
     pub(crate) fn show<T: Serialize + ?Sized>(&self, value: &T, table: impl FnOnce(&T) -> String) -> Outcome {
         self.out.show(value, table)?;
         Ok(Exit::Done)
+    }
+
+    /// Shows what was made; where only results are wanted its id alone, for scripts.
+    pub(crate) fn show_made<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        id: &str,
+        table: impl FnOnce(&T) -> String,
+    ) -> Outcome {
+        if self.out.quiet && !self.out.is_json() {
+            self.out.line(&printable(id))?;
+            return Ok(Exit::Done);
+        }
+        self.show(value, table)
     }
 
     /// Tells where an operation stands in the audit log.

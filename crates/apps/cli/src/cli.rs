@@ -38,51 +38,40 @@ pub(crate) struct Cli {
     /// Form of results: for people or for programs
     #[arg(long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORM")]
     output: Format,
-    /// Print results and errors only
+    /// Print results and errors only; of a key or keyring that is made its id alone
     #[arg(long, short, global = true)]
     quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
 
+/// The order is that of the help: what somebody new needs stands first.
 #[derive(Subcommand)]
 enum Command {
-    #[command(flatten)]
-    Server(ServerCommand),
+    Dev(server::Dev),
     #[command(flatten)]
     Client(Box<ClientCommand>),
+    #[command(flatten)]
+    Server(ServerCommand),
     #[command(flatten)]
     Local(LocalCommand),
 }
 
-/// What starts a server, or looks at its configuration.
-#[derive(Subcommand)]
-enum ServerCommand {
-    Dev(server::Dev),
-    Serve(server::Serve),
-    #[command(subcommand)]
-    Config(server::Config),
-}
-
-/// What talks to a server.
+/// What talks to a server: trying it out, keys and their use, access, operating it.
 #[derive(Subcommand)]
 enum ClientCommand {
     Demo(demo::Demo),
     Status(operate::Status),
-    Init(operate::Init),
-    Unseal(operate::Unseal),
-    Seal(operate::Seal),
-    #[command(subcommand)]
-    Keyring(keyrings::Command),
     #[command(subcommand)]
     Key(keys::Command),
-    Algorithms(algorithms::Algorithms),
     Encrypt(encrypt::Encrypt),
     Decrypt(decrypt::Decrypt),
-    Rewrap(rewrap::Rewrap),
-    Reencrypt(rewrap::Reencrypt),
     Sign(signing::Sign),
     Verify(signing::Verify),
+    #[command(subcommand)]
+    Audit(audit::Command),
+    Rewrap(rewrap::Rewrap),
+    Reencrypt(rewrap::Reencrypt),
     Mac(macs::Mac),
     VerifyMac(macs::VerifyMac),
     DataKey(data_keys::DataKey),
@@ -94,14 +83,26 @@ enum ClientCommand {
     Wrap(wrapping::Wrap),
     Unwrap(wrapping::Unwrap),
     Random(random::Random),
+    Algorithms(algorithms::Algorithms),
+    #[command(subcommand)]
+    Keyring(keyrings::Command),
     #[command(subcommand)]
     Token(tokens::Command),
     #[command(subcommand)]
     Principal(principals::Command),
     #[command(subcommand)]
     Policy(policies::Command),
+    Init(operate::Init),
+    Unseal(operate::Unseal),
+    Seal(operate::Seal),
+}
+
+/// What runs a server, or looks at its configuration.
+#[derive(Subcommand)]
+enum ServerCommand {
+    Serve(server::Serve),
     #[command(subcommand)]
-    Audit(audit::Command),
+    Config(server::Config),
 }
 
 /// What needs no server.
@@ -158,7 +159,7 @@ fn execute(cli: Cli, out: Out) -> Outcome {
     let app = App { out, connection: cli.connection };
     match cli.command {
         // The server has its own way to run and to end.
-        Command::Server(ServerCommand::Dev(command)) => command.run(&app),
+        Command::Dev(command) => command.run(&app),
         Command::Server(ServerCommand::Serve(command)) => command.run(),
         Command::Server(ServerCommand::Config(command)) => command.run(&app),
         Command::Local(LocalCommand::Completions(command)) => command.run(&app),
@@ -253,6 +254,15 @@ mod tests {
                 .any(|line| line.starts_with(name.strip_prefix("keyreeve").unwrap_or_default().trim()));
             assert!(shown, "{name} has no example of itself:\n{example}");
         }
+    }
+
+    #[test]
+    fn what_somebody_new_needs_is_listed_first() {
+        let help = Cli::command().render_help().to_string();
+        let place = |name: &str| help.find(&format!("\n  {name} ")).unwrap_or_else(|| panic!("no {name}:\n{help}"));
+        let order = ["dev", "demo", "status", "key", "encrypt", "decrypt", "sign", "verify", "audit", "rewrap", "init"];
+        assert!(order.is_sorted_by_key(|name| place(name)), "{help}");
+        assert!(place("init") < place("serve") && place("serve") < place("version"), "{help}");
     }
 
     #[test]

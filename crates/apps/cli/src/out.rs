@@ -162,9 +162,9 @@ pub(crate) fn rows<const N: usize>(headings: [&str; N], rows: impl IntoIterator<
 
 /// Names and values, one pair on each line. Empty values are left out.
 pub(crate) fn facts(pairs: &[(&str, String)]) -> String {
-    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let lines = pairs.iter().filter(|(_, value)| !value.is_empty());
-    lines.map(|(name, value)| format!("{name:width$}  {}\n", printable(value))).collect()
+    let shown = || pairs.iter().filter(|(_, value)| !value.is_empty());
+    let width = shown().map(|(name, _)| name.len()).max().unwrap_or(0);
+    shown().map(|(name, value)| format!("{name:width$}  {}\n", printable(value))).collect()
 }
 
 /// What stands where a character must not.
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn facts_align_and_leave_out_what_is_empty() {
-        let text = facts(&[("id", "1".into()), ("owner", String::new()), ("state", "active".into())]);
+        let text = facts(&[("id", "1".into()), ("description", String::new()), ("state", "active".into())]);
         assert_eq!(text, "id     1\nstate  active\n");
     }
 

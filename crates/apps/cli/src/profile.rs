@@ -284,7 +284,7 @@ impl Profile {
                 field("ca_file")
             ),
             (TlsTrouble::WrongName, ..) => format!(
-                "use a name that is in the certificate, with `--address` or {}, or have a certificate made for this one",
+                "use a name of the certificate, with `--address` or {}, or have a certificate made for this name",
                 field("address")
             ),
             (TlsTrouble::Expired, ..) => {

@@ -67,8 +67,8 @@ pub(crate) fn read_private(path: &Path) -> Result<SecretBytes, Trouble> {
     })
 }
 
-/// Whether systemd put this file there for this service (`LoadCredential=`, systemd.exec(5)). It is root's, and an access
-/// list lets us read it, whose mask shows as the permissions of root's group.
+/// Whether systemd put this file there for this service (`LoadCredential=`, systemd.exec(5)). It is root's, and an
+/// access list lets us read it, whose mask shows as the permissions of root's group.
 fn is_credential(path: &Path, metadata: &Metadata, directory: &Path) -> bool {
     let mode = metadata.permissions().mode() & 0o7777;
     path.parent() == Some(directory) && metadata.uid() == 0 && metadata.gid() == 0 && mode & 0o7337 == 0

@@ -69,7 +69,7 @@ impl Create {
         };
         let answer = app.client()?.create_keyring(&new).await?;
         app.note_record("keyring made", answer.audit_record.as_ref());
-        app.show(&answer.value, details)
+        app.show_made(&answer.value, &answer.value.id, details)
     }
 }
 

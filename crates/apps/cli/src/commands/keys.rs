@@ -133,7 +133,7 @@ impl Create {
     async fn run(self, app: &App) -> Outcome {
         let answer = app.client()?.create_key(&self.request()?).await?;
         app.note_record("key made", answer.audit_record.as_ref());
-        app.show(&answer.value, details)
+        app.show_made(&answer.value, &answer.value.summary.id, details)
     }
 
     fn request(self) -> Result<CreateKey, Failure> {
