@@ -77,6 +77,12 @@ fn a_log_that_is_not_there_is_no_incomplete_one() {
     let missing =
         keyreeve_tests::Cli::new(home.path()).run(&["audit", "verify", "nowhere", "--vkey", stranger]).code(2);
     assert!(missing.stderr.contains("no directory nowhere") && missing.stderr.contains("next:"), "{missing}");
+    // Nor is one that the server does not hand out.
+    let desk = Desk::new();
+    let _ = desk.cli.ok(&["audit", "verify", "--remote"]);
+    let _ = desk.cli.ok(&["seal"]);
+    let sealed = desk.cli.run(&["audit", "verify", "--remote"]).code(6);
+    assert!(sealed.stderr.contains("sealed") && sealed.stdout.is_empty(), "{sealed}");
 }
 
 #[test]

@@ -235,7 +235,7 @@ impl Walk<'_> {
             }
         };
         if entries.len() < width {
-            let what = format!("{} entries of {width}", entries.len());
+            let what = format!("cut short: {} entries of {width}", entries.len());
             self.report.add(Finding::Incomplete, path, Some(start + entries.len() as u64), what);
         }
         for (index, entry) in (start..).zip(entries.iter().take(width)) {
@@ -261,7 +261,12 @@ impl Walk<'_> {
         match decode_hashes(&bytes) {
             Ok(hashes) if hashes.len() >= usize::from(tile.width) => Some(hashes[..usize::from(tile.width)].to_vec()),
             Ok(hashes) => {
-                self.report.add(Finding::Incomplete, &path, None, format!("{} hashes", hashes.len()));
+                self.report.add(
+                    Finding::Incomplete,
+                    &path,
+                    None,
+                    format!("cut short: {} hashes of {}", hashes.len(), tile.width),
+                );
                 None
             }
             Err(e) => {
@@ -278,7 +283,10 @@ impl Walk<'_> {
             LogPath::Tile(tile) => (tile.width < 256).then_some(LogPath::Tile(TileId { width: 256, ..tile })),
             LogPath::Entries { index, width } => (width < 256).then_some(LogPath::Entries { index, width: 256 }),
         };
-        let mut why = "the file is missing".to_owned();
+        let mut why = match full {
+            None => "the file is missing".to_owned(),
+            Some(_) => "the file is missing, and so is the full one that takes its place once there is more".to_owned(),
+        };
         for candidate in [Some(*path), full].into_iter().flatten() {
             match self.source.read(&candidate) {
                 Ok(Some(bytes)) => return Some(bytes),

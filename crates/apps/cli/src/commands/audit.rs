@@ -360,8 +360,10 @@ impl Verify {
         let older = self.older.as_deref().map(|path| older(path, &keys)).transpose()?;
         let report = match (client, self.dir) {
             (Some(client), _) => {
+                // A server that does not answer, or is sealed, says nothing about its log.
+                let checkpoint = client.audit_checkpoint().await?;
                 let runtime = tokio::runtime::Handle::current();
-                examine(app.out, Remote { client, runtime }, keys, older).await?
+                examine(app.out, Remote { client, runtime, checkpoint }, keys, older).await?
             }
             (None, Some(dir)) => examine(app.out, Directory::of(dir), keys, older).await?,
             (None, None) => return Err(Failure::usage("say which log: a directory, or `--remote`")),
@@ -415,17 +417,19 @@ impl LogSource for Directory {
 struct Remote {
     client: Client,
     runtime: tokio::runtime::Handle,
+    /// The one that is verified, signed after everything before it.
+    checkpoint: Vec<u8>,
 }
 
 impl LogSource for Remote {
     fn read(&self, path: &LogPath) -> Result<Option<Vec<u8>>, String> {
-        let fetch = async {
-            match path {
-                LogPath::Checkpoint => self.client.audit_checkpoint().await.map(Some),
-                LogPath::Tile(_) | LogPath::Entries { .. } => self.client.audit_file(&path.to_string()).await,
+        match path {
+            LogPath::Checkpoint => Ok(Some(self.checkpoint.clone())),
+            LogPath::Tile(_) | LogPath::Entries { .. } => {
+                let fetched = self.runtime.block_on(self.client.audit_file(&path.to_string()));
+                fetched.map_err(|error| error.to_string())
             }
-        };
-        self.runtime.block_on(fetch).map_err(|error| error.to_string())
+        }
     }
 }
 
