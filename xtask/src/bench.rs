@@ -20,8 +20,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     if !succeeds(&mut build)? {
         return Err("the release build failed".into());
     }
-    let folder = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    let programs = root.join(folder).join("release");
+    let programs = workspace::target_folder(&root).join("release");
     let mut bench = Command::new(programs.join("keyreeve-bench"));
     bench.arg("run").arg(programs.join("keyreeve")).args(arguments);
     Ok(if succeeds(&mut bench)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,6 +1,8 @@
 //! Fuzzing on the stable toolchain: plain sanitizer coverage flags, no cargo-fuzz, no nightly.
 //!
-//! `fuzz/` is a package of its own with its own target folder: its compiler flags would rebuild everything else.
+//! There are two ways to build the targets. [`Depth::Ours`] gives the flags to our own crates only and takes everything
+//! else as the tests have built it: that is quick, and what `cargo xtask test` does. [`Depth::Everything`] has a folder
+//! of its own and builds all crates with the flags, so that the fuzzer sees its way through Cedar's parser too.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -21,6 +23,12 @@ const COVERAGE_FLAGS: &str = "--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-mo
     -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
     -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares";
 
+/// Our crates as [`Depth::Everything`] has them by its profile: quick, and with every check.
+const QUICK_FLAGS: &str = "-Copt-level=2 -Cdebug-assertions=on -Coverflow-checks=on";
+
+/// The package, and the feature without which nothing of it is built.
+const FEATURE: &str = "keyreeve-fuzz/libfuzzer";
+
 /// Below this a run has not tried anything, whatever it reports.
 const FEWEST_EXECUTIONS: u64 = 100;
 
@@ -38,7 +46,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     if !names.contains(target) {
         return Err(format!("there is no fuzz target `{target}`; there are: {}", names.join(", ")).into());
     }
-    let fuzzer = Fuzzer::build(&workspace::root())?;
+    let fuzzer = Fuzzer::build(&workspace::root(), Depth::Everything)?;
     let outcome = fuzzer.run(target, seconds)?;
     println!("{target}: {}", outcome.detail);
     Ok(if outcome.clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -48,6 +56,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
 pub(crate) fn targets() -> Result<Vec<String>> {
     let manifest = std::fs::read_to_string(workspace::root().join("fuzz/Cargo.toml"))?;
     Ok(tidy::fuzz_targets(&manifest))
+}
+
+/// How far the fuzzer sees.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Into our own crates.
+    Ours,
+    /// Into every crate.
+    Everything,
 }
 
 /// Built targets.
@@ -63,25 +80,15 @@ pub(crate) struct Ended {
 }
 
 impl Fuzzer {
-    pub(crate) fn build(root: &Path) -> Result<Self> {
-        let host = cargo::host_triple()?;
-        let mut build = cargo::cargo(root);
-        // With `--target` the flags reach our code and not the build scripts, which have no fuzzer to link with.
-        build.args([
-            "build",
-            "--manifest-path",
-            "fuzz/Cargo.toml",
-            "--target-dir",
-            "fuzz/target",
-            "--release",
-            "--bins",
-        ]);
-        build.args(["--target", &host]).env("RUSTFLAGS", COVERAGE_FLAGS).env_remove("CARGO_ENCODED_RUSTFLAGS");
+    pub(crate) fn build(root: &Path, depth: Depth) -> Result<Self> {
+        let (mut build, binaries) = match depth {
+            Depth::Ours => quick(root)?,
+            Depth::Everything => thorough(root)?,
+        };
         if !cargo::succeeds(&mut build)? {
             return Err("the fuzz targets do not build".into());
         }
-        let folder = root.join("fuzz");
-        Ok(Self { binaries: folder.join("target").join(host).join("release"), folder })
+        Ok(Self { binaries, folder: root.join("fuzz") })
     }
 
     pub(crate) fn run(&self, target: &str, seconds: u64) -> Result<Ended> {
@@ -109,6 +116,26 @@ impl Fuzzer {
         }
         Ok(ended)
     }
+}
+
+/// Over the whole workspace, as the tests are built: other packages would choose other features.
+fn quick(root: &Path) -> Result<(Command, PathBuf)> {
+    let mut build = cargo::cargo(root);
+    build.args(["build", "--workspace", "--features", FEATURE]);
+    build.args(targets()?.iter().flat_map(|name| ["--bin", name]));
+    build.env("RUSTC_WORKSPACE_WRAPPER", root.join("fuzz/rustc"));
+    build.env("KEYREEVE_FUZZ_FLAGS", format!("{COVERAGE_FLAGS} {QUICK_FLAGS}"));
+    Ok((build, workspace::target_folder(root).join("debug")))
+}
+
+/// With `--target` the flags reach all crates and not the build scripts, which have no fuzzer to link with.
+fn thorough(root: &Path) -> Result<(Command, PathBuf)> {
+    let host = cargo::host_triple()?;
+    let mut build = cargo::cargo(root);
+    build.args(["build", "--package", "keyreeve-fuzz", "--features", FEATURE, "--bins", "--profile", "fuzz"]);
+    build.args(["--target-dir", "fuzz/target", "--target", &host]);
+    build.env("RUSTFLAGS", COVERAGE_FLAGS).env_remove("CARGO_ENCODED_RUSTFLAGS");
+    Ok((build, root.join("fuzz/target").join(host).join("fuzz")))
 }
 
 fn judge(log: &str, success: bool) -> Ended {

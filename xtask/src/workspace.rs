@@ -13,6 +13,11 @@ pub(crate) fn root() -> PathBuf {
     own.parent().unwrap_or(own).to_path_buf()
 }
 
+/// Where cargo puts what it builds.
+pub(crate) fn target_folder(root: &Path) -> PathBuf {
+    root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
 /// Members and packages, reduced to what the checks look at, so that a test can write one down.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Graph {

@@ -12,9 +12,9 @@ use super::Run;
 use super::postgres::Server;
 use super::tally::Tally;
 use super::tools::Tool;
-use crate::fuzz::{self, Fuzzer};
+use crate::fuzz::{self, Depth, Fuzzer};
 use crate::workspace::Graph;
-use crate::{Result, cargo, tidy as rules};
+use crate::{Result, cargo, tidy as rules, workspace};
 
 const CRASH: &str = "crash";
 
@@ -22,13 +22,8 @@ pub(super) fn fmt(run: &mut Run) -> Result<Tally> {
     if run.is_missing(Tool::Rustfmt) {
         return Ok(run.could_not_run("rustfmt is missing"));
     }
-    let formatted = |arguments: &[&str]| -> Result<Tally> {
-        let clean = cargo::succeeds(cargo::cargo(&run.root).arg("fmt").args(arguments).arg("--check"))?;
-        Ok(Tally::verdict_of(clean, &format!("run `cargo fmt {}`", arguments.join(" "))))
-    };
-    let mut tally = formatted(&["--all"])?;
-    tally.add(formatted(&["--manifest-path", "fuzz/Cargo.toml"])?);
-    Ok(tally)
+    let clean = cargo::succeeds(cargo::cargo(&run.root).args(["fmt", "--all", "--check"]))?;
+    Ok(Tally::verdict_of(clean, "run `cargo fmt --all`"))
 }
 
 pub(super) fn clippy(run: &mut Run) -> Result<Tally> {
@@ -48,7 +43,10 @@ pub(super) fn tidy(_: &mut Run) -> Result<Tally> {
 
 pub(super) fn docs(run: &mut Run) -> Result<Tally> {
     let mut command = cargo::cargo(&run.root);
-    command.args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings");
+    // Asking for examples too makes cargo choose the features that tests have, so that other people's crates are the
+    // same as for the lints and are not checked again.
+    command.args(["doc", "--workspace", "--no-deps", "--lib", "--bins", "--examples", "--quiet"]);
+    command.env("RUSTDOCFLAGS", "-D warnings");
     Ok(Tally::verdict_of(cargo::succeeds(&mut command)?, "see above"))
 }
 
@@ -108,7 +106,7 @@ pub(super) fn fips(run: &mut Run) -> Result<Tally> {
     if let Some(tool) = [Tool::Cmake, Tool::Go].into_iter().find(|tool| run.is_missing(*tool)) {
         return Ok(run.could_not_run(format!("{} is missing", tool.name())));
     }
-    let folder = target_folder(run).join("fips");
+    let folder = workspace::target_folder(&run.root).join("fips");
     let cargo = |arguments: &[&str]| {
         let mut command = cargo::cargo(&run.root);
         command.args(arguments).env("CARGO_TARGET_DIR", &folder);
@@ -151,12 +149,8 @@ fn tests_of(run: &Run, server: Option<&Server>, targets: &[String]) -> Command {
     command
 }
 
-fn target_folder(run: &Run) -> PathBuf {
-    run.root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
-}
-
 fn binary(run: &Run) -> PathBuf {
-    target_folder(run).join("debug/keyreeve")
+    workspace::target_folder(&run.root).join("debug/keyreeve")
 }
 
 /// Runs `cargo test`, shows what is news, counts the rest.
@@ -183,8 +177,8 @@ pub(super) fn fuzz(run: &mut Run) -> Result<Tally> {
     if run.is_missing(Tool::Cxx) {
         return Ok(run.could_not_run("no C++ compiler for libFuzzer"));
     }
-    let fuzzer = Fuzzer::build(&run.root)?;
-    let seconds = if run.long { 60 } else { 3 };
+    let (depth, seconds) = if run.long { (Depth::Everything, 60) } else { (Depth::Ours, 3) };
+    let fuzzer = Fuzzer::build(&run.root, depth)?;
     let mut tally = Tally::default();
     for target in fuzz::targets()? {
         let ended = fuzzer.run(&target, seconds)?;

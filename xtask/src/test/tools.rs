@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::postgres;
 use super::tally::Tally;
-use crate::cargo;
+use crate::{cargo, workspace};
 
 /// A component of the machine that some step needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,7 +167,7 @@ enum Source {
 
 /// Where what comes from Python's package index lives.
 fn environment(root: &Path) -> PathBuf {
-    root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into())).join("schemathesis")
+    workspace::target_folder(root).join("schemathesis")
 }
 
 /// Finds the tools, installs what is missing where it may; what is missing still.

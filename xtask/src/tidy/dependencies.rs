@@ -7,8 +7,6 @@ use crate::source::Tree;
 use crate::workspace::Graph;
 
 const PAGE: &str = "docs/dependencies.md";
-/// Its dependencies are outside of the workspace's graph.
-const FUZZ_MANIFEST: &str = "fuzz/Cargo.toml";
 const ROOT_MANIFEST: &str = "Cargo.toml";
 
 pub(super) fn run(context: &Context) -> Outcome {
@@ -20,7 +18,7 @@ fn check(tree: &Tree, graph: &Graph) -> Outcome {
         let remedy = "write the table: | crate | why | considered | kept by |";
         return vec![Finding::new(PAGE, None, "the file is missing", remedy)].into();
     };
-    let used = used(tree, graph);
+    let used = used(graph);
     let offered = manifest_dependencies(tree, ROOT_MANIFEST, &["workspace", "dependencies"]);
     let rows: Vec<(usize, &str, bool)> =
         page.text.lines().enumerate().filter_map(|(index, line)| row(index + 1, line)).collect();
@@ -59,10 +57,9 @@ fn row(line: usize, text: &str) -> Option<(usize, &str, bool)> {
     Some((line, name, cells.len() == 4 && cells.iter().all(|cell| !cell.is_empty())))
 }
 
-fn used(tree: &Tree, graph: &Graph) -> BTreeSet<String> {
+fn used(graph: &Graph) -> BTreeSet<String> {
     let all = graph.members.iter().flat_map(|member| &member.dependencies);
-    let foreign = all.filter(|dependency| dependency.folder.is_none()).map(|dependency| dependency.name.clone());
-    foreign.chain(manifest_dependencies(tree, FUZZ_MANIFEST, &["dependencies"])).collect()
+    all.filter(|dependency| dependency.folder.is_none()).map(|dependency| dependency.name.clone()).collect()
 }
 
 fn manifest_dependencies(tree: &Tree, path: &str, table: &[&str]) -> BTreeSet<String> {
