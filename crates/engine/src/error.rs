@@ -298,7 +298,8 @@ impl From<Refusal> for Error {
             | Refusal::PendingDestruction { .. }
             | Refusal::NotScheduled
             | Refusal::TooEarly { .. }
-            | Refusal::TooManyVersions => Code::WrongState,
+            | Refusal::TooManyVersions
+            | Refusal::RecordFull => Code::WrongState,
         };
         Self::new(code, refusal.to_string())
     }

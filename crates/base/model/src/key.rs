@@ -471,11 +471,12 @@ impl KeyRecord {
     /// Halts the whole key; `risk_accepted` lets it go on processing what it protected before.
     ///
     /// # Errors
-    /// [`Refusal::Transition`] unless the key is active.
+    /// [`Refusal::Transition`] unless the key is active, [`Refusal::RecordFull`].
     pub fn suspend(&mut self, risk_accepted: bool, cause: &Cause) -> Result<(), Refusal> {
         self.refuse_while_pending()?;
         let from = self.state(cause.now);
         let to = lifecycle::next(self.profile, from, Event::Suspend)?;
+        self.has_room()?;
         let (at, by, reason) = (cause.now, cause.by.clone(), cause.reason.clone());
         self.suspension = Some(Suspension { at, by, reason, risk_accepted });
         self.note(None, from, to, cause);
@@ -521,7 +522,8 @@ impl KeyRecord {
     /// R2).
     ///
     /// # Errors
-    /// [`Refusal::Transition`] unless the key is active or compromised and not suspended, [`Refusal::TooManyVersions`].
+    /// [`Refusal::Transition`] unless the key is active or compromised and not suspended, [`Refusal::TooManyVersions`],
+    /// [`Refusal::RecordFull`].
     pub fn rotate(&mut self, new: NewVersion, cause: &Cause) -> Result<u32, Refusal> {
         self.can_rotate(cause.now)?;
         let (old, version) = (self.primary, self.versions.len() as u32 + 1);
@@ -559,7 +561,34 @@ impl KeyRecord {
             from => return Err(Refusal::Transition { from, event: Event::Activate }),
         }
         let version = self.versions.len() as u32 + 1;
-        if version > limits::VERSIONS_MAX { Err(Refusal::TooManyVersions) } else { Ok(version) }
+        if version > limits::VERSIONS_MAX {
+            return Err(Refusal::TooManyVersions);
+        }
+        self.has_room().map(|()| version)
+    }
+
+    /// Refuses what could go on for ever in a record that is as long as it may be: new versions, and the one cycle that
+    /// the states have, suspending and lifting it.
+    fn has_room(&self) -> Result<(), Refusal> {
+        if self.bytes_at_most() < limits::KEY_RECORD_MAX { Ok(()) } else { Err(Refusal::RecordFull) }
+    }
+
+    /// No less than the bytes of the stored record, without writing it: field names, numbers and states of each part
+    /// at their longest, and what varies as it is in JSON, where quotes and backslashes count twice.
+    fn bytes_at_most(&self) -> usize {
+        const VERSION: usize = 256;
+        const STEP: usize = 128;
+        const WHOLE: usize = 4096;
+        let text = |text: &str| text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+        let version = |record: &VersionRecord| {
+            let Provenance { module, by, reason, .. } = &record.provenance;
+            let key = record.public_key.as_deref().unwrap_or_default();
+            VERSION + key.len() + record.fingerprint.len() + text(module) + by.as_str().len() + text(reason.as_str())
+        };
+        let step = |step: &Transition| STEP + step.by.as_str().len() + text(step.reason.as_str());
+        let versions: usize = self.versions.iter().map(version).sum();
+        let history: usize = self.history.iter().map(step).sum();
+        WHOLE + 2 * limits::METADATA_MAX + versions + history
     }
 
     /// Starts the waiting period after which the key is destroyed.

@@ -215,6 +215,12 @@ pub enum Refusal {
     /// The key has as many versions as it may have.
     #[error("the key has {} versions, the most it may have: create a new key", crate::limits::VERSIONS_MAX)]
     TooManyVersions,
+    /// The key's record is as long as it may be.
+    #[error(
+        "the key's record has {} bytes, the most it may have, by its versions and their history: create a new key",
+        crate::limits::KEY_RECORD_MAX
+    )]
+    RecordFull,
 }
 
 /// The state after `event`, or why there is none: the transition table of SP 800-57 part 1 rev. 5 §7 (transitions 2 to

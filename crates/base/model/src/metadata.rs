@@ -30,6 +30,9 @@ pub enum InvalidMetadata {
         /// The most there may be.
         max: usize,
     },
+    /// Too many bytes in all.
+    #[error("names, labels, lists and texts of a key have at most {} bytes together", limits::METADATA_MAX)]
+    TooLong,
     /// A classification outside 1 to 4.
     #[error("a classification is `public`, `internal`, `confidential` or `restricted`")]
     Classification,
@@ -265,7 +268,8 @@ impl KeyMetadata {
     /// Checks the counts that the types do not.
     ///
     /// # Errors
-    /// [`InvalidMetadata::TooMany`] names the first list that is too long.
+    /// [`InvalidMetadata::TooMany`] names the first list that is too long, [`InvalidMetadata::TooLong`] is for all
+    /// together.
     pub fn check(&self) -> Result<(), InvalidMetadata> {
         let counts = [
             ("aliases", self.aliases.len(), limits::ALIASES_MAX),
@@ -276,8 +280,18 @@ impl KeyMetadata {
         ];
         match counts.into_iter().find(|(_, count, max)| count > max) {
             Some((what, _, max)) => Err(InvalidMetadata::TooMany { what, max }),
+            None if self.bytes() > limits::METADATA_MAX => Err(InvalidMetadata::TooLong),
             None => Ok(()),
         }
+    }
+
+    /// The bytes of all its texts.
+    fn bytes(&self) -> usize {
+        let texts = |set: &BTreeSet<Label>| set.iter().map(|text| text.as_str().len()).sum::<usize>();
+        let aliases: usize = self.aliases.iter().map(|name| name.as_str().len()).sum();
+        let labels: usize = self.labels.iter().map(|(name, text)| name.as_str().len() + text.as_str().len()).sum();
+        let single = self.owner.as_str().len() + self.description.as_str().len();
+        aliases + labels + single + texts(&self.custodians) + texts(&self.consumers) + texts(&self.holders)
     }
 }
 
@@ -309,5 +323,25 @@ mod tests {
         assert_eq!(metadata.check(), Ok(()));
         metadata.aliases = (0..51).map(|n| format!("a{n}").parse().unwrap()).collect();
         assert_eq!(metadata.check(), Err(InvalidMetadata::TooMany { what: "aliases", max: 50 }));
+    }
+
+    #[test]
+    fn all_texts_together_are_limited() {
+        let long = |n: usize| format!("{n:04}{}", "x".repeat(1020)).parse::<Label>().unwrap();
+        let full = KeyMetadata { consumers: (0..32).map(long).collect(), ..KeyMetadata::default() };
+        assert_eq!(full.check(), Ok(()));
+        let one = || "x".parse::<Label>().unwrap();
+        for over in [
+            KeyMetadata { owner: one(), ..full.clone() },
+            KeyMetadata { description: one(), ..full.clone() },
+            KeyMetadata { holders: [one()].into(), ..full.clone() },
+            KeyMetadata { custodians: [one()].into(), ..full.clone() },
+            KeyMetadata { aliases: ["x".parse().unwrap()].into(), ..full.clone() },
+            KeyMetadata { labels: [("x".parse().unwrap(), Label::default())].into(), ..full.clone() },
+        ] {
+            let refused = over.check().unwrap_err();
+            assert_eq!(refused, InvalidMetadata::TooLong);
+            assert!(refused.to_string().contains("32768"), "{refused}");
+        }
     }
 }

@@ -388,9 +388,49 @@ fn a_compromised_primary_can_be_replaced_once_the_suspension_is_lifted() {
 
 #[test]
 fn versions_have_a_limit() {
-    let mut key = versions(Profile::Rev5, 10_000);
-    assert_eq!(key.rotate(version_of(10_001), &cause(START)), Err(Refusal::TooManyVersions));
-    assert_eq!(key.versions().len(), 10_000);
+    let mut key = versions(Profile::Rev5, 1000);
+    assert_eq!(key.rotate(version_of(1001), &cause(START)), Err(Refusal::TooManyVersions));
+    assert_eq!(key.versions().len(), 1000);
+}
+
+fn bytes(key: &KeyRecord) -> usize {
+    serde_json::to_vec(key).unwrap().len()
+}
+
+/// Suspending and lifting it could go on for ever; with the longest reasons the record fills up soonest.
+#[test]
+fn a_record_does_not_grow_without_bound() {
+    let reason: Label = "\"\\".repeat(512).parse().unwrap();
+    let cause = Cause { reason, ..cause(START) };
+    let mut key = versions(Profile::Rev5, 100);
+    let mut cycles = 0;
+    let refused = loop {
+        match key.suspend(false, &cause) {
+            Ok(()) => key.activate(&cause).unwrap(),
+            Err(refusal) => break refusal,
+        }
+        cycles += 1;
+        assert!(cycles < 10_000, "it goes on for ever");
+    };
+    assert_eq!(refused, Refusal::RecordFull);
+    assert!(refused.to_string().contains("1048576"), "{refused}");
+    assert!(cycles > 150, "there is room for {cycles}");
+    assert!((800_000..1_060_000).contains(&bytes(&key)), "{}", bytes(&key));
+    assert_eq!(key.can_rotate(START), Err(Refusal::RecordFull));
+    // What ends a key goes on, with reasons as long as they may be.
+    key.deactivate(&cause).unwrap();
+    key.compromise(None, false, &cause).unwrap();
+    key.schedule_destruction(7, &cause).unwrap();
+    let later = Cause { now: cause.now.plus_days(7), ..cause };
+    key.destroy(&later).unwrap();
+    assert!(bytes(&key) < 5 * keyreeve_model::limits::KEY_RECORD_MAX, "{}", bytes(&key));
+}
+
+/// A thousand versions of an ordinary key fit.
+#[test]
+fn a_key_of_many_versions_has_room() {
+    let key = versions(Profile::Rev5, 999);
+    assert!(key.can_rotate(START).is_ok(), "{} bytes", bytes(&key));
 }
 
 #[test]
