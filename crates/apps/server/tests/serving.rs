@@ -73,6 +73,21 @@ async fn development_mode_sets_itself_up_and_survives_restarts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_vault_that_is_gone_shows_in_readiness() {
+    let directory = tempfile::tempdir().unwrap();
+    let (running, ready) = start(directory.path()).await;
+    let address = running.addresses().get("all").unwrap();
+    std::fs::remove_dir_all(ready.data_dir.join("epochs")).unwrap();
+    let answer = get(&ready.ca_file, address, "/readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains(r#"{"ready":false,"reasons":["vault-unavailable"]}"#), "{answer}");
+    assert!(get(&ready.ca_file, address, "/healthz").await.contains(r#"{"alive":true}"#));
+    let page = get(&ready.ca_file, address, "/").await;
+    assert!(page.contains("Epoch vault") && page.contains("Not ready"), "{page}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_server_uses_a_directory_at_a_time() {
     let directory = tempfile::tempdir().unwrap();
     let (running, _) = start(directory.path()).await;
