@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::app::{App, Outcome};
 use crate::commands::{
-    agreement, algorithms, audit, completions, data_keys, decrypt, demo, encrypt, keyrings, keys, macs, operate,
-    policies, principals, random, rewrap, server, signing, tokens, version, wrapping,
+    agreement, algorithms, audit, completions, data_keys, decrypt, demo, encrypt, keyrings, keys, macs, policies,
+    principals, random, rewrap, server, signing, system, tokens, version, wrapping,
 };
 use crate::failure::{EXIT_CODES, Exit, Failure};
 use crate::files;
@@ -61,7 +61,7 @@ enum Command {
 #[derive(Subcommand)]
 enum ClientCommand {
     Demo(demo::Demo),
-    Status(operate::Status),
+    Status(system::Status),
     #[command(subcommand)]
     Key(keys::Command),
     Encrypt(encrypt::Encrypt),
@@ -92,9 +92,9 @@ enum ClientCommand {
     Principal(principals::Command),
     #[command(subcommand)]
     Policy(policies::Command),
-    Init(operate::Init),
-    Unseal(operate::Unseal),
-    Seal(operate::Seal),
+    Init(system::Init),
+    Unseal(system::Unseal),
+    Seal(system::Seal),
 }
 
 /// What runs a server, or looks at its configuration.
