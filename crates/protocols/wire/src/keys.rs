@@ -71,8 +71,8 @@ pub struct CreateKey {
     pub reason: String,
 }
 
-/// Alters a key's metadata; what is not given stays as it is. A list is either altered, by what is added and removed, or
-/// replaced as a whole. Two who alter one list at the same time do not undo one another.
+/// Alters a key's metadata; what is not given stays as it is. A list is either altered, by what is added and removed,
+/// or replaced as a whole. Two who alter one list at the same time do not undo one another.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateKey {

@@ -367,7 +367,11 @@ struct Lists {
     #[arg(long = "remove-custodian", value_name = "NAME")]
     remove_custodians: Vec<String>,
     /// Replace all custodians; may be repeated, '' alone leaves none
-    #[arg(long = "replace-custodian", value_name = "NAME", conflicts_with_all = ["add_custodians", "remove_custodians"])]
+    #[arg(
+        long = "replace-custodian",
+        value_name = "NAME",
+        conflicts_with_all = ["add_custodians", "remove_custodians"]
+    )]
     replace_custodians: Vec<String>,
     /// Add a third party that holds a copy; may be repeated
     #[arg(long = "add-holder", value_name = "NAME")]

@@ -104,7 +104,7 @@ fn written(app: &App, principal: &Principal) -> Outcome {
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve principal update alice --add-role key-auditor --remove-role key-admin\n  \
-        $ keyreeve principal update shop-backend --replace-network 10.1.0.0/16 --add-certificate-dns shop.example.com\n  \
+        $ keyreeve principal update shop-backend --replace-network 10.1.0.0/16 --add-certificate-dns shop.example\n  \
         $ keyreeve principal update shop-backend --disable")]
 pub(crate) struct Update {
     /// Its name
