@@ -115,3 +115,27 @@ fn lists_of_keys_are_altered_in_part_or_made_anew() {
     assert!(absent.stderr.contains("`shop` is not among the consumers of the key"), "{absent}");
     let _ = desk.cli.run(&["key", "update", "orders", "--consumer", "shop"]).code(2);
 }
+
+#[test]
+fn an_alias_finds_the_records_of_its_key_and_a_key_to_be_destroyed_is_not_called_active() {
+    let desk = Desk::new();
+    desk.key("orders", &[]);
+    desk.key("others", &[]);
+    let _ = desk.cli.ok(&["key", "destroy", "schedule", "orders", "--days", "7"]);
+    let found = desk.cli.json(&["audit", "search", "--resource", "orders"]);
+    let operations: Vec<&str> =
+        found["items"].as_array().unwrap().iter().map(|record| record["operation"].as_str().unwrap()).collect();
+    assert_eq!(operations, ["key.schedule-destruction", "key.create"]);
+    let unknown = desk.cli.run(&["audit", "search", "--resource", "ordres"]).code(4);
+    assert!(unknown.stderr.contains("keyreeve key list --text ordres"), "{unknown}");
+    for shown in [desk.cli.ok(&["key", "show", "orders"]), desk.cli.ok(&["key", "list"])] {
+        let lines: Vec<&str> = shown.lines().filter(|line| line.contains("pending destruction")).collect();
+        assert!(!lines.is_empty() && lines[0].contains(", due 20"), "{shown}");
+    }
+    let refused = desk.cli.run(&["principal", "delete", "developer"]).code(5);
+    assert!(refused.stderr.contains("next: `keyreeve principal list`"), "{refused}");
+    let shipped = desk.cli.run(&["policy", "delete", "operator"]).code(5);
+    assert!(shipped.stderr.contains("next: `keyreeve policy list`"), "{shipped}");
+    let purpose = desk.cli.run(&["key", "create", "--algorithm", "ec-p256", "--purpose", "encrypt"]).code(2);
+    assert!(purpose.stderr.contains("next: `keyreeve algorithms`"), "{purpose}");
+}

@@ -3,13 +3,14 @@
 use keyreeve_audit::record::Record;
 use keyreeve_audit::tile::LogPath;
 use keyreeve_journal::{Filter, Scan};
-use keyreeve_model::{RecordId, UnixMillis};
+use keyreeve_model::{KeyId, Name, RecordId, TokenId, UnixMillis};
 use std::sync::Arc;
 
 use super::PAGE_MAX;
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
+use crate::keys::{KeyRef, KeyringRef};
 use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
 
 /// What a search is narrowed by; everything given must fit.
@@ -19,7 +20,7 @@ pub struct AuditQuery {
     pub principal: Option<String>,
     /// Records of this operation; a trailing `*` stands for any ending.
     pub operation: Option<String>,
-    /// Records about this resource: its id, or its keyring's name.
+    /// Records about this resource: its id or name, an alias of the key, or the name or id of its keyring.
     pub resource: Option<String>,
     /// `ok`, `refused` or `failed`.
     pub outcome: Option<String>,
@@ -35,15 +36,15 @@ impl AuditQuery {
         given.into_iter().all(Option::is_none)
     }
 
-    fn fits(&self, record: &Record) -> bool {
+    /// Whether a record fits; `names` are all that records may call the wanted resource by.
+    fn fits(&self, record: &Record, names: &[String]) -> bool {
         let same = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
-        let about = |wanted: &String| {
-            let resource = record.resource.as_ref();
-            resource.is_some_and(|found| found.id == *wanted || found.keyring.as_ref() == Some(wanted))
+        let about = |found: &keyreeve_audit::Resource| {
+            names.contains(&found.id) || found.keyring.as_ref().is_some_and(|keyring| names.contains(keyring))
         };
         same(&self.principal, &record.actor.principal)
             && self.operation.as_deref().is_none_or(|wanted| operation_fits(wanted, &record.operation))
-            && self.resource.as_ref().is_none_or(about)
+            && (names.is_empty() || record.resource.as_ref().is_some_and(about))
             && same(&self.outcome, outcome_name(&record.outcome))
             && self.code.as_deref().is_none_or(|wanted| record.outcome.code() == Some(wanted))
             && same(&self.request, &record.request)
@@ -101,8 +102,13 @@ impl Operation for Search {
 
     async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<Found>, Error> {
         let query = self.query.clone();
+        let names = match &query.resource {
+            Some(wanted) => names_of(core, wanted).await?,
+            None => Named { names: Vec::new(), known: true },
+        };
+        let Named { names, known } = names;
         let filter: Option<Filter> = (!query.is_empty()).then(|| {
-            let filter = move |bytes: &[u8]| Record::decode(bytes).is_ok_and(|record| query.fits(&record));
+            let filter = move |bytes: &[u8]| Record::decode(bytes).is_ok_and(|record| query.fits(&record, &names));
             Arc::new(filter) as Filter
         });
         let scan = Scan {
@@ -113,12 +119,56 @@ impl Operation for Search {
             filter,
         };
         let page = core.ports.journal.scan(scan).await?;
+        if let (false, true, None, None) = (known, page.entries.is_empty(), page.next, self.before) {
+            let wanted = self.query.resource.as_deref().unwrap_or_default();
+            let text = format!(
+                "nothing is called `{wanted}` now, and no record that was searched names it: `keyreeve key list --text \
+                 {wanted}` finds keys; search by a key's id, for aliases are not kept when they are taken away"
+            );
+            return Err(Error::new(Code::NotFound, text));
+        }
         let decode = |(index, bytes): (u64, Vec<u8>)| Record::decode(&bytes).map(|record| (index, record));
         let records: Vec<_> =
             page.entries.into_iter().map(decode).collect::<Result<_, _>>().map_err(Error::internal)?;
         let count = records.len();
         Ok(Outcome::reply(Found { records, next: page.next }).detail("found", count))
     }
+}
+
+/// All that records may call a resource by.
+struct Named {
+    names: Vec<String>,
+    /// Whether there is such a thing now, as far as one can tell from its name.
+    known: bool,
+}
+
+/// What records call a resource, from what a person calls it: records name keys by their ids, and a key's keyring by
+/// its name.
+async fn names_of(core: &Core, wanted: &str) -> Result<Named, Error> {
+    let mut named = Named { names: vec![wanted.to_owned()], known: false };
+    if let Ok(reference @ KeyRef::Alias(_)) = wanted.parse::<KeyRef>()
+        && let Some(key) = core.find_key(&reference).await?
+    {
+        named.names.push(key.record.id().to_string());
+        named.known = true;
+    }
+    if let Ok(reference) = wanted.parse::<KeyringRef>()
+        && let Some(keyring) = core.find_keyring(&reference).await?
+    {
+        named.names.extend([keyring.record.id.to_string(), keyring.record.name.to_string()]);
+        named.known = true;
+    }
+    // Ids stand for themselves, and so do things of which there is one only.
+    let is_id = wanted.parse::<KeyId>().is_ok() || wanted.parse::<TokenId>().is_ok();
+    let opened = core.need_open()?;
+    let access = opened.access();
+    let is_name = wanted.parse::<Name>().is_ok_and(|name| {
+        access.principal(&name).is_some()
+            || access.stored_policies.contains_key(&name)
+            || core.compiler.is_built_in(wanted)
+    });
+    named.known |= is_id || is_name || ["server", "log", "new"].contains(&wanted);
+    Ok(named)
 }
 
 /// Proves that an operation is in the log.

@@ -14,6 +14,7 @@ mod explaining;
 mod lifecycle;
 mod roles;
 mod sealing;
+mod searching;
 mod support;
 mod survivors;
 mod tamper;

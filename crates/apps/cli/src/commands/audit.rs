@@ -62,7 +62,7 @@ pub(crate) struct Search {
     /// Records of this operation; a trailing * stands for any ending
     #[arg(long)]
     operation: Option<String>,
-    /// Records about this key, keyring, token, ...: its id, or its keyring's name
+    /// Records about this key, keyring, principal, ...: its id or name, an alias of the key, or its keyring
     #[arg(long)]
     resource: Option<String>,
     /// Records that ended so

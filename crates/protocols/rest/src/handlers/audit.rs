@@ -41,7 +41,7 @@ impl Known for Wanted {
     const PARAMS: &'static [Param] = &[
         Param::text("principal", "Records of this principal."),
         Param::text("operation", "Records of this operation; a trailing `*` stands for any ending: `key.*`."),
-        Param::text("resource", "Records about this resource: its id, or the name of its keyring."),
+        Param::text("resource", "Records about this resource: its id or name, an alias of the key, or its keyring."),
         Param::text("outcome", "`ok`, `refused` or `failed`."),
         Param::text("code", "Records with this error code."),
         Param::text("request", "Records of this request id."),
