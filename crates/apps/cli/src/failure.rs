@@ -124,7 +124,10 @@ fn next_step(code: &str) -> Option<&'static str> {
         "unauthenticated" => {
             "give a token with `--token-file FILE`, or a profile with `--profile FILE`; `keyreeve token self` tests it"
         }
-        "denied" => "`keyreeve policy explain PRINCIPAL ACTION RESOURCE` says which policy would have to allow it",
+        "denied" => {
+            "an operator or auditor learns from `keyreeve policy explain PRINCIPAL ACTION RESOURCE` which policy would \
+             have to allow it"
+        }
         "sealed" => {
             "`keyreeve unseal`, once for each share, opens the server; `keyreeve status` shows how many are missing"
         }
@@ -145,6 +148,27 @@ fn next_step(code: &str) -> Option<&'static str> {
         "audit-unavailable" => "the server's disk may be full: nothing is done until the audit log can be written",
         _ => return None,
     })
+}
+
+/// What a person can do about a refusal of which the code alone does not tell enough: the code, what its text says, and
+/// the step.
+const IN_PARTICULAR: [(&str, &str, &str); 6] = [
+    ("denied", "`policy.explain`", "ask somebody with the role `operator` or `key-auditor`"),
+    (
+        "already-exists",
+        "is shipped with Keyreeve",
+        "`keyreeve policy list` shows which policies are shipped; one of your own applies besides them, and what it \
+         forbids stays forbidden",
+    ),
+    ("already-exists", "a certificate proves", "`keyreeve principal list --output json` shows which principal has it"),
+    ("wrong-key-use", "cannot be made for", "`keyreeve algorithms` shows what keys of each algorithm can be made for"),
+    ("wrong-state", "nobody", "`keyreeve principal list` shows who else may do it"),
+    ("wrong-state", "of the principal", "`keyreeve principal show NAME` shows what there is"),
+];
+
+fn in_particular(problem: &Problem) -> Option<&'static str> {
+    let fits = |(code, words, _): &&(&str, &str, &'static str)| problem.code == *code && problem.detail.contains(words);
+    IN_PARTICULAR.iter().find(fits).map(|(_, _, next)| *next)
 }
 
 /// Where to see the state that forbids it, or the names of what there is.
@@ -175,7 +199,8 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Refused(problem) => {
-                let next = next_step(&problem.code).or_else(|| where_to_look(&problem)).map(str::to_owned);
+                let next = in_particular(&problem).or_else(|| next_step(&problem.code));
+                let next = next.or_else(|| where_to_look(&problem)).map(str::to_owned);
                 let failure = Self::new(exit_of(&problem.code, problem.status), problem.detail);
                 Self { next, audit_record: problem.audit_record, code: Some(problem.code), ..failure }
             }
@@ -278,6 +303,30 @@ mod tests {
         assert_eq!(failure.audit_record.as_deref(), Some("rec_1"));
         assert_eq!(failure.what, "there is no such principal");
         assert!(refused("not-found", 404).next.unwrap().contains("principal list"));
+    }
+
+    #[test]
+    fn the_next_step_is_about_what_was_refused() {
+        let next = |code: &str, status: u16, detail: &str| {
+            let problem = Problem {
+                kind: String::new(),
+                title: String::new(),
+                status,
+                code: code.to_owned(),
+                detail: detail.to_owned(),
+                request_id: "r1".to_owned(),
+                audit_record: None,
+            };
+            Failure::from(ClientError::Refused(Box::new(problem))).next.unwrap_or_default()
+        };
+        let removed = next("wrong-state", 409, "nobody removes themselves: ask another administrator");
+        assert!(removed.contains("principal list"), "{removed}");
+        let shipped = next("already-exists", 409, "`operator` is shipped with Keyreeve and cannot be changed");
+        assert!(shipped.contains("policy list") && !shipped.contains("key list"), "{shipped}");
+        let purpose = next("wrong-key-use", 400, "a key of algorithm `ec-p256` cannot be made for `encrypt`");
+        assert!(purpose.contains("keyreeve algorithms") && !purpose.contains("key show"), "{purpose}");
+        let explain = next("denied", 403, "policy does not allow `bob` to do `policy.explain` here");
+        assert!(explain.contains("operator") && !explain.contains("policy explain"), "no circle: {explain}");
     }
 
     #[test]

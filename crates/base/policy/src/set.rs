@@ -361,5 +361,8 @@ fn validate(
     let order = |p: &PolicyProblem| (p.policy.clone(), p.line, p.message.clone());
     warnings.sort_by_key(order);
     problems.sort_by_key(order);
+    // Cedar tells a mistake once for each kind of principal, action and resource it was found with.
+    warnings.dedup();
+    problems.dedup();
     warnings
 }

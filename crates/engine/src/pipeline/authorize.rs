@@ -295,10 +295,14 @@ fn decide(core: &Core, opened: Option<&Opened>, question: &Question<'_>) -> Resu
         let text = "no credential was sent: send `Authorization: Bearer <token>` or a client certificate";
         return Err(Error::new(Code::Unauthenticated, text));
     }
-    let text = format!(
-        "policy does not allow `{}` to do `{}` here: `keyreeve policy explain` tells why",
-        question.principal.name, question.action.name
-    );
+    let (who, action) = (&question.principal.name, question.action.name);
+    // Whoever may not ask why is not told to ask.
+    let why = if question.action == &crate::catalogue::POLICY_EXPLAIN {
+        "an operator or auditor can ask why"
+    } else {
+        "`keyreeve policy explain` tells why"
+    };
+    let text = format!("policy does not allow `{who}` to do `{action}` here: {why}");
     Err(Error::new(Code::Denied, text))
 }
 

@@ -242,8 +242,27 @@ fn row(key: &KeySummary) -> [String; 7] {
 
 fn state_text(key: &KeySummary) -> String {
     match &key.destruction {
-        Some(pending) => format!("{}, destruction due {}", key.state, pending.due),
+        Some(pending) => format!("{}, due {}", state_of(key, key.state), pending.due),
         None => key.state.to_string(),
+    }
+}
+
+/// A state as people should take it: a key that waits for its destruction does nothing, whatever state it would go back
+/// to.
+fn state_of(key: &KeySummary, state: State) -> String {
+    match state {
+        State::PreActivation | State::Active | State::Suspended | State::Deactivated | State::Compromised
+            if key.destruction.is_some() =>
+        {
+            format!("pending destruction ({state} if cancelled)")
+        }
+        State::PreActivation
+        | State::Active
+        | State::Suspended
+        | State::Deactivated
+        | State::Compromised
+        | State::Destroyed
+        | State::DestroyedCompromised => state.to_string(),
     }
 }
 
@@ -269,7 +288,7 @@ pub(super) fn details(key: &Key) -> String {
         let messages =
             if version.reserved_messages == 0 { String::new() } else { version.reserved_messages.to_string() };
         let number = format!("{}{mark}", version.version);
-        [number, version.state.to_string(), version.created.to_string(), messages, version.fingerprint.clone()]
+        [number, state_of(summary, version.state), version.created.to_string(), messages, version.fingerprint.clone()]
     });
     let history = key.history.iter().map(|step| {
         let version = step.version.map_or_else(|| "all".to_owned(), |version| version.to_string());
@@ -444,12 +463,20 @@ mod tests {
             "history":[{"from":"pre-activation","to":"active","at":"2026-11-22T09:00:00Z","by":"a","reason":"made"}]}"#;
         let key: Key = serde_json::from_str(json).unwrap();
         let text = details(&key);
-        for part in
-            ["releases, r2", "team=build", "destruction due 2026-12-22", "2*", "f00d", "pre-activation -> active"]
-        {
+        for part in [
+            "releases, r2",
+            "team=build",
+            "pending destruction (active if cancelled), due 2026-12-22",
+            "2*",
+            "f00d",
+            "pre-activation -> active",
+        ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
         assert!(!text.contains("owner"), "empty facts are left out");
+        let version = text.lines().find(|line| line.starts_with("2*")).unwrap();
+        assert!(version.contains("pending destruction"), "{version}");
+        assert!(row(&key.summary)[1].starts_with("pending destruction"));
         assert_eq!(row(&key.summary)[0], "releases (+1)");
     }
 }

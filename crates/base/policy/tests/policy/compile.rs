@@ -208,3 +208,24 @@ fn a_time_no_calendar_has_is_refused_only_where_time_matters() {
     let decision = ask(timed);
     assert!(!decision.allowed && decision.errors[0].message.contains("year"), "{decision:?}");
 }
+
+#[test]
+fn every_mistake_is_told_once() {
+    for (text, mistakes) in [
+        ("permit (principal, action, resource) when { resource.colour == \"red\" };", 7),
+        ("permit (principal, action, resource) when { context.time > \"noon\" };", 1),
+        ("permit (principal, action == Keyreeve::Action::\"key.steal\", resource);", 1),
+        ("permit (", 1),
+        (
+            "permit (principal, action, resource) when { principal.kind == \"robot\" || principal.kind == \"robot\" };",
+            1,
+        ),
+    ] {
+        let problems: Vec<String> = compile(text).unwrap_err().iter().map(ToString::to_string).collect();
+        assert_eq!(problems.len(), mistakes, "{problems:#?}");
+        let words: Vec<&str> = problems[0].split(": ").collect();
+        let mut once = words.clone();
+        once.dedup();
+        assert_eq!(words, once);
+    }
+}
