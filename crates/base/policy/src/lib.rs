@@ -16,20 +16,20 @@
 //!
 //! | group | what is in it |
 //! |---|---|
-//! | `read` | list, describe, public key: metadata only |
+//! | `read` | list and describe keys and keyrings, destruction records: metadata only |
 //! | `encrypt-side` | encrypt, generate-data-key (both forms), rewrap, re-encrypt *to*, wrap, encapsulate |
 //! | `decrypt-side` | decrypt, unwrap-data-key, unwrap, decapsulate, re-encrypt *from* |
 //! | `sign-side` | sign, mac |
 //! | `verify-side` | verify, verify-mac |
 //! | `derive-side` | derive, agree |
-//! | `lifecycle` | create, import, update, rotate, activate ... schedule-destruction, destroy; keyrings too |
-//! | `export` | handing out key material; no shipped role has it |
-//! | `access` | tokens, principals, policies: what a security administrator does |
-//! | `audit` | reading, searching and proving the audit log |
+//! | `lifecycle` | create, update, rotate, activate ... schedule-destruction, destroy; making keyrings |
+//! | `export` | handing out key material; no shipped role has it, and no operation is in it |
+//! | `access` | tokens, principals, policies, explanations: what a security administrator does |
+//! | `audit` | reading, searching and proving the audit log; looking at policies and explanations |
 //! | `system` | seal, status, and what else keeps the server running |
-//! | `bootstrap` | initialise, unseal, status: open to callers without identity, the shares are the authority |
-//! | `self` | what every authenticated principal may do: its own tokens, random numbers, the algorithm list |
-//! | `scheduled` | what the server does by itself when it falls due: rotation, destruction |
+//! | `bootstrap` | initialise, unseal, status, health: open to callers without identity, the shares are the authority |
+//! | `self` | what every authenticated principal may do: who it is, random bytes, algorithms, own proofs |
+//! | `scheduled` | what the server does by itself when it falls due: destruction and its verification |
 //!
 //! # Shipped roles
 //! S4 §5 is the access control table of the key management policy template that the requirements were drawn from.

@@ -249,7 +249,7 @@ fn what_must_not_be_remembered_is_not() {
     assert!(ask(&stored, "key.sign", &long));
     assert!(!ask(&unstored, "key.sign", &context()));
     assert!(!ask(&stored, "no.such", &context()));
-    assert!(!ask(&stored, "token.list", &context()));
+    assert!(!ask(&stored, "token.revoke", &context()));
     assert!(cache.is_empty());
     assert!(!ask(&stored, "key.sign", &context()));
     assert_eq!(cache.len(), 1);
