@@ -25,8 +25,15 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const JSON: &str = "application/json";
 
 /// Codes of a server that may well do it a moment later.
-const PASSING: [&str; 6] =
-    ["overloaded", "timeout", "rate-limited", "store-unavailable", "audit-unavailable", "root-unavailable"];
+const PASSING: [&str; 7] = [
+    "overloaded",
+    "timeout",
+    "rate-limited",
+    "store-unavailable",
+    "outcome-unknown",
+    "audit-unavailable",
+    "root-unavailable",
+];
 
 /// An answer and the place in the audit log where the operation stands.
 #[derive(Debug)]

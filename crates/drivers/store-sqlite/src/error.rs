@@ -44,7 +44,9 @@ pub(crate) fn store_error(error: &Arc<rusqlite::Error>, phase: Phase) -> StoreEr
             // A full disk is reported for the frame that did not fit; the commit frame is the last one, so nothing is
             // applied.
             ErrorCode::DiskFull | ErrorCode::ReadOnly => StoreError::ReadOnly(source),
-            ErrorCode::SystemIoFailure if phase == Phase::Write && is_write_failure(failure.extended_code) => {
+            // The same holds for a frame that was not written for another reason: one written in part has no valid
+            // checksum, and the next commit overwrites it.
+            ErrorCode::SystemIoFailure if phase != Phase::Read && is_write_failure(failure.extended_code) => {
                 StoreError::ReadOnly(source)
             }
             // Frames that were written but not synced may be found valid after a crash.
@@ -94,6 +96,7 @@ mod tests {
         }
         assert_eq!(class(ffi::SQLITE_IOERR_FSYNC, Phase::Write), "unavailable");
         assert_eq!(class(ffi::SQLITE_IOERR_WRITE, Phase::Write), "read-only");
-        assert_eq!(class(ffi::SQLITE_IOERR_WRITE, Phase::Commit), "in doubt", "it is not known what was written");
+        assert_eq!(class(ffi::SQLITE_IOERR_WRITE, Phase::Commit), "read-only");
+        assert_eq!(class(ffi::SQLITE_IOERR_FSYNC, Phase::Commit), "in doubt", "it is not known what was written");
     }
 }

@@ -11,7 +11,7 @@ use crate::open;
 use crate::read::Unread;
 
 /// Reads that run at the same time.
-const READERS: u32 = 8;
+const READERS: u32 = 4;
 
 pub(crate) struct Readers {
     pool: Arc<Pool>,
