@@ -96,6 +96,10 @@ catalogue! {
         "Tells whether the server is alive and ready.";
     SYSTEM_STATUS = "system.status", System, [BOOTSTRAP, SYSTEM], AuditClass::Counted, Nothing,
         "Tells whether the server is initialised and open, and how many shares are missing.";
+    SYSTEM_METRICS = "system.metrics", System, [BOOTSTRAP, SYSTEM], AuditClass::Counted, Nothing,
+        "Shows the server's counters for monitoring.";
+    REQUEST_REFUSE = "request.refuse", System, [BOOTSTRAP], ACCESS, Nothing,
+        "Puts on record what was refused before it became an operation: unreadable, too large, of no route.";
     SYSTEM_INIT = "system.init", System, [BOOTSTRAP], SYSTEM, Nothing,
         "Makes the root of trust and the first administrator; once.";
     SYSTEM_UNSEAL = "system.unseal", System, [BOOTSTRAP], SYSTEM, Nothing,

@@ -21,7 +21,10 @@ fn turned_away(target: &Target, request: &[u8]) {
     let mut wire = target.wire();
     let _ = wire.send(request);
     match wire.answer() {
-        Ok(answer) => assert!((400..500).contains(&answer.status), "{shown:?}: {answer}"),
+        Ok(answer) => {
+            assert!((400..500).contains(&answer.status), "{shown:?}: {answer}");
+            assert!(!answer.problem().is_empty(), "{shown:?}: {answer}");
+        }
         Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "{shown:?} was left waiting"),
     }
 }
@@ -131,5 +134,19 @@ fn pipelined_requests_are_answered_in_order() {
         let answer = wire.answer().unwrap();
         assert_eq!((answer.status, answer.header("x-request-id")), (200, Some(format!("p-{n}").as_str())));
     }
+    target.end_unharmed();
+}
+
+/// A head that hyper itself refuses is answered in the one form, and is on record.
+#[test]
+fn unreadable_heads_are_on_record() {
+    let target = Target::start();
+    let mut wire = target.wire();
+    let answer = wire.exchange(b"GET /v1/keys HTTP/9.9\r\nSecret: CANARY\r\n\r\n").unwrap();
+    let record = answer.record().unwrap().to_owned();
+    answer.refused(400, "invalid-request");
+    let found = target.api.get("/v1/audit?operation=request.refuse").ok();
+    assert_eq!((&found["items"][0]["id"], &found["items"][0]["source"]), (&record.into(), &"127.0.0.1".into()));
+    assert!(!found.to_string().contains("CANARY"));
     target.end_unharmed();
 }

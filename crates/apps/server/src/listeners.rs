@@ -65,8 +65,8 @@ pub(crate) fn open(config: &Config, mode: Mode, parts: &Parts, stop: &Cancellati
             }
         };
         let router = router(name, mode, parts, &counters);
-        let frame = Arc::new(Frame::new(router, config.limits.http(), Arc::clone(counter)));
-        ready.push(Listener { socket, tls, frame });
+        let frame = Frame::new(router, config.limits.http(), Arc::clone(counter)).on_record(parts.engine.clone());
+        ready.push(Listener { socket, tls, frame: Arc::new(frame) });
     }
     for listener in ready {
         open.tasks.spawn(listener.serve(stop.clone()));

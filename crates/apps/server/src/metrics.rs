@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::CONTENT_TYPE;
-use keyreeve_engine::{Clock, Code, Descriptor, Engine, Observer, catalogue, ops::system::Health};
+use keyreeve_engine::{Clock, Code, Descriptor, Engine, Observer, catalogue, ops::system};
 use keyreeve_http::{Counters, HttpCode, PlainCall, Problem};
 use keyreeve_journal::Journal;
 use prometheus_client::collector::Collector;
@@ -121,8 +121,9 @@ impl Moment {
 
     fn listeners(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Read = fn(&keyreeve_http::Totals) -> u64;
-        let counters: [(&str, &str, Read); 8] = [
+        let counters: [(&str, &str, Read); 9] = [
             ("connections", "Connections accepted", |totals| totals.connections),
+            ("connections_turned_away", "Connections of sources that have too many", |totals| totals.turned_away),
             ("tls_handshakes", "TLS handshakes that succeeded", |totals| totals.handshakes),
             ("tls_handshakes_failed", "TLS handshakes that failed", |totals| totals.handshakes_failed),
             ("requests", "Requests answered", |totals| totals.requests),
@@ -212,7 +213,7 @@ impl Metrics {
 }
 
 async fn show(State(metrics): State<Arc<Metrics>>, call: PlainCall) -> Result<Response, Problem> {
-    metrics.engine.call(call.arrival, Health).await?;
+    metrics.engine.call(call.arrival, system::Metrics).await?;
     let mut text = String::new();
     let failed = |_| Problem::new(HttpCode::Internal, "the metrics cannot be written");
     prometheus_client::encoding::text::encode(&mut text, &metrics.registry).map_err(failed)?;

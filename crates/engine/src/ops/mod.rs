@@ -12,6 +12,7 @@ pub mod keys;
 pub mod lifecycle;
 pub mod policies;
 pub mod principals;
+pub mod requests;
 pub mod signing;
 pub mod system;
 pub mod tokens;

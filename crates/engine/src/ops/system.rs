@@ -45,6 +45,24 @@ impl Operation for Health {
     }
 }
 
+/// Shows the server's counters, which the server itself keeps: this is the permission. Anybody may ask; a policy may
+/// forbid it.
+#[derive(Debug)]
+pub struct Metrics;
+
+impl Operation for Metrics {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::SYSTEM_METRICS;
+    type Reply = ();
+
+    fn target(&self) -> Target<'_> {
+        Target::System
+    }
+
+    async fn execute(&self, _approved: &Approved<Self>, _core: &Core) -> Result<Outcome<()>, Error> {
+        Ok(Outcome::reply(()))
+    }
+}
+
 /// Tells where the root of trust stands. Anybody may ask.
 #[derive(Debug)]
 pub struct Status;

@@ -1,6 +1,6 @@
 //! What a protocol hands to the pipeline, and what it gets back.
 
-use keyreeve_model::RecordId;
+use keyreeve_model::{RecordId, UnixMillis};
 use keyreeve_secret::SecretString;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,6 +17,8 @@ pub struct PeerCertificate {
     pub dns_names: Vec<String>,
     /// URI subject alternative names.
     pub uris: Vec<String>,
+    /// The first and the last instant at which it is valid. TLS looks at them once, at the beginning of a connection.
+    pub valid: (UnixMillis, UnixMillis),
 }
 
 /// What a caller shows to prove who it is.

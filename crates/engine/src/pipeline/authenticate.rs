@@ -158,7 +158,7 @@ pub(super) async fn authenticate(
     let recognised = match &arrival.evidence {
         Evidence::None => return Ok(Principal::anonymous()),
         Evidence::Bearer(text) => bearer(core, opened, text, arrival.source, now).await,
-        Evidence::Certificate(peer) => by_certificate(opened, peer, arrival.source).map_err(Stop::Doubt),
+        Evidence::Certificate(peer) => by_certificate(opened, peer, arrival.source, now).map_err(Stop::Doubt),
     };
     recognised.map_err(|stop| match stop {
         Stop::Error(error) => error,
@@ -198,7 +198,20 @@ async fn bearer(
     Ok(admit(&holder, source, Method::Token, Some(id))?)
 }
 
-fn by_certificate(opened: &Opened, peer: &PeerCertificate, source: Option<IpAddr>) -> Result<Principal, Reason> {
+fn by_certificate(
+    opened: &Opened,
+    peer: &PeerCertificate,
+    source: Option<IpAddr>,
+    now: UnixMillis,
+) -> Result<Principal, Reason> {
+    // A connection may outlive the certificate that it began with.
+    let (from, until) = peer.valid;
+    if now < from {
+        return Err(Reason::NotYetValid);
+    }
+    if now > until {
+        return Err(Reason::Expired);
+    }
     let holder = opened.access().certified(peer).ok_or(Reason::UnknownCertificate)?;
     admit(&holder, source, Method::MutualTls, None)
 }

@@ -20,6 +20,8 @@ use crate::sealing::{Effect, SystemKeys};
 pub trait Operation: Send + Sync + Sized + 'static {
     /// Its row.
     const DESCRIPTOR: &'static Descriptor;
+    /// True where a credential that proves nothing does not end the operation: its caller is nobody then.
+    const OF_STRANGERS: bool = false;
     /// What it answers.
     type Reply: Remember + Send;
 
@@ -77,6 +79,8 @@ pub struct Outcome<R> {
     pub(crate) sealer: Option<Arc<SystemKeys>>,
     /// The operation has opened the root of trust: when it fails after all, the root is closed again.
     pub(crate) opened_root: bool,
+    /// The operation was to refuse: it is recorded with this stable code, although it was done.
+    pub(crate) refused: Option<&'static str>,
 }
 
 impl<R> Outcome<R> {
@@ -90,6 +94,7 @@ impl<R> Outcome<R> {
             effects: Vec::new(),
             sealer: None,
             opened_root: false,
+            refused: None,
         }
     }
 
@@ -126,6 +131,11 @@ impl<R> Outcome<R> {
 
     pub(crate) fn opening_root(mut self) -> Self {
         self.opened_root = true;
+        self
+    }
+
+    pub(crate) fn refusing(mut self, code: &'static str) -> Self {
+        self.refused = Some(code);
         self
     }
 

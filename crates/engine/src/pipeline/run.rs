@@ -16,7 +16,7 @@ use super::record::{Draft, outcome_of};
 use crate::catalogue::Needs;
 use crate::commit::{Durable, Replay, Ticket};
 use crate::core::Engine;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::sealing::Effect;
 
 /// How often an operation that lost a race for a row is computed again.
@@ -111,7 +111,10 @@ impl Engine {
         // One view of what is open for all stages: sealing in their midst must not make them decide by less.
         let opened = core.opened();
         let principal = match caller {
-            Caller::Outside => authenticate(core, opened.as_deref(), arrival, now, &mut draft.details).await?,
+            Caller::Outside => match authenticate(core, opened.as_deref(), arrival, now, &mut draft.details).await {
+                Err(error) if O::OF_STRANGERS && error.code() == Code::Unauthenticated => Principal::anonymous(),
+                known => known?,
+            },
             Caller::Server => Principal::system(),
         };
         draft.actor = principal.actor();
@@ -178,13 +181,15 @@ impl Engine {
         mut outcome: Outcome<O::Reply>,
     ) -> Result<Done<O::Reply>, Error> {
         draft.details.append(&mut outcome.details);
+        let refused = outcome.refused.map(|code| AuditOutcome::Refused { code: code.to_owned() });
+        let how = refused.unwrap_or(AuditOutcome::Ok);
         if let Some(resource) = outcome.resource.take() {
             draft.resource = Some(resource);
         }
         if let (Some(version), Some(resource)) = (outcome.version, draft.resource.as_mut()) {
             resource.version = Some(version);
         }
-        let record = draft.finish(operation, arrival, now, AuditOutcome::Ok);
+        let record = draft.finish(operation, arrival, now, how);
         let id = record.as_ref().map(|record| record.id);
         let entry = record.map(|record| Entry::of(&record));
         let sealer = outcome.sealer.or_else(|| self.core.opened().map(|opened| Arc::clone(&opened.keys)));
@@ -236,6 +241,6 @@ impl Engine {
 fn replayed<O: Operation>(replay: &Replay) -> Result<O::Reply, Error> {
     let text =
         "this request was done before under the same idempotency key; its answer held a secret and is not repeated";
-    let refusal = || Error::new(crate::Code::AlreadyDone, text);
+    let refusal = || Error::new(Code::AlreadyDone, text);
     replay.reply.as_deref().and_then(O::Reply::recall).ok_or_else(refusal)
 }

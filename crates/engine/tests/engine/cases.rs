@@ -6,7 +6,7 @@ use keyreeve_crypto::{HashAlgorithm, KeyAlgorithm, Purpose, WrapMode};
 use keyreeve_engine::ops::signing::{Claim, Mac, MessageForm, Sign, Verify, VerifyMac};
 use keyreeve_engine::ops::{
     KeyReply, Payload, audit, cipher, data_keys, derivation, destruction, explain, keyrings, keys, lifecycle, policies,
-    principals, system, tokens,
+    principals, requests, system, tokens,
 };
 use keyreeve_engine::{Code, KeyRef, Operation};
 use keyreeve_model::{Classification, EncryptionContext, Environment, Label, RecordId};
@@ -137,6 +137,10 @@ macro_rules! cases {
 cases! { SYSTEM:
     "system.health" => |stage, who| stage.run(who, "", system::Health).await;
     "system.status" => |stage, who| stage.run(who, "", system::Status).await;
+    "system.metrics" => |stage, who| stage.run(who, "", system::Metrics).await;
+    "request.refuse" => |stage, who| {
+        stage.run(who, SERVER, requests::Refuse::one("unknown-route", requests::Seen::default())).await
+    };
     "system.init" => |stage, who| stage.run(who, SERVER, system::Init { shares: 0, threshold: 0 }).await;
     "system.unseal" => |stage, who| {
         stage.run(who, SERVER, system::Unseal { share: SecretString::copy_from("share") }).await

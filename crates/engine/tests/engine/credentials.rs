@@ -5,7 +5,7 @@ use keyreeve_engine::ops::principals::{Delete, Put, PutSpec};
 use keyreeve_engine::ops::tokens::{self, Revoke, WhoAmI};
 use keyreeve_engine::{Arrival, Code, Evidence, PeerCertificate, Refused};
 use keyreeve_model::access::CertificateRule;
-use keyreeve_model::{RecordId, TokenId};
+use keyreeve_model::{RecordId, TokenId, UnixMillis};
 use keyreeve_secret::SecretString;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ async fn the_log_says_which_token_was_refused_and_why_and_the_caller_hears_one_t
     let (start, _) = guest.token().rsplit_once('_').unwrap();
     let wrong = bearer(format!("{start}_{}", "ab".repeat(32)));
     assert_eq!(gate.refused(&wrong).await, ("wrong-secret".to_owned(), shown.clone()));
-    let nowhere = TokenId::new(keyreeve_model::UnixMillis(5), [3; 10]);
+    let nowhere = TokenId::new(UnixMillis(5), [3; 10]);
     let text = format!("krt_{}_{}", nowhere.to_string().trim_start_matches(TokenId::PREFIX), "ab".repeat(32));
     assert_eq!(gate.refused(&bearer(text)).await, ("unknown-token".to_owned(), Some(nowhere.to_string())));
     // What has no token's form may be any secret: nothing of it is written down.
@@ -110,9 +110,21 @@ async fn the_log_says_which_certificate_was_refused_and_why() {
     let certificates = BTreeSet::from([CertificateRule::Fingerprint("07".repeat(32))]);
     let spec = || PutSpec { certificates: certificates.clone(), ..House::person("pinned", &[]) };
     gate.house.ask(Put::new(spec())).await;
-    for (fingerprint, disabled, reason) in [(7, true, "principal-disabled"), (9, false, "unknown-certificate")] {
+    let now = keyreeve_engine::Clock::now(&*gate.house.clock).0;
+    let cases = [
+        (7, true, (now, now), "principal-disabled"),
+        (9, false, (now, now), "unknown-certificate"),
+        (7, false, (now + 1, now + 2), "not-yet-valid"),
+        (7, false, (now - 2, now - 1), "expired"),
+    ];
+    for (fingerprint, disabled, (from, until), reason) in cases {
         gate.house.ask(Put::new(PutSpec { disabled, ..spec() })).await;
-        let peer = PeerCertificate { fingerprint: [fingerprint; 32], dns_names: Vec::new(), uris: Vec::new() };
+        let peer = PeerCertificate {
+            fingerprint: [fingerprint; 32],
+            dns_names: Vec::new(),
+            uris: Vec::new(),
+            valid: (UnixMillis(from), UnixMillis(until)),
+        };
         let arrival = Arrival { evidence: Evidence::Certificate(Arc::new(peer)), ..House::arrival(&Who::Nobody) };
         let refused = gate.house.engine().call(arrival, WhoAmI).await.unwrap_err();
         let record = gate.noted(refused).await;

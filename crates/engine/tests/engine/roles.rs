@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::cases::{self, CONSUMERS, Stage};
 use crate::support::{House, Who};
 
-const EVERYBODY: &str = "system.health system.status system.init system.unseal \
+const EVERYBODY: &str = "system.health system.status system.metrics request.refuse system.init system.unseal \
     random.generate algorithm.list token.self audit.prove";
 const LIFECYCLE: &str = "keyring.create key.create key.update key.activate key.suspend key.deactivate key.compromise \
     key.rotate key.schedule-destruction key.cancel-destruction key.destroy";

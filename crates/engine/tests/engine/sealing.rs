@@ -165,7 +165,9 @@ async fn refused_while_sealed(house: &House) {
 async fn a_sealed_house_does_nothing_but_say_so_and_take_shares() {
     let always: Vec<&str> =
         catalogue::ALL.iter().filter(|row| row.needs == Needs::Nothing).map(|row| row.name).collect();
-    assert_eq!(always, ["system.health", "system.status", "system.init", "system.unseal"]);
+    let expected =
+        ["system.health", "system.status", "system.metrics", "request.refuse", "system.init", "system.unseal"];
+    assert_eq!(always, expected);
     let mut house = house().await;
     house.reopen().await;
     refused_while_sealed(&house).await;

@@ -17,7 +17,7 @@ use crate::inbound::Inbound;
 use crate::problem::{HttpCode, Problem};
 
 /// Room for bodies is counted in units of so many bytes.
-pub(crate) const UNIT: usize = 64 << 10;
+pub(crate) const UNIT: usize = 4 << 10;
 /// Room taken at once because a length was announced, in bytes; more only as it arrives.
 const TRUSTED_LENGTH: usize = 1 << 20;
 
@@ -106,7 +106,31 @@ enum Arrived {
 /// A body with the room it takes.
 struct Held {
     bytes: SecretBytes,
-    _room: Option<OwnedSemaphorePermit>,
+    _room: Room,
+}
+
+/// The room that a body takes: of all bodies, and of those of its source.
+#[derive(Default)]
+struct Room([Option<OwnedSemaphorePermit>; 2]);
+
+impl Room {
+    /// Extends it to cover `bytes`.
+    fn extend(&mut self, places: [&Arc<Semaphore>; 2], bytes: usize) -> Result<(), Problem> {
+        for (held, place) in self.0.iter_mut().zip(places) {
+            let more = bytes.div_ceil(UNIT).saturating_sub(held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+            if more == 0 {
+                continue;
+            }
+            let full = |_| Problem::new(HttpCode::Overloaded, "too many large requests at once: try again in a moment");
+            let more = u32::try_from(more).unwrap_or(u32::MAX);
+            let permit = Arc::clone(place).try_acquire_many_owned(more).map_err(full)?;
+            match held {
+                Some(held) => held.merge(permit),
+                None => *held = Some(permit),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl AsRef<[u8]> for Held {
@@ -126,7 +150,9 @@ impl Arrived {
     /// Bytes that are wiped at the end: not those of the connection's buffer.
     fn into_bytes(self) -> Bytes {
         match self {
-            Self::Whole(bytes) => Bytes::from_owner(Held { bytes: SecretBytes::copy_from(&bytes), _room: None }),
+            Self::Whole(bytes) => {
+                Bytes::from_owner(Held { bytes: SecretBytes::copy_from(&bytes), _room: Room::default() })
+            }
             Self::Gathered(held) => Bytes::from_owner(held),
         }
     }
@@ -136,13 +162,18 @@ async fn read(inbound: &Inbound, body: Body, limit: usize) -> Result<Arrived, Pr
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }
-    match tokio::time::timeout(inbound.limits().body_time, gather(body, limit, &inbound.shared.room)).await {
+    match tokio::time::timeout(
+        inbound.limits().body_time,
+        gather(body, limit, [&inbound.shared.room, &inbound.peer.room]),
+    )
+    .await
+    {
         Ok(result) => result,
         Err(_) => Err(Problem::new(HttpCode::RequestTimeout, "the body took too long to arrive")),
     }
 }
 
-async fn gather(mut body: Body, limit: usize, room: &Arc<Semaphore>) -> Result<Arrived, Problem> {
+async fn gather(mut body: Body, limit: usize, places: [&Arc<Semaphore>; 2]) -> Result<Arrived, Problem> {
     let Some(first) = next(&mut body).await? else { return Ok(Arrived::Whole(Bytes::new())) };
     if first.len() > limit {
         return Err(too_large(limit));
@@ -152,8 +183,8 @@ async fn gather(mut body: Body, limit: usize, room: &Arc<Semaphore>) -> Result<A
     }
     let announced = first.len().saturating_add(usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX));
     let mut capacity = announced.min(TRUSTED_LENGTH).max(first.len());
-    let mut held = None;
-    take_room(room, &mut held, capacity)?;
+    let mut held = Room::default();
+    held.extend(places, capacity)?;
     let mut buffer = SecretBuffer::with_capacity(capacity);
     buffer.extend_from_slice(&first);
     while let Some(piece) = next(&mut body).await? {
@@ -163,7 +194,7 @@ async fn gather(mut body: Body, limit: usize, room: &Arc<Semaphore>) -> Result<A
         }
         if needed > capacity {
             capacity = needed.max(capacity * 2).min(limit);
-            take_room(room, &mut held, capacity)?;
+            held.extend(places, capacity)?;
             buffer.reserve(capacity - buffer.len());
         }
         buffer.extend_from_slice(&piece);
@@ -182,22 +213,6 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, Problem> {
         }
     }
     Ok(None)
-}
-
-/// Extends `held` to cover `bytes`; small bodies need none.
-fn take_room(room: &Arc<Semaphore>, held: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Problem> {
-    let units = if bytes <= UNIT { 0 } else { bytes.div_ceil(UNIT) };
-    let more = units.saturating_sub(held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
-    if more == 0 {
-        return Ok(());
-    }
-    let full = |_| Problem::new(HttpCode::Overloaded, "too many large requests at once: try again in a moment");
-    let permit = Arc::clone(room).try_acquire_many_owned(u32::try_from(more).unwrap_or(u32::MAX)).map_err(full)?;
-    match held {
-        Some(held) => held.merge(permit),
-        None => *held = Some(permit),
-    }
-    Ok(())
 }
 
 fn too_large(limit: usize) -> Problem {
@@ -277,15 +292,21 @@ mod tests {
 
     #[test]
     fn room_is_taken_as_a_body_grows_and_given_back() {
-        let room = Arc::new(Semaphore::new(4));
-        let mut held = None;
-        take_room(&room, &mut held, UNIT).unwrap();
-        assert!(held.is_none());
-        take_room(&room, &mut held, 2 * UNIT).unwrap();
-        take_room(&room, &mut held, 4 * UNIT).unwrap();
-        assert_eq!(room.available_permits(), 0);
-        assert_eq!(take_room(&room, &mut None, 2 * UNIT).unwrap_err().code(), "overloaded");
+        let (all, own) = (Arc::new(Semaphore::new(6)), Arc::new(Semaphore::new(4)));
+        let mut held = Room::default();
+        held.extend([&all, &own], 1).unwrap();
+        held.extend([&all, &own], 2 * UNIT).unwrap();
+        held.extend([&all, &own], 4 * UNIT).unwrap();
+        assert_eq!((all.available_permits(), own.available_permits()), (2, 0));
+        assert_eq!(
+            Room::default().extend([&all, &own], 1).unwrap_err().code(),
+            "overloaded",
+            "its source has its share"
+        );
+        let other = Arc::new(Semaphore::new(4));
+        assert_eq!(Room::default().extend([&all, &other], 3 * UNIT).unwrap_err().code(), "overloaded");
+        Room::default().extend([&all, &other], 2 * UNIT).unwrap();
         drop(held);
-        assert_eq!(room.available_permits(), 4);
+        assert_eq!((all.available_permits(), own.available_permits()), (6, 4));
     }
 }

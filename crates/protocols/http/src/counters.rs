@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counters {
     pub(crate) connections: AtomicU64,
     pub(crate) connections_ended: AtomicU64,
+    pub(crate) turned_away: AtomicU64,
     pub(crate) handshakes: AtomicU64,
     pub(crate) handshakes_failed: AtomicU64,
     pub(crate) requests: AtomicU64,
@@ -23,6 +24,8 @@ pub struct Totals {
     pub connections: u64,
     /// Connections open now.
     pub open: u64,
+    /// Connections closed at once because their source has too many; not among those accepted.
+    pub turned_away: u64,
     /// TLS handshakes that succeeded.
     pub handshakes: u64,
     /// TLS handshakes that failed or took too long.
@@ -54,6 +57,7 @@ impl Counters {
         Totals {
             connections,
             open: connections.saturating_sub(ended),
+            turned_away: read(&self.turned_away),
             handshakes: read(&self.handshakes),
             handshakes_failed: read(&self.handshakes_failed),
             requests: read(&self.requests),

@@ -5,24 +5,27 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
-use keyreeve_engine::Proof;
+use keyreeve_engine::ops::requests::Seen;
+use keyreeve_engine::{Arrival, Engine, Evidence, Proof};
 use std::convert::Infallible;
 use std::hash::BuildHasher;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use crate::body::UNIT;
 use crate::counters::Counters;
 use crate::drain::Leftover;
-use crate::inbound::{Facts, Inbound, Peer, Shared, given_request_id};
+use crate::inbound::{Credential, Facts, Inbound, Peer, Shared, evidence, given_request_id};
 use crate::limits::Limits;
+use crate::outline::{Outline, head_too_large, oversized, routes_only};
 use crate::problem::{HttpCode, PROBLEM_JSON, Problem};
 use crate::rate::{Asker, Limiter, Shown};
+use crate::register::{Noted, Refusal, Register};
+use crate::sources::{Sources, room};
+use crate::words::Bare;
 use crate::{AUDIT_RECORD, REQUEST_ID};
 
 /// Headers of every answer that does not set them itself: nothing is cached, guessed, framed or passed on.
@@ -39,7 +42,11 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// A router with everything around it that does not depend on the connection.
 pub struct Frame {
     router: Router,
+    register: Option<Register>,
+    /// The router without its handlers.
+    routes: Router,
     shared: Arc<Shared>,
+    sources: Arc<Sources>,
     limiter: Limiter,
     counters: Arc<Counters>,
     started: Instant,
@@ -53,10 +60,12 @@ impl Frame {
     #[must_use]
     pub fn new(router: Router, limits: Limits, counters: Arc<Counters>) -> Self {
         let limiter = Limiter::new(&limits.rates);
-        let room = Arc::new(Semaphore::new((limits.all_bodies / UNIT).min(Semaphore::MAX_PERMITS)));
         Self {
+            register: None,
+            routes: routes_only(&router),
             router,
-            shared: Arc::new(Shared { limits, room }),
+            sources: Sources::new(&limits),
+            shared: Arc::new(Shared { room: room(limits.all_bodies), limits }),
             limiter,
             counters,
             started: Instant::now(),
@@ -66,12 +75,31 @@ impl Frame {
         }
     }
 
+    /// The same, with every request that never becomes an operation on record in this engine.
+    #[must_use]
+    pub fn on_record(mut self, engine: Engine) -> Self {
+        self.register = Some(Register::new(engine, self.limits().rates.malformed));
+        self
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.shared.limits
     }
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    pub(crate) fn sources(&self) -> &Arc<Sources> {
+        &self.sources
+    }
+
+    /// Puts refusals that were only counted on record; a [`Listener`](crate::Listener) does so every 10 seconds and at
+    /// its end.
+    pub async fn summarise(&self) {
+        if let Some(register) = &self.register {
+            register.summarise(|| self.new_id()).await;
+        }
     }
 
     /// Answers one request.
@@ -99,23 +127,104 @@ impl Frame {
         now: Duration,
     ) -> Response {
         let asker = self.asker(peer, request.headers());
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let now = nanoseconds(now);
         if let Err(wait) = self.limiter.admit(asker, now) {
-            let text = "too many requests from this address or with this credential: wait as `Retry-After` says";
-            let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
-            return Problem::new(HttpCode::RateLimited, text).retry_after(seconds).into_response();
+            return rate_limited(wait);
         }
-        if is_of_a_page(&request) {
-            let text = "requests that a web page sends are not taken: use the command line or a client library";
-            return Problem::new(HttpCode::Denied, text).into_response();
+        let outline = self.register.is_some().then(|| Outline::of(&request));
+        let mut response = match self.unacceptable(&request) {
+            Some(problem) => problem.into_response(),
+            None => {
+                let (facts, peer, shared) = (Arc::clone(facts), Arc::clone(peer), Arc::clone(&self.shared));
+                let id = facts.id.clone();
+                request.extensions_mut().insert(Inbound { facts, peer, shared });
+                self.run(request, &id).await
+            }
+        };
+        let mut counted = false;
+        if response.status().is_client_error() {
+            (response, counted) = self.noted((peer, facts), outline, (asker, now), response).await;
         }
-        let inbound = Inbound { facts: Arc::clone(facts), peer: Arc::clone(peer), shared: Arc::clone(&self.shared) };
-        request.extensions_mut().insert(inbound);
-        let response = self.run(request, &facts.id).await;
-        if let Some(shown) = shown(&facts.proof, &response) {
+        if let Some(shown) = shown(&facts.proof, &response, counted) {
             self.limiter.learn(asker, now, shown);
         }
         response
+    }
+
+    /// What is wrong with a request whoever sends it.
+    fn unacceptable(&self, request: &Request<Body>) -> Option<Problem> {
+        if is_of_a_page(request) {
+            let text = "requests that a web page sends are not taken: use the command line or a client library";
+            return Some(Problem::new(HttpCode::Denied, text));
+        }
+        oversized(request, self.limits())
+    }
+
+    /// Puts a refusal on record, unless the pipeline did; says whether it was only counted.
+    async fn noted(
+        &self,
+        (peer, facts): (&Peer, &Facts),
+        outline: Option<Outline>,
+        (asker, now): (Asker, u64),
+        mut response: Response,
+    ) -> (Response, bool) {
+        let Some(register) = &self.register else { return (response, false) };
+        let problem = match response.extensions_mut().remove::<Problem>() {
+            Some(problem) => problem,
+            None if is_foreign(&response) => Problem::from_foreign(response).await,
+            None => return (response, false),
+        };
+        if !problem.wants_record() {
+            return (problem.into_response(), false);
+        }
+        let (evidence, seen) = match outline {
+            Some(outline) => (outline.evidence(peer), outline.seen(&self.routes).await),
+            None => (evidence(&Credential::default(), peer).unwrap_or(Evidence::None), Seen::default()),
+        };
+        let arrival = Arrival {
+            evidence,
+            source: Some(peer.address.ip().to_canonical()),
+            request: facts.id.clone(),
+            idempotency: None,
+            proof: facts.proof.clone(),
+        };
+        let refusal = Refusal { arrival, code: problem.code(), seen };
+        let noting = register.note(refusal, self.limiter.knows(asker), asker, now);
+        match tokio::time::timeout(self.limits().request_time, noting).await {
+            Ok(Noted::Recorded(record)) => (problem.recorded(record).into_response(), false),
+            Ok(Noted::Counted) => (problem.into_response(), true),
+            Ok(Noted::Unavailable(instead)) => (instead.into_response(), false),
+            Err(_) => (Problem::new(HttpCode::Timeout, "the request took too long").into_response(), false),
+        }
+    }
+
+    /// Answers, with the bytes of a whole response, a request whose head could not be read.
+    pub(crate) async fn unreadable(&self, peer: &Peer, bare: Bare) -> Vec<u8> {
+        let now = nanoseconds(self.started.elapsed());
+        let facts = Facts { id: self.new_id(), proof: Proof::default() };
+        let asker = self.asker(peer, &HeaderMap::new());
+        let response = match self.limiter.admit(asker, now) {
+            Err(wait) => rate_limited(wait),
+            Ok(()) => {
+                let refused = self.unreadable_as(bare.status).into_response();
+                let (response, counted) = self.noted((peer, &facts), None, (asker, now), refused).await;
+                if let Some(shown) = shown(&facts.proof, &response, counted) {
+                    self.limiter.learn(asker, now, shown);
+                }
+                response
+            }
+        };
+        let response = self.finish(response, &facts.id).await;
+        self.count(response.status());
+        bare.spell(response).await
+    }
+
+    fn unreadable_as(&self, status: StatusCode) -> Problem {
+        match status {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => head_too_large(self.limits()),
+            StatusCode::URI_TOO_LONG => Problem::new(HttpCode::UriTooLong, "the target of the request is too long"),
+            _ => Problem::invalid("the head of the request is not one of HTTP (RFC 9112)"),
+        }
     }
 
     fn asker(&self, peer: &Peer, headers: &HeaderMap) -> Asker {
@@ -165,8 +274,12 @@ impl Frame {
     fn request_id(&self, headers: &HeaderMap) -> String {
         match given_request_id(headers) {
             Some(id) => id.to_owned(),
-            None => format!("{:016x}-{:x}", self.id_prefix, self.next_id.fetch_add(1, Ordering::Relaxed)),
+            None => self.new_id(),
         }
+    }
+
+    fn new_id(&self) -> String {
+        format!("{:016x}-{:x}", self.id_prefix, self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
     fn count(&self, status: StatusCode) {
@@ -183,7 +296,7 @@ impl Frame {
 }
 
 /// What the end of a request tells of its caller, where it tells anything.
-fn shown(proof: &Proof, response: &Response) -> Option<Shown> {
+fn shown(proof: &Proof, response: &Response, counted: bool) -> Option<Shown> {
     if response.status() == StatusCode::UNAUTHORIZED {
         return Some(Shown::Refused);
     }
@@ -191,7 +304,7 @@ fn shown(proof: &Proof, response: &Response) -> Option<Shown> {
         return Some(Shown::Accepted);
     }
     let refusal = response.extensions().get::<Problem>().is_some_and(Problem::is_recorded);
-    (refusal || response.headers().contains_key(AUDIT_RECORD)).then_some(Shown::Unproven)
+    (counted || refusal || response.headers().contains_key(AUDIT_RECORD)).then_some(Shown::Unproven)
 }
 
 /// Whether a browser sends this for a page, and it would change or use something: a page of another site, or one whose
@@ -203,6 +316,16 @@ fn is_of_a_page(request: &Request<Body>) -> bool {
     }
     let mut sites = request.headers().get_all(FETCH_SITE).iter();
     request.headers().contains_key(header::ORIGIN) || sites.any(|site| site != "same-origin" && site != "none")
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn rate_limited(wait: Duration) -> Response {
+    let text = "too many requests from this address or with this credential: wait as `Retry-After` says";
+    let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+    Problem::new(HttpCode::RateLimited, text).retry_after(seconds).into_response()
 }
 
 fn refute(never: Infallible) -> Response {

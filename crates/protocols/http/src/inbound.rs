@@ -1,7 +1,7 @@
 //! A request on its way in: its id, its source, and what it shows to prove who is asking.
 
 use axum::extract::FromRequestParts;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use keyreeve_crypto::digest::Sha256;
 use keyreeve_engine::{Arrival, Evidence, Idempotency, PeerCertificate, Proof};
@@ -17,18 +17,28 @@ use crate::{IDEMPOTENCY_KEY, REQUEST_ID};
 /// Longest request id taken over from a caller, in bytes.
 const REQUEST_ID_MAX: usize = 64;
 /// Longest idempotency key, in bytes.
-const IDEMPOTENCY_KEY_MAX: usize = 128;
+pub const IDEMPOTENCY_KEY_MAX: usize = 128;
 /// Headers that say what a body means; those of requests with binary bodies are named as `keyreeve-wire` names them.
 const MEANING: [HeaderName; 3] =
     [CONTENT_TYPE, HeaderName::from_static("keyreeve-context"), HeaderName::from_static("keyreeve-signature")];
 
 /// Who is at the other end of a connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Peer {
     /// Its address.
     pub address: SocketAddr,
     /// Its certificate, when TLS has verified one.
     pub certificate: Option<Arc<PeerCertificate>>,
+    /// Room for bodies, shared with other connections of its source.
+    pub(crate) room: Arc<Semaphore>,
+}
+
+impl Peer {
+    /// A peer whose bodies are limited only together with those of all others.
+    #[must_use]
+    pub fn new(address: SocketAddr, certificate: Option<Arc<PeerCertificate>>) -> Self {
+        Self { address, certificate, room: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)) }
+    }
 }
 
 /// What all requests of a frame share.
@@ -80,7 +90,7 @@ impl Inbound {
     /// # Errors
     /// [`Problem`] when credentials or idempotency key are malformed or ambiguous.
     pub fn arrival(&self, parts: &Parts, body: &[u8]) -> Result<Arrival, Problem> {
-        let evidence = evidence(&parts.headers, &self.peer)?;
+        let evidence = evidence(&Credential::of(&parts.headers), &self.peer)?;
         let key = idempotency_key(&parts.headers)?;
         Ok(Arrival {
             evidence,
@@ -115,15 +125,28 @@ pub(crate) fn given_request_id(headers: &HeaderMap) -> Option<&str> {
     ((1..=REQUEST_ID_MAX).contains(&text.len()) && text.bytes().all(fit)).then_some(text)
 }
 
-fn evidence(headers: &HeaderMap, peer: &Peer) -> Result<Evidence, Problem> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
+/// The credential in the head of a request.
+#[derive(Default)]
+pub(crate) struct Credential {
+    value: Option<HeaderValue>,
+    twice: bool,
+}
+
+impl Credential {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        Self { value: values.next().cloned(), twice: values.next().is_some() }
+    }
+}
+
+pub(crate) fn evidence(shown: &Credential, peer: &Peer) -> Result<Evidence, Problem> {
     let certificate = peer.certificate.as_ref();
-    match (values.next(), values.next(), certificate) {
+    match (&shown.value, shown.twice, certificate) {
         (None, _, None) => Ok(Evidence::None),
         (None, _, Some(certificate)) => Ok(Evidence::Certificate(Arc::clone(certificate))),
-        (Some(value), None, None) => bearer(value.as_bytes()),
-        (Some(_), Some(_), _) => Err(Problem::invalid("there are two `Authorization` headers: send one")),
-        (Some(_), None, Some(_)) => {
+        (Some(value), false, None) => bearer(value.as_bytes()),
+        (Some(_), true, _) => Err(Problem::invalid("there are two `Authorization` headers: send one")),
+        (Some(_), false, Some(_)) => {
             Err(Problem::invalid("the request carries a token and a client certificate: show only one of them"))
         }
     }
@@ -175,11 +198,13 @@ fn digest(parts: &Parts, body: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue, Request};
+    use http::Request;
+    use keyreeve_model::UnixMillis;
 
     fn peer(certificate: bool) -> Peer {
-        let found = PeerCertificate { fingerprint: [1; 32], dns_names: Vec::new(), uris: Vec::new() };
-        Peer { address: ([127, 0, 0, 1], 9).into(), certificate: certificate.then(|| Arc::new(found)) }
+        let valid = (UnixMillis(0), UnixMillis(1));
+        let found = PeerCertificate { fingerprint: [1; 32], dns_names: Vec::new(), uris: Vec::new(), valid };
+        Peer::new(([127, 0, 0, 1], 9).into(), certificate.then(|| Arc::new(found)))
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -189,25 +214,29 @@ mod tests {
         pairs.iter().map(pair).collect()
     }
 
+    fn credential(pairs: &[(&'static str, &str)]) -> Credential {
+        Credential::of(&headers(pairs))
+    }
+
     #[test]
     fn one_credential_is_taken_and_two_are_refused() {
         let token = ("authorization", "bearer krt_1_2");
-        assert!(matches!(evidence(&headers(&[]), &peer(false)), Ok(Evidence::None)));
-        assert!(matches!(evidence(&headers(&[]), &peer(true)), Ok(Evidence::Certificate(_))));
-        match evidence(&headers(&[token]), &peer(false)) {
+        assert!(matches!(evidence(&credential(&[]), &peer(false)), Ok(Evidence::None)));
+        assert!(matches!(evidence(&credential(&[]), &peer(true)), Ok(Evidence::Certificate(_))));
+        match evidence(&credential(&[token]), &peer(false)) {
             Ok(Evidence::Bearer(text)) => assert_eq!(text.expose(), "krt_1_2"),
             other => panic!("{other:?}"),
         }
-        assert_eq!(evidence(&headers(&[token]), &peer(true)).unwrap_err().code(), "invalid-request");
+        assert_eq!(evidence(&credential(&[token]), &peer(true)).unwrap_err().code(), "invalid-request");
         let mut twice = headers(&[token]);
         twice.append(AUTHORIZATION, HeaderValue::from_static("Bearer other"));
-        assert_eq!(evidence(&twice, &peer(false)).unwrap_err().code(), "invalid-request");
+        assert_eq!(evidence(&Credential::of(&twice), &peer(false)).unwrap_err().code(), "invalid-request");
     }
 
     #[test]
     fn other_schemes_are_refused_rather_than_ignored() {
         for value in ["Basic dXNlcjpwYXNz", "Bearer", "Bearer ", "Bearer a b", "krt_1_2"] {
-            let problem = evidence(&headers(&[("authorization", value)]), &peer(false)).unwrap_err();
+            let problem = evidence(&credential(&[("authorization", value)]), &peer(false)).unwrap_err();
             assert_eq!(problem.code(), "unauthenticated", "{value}");
         }
     }

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod activity;
 mod body;
 mod counters;
 mod drain;
@@ -16,14 +17,18 @@ mod frame;
 mod inbound;
 mod limits;
 mod listener;
+mod outline;
 mod problem;
 mod rate;
+mod register;
+mod sources;
 mod tls;
+mod words;
 
 pub use body::{JsonCall, OctetCall, PlainCall};
 pub use counters::{Counters, Totals};
 pub use frame::Frame;
-pub use inbound::{Inbound, Peer};
+pub use inbound::{IDEMPOTENCY_KEY_MAX, Inbound, Peer};
 pub use limits::{Limits, Rate, Rates};
 pub use listener::{Listener, bind};
 pub use problem::{HttpCode, Problem, status_of};

@@ -7,31 +7,39 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use keyreeve_engine::PeerCertificate;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, interval, interval_at, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::activity::{Activity, Answering, Busy};
 use crate::counters::Counters;
 use crate::frame::Frame;
 use crate::inbound::Peer;
+use crate::register::SUMMARY;
 use crate::tls::{Tls, peer_certificate};
+use crate::words::{Speaker, Words};
 
 /// Connections the operating system keeps waiting (count).
 const BACKLOG: u32 = 1024;
 /// Pause after the operating system refused to hand out a connection, for instance for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A connection that ends and on which nothing happened for so long is closed.
+const STILL: Duration = Duration::from_millis(200);
+/// An HTTP/2 head may be so many times as large as allowed and is still answered with problem details; beyond that the
+/// protocol's own bare 431 is all there is.
+const HEAD_MARGIN: usize = 4;
 /// What one HTTP/2 stream may send ahead, in bytes, and one connection.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 
@@ -60,6 +68,7 @@ impl Listener {
     /// Serves until `stop`, then lets requests under way end within the grace time.
     pub async fn serve(self, stop: CancellationToken) {
         let connections = TaskTracker::new();
+        let summaries = tokio::spawn(summarise(Arc::clone(&self.frame), stop.clone()));
         let places = Arc::new(Semaphore::new(self.frame.limits().connections.min(Semaphore::MAX_PERMITS)));
         let accepting = async {
             loop {
@@ -69,14 +78,20 @@ impl Listener {
                     Ok(accepted) => accepted,
                     Err(error) => {
                         tracing::warn!(%error, "no connection could be accepted");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                        sleep(ACCEPT_PAUSE).await;
                         continue;
                     }
                 };
-                let connection =
-                    Connection { tls: self.tls.clone(), frame: Arc::clone(&self.frame), address, stop: stop.clone() };
+                let Some(seat) = self.frame.sources().seat(address.ip()) else {
+                    Counters::add(&self.frame.counters().turned_away);
+                    tracing::debug!(source = %address, "a connection was closed: its source has too many");
+                    continue;
+                };
+                let (tls, frame, stop) = (self.tls.clone(), Arc::clone(&self.frame), stop.clone());
+                let connection = Connection { tls, frame, address, room: Arc::clone(&seat.room), stop };
                 connections.spawn(async move {
                     connection.run(socket).await;
+                    drop(seat);
                     drop(place);
                 });
             }
@@ -88,6 +103,21 @@ impl Listener {
         drop(self.socket);
         connections.close();
         connections.wait().await;
+        if let Err(error) = summaries.await {
+            tracing::error!(%error, "refused requests that were counted did not go on record");
+        }
+        self.frame.summarise().await;
+    }
+}
+
+/// Puts refusals that were only counted on record, now and then.
+async fn summarise(frame: Arc<Frame>, stop: CancellationToken) {
+    let mut times = interval_at(Instant::now() + SUMMARY, SUMMARY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = times.tick() => frame.summarise().await,
+        }
     }
 }
 
@@ -96,6 +126,8 @@ struct Connection {
     tls: Option<Arc<Tls>>,
     frame: Arc<Frame>,
     address: SocketAddr,
+    /// Room for bodies of its source.
+    room: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
@@ -113,7 +145,7 @@ impl Connection {
             tracing::debug!(%error, "TCP_NODELAY was refused");
         }
         let Some(tls) = &self.tls else {
-            let peer = Peer { address: self.address, certificate: None };
+            let peer = self.peer(None);
             return self.http1(socket, peer).await;
         };
         let Some(stream) = self.handshake(tls, socket).await else { return };
@@ -128,12 +160,16 @@ impl Connection {
                 }
             },
         };
-        let peer = Peer { address: self.address, certificate };
+        let peer = self.peer(certificate);
         if session.alpn_protocol() == Some(b"h2") {
             self.http2(stream, peer).await
         } else {
             self.http1(stream, peer).await
         }
+    }
+
+    fn peer(&self, certificate: Option<Arc<PeerCertificate>>) -> Arc<Peer> {
+        Arc::new(Peer { address: self.address, certificate, room: Arc::clone(&self.room) })
     }
 
     async fn handshake(&self, tls: &Tls, socket: TcpStream) -> Option<TlsStream<TcpStream>> {
@@ -161,7 +197,7 @@ impl Connection {
         }
     }
 
-    async fn http1<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: I, peer: Peer) {
+    async fn http1<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: I, peer: Arc<Peer>) {
         let limits = self.frame.limits();
         let mut builder = http1::Builder::new();
         builder
@@ -169,37 +205,45 @@ impl Connection {
             .header_read_timeout(limits.head_time)
             .max_headers(limits.head_fields)
             .max_header_size(limits.head);
-        let (activity, service) = self.service(peer);
+        let (activity, service) = self.service(&peer);
+        let frame = Arc::clone(&self.frame);
+        let speaker: Speaker = Arc::new(move |bare| {
+            let (frame, peer) = (Arc::clone(&frame), Arc::clone(&peer));
+            Box::pin(async move { frame.unreadable(&peer, bare).await })
+        });
+        let io = Words::new(io, Arc::clone(&activity), Some(speaker));
         self.drive(builder.serve_connection(TokioIo::new(io), service_fn(service)), &activity).await;
     }
 
-    async fn http2<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: I, peer: Peer) {
+    async fn http2<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: I, peer: Arc<Peer>) {
         let limits = self.frame.limits();
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.streams)
-            .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
+            .max_header_list_size(u32::try_from(limits.head * HEAD_MARGIN).unwrap_or(u32::MAX))
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)
             .keep_alive_interval(limits.idle_time / 2)
             .keep_alive_timeout(limits.handshake_time);
-        let (activity, service) = self.service(peer);
+        let (activity, service) = self.service(&peer);
+        let io = Words::new(io, Arc::clone(&activity), None);
         self.drive(builder.serve_connection(TokioIo::new(io), service_fn(service)), &activity).await;
     }
 
     fn service(
         &self,
-        peer: Peer,
+        peer: &Arc<Peer>,
     ) -> (Arc<Activity>, impl Fn(Request<Incoming>) -> futures::future::BoxFuture<'static, Answer> + Clone + use<>)
     {
         let activity = Arc::new(Activity::new());
-        let parts = (Arc::clone(&self.frame), Arc::new(peer), Arc::clone(&activity));
+        let parts = (Arc::clone(&self.frame), Arc::clone(peer), Arc::clone(&activity));
         let service = move |request: Request<Incoming>| -> futures::future::BoxFuture<'static, Answer> {
             let (frame, peer, activity) = parts.clone();
             Box::pin(async move {
-                let _busy = Busy::new(&activity);
-                Ok(frame.call(&peer, request.map(Body::new)).await)
+                let busy = Busy::new(&activity);
+                let answer = frame.call(&peer, request.map(Body::new)).await;
+                Ok(answer.map(|body| Answering::new(body, busy)))
             })
         };
         (activity, service)
@@ -212,19 +256,43 @@ impl Connection {
     {
         let limits = self.frame.limits();
         let mut connection = pin!(connection);
-        let mut check = tokio::time::interval(limits.idle_time / 2);
+        let mut check = interval(limits.idle_time / 2);
+        let mut age = pin!(sleep(limits.connection_time));
         loop {
             tokio::select! {
                 biased;
                 result = connection.as_mut() => return self.ended(result),
                 () = self.stop.cancelled() => break,
+                () = &mut age => break,
                 _ = check.tick() => if activity.idle() >= limits.idle_time { break },
             }
         }
         connection.as_mut().graceful_shutdown();
-        match timeout(limits.grace_time, connection).await {
-            Ok(result) => self.ended(result),
-            Err(_) => tracing::warn!(source = %self.address, "a connection was cut: its requests did not end in time"),
+        self.wind_up(connection, activity).await;
+    }
+
+    /// Lets requests under way end within the grace time. Whoever has none and does not take the hint that the
+    /// connection ends (RFC 9113 section 6.8) is not waited for.
+    async fn wind_up<C>(&self, mut connection: Pin<&mut C>, activity: &Activity)
+    where
+        C: GracefulConnection,
+        C::Error: std::fmt::Display,
+    {
+        let mut grace = pin!(sleep(self.frame.limits().grace_time));
+        let mut look = interval_at(Instant::now() + STILL, STILL);
+        loop {
+            tokio::select! {
+                biased;
+                result = connection.as_mut() => return self.ended(result),
+                () = &mut grace => {
+                    tracing::warn!(source = %self.address, "a connection was cut: its requests did not end in time");
+                    return;
+                }
+                _ = look.tick() => if activity.is_still() {
+                    tracing::debug!(source = %self.address, "an idle connection was closed");
+                    return;
+                }
+            }
         }
     }
 
@@ -235,46 +303,4 @@ impl Connection {
     }
 }
 
-type Answer = Result<http::Response<Body>, Infallible>;
-
-/// What a connection does, to find out when it is idle.
-struct Activity {
-    started: Instant,
-    busy: AtomicU32,
-    last_ms: AtomicU64,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self { started: Instant::now(), busy: AtomicU32::new(0), last_ms: AtomicU64::new(0) }
-    }
-
-    fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// How long nothing has happened.
-    fn idle(&self) -> Duration {
-        if self.busy.load(Ordering::Acquire) > 0 {
-            return Duration::ZERO;
-        }
-        Duration::from_millis(self.elapsed_ms().saturating_sub(self.last_ms.load(Ordering::Acquire)))
-    }
-}
-
-/// Marks a connection as busy while it lives.
-struct Busy<'a>(&'a Activity);
-
-impl<'a> Busy<'a> {
-    fn new(activity: &'a Activity) -> Self {
-        activity.busy.fetch_add(1, Ordering::AcqRel);
-        Self(activity)
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.last_ms.store(self.0.elapsed_ms(), Ordering::Release);
-        self.0.busy.fetch_sub(1, Ordering::AcqRel);
-    }
-}
+type Answer = Result<http::Response<Answering>, Infallible>;

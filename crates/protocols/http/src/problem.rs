@@ -28,6 +28,10 @@ pub enum HttpCode {
     RequestTimeout,
     /// The request is too large: same name as the engine's code.
     TooLarge,
+    /// The request's target is too long.
+    UriTooLong,
+    /// The request's head is too large.
+    HeadTooLarge,
     /// Another media type is expected.
     UnsupportedMediaType,
     /// No valid evidence of identity: same name as the engine's code.
@@ -52,6 +56,8 @@ impl HttpCode {
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::TooLarge,
+        Self::UriTooLong,
+        Self::HeadTooLarge,
         Self::UnsupportedMediaType,
         Self::Unauthenticated,
         Self::Denied,
@@ -70,6 +76,8 @@ impl HttpCode {
             Self::MethodNotAllowed => "method-not-allowed",
             Self::RequestTimeout => "request-timeout",
             Self::TooLarge => "too-large",
+            Self::UriTooLong => "uri-too-long",
+            Self::HeadTooLarge => "head-too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::Unauthenticated => "unauthenticated",
             Self::Denied => "denied",
@@ -89,6 +97,8 @@ impl HttpCode {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Denied => StatusCode::FORBIDDEN,
@@ -124,6 +134,8 @@ pub struct Problem {
     record: Option<RecordId>,
     retry_after: Option<u64>,
     allow: Option<HeaderValue>,
+    /// It comes from the pipeline, which keeps its own record.
+    by_engine: bool,
 }
 
 impl Problem {
@@ -139,7 +151,7 @@ impl Problem {
 
     fn with(status: StatusCode, code: &'static str, detail: Cow<'static, str>) -> Self {
         let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
-        Self { status, code, detail, record: None, retry_after, allow: None }
+        Self { status, code, detail, record: None, retry_after, allow: None, by_engine: false }
     }
 
     /// The same, worth another try after so many seconds.
@@ -163,6 +175,16 @@ impl Problem {
 
     pub(crate) fn is_recorded(&self) -> bool {
         self.record.is_some()
+    }
+
+    /// Whether nobody has thought of a record yet.
+    pub(crate) fn wants_record(&self) -> bool {
+        self.status.is_client_error() && self.status != StatusCode::TOO_MANY_REQUESTS && !self.by_engine
+    }
+
+    pub(crate) fn recorded(mut self, record: Option<RecordId>) -> Self {
+        self.record = record;
+        self
     }
 
     /// Turns an error answer that is not a problem yet into one: those of axum's router and extractors.
@@ -263,7 +285,7 @@ impl From<Error> for Problem {
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         let mut problem = Self::from(refused.error);
-        problem.record = refused.record;
+        (problem.record, problem.by_engine) = (refused.record, true);
         problem
     }
 }

@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::limits::{Rate, Rates};
+use crate::sources::source_of;
 
 /// Slots of one table: 128 KiB.
 const SLOTS: usize = 16 * 1024;
 
 /// The buckets of one rate.
-struct Buckets {
+pub(crate) struct Buckets {
     interval: u64,
     tolerance: u64,
     tables: [Box<[AtomicU64]>; 2],
@@ -24,7 +25,7 @@ struct Buckets {
 
 impl Buckets {
     /// No buckets for an unlimited rate.
-    fn new(rate: Rate) -> Option<Self> {
+    pub(crate) fn new(rate: Rate) -> Option<Self> {
         let interval = 1_000_000_000u64.checked_div(rate.per_second.into())?.max(1);
         let table = || (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
         Some(Self { interval, tolerance: interval * u64::from(rate.burst.max(1)), tables: [table(), table()] })
@@ -45,7 +46,8 @@ impl Buckets {
         }
     }
 
-    fn take(&self, hash: u64, now: u64) -> Result<(), Duration> {
+    /// Lets one more pass at `now`, or says how long to wait.
+    pub(crate) fn take(&self, hash: u64, now: u64) -> Result<(), Duration> {
         let next = self.next(hash, now)?;
         for slot in self.slots(hash) {
             slot.fetch_max(next, Ordering::Relaxed);
@@ -60,6 +62,13 @@ impl Buckets {
 pub(crate) struct Asker {
     source: u64,
     credential: Option<u64>,
+}
+
+impl Asker {
+    /// The source's hash.
+    pub(crate) fn source(self) -> u64 {
+        self.source
+    }
 }
 
 /// How a caller stood at the end of a request.
@@ -95,11 +104,7 @@ impl Limiter {
     }
 
     pub(crate) fn asker(&self, source: IpAddr, credential: Option<&[u8]>) -> Asker {
-        let source = match source.to_canonical() {
-            IpAddr::V4(address) => self.hasher.hash_one(address),
-            // A household or machine commonly owns a whole /64.
-            IpAddr::V6(address) => self.hasher.hash_one(&address.octets()[..8]),
-        };
+        let source = self.hasher.hash_one(source_of(source));
         Asker { source, credential: credential.map(|bytes| self.hasher.hash_one(bytes)) }
     }
 
@@ -107,7 +112,8 @@ impl Limiter {
         &self.accepted[hash as usize % SLOTS]
     }
 
-    fn knows(&self, asker: Asker) -> bool {
+    /// Whether the credential was accepted lately.
+    pub(crate) fn knows(&self, asker: Asker) -> bool {
         asker.credential.is_some_and(|hash| self.accepted(hash).load(Ordering::Relaxed) == hash)
     }
 
@@ -162,7 +168,7 @@ mod tests {
     const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn limiter(per_source: Rate, per_credential: Rate, unauthenticated: Rate) -> Limiter {
-        Limiter::new(&Rates { per_source, per_credential, unauthenticated })
+        Limiter::new(&Rates { per_source, per_credential, unauthenticated, ..Rates::default() })
     }
 
     #[test]

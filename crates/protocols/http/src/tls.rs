@@ -4,6 +4,7 @@
 use arc_swap::ArcSwap;
 use keyreeve_crypto::digest::sha256;
 use keyreeve_engine::PeerCertificate;
+use keyreeve_model::UnixMillis;
 use keyreeve_secret::SecretBytes;
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
@@ -158,7 +159,16 @@ fn client_verifier(material: &TlsMaterial) -> Result<Option<Arc<dyn ClientCertVe
 /// What the pipeline wants to know of a verified client certificate; none when it cannot be read.
 pub(crate) fn peer_certificate(der: &[u8]) -> Option<PeerCertificate> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let mut peer = PeerCertificate { fingerprint: sha256(der), dns_names: Vec::new(), uris: Vec::new() };
+    let validity = certificate.validity();
+    let instant = |seconds: i64| UnixMillis(seconds.saturating_mul(1000));
+    // The last second counts whole (RFC 5280 section 4.1.2.5).
+    let last = UnixMillis(instant(validity.not_after.timestamp()).0.saturating_add(999));
+    let mut peer = PeerCertificate {
+        fingerprint: sha256(der),
+        dns_names: Vec::new(),
+        uris: Vec::new(),
+        valid: (instant(validity.not_before.timestamp()), last),
+    };
     if let Some(names) = certificate.subject_alternative_name().ok()? {
         for name in &names.value.general_names {
             match name {

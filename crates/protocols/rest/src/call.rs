@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use keyreeve_engine::Arrival;
 use keyreeve_http::{JsonCall, OctetCall, PlainCall, Problem};
 use keyreeve_model::EncryptionContext;
-use keyreeve_wire::{Base64, CONTEXT_HEADER, Pairs, SIGNATURE_HEADER};
+use keyreeve_wire::{Base64, CONTEXT_HEADER, Pairs, SIGNATURE_HEADER, names};
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -98,9 +98,9 @@ pub(crate) trait Besides {
     const PARAMS: &'static [Param] = &[];
 }
 
-const SCHEME: Param = Param::text("scheme", "With a binary body: the signature scheme.");
-const PREHASHED: Param = Param::text("prehashed", "With a binary body: `true` when it is a digest.");
-const VERSION: Param = Param::integer("version", "With a binary body: the key version; the newest ones unless said.");
+const SCHEME: Param = Param::one_of::<names::Scheme>("scheme", "With a binary body: the signature scheme.");
+const PREHASHED: Param = Param::one_of::<bool>("prehashed", "With a binary body: `true` when it is a digest.");
+const VERSION: Param = Param::version("version", "With a binary body: the key version; the newest ones unless said.");
 
 /// Nothing.
 pub(crate) struct Bare;

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use keyreeve_engine::{AuditClass, Code};
-use keyreeve_http::{HttpCode, status_of};
+use keyreeve_http::{HttpCode, IDEMPOTENCY_KEY_MAX, status_of};
+use keyreeve_model::limits;
 use keyreeve_wire::{AUDIT_RECORD_HEADER, IDEMPOTENCY_KEY_HEADER, KEY_VERSION_HEADER, PREFIX, REQUEST_ID_HEADER};
 use keyreeve_wire::{CONTEXT_HEADER, SIGNATURE_HEADER};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, Paths};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
@@ -31,6 +32,8 @@ Requests refuse unknown and repeated fields. Replies may gain fields: ignore tho
 A key is named by its id or an alias; `/` in an alias is written `%2F` in paths. In the batch form one item's failure \
 does not stop the others, and each answer holds its result or its error; a batch of a single item fails as a whole.";
 
+/// Standard base64 with padding (RFC 4648 section 4).
+const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$";
 /// The media type of problem details.
 const PROBLEM: &str = "application/problem+json";
 
@@ -143,18 +146,23 @@ fn changes(route: &Route) -> bool {
 fn parameters(route: &Route) -> Vec<Parameter> {
     let mut all: Vec<Parameter> = path_parameters(route.path).map(path_parameter).collect();
     all.extend(route.query.iter().map(query_parameter));
+    let base64 = || text().pattern(Some(BASE64));
     if route.context_header {
-        all.push(header_parameter(CONTEXT_HEADER, "With a binary body: the context as base64 of a JSON object."));
+        let about = "With a binary body: the context as base64 of a JSON object.";
+        all.push(header_parameter(CONTEXT_HEADER, about, base64()));
     }
     if route.signature_header {
-        all.push(header_parameter(SIGNATURE_HEADER, "With a binary body: the signature or tag to verify, as base64."));
+        let about = "With a binary body: the signature or tag to verify, as base64.";
+        all.push(header_parameter(SIGNATURE_HEADER, about, base64()));
     }
     if changes(route) {
         let about = "Makes a retry harmless: the same key with the same request is done once and answered again. \
                      1 to 128 visible ASCII characters.";
-        all.push(header_parameter(IDEMPOTENCY_KEY_HEADER, about));
+        let key = text().min_length(Some(1)).max_length(Some(IDEMPOTENCY_KEY_MAX)).pattern(Some("^[!-~]+$"));
+        all.push(header_parameter(IDEMPOTENCY_KEY_HEADER, about, key));
     }
-    all.push(header_parameter(REQUEST_ID_HEADER, "Your own id for the request: 1 to 64 letters, digits and `-_.:`."));
+    let about = "Your own id for the request: 1 to 64 letters, digits and `-_.:`; another is replaced.";
+    all.push(header_parameter(REQUEST_ID_HEADER, about, text()));
     all
 }
 
@@ -162,8 +170,32 @@ fn path_parameters(path: &'static str) -> impl Iterator<Item = &'static str> {
     path.split('/').filter_map(|part| Some(part.strip_prefix('{')?.strip_suffix('}')?.trim_start_matches('*')))
 }
 
-fn text() -> ObjectBuilder {
+pub(crate) fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
+}
+
+/// A text that people write.
+pub(crate) fn label() -> RefOr<Schema> {
+    text().max_length(Some(limits::TEXT_MAX)).into()
+}
+
+/// A name, or an id: what names may be, in characters and length. Some of these are neither.
+pub(crate) fn reference_text() -> RefOr<Schema> {
+    name_text().into()
+}
+
+fn name_text() -> ObjectBuilder {
+    text().min_length(Some(1)).max_length(Some(limits::NAME_MAX)).pattern(Some("^[A-Za-z0-9._/:@+-]+$"))
+}
+
+/// An instant (RFC 3339).
+pub(crate) fn instant() -> RefOr<Schema> {
+    text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))).into()
+}
+
+/// A whole number between two others, both included.
+pub(crate) fn integer(least: i64, most: i64) -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(least)).maximum(Some(most)).into()
 }
 
 fn path_parameter(name: &str) -> Parameter {
@@ -180,16 +212,16 @@ fn path_parameter(name: &str) -> Parameter {
         .parameter_in(ParameterIn::Path)
         .required(Required::True)
         .description(Some(about))
-        .schema(Some(text()))
+        .schema(Some(match name {
+            "path" => text().min_length(Some(1)),
+            _ => name_text(),
+        }))
         .build()
 }
 
 fn query_parameter(param: &Param) -> Parameter {
-    let schema: RefOr<Schema> = match (param.integer, param.repeats) {
-        (true, _) => ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).into(),
-        (false, true) => ArrayBuilder::new().items(text()).into(),
-        (false, false) => text().into(),
-    };
+    let schema: RefOr<Schema> =
+        if param.repeats { ArrayBuilder::new().items((param.schema)()).into() } else { (param.schema)() };
     ParameterBuilder::new()
         .name(param.name)
         .parameter_in(ParameterIn::Query)
@@ -199,13 +231,13 @@ fn query_parameter(param: &Param) -> Parameter {
         .build()
 }
 
-fn header_parameter(name: &str, about: &str) -> Parameter {
+fn header_parameter(name: &str, about: &str, schema: ObjectBuilder) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(about))
-        .schema(Some(text()))
+        .schema(Some(schema))
         .build()
 }
 

@@ -2,6 +2,7 @@
 
 use axum::extract::Query as Pairs;
 use http::Uri;
+use keyreeve_engine::ops::PAGE_MAX;
 use keyreeve_http::Problem;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -52,7 +53,7 @@ impl Query {
     pub(crate) fn limit(&self) -> Result<u32, Problem> {
         match self.get::<u32>("limit")? {
             None => Ok(100),
-            Some(limit @ 1..=1000) => Ok(limit),
+            Some(limit @ 1..=PAGE_MAX) => Ok(limit),
             Some(_) => Err(Problem::invalid("the query parameter `limit` is 1 to 1,000")),
         }
     }

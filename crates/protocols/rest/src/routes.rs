@@ -93,29 +93,69 @@ pub struct Param {
     pub name: &'static str,
     /// What it does.
     pub about: &'static str,
-    /// True for a number.
-    pub integer: bool,
     /// True when it may be given several times.
     pub repeats: bool,
+    /// What its values are.
+    pub(crate) schema: fn() -> RefOr<Schema>,
 }
 
 impl Param {
-    /// A text, given once.
-    #[must_use]
-    pub const fn text(name: &'static str, about: &'static str) -> Self {
-        Self { name, about, integer: false, repeats: false }
+    const fn new(name: &'static str, about: &'static str, schema: fn() -> RefOr<Schema>) -> Self {
+        Self { name, about, repeats: false, schema }
     }
 
-    /// A number, given once.
+    /// Any text, given once.
+    #[must_use]
+    pub const fn text(name: &'static str, about: &'static str) -> Self {
+        Self::new(name, about, || openapi::text().into())
+    }
+
+    /// A text that people write, such as an owner.
+    #[must_use]
+    pub const fn label(name: &'static str, about: &'static str) -> Self {
+        Self::new(name, about, openapi::label)
+    }
+
+    /// The name or id of something.
+    #[must_use]
+    pub const fn reference(name: &'static str, about: &'static str) -> Self {
+        Self::new(name, about, openapi::reference_text)
+    }
+
+    /// An instant (RFC 3339).
+    #[must_use]
+    pub const fn instant(name: &'static str, about: &'static str) -> Self {
+        Self::new(name, about, openapi::instant)
+    }
+
+    /// A number from 0 on.
     #[must_use]
     pub const fn integer(name: &'static str, about: &'static str) -> Self {
-        Self { name, about, integer: true, repeats: false }
+        Self::new(name, about, || openapi::integer(0, i64::MAX))
+    }
+
+    /// The number of a key version.
+    #[must_use]
+    pub const fn version(name: &'static str, about: &'static str) -> Self {
+        Self::new(name, about, || openapi::integer(0, u32::MAX.into()))
+    }
+
+    /// How many rows.
+    #[must_use]
+    pub const fn limit(name: &'static str, about: &'static str) -> Self {
+        Self::new(name, about, || openapi::integer(1, keyreeve_engine::ops::PAGE_MAX.into()))
+    }
+
+    /// One of a closed list.
+    #[must_use]
+    pub const fn one_of<T: PartialSchema>(name: &'static str, about: &'static str) -> Self {
+        Self::new(name, about, T::schema)
     }
 
     /// A text, given any number of times.
     #[must_use]
     pub const fn repeated(name: &'static str, about: &'static str) -> Self {
-        Self { name, about, integer: false, repeats: true }
+        Self { repeats: true, ..Self::text(name, about) }
     }
 }
 

@@ -18,14 +18,18 @@ pub struct LimitsConfig {
     pub json_body_bytes: usize,
     /// The largest body of another kind.
     pub octet_body_bytes: usize,
-    /// All large bodies at the same time.
+    /// All bodies that arrive in pieces at the same time.
     pub all_bodies_bytes: usize,
+    /// The same of one source address.
+    pub bodies_per_source_bytes: usize,
     /// The largest request head.
     pub head_bytes: usize,
     /// The most header fields.
     pub head_fields: usize,
     /// Connections of one listener at the same time.
     pub connections: usize,
+    /// Connections of one source address at the same time.
+    pub connections_per_source: usize,
     /// Requests at the same time on one HTTP/2 connection.
     pub streams: u32,
     /// The most items of a batch.
@@ -40,6 +44,8 @@ pub struct LimitsConfig {
     pub request_seconds: u32,
     /// How long an HTTP/2 connection may be idle.
     pub idle_seconds: u32,
+    /// How long any connection may live.
+    pub connection_seconds: u32,
     /// Time for requests under way when the server ends.
     pub grace_seconds: u32,
     /// Requests per time.
@@ -56,6 +62,8 @@ pub struct RatesConfig {
     pub per_credential: RateConfig,
     /// Of one source address that were answered with 401, or went on record although no credential was accepted.
     pub unauthenticated: RateConfig,
+    /// Audit records of one source address about single requests that never became an operation, without a credential.
+    pub malformed: RateConfig,
 }
 
 /// So many a second on average, and so many at once.
@@ -87,6 +95,7 @@ impl Default for RatesConfig {
             per_source: rates.per_source.into(),
             per_credential: rates.per_credential.into(),
             unauthenticated: rates.unauthenticated.into(),
+            malformed: rates.malformed.into(),
         }
     }
 }
@@ -102,9 +111,11 @@ impl Default for LimitsConfig {
             json_body_bytes: limits.json_body,
             octet_body_bytes: limits.octet_body,
             all_bodies_bytes: limits.all_bodies,
+            bodies_per_source_bytes: limits.bodies_per_source,
             head_bytes: limits.head,
             head_fields: limits.head_fields,
             connections: limits.connections,
+            connections_per_source: limits.connections_per_source,
             streams: limits.streams,
             batch_items: 1000,
             handshake_seconds: seconds(limits.handshake_time),
@@ -112,6 +123,7 @@ impl Default for LimitsConfig {
             body_seconds: seconds(limits.body_time),
             request_seconds: seconds(limits.request_time),
             idle_seconds: seconds(limits.idle_time),
+            connection_seconds: seconds(limits.connection_time),
             grace_seconds: seconds(limits.grace_time),
             rates: RatesConfig::default(),
         }
@@ -120,13 +132,16 @@ impl Default for LimitsConfig {
 
 impl LimitsConfig {
     pub(super) fn check(&self) -> Result<(), Fault> {
+        let body = self.octet_body_bytes.max(self.json_body_bytes);
         let sizes = [
             ("json_body_bytes", self.json_body_bytes, 1024),
             ("octet_body_bytes", self.octet_body_bytes, 1024),
-            ("all_bodies_bytes", self.all_bodies_bytes, self.octet_body_bytes.max(self.json_body_bytes)),
+            ("all_bodies_bytes", self.all_bodies_bytes, body),
+            ("bodies_per_source_bytes", self.bodies_per_source_bytes, body),
             ("head_bytes", self.head_bytes, 4096),
             ("head_fields", self.head_fields, 16),
             ("connections", self.connections, 1),
+            ("connections_per_source", self.connections_per_source, 1),
             ("streams", self.streams as usize, 1),
             ("batch_items", self.batch_items, 1),
             ("handshake_seconds", self.handshake_seconds as usize, 1),
@@ -134,6 +149,7 @@ impl LimitsConfig {
             ("body_seconds", self.body_seconds as usize, 1),
             ("request_seconds", self.request_seconds as usize, 1),
             ("idle_seconds", self.idle_seconds as usize, 2),
+            ("connection_seconds", self.connection_seconds as usize, 1),
         ];
         for (field, value, least) in sizes {
             if value < least {
@@ -156,20 +172,24 @@ impl LimitsConfig {
             json_body: self.json_body_bytes,
             octet_body: self.octet_body_bytes,
             all_bodies: self.all_bodies_bytes,
+            bodies_per_source: self.bodies_per_source_bytes,
             head: self.head_bytes,
             head_fields: self.head_fields,
             connections: self.connections,
+            connections_per_source: self.connections_per_source,
             streams: self.streams,
             handshake_time: time(self.handshake_seconds),
             head_time: time(self.head_seconds),
             body_time: time(self.body_seconds),
             request_time: time(self.request_seconds),
             idle_time: time(self.idle_seconds),
+            connection_time: time(self.connection_seconds),
             grace_time: time(self.grace_seconds),
             rates: Rates {
                 per_source: self.rates.per_source.into(),
                 per_credential: self.rates.per_credential.into(),
                 unauthenticated: self.rates.unauthenticated.into(),
+                malformed: self.rates.malformed.into(),
             },
         }
     }

@@ -112,6 +112,9 @@ fn evidence(evidence: &Evidence) -> String {
     }
 }
 
+/// What hyper says by itself when a head cannot be read.
+const BARE: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\ndate: now\r\n\r\n";
+
 fn router(gate: Arc<Gate>) -> Router {
     let wait = move || async move {
         gate.begun.notify_one();
@@ -122,6 +125,7 @@ fn router(gate: Arc<Gate>) -> Router {
         .route("/who", get(|call: PlainCall| async move { evidence(&call.arrival.evidence) }))
         .route("/proven", get(|call: PlainCall| async move { call.arrival.proof.accept() }))
         .route("/recorded", post(|_: PlainCall| async { ([(AUDIT_RECORD, "aud_1")], "open to anybody") }))
+        .route("/bare", post(|_: PlainCall| async { BARE }))
         .route("/json", post(|call: JsonCall<Body>| async move { call.body.number.to_string() }))
         .route("/octets", post(|call: OctetCall| async move { call.bytes.len().to_string() }))
         .route("/path/{number}", get(|Path(number): Path<u32>| async move { number.to_string() }))

@@ -95,6 +95,84 @@ async fn requests_that_never_end_are_cut_after_the_grace_time() {
     bench.served.await.unwrap();
 }
 
+/// The preface of HTTP/2 with empty settings; this client never answers anything.
+const SILENT: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// A connection over which HTTP/2 is begun by hand.
+async fn silent(bench: &Bench) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+    let mut config = bench.authority.client(None, &[&rustls::version::TLS13]);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let mut stream = bench.connect(config).await.unwrap();
+    stream.write_all(SILENT).await.unwrap();
+    // The server's settings: it speaks HTTP/2 now.
+    let mut frame = [0; 9];
+    stream.read_exact(&mut frame).await.unwrap();
+    assert_eq!(frame[3], 4);
+    stream
+}
+
+#[tokio::test]
+async fn idle_clients_that_do_not_answer_are_not_waited_for() {
+    let bench = Bench::start(Limits { grace_time: Duration::from_secs(3600), ..Limits::default() }, |_| {});
+    let mut stream = silent(&bench).await;
+    bench.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(20), bench.served).await.unwrap().unwrap();
+    let told = until_closed(&mut stream).await;
+    let goaway = told.windows(9).any(|frame| frame[..4] == [0, 0, 8, 7]);
+    assert!(goaway, "the client is told first: {told:?}");
+}
+
+#[tokio::test]
+async fn a_request_over_http_2_is_finished_when_the_listener_ends() {
+    let bench = Bench::start(Limits { grace_time: Duration::from_secs(3600), ..Limits::default() }, |_| {});
+    let mut stream = silent(&bench).await;
+    // GET /wait, in HPACK without compression of the path.
+    let block = [&[0x82, 0x87, 0x04, 5][..], b"/wait"].concat();
+    let frame = [&[0, 0, block.len() as u8, 1, 5, 0, 0, 0, 1][..], &block].concat();
+    stream.write_all(&frame).await.unwrap();
+    bench.gate.begun.notified().await;
+    bench.stop.cancel();
+    // Longer than an idle connection has.
+    let early = tokio::time::timeout(Duration::from_secs(1), until_closed(&mut stream)).await;
+    assert!(early.is_err(), "the connection was closed under a request");
+    bench.gate.open.notify_one();
+    let told = until_closed(&mut stream).await;
+    assert!(told.windows(4).any(|bytes| bytes == b"done"), "{told:?}");
+    tokio::time::timeout(Duration::from_secs(20), bench.served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn connections_do_not_grow_old() {
+    let limits = Limits { connection_time: SHORT, head_time: Duration::from_secs(3600), ..Limits::default() };
+    let bench = Bench::start(limits, |_| {});
+    let mut idle = bench.open().await;
+    let mut old = silent(&bench).await;
+    let mut busy = bench.open().await;
+    busy.write_all(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    bench.gate.begun.notified().await;
+    assert!(until_closed(&mut idle).await.is_empty());
+    until_closed(&mut old).await;
+    bench.gate.open.notify_one();
+    let answer = Answer::read(&mut busy).await;
+    assert_eq!((answer.status, answer.body.as_str(), answer.header("connection")), (200, "done", Some("close")));
+    assert_eq!(bench.get("/who", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_source_has_so_many_connections_and_no_more() {
+    let bench = Bench::start(Limits { connections_per_source: 2, ..Limits::default() }, |_| {});
+    let first = bench.open().await;
+    let second = bench.open().await;
+    assert!(until_closed(&mut bench.tcp().await).await.is_empty(), "a third is closed at once");
+    let totals = bench.counters.totals();
+    assert_eq!((totals.connections, totals.turned_away), (2, 1));
+    drop((first, second));
+    while bench.counters.totals().open > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bench.get("/who", "").await.status, 200);
+}
+
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_for_their_turn() {
     let bench = Bench::start(Limits { connections: 1, ..Limits::default() }, |_| {});

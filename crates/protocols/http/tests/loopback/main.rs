@@ -4,5 +4,6 @@
 
 mod bench;
 mod ends;
+mod heads;
 mod refusals;
 mod tls;

@@ -30,7 +30,7 @@ impl Known for Paging {
 /// Where to go on.
 pub(crate) const AFTER: Param = Param::text("after", "Go on after this row: `next` of the former page.");
 /// How far.
-pub(crate) const LIMIT: Param = Param::integer("limit", "The most rows, 1 to 1,000; 100 unless said.");
+pub(crate) const LIMIT: Param = Param::limit("limit", "The most rows, 1 to 1,000; 100 unless said.");
 
 fn create_from(body: &CreateKeyring) -> Result<Create, Problem> {
     Ok(Create {

@@ -94,15 +94,15 @@ struct Search;
 
 impl Known for Search {
     const PARAMS: &'static [Param] = &[
-        Param::text("keyring", "Only keys of this keyring, by id or name."),
-        Param::text("state", "Only keys in this state now."),
-        Param::text("algorithm", "Only keys of this algorithm."),
-        Param::text("purpose", "Only keys for this purpose."),
+        Param::reference("keyring", "Only keys of this keyring, by id or name."),
+        Param::one_of::<names::State>("state", "Only keys in this state now."),
+        Param::one_of::<names::Algorithm>("algorithm", "Only keys of this algorithm."),
+        Param::one_of::<names::Purpose>("purpose", "Only keys for this purpose."),
         Param::repeated("label", "Only keys with this label: `name=value`. May be given several times."),
-        Param::text("owner", "Only keys of this owner."),
-        Param::text("consumer", "Only keys that this system uses."),
-        Param::text("classification", "Only keys of this class."),
-        Param::text("text", "Only keys in whose id, aliases, description, owner or labels this text stands."),
+        Param::label("owner", "Only keys of this owner."),
+        Param::label("consumer", "Only keys that this system uses."),
+        Param::one_of::<names::Classification>("classification", "Only keys of this class."),
+        Param::label("text", "Only keys in whose id, aliases, description, owner or labels this text stands."),
         AFTER,
         LIMIT,
     ];
@@ -183,7 +183,7 @@ struct Half;
 
 impl Known for Half {
     const PARAMS: &'static [Param] = &[
-        Param::integer("version", "The key version; the primary one unless said."),
+        Param::version("version", "The key version; the primary one unless said."),
         Param::text("format", "`json`, `pem` or `der`; `json` unless said."),
     ];
 }

@@ -5,5 +5,6 @@ mod crypto;
 mod hostile;
 mod manage;
 mod openapi;
+mod recorded;
 mod routes;
 mod support;

@@ -5,7 +5,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use keyreeve_crypto::Random;
 use keyreeve_engine::ops::system::Init;
-use keyreeve_engine::{Arrival, Clock, Code, Descriptor, Engine, Evidence, Observer, PeerCertificate, Ports, Settings};
+use keyreeve_engine::{Arrival, Clock, Code, Descriptor, Engine, Evidence, Observer, Ports, Settings};
 use keyreeve_epochs_file::FileEpochVault;
 use keyreeve_http::{Counters, Frame, Limits, Peer};
 use keyreeve_journal_file::{FileJournal, Options};
@@ -155,7 +155,8 @@ impl Server {
         engine.start().await.unwrap();
         let limits = Limits { json_body: 1 << 20, octet_body: 2 << 20, ..Limits::default() };
         let frame = Frame::new(router(engine.clone(), side), limits, Arc::new(Counters::default()));
-        let peer = Arc::new(Peer { address: ([10, 1, 2, 3], 4000).into(), certificate: None::<Arc<PeerCertificate>> });
+        let frame = frame.on_record(engine.clone());
+        let peer = Arc::new(Peer::new(([10, 1, 2, 3], 4000).into(), None));
         Self { frame, engine, clock, seen, token: String::new(), peer, _directory: directory }
     }
 
