@@ -28,13 +28,17 @@ impl Server {
     }
 }
 
+/// Method, path, headers and body of a request, then the code and the route on record.
+type Case = (&'static str, &'static str, Headers, Vec<u8>, &'static str, &'static str);
+type Headers = &'static [(&'static str, &'static str)];
+
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 const TEXT: &[(&str, &str)] = &[("content-type", "text/CANARY")];
 
 #[tokio::test]
 async fn every_refusal_before_an_operation_leaves_one_record() {
     let server = Server::new().await;
-    let cases: Vec<(&str, &str, &[(&str, &str)], Vec<u8>, &str, &str)> = vec![
+    let cases: Vec<Case> = vec![
         ("POST", "/keys", JSON, b"{\"CANARY\"".to_vec(), "invalid-request", "/v1/keys"),
         ("POST", "/keys", JSON, b"{\"CANARY\":1}".to_vec(), "invalid-request", "/v1/keys"),
         ("POST", "/keys/CANARY/encrypt", TEXT, b"{}".to_vec(), "unsupported-media-type", "/v1/keys/{key}/encrypt"),
