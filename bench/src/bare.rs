@@ -1,5 +1,5 @@
-//! The practical ceiling: an axum server over TLS that only does the AEAD. No authentication, no policy, no audit, no
-//! store.
+//! The practical ceiling: an axum server over TLS that only does the cryptography. No authentication, no policy, no
+//! audit, no store.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
-use keyreeve_crypto::{KeyAlgorithm, LoadedKey, Material, Purpose, Random};
+use keyreeve_crypto::{KeyAlgorithm, LoadedKey, Material, Message, Purpose, Random, SignatureScheme};
 use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,12 +20,24 @@ use crate::Failure;
 
 struct Ceiling {
     key: LoadedKey,
+    signer: LoadedKey,
     random: Random,
 }
 
 #[derive(Deserialize)]
 struct Encrypt<'a> {
     plaintext: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Batch<'a> {
+    #[serde(borrow)]
+    items: Vec<Encrypt<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Sign<'a> {
+    message: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -41,12 +53,15 @@ pub(crate) fn serve(directory: &Path) -> Result<(), Failure> {
 
 async fn listen(directory: &Path) -> Result<(), Failure> {
     let random = Random::from_module()?;
-    let material = Material::generate(KeyAlgorithm::Xaes256Gcm, &random)?;
-    let state = Arc::new(Ceiling { key: LoadedKey::load(&material, Purpose::Encrypt)?, random });
+    let key = LoadedKey::load(&Material::generate(KeyAlgorithm::Xaes256Gcm, &random)?, Purpose::Encrypt)?;
+    let signer = LoadedKey::load(&Material::generate(KeyAlgorithm::EcP256, &random)?, Purpose::Sign)?;
+    let state = Arc::new(Ceiling { key, signer, random });
     let router = Router::new()
         .route("/encrypt", post(encrypt))
         .route("/decrypt", post(decrypt))
         .route("/octets", post(octets))
+        .route("/batch", post(batch))
+        .route("/sign", post(sign))
         .layer(axum::extract::DefaultBodyLimit::max(64 * 1024 * 1024))
         .with_state(state);
     let acceptor = tls(directory)?;
@@ -105,6 +120,30 @@ async fn decrypt(State(state): State<Arc<Ceiling>>, body: Bytes) -> Response {
 async fn octets(State(state): State<Arc<Ceiling>>, body: Bytes) -> Response {
     match state.key.seal(&state.random, &[], &body) {
         Ok(sealed) => ([(CONTENT_TYPE, "application/octet-stream")], sealed).into_response(),
+        Err(_) => failed(),
+    }
+}
+
+async fn batch(State(state): State<Arc<Ceiling>>, body: Bytes) -> Response {
+    let Ok(request) = serde_json::from_slice::<Batch<'_>>(&body) else { return failed() };
+    let mut out = String::with_capacity(body.len() * 2);
+    out.push_str("{\"items\":[");
+    for (place, item) in request.items.iter().enumerate() {
+        let Ok(plaintext) = base64_simd::STANDARD.decode_to_vec(item.plaintext) else { return failed() };
+        let Ok(sealed) = state.key.seal(&state.random, &[], &plaintext) else { return failed() };
+        out.push_str(if place == 0 { "{\"ciphertext\":\"" } else { ",{\"ciphertext\":\"" });
+        base64_simd::STANDARD.encode_append(&sealed, &mut out);
+        out.push_str("\"}");
+    }
+    out.push_str("]}");
+    ([(CONTENT_TYPE, "application/json")], out).into_response()
+}
+
+async fn sign(State(state): State<Arc<Ceiling>>, body: Bytes) -> Response {
+    let Ok(request) = serde_json::from_slice::<Sign<'_>>(&body) else { return failed() };
+    let Ok(message) = base64_simd::STANDARD.decode_to_vec(request.message) else { return failed() };
+    match state.signer.sign(&state.random, SignatureScheme::EcdsaSha256, Message::Raw(&message)) {
+        Ok(signature) => json("signature", &signature),
         Err(_) => failed(),
     }
 }

@@ -13,20 +13,25 @@ pub(crate) struct Row {
 pub(crate) enum Target {
     AtLeast(f64),
     AtMost(f64),
+    /// Nothing in particular: shown to judge another row by.
+    Shown,
 }
 
 impl Target {
-    fn met(self, value: f64) -> bool {
-        match self {
+    fn met(self, value: f64) -> &'static str {
+        let met = match self {
             Self::AtLeast(least) => value >= least,
             Self::AtMost(most) => value <= most,
-        }
+            Self::Shown => return "",
+        };
+        if met { "yes" } else { "**no**" }
     }
 
     fn text(self) -> String {
         match self {
             Self::AtLeast(least) => format!("≥ {least}"),
             Self::AtMost(most) => format!("≤ {most}"),
+            Self::Shown => String::new(),
         }
     }
 }
@@ -36,7 +41,7 @@ pub(crate) fn print(rows: &[Row]) {
     println!("\n{}\n", machine());
     println!("| what | measured | value | target | met |\n|---|---|---|---|---|");
     for row in rows {
-        let met = if row.target.met(row.ratio) { "yes" } else { "**no**" };
+        let met = row.target.met(row.ratio);
         println!("| {} | {} | {:.2} | {} | {met} |", row.what, row.figures, row.ratio, row.target.text());
     }
 }

@@ -132,8 +132,7 @@ impl FileJournal {
         let shared = Arc::new(Shared::new(log, options));
         shared.distributor.spawn();
         let segments = wal.segments.clone();
-        let writer =
-            Writer { shared: shared.clone(), wal, frontier, buffer: Vec::new(), nodes: Vec::new(), current: None };
+        let writer = Writer::new(shared.clone(), wal, frontier);
         let tiler = Tiler { shared: shared.clone(), segments };
         let threads = Arc::new(Mutex::new(Threads::default()));
         let journal = Self { shared, recovery: report, threads: threads.clone() };

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use keyreeve_audit::Frontier;
 use keyreeve_audit::tile::push_entry;
+use keyreeve_audit::{Frontier, Hash};
 use keyreeve_journal::{Entry, JournalError};
 
 use crate::completion::{Batch, Committed};
@@ -18,16 +19,22 @@ use crate::wal::Wal;
 const KICK: u64 = 8;
 /// Room for a frame that is kept between batches, in bytes.
 const KEPT_BUFFER: usize = 1 << 20;
+/// A batch of so many tells that callers come in numbers, and that a moment's wait brings more of them (count).
+const MANY: usize = 8;
+/// The longest wait for more callers.
+const LONGEST_LINGER: Duration = Duration::from_micros(250);
 
 /// Owns the write-ahead log and the head of the tree.
 pub(crate) struct Writer {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) wal: Wal,
-    pub(crate) frontier: Frontier,
-    pub(crate) buffer: Vec<u8>,
-    pub(crate) nodes: Vec<Node>,
+    shared: Arc<Shared>,
+    wal: Wal,
+    frontier: Frontier,
+    /// Of `frontier`.
+    root: Hash,
+    buffer: Vec<u8>,
+    nodes: Vec<Node>,
     /// The batch being written, to be answered even if this thread panics.
-    pub(crate) current: Option<Arc<Batch>>,
+    current: Option<Arc<Batch>>,
 }
 
 impl Drop for Writer {
@@ -52,16 +59,23 @@ impl Drop for Writer {
 }
 
 impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>, wal: Wal, frontier: Frontier) -> Self {
+        let root = frontier.root();
+        Self { shared, wal, frontier, root, buffer: Vec::new(), nodes: Vec::new(), current: None }
+    }
+
     /// Works until the queue is closed.
     pub(crate) fn run(mut self) {
         loop {
             match self.shared.queue.take() {
                 Work::Batch(entries, batch) => {
+                    let (count, started) = (entries.len(), Instant::now());
                     self.current = Some(batch.clone());
                     let outcome = self.commit(entries);
                     self.current = None;
                     self.shared.set_failing(outcome.as_ref().err());
                     self.shared.distributor.finish(batch, outcome);
+                    self.linger(count, started.elapsed());
                 }
                 Work::Probe => self.probe(),
                 Work::Stop => break,
@@ -69,6 +83,14 @@ impl Writer {
         }
         if self.shared.mark_closed.load(Ordering::Acquire) {
             self.write_close_mark();
+        }
+    }
+
+    /// Where many call at once, waits for as long as the last batch took at most: who was just answered calls again
+    /// meanwhile, and a flush costs the same for many as for few. A lone caller never waits.
+    fn linger(&self, count: usize, took: Duration) {
+        if count >= MANY {
+            self.shared.queue.linger(count.saturating_mul(2), took.min(LONGEST_LINGER));
         }
     }
 
@@ -88,9 +110,9 @@ impl Writer {
         }
         let root = frontier.root();
         let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-        self.write_frame(count, &frontier)?;
+        self.write_frame(count, root)?;
         let tree_size = frontier.size();
-        self.frontier = frontier;
+        (self.frontier, self.root) = (frontier, root);
         let waiting = {
             let mut tail = self.shared.log.tail.write();
             tail.commit(entries, &self.nodes, tree_size, root);
@@ -109,19 +131,19 @@ impl Writer {
         self.buffer.resize(FRAME_HEADER, 0);
     }
 
-    /// Writes the frame in the buffer, which leads to the tree `after`.
-    fn write_frame(&mut self, count: u32, after: &Frontier) -> Result<(), JournalError> {
+    /// Writes the frame in the buffer, which leads to the tree with this root.
+    fn write_frame(&mut self, count: u32, root: Hash) -> Result<(), JournalError> {
         let size = frame_size(self.buffer.len() - FRAME_HEADER);
-        let before = &self.frontier;
-        let sequence = self.wal.make_room(size, before.size(), before.root())?;
-        let header = FrameHeader { first_index: before.size(), sequence, count, root: after.root() };
+        let first_index = self.frontier.size();
+        let sequence = self.wal.make_room(size, first_index, self.root)?;
+        let header = FrameHeader { first_index, sequence, count, root };
         self.wal.write(&mut self.buffer, &header)
     }
 
     /// Tries to get a failed log going again, so that readiness does not have to wait for the next caller.
     fn probe(&mut self) {
         if self.wal.is_failed() {
-            let opened = self.wal.make_room(0, self.frontier.size(), self.frontier.root());
+            let opened = self.wal.make_room(0, self.frontier.size(), self.root);
             self.shared.set_failing(opened.err().as_ref());
         } else {
             self.shared.set_failing(self.shared.wait_for_tiler().err().as_ref());
@@ -131,8 +153,7 @@ impl Writer {
     /// An empty frame that says the log was closed properly; damage before it is then no torn tail.
     fn write_close_mark(&mut self) {
         self.start_frame();
-        let after = self.frontier.clone();
-        if let Err(error) = self.write_frame(0, &after) {
+        if let Err(error) = self.write_frame(0, self.root) {
             tracing::warn!(%error, "the audit journal could not be marked as closed");
         }
     }

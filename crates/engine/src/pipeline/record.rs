@@ -1,6 +1,7 @@
 //! The audit record of one call, filled in as the call goes through the stages.
 
-use keyreeve_audit::{Actor, Method, Outcome as AuditOutcome, Record, Resource as AuditResource};
+use keyreeve_audit::{Actor, Class, Method, Outcome as AuditOutcome, Record};
+use keyreeve_journal::Entry;
 use keyreeve_model::{RecordId, UnixMillis};
 use std::collections::BTreeMap;
 
@@ -9,44 +10,40 @@ use super::operation::Operation;
 use crate::catalogue::AuditClass;
 use crate::error::{Error, Fault};
 
-/// What is known of a call so far.
+/// What is known of a call so far: its record, complete but for the outcome.
 pub(super) struct Draft {
-    pub(super) id: RecordId,
-    pub(super) actor: Actor,
-    pub(super) resource: Option<AuditResource>,
-    pub(super) details: BTreeMap<String, String>,
+    pub(super) record: Record,
+    recorded: bool,
 }
 
 impl Draft {
-    pub(super) fn new(id: RecordId) -> Self {
-        let actor = Actor { principal: "unknown".to_owned(), method: Method::Anonymous };
-        Self { id, actor, resource: None, details: BTreeMap::new() }
-    }
-
-    /// The finished record, or none for operations that are only counted.
-    pub(super) fn finish<O: Operation>(
-        &self,
-        operation: &O,
-        arrival: &Arrival,
-        now: UnixMillis,
-        outcome: AuditOutcome,
-    ) -> Option<Record> {
-        let AuditClass::Recorded(class) = O::DESCRIPTOR.audit else { return None };
+    pub(super) fn new<O: Operation>(id: RecordId, operation: &O, arrival: &Arrival, now: UnixMillis) -> Self {
+        let (class, recorded) = match O::DESCRIPTOR.audit {
+            AuditClass::Recorded(class) => (class, true),
+            AuditClass::Counted => (Class::System, false),
+        };
         let context = operation.context().filter(|context| !context.is_empty());
-        Some(Record {
-            id: self.id,
+        let record = Record {
+            id,
             time: now,
             request: arrival.request.clone(),
-            actor: self.actor.clone(),
+            actor: Actor { principal: "unknown".to_owned(), method: Method::Anonymous },
             source: arrival.source.map(|source| source.to_string()),
             operation: O::DESCRIPTOR.name.to_owned(),
             class,
-            resource: self.resource.clone(),
-            outcome,
+            resource: None,
+            outcome: AuditOutcome::Ok,
             count: u32::try_from(operation.items()).unwrap_or(u32::MAX),
             context: context.map(|context| context.pairs().clone()),
-            details: self.details.clone(),
-        })
+            details: BTreeMap::new(),
+        };
+        Self { record, recorded }
+    }
+
+    /// The finished record as an entry of the log, or none for operations that are only counted.
+    pub(super) fn finish(&mut self, outcome: AuditOutcome) -> Option<Entry> {
+        self.record.outcome = outcome;
+        self.recorded.then(|| Entry::of(&self.record))
     }
 }
 

@@ -1,7 +1,6 @@
 //! The door: runs an operation through the five stages and releases its reply.
 
 use keyreeve_audit::Outcome as AuditOutcome;
-use keyreeve_journal::Entry;
 use keyreeve_model::{RecordId, UnixMillis};
 use keyreeve_policy::Method;
 
@@ -81,14 +80,14 @@ impl Engine {
         let unrecorded = |error| Refused { error, record: None };
         let now = self.core.now().map_err(unrecorded)?;
         let random = self.core.id_random().map_err(unrecorded)?;
-        let mut draft = Draft::new(RecordId::new(now, random));
+        let mut draft = Draft::new(RecordId::new(now, random), operation, arrival, now);
         for attempt in 1.. {
             let error = match self.attempt(caller, arrival, operation, now, &mut draft).await {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
             if !error.is_retryable() || attempt == ATTEMPTS {
-                return Err(self.refuse(arrival, operation, now, draft, error).await);
+                return Err(self.refuse::<O>(now, draft, error).await);
             }
         }
         Err(unrecorded(Error::internal("the attempts ran out")))
@@ -111,13 +110,16 @@ impl Engine {
         // One view of what is open for all stages: sealing in their midst must not make them decide by less.
         let opened = core.opened();
         let principal = match caller {
-            Caller::Outside => match authenticate(core, opened.as_deref(), arrival, now, &mut draft.details).await {
-                Err(error) if O::OF_STRANGERS && error.code() == Code::Unauthenticated => Principal::anonymous(),
-                known => known?,
-            },
+            Caller::Outside => {
+                let details = &mut draft.record.details;
+                match authenticate(core, opened.as_deref(), arrival, now, details).await {
+                    Err(error) if O::OF_STRANGERS && error.code() == Code::Unauthenticated => Principal::anonymous(),
+                    known => known?,
+                }
+            }
             Caller::Server => Principal::system(),
         };
-        draft.actor = principal.actor();
+        draft.record.actor = principal.actor();
         match principal.method {
             Method::Token | Method::MutualTls | Method::System => arrival.proof.accept(),
             Method::Anonymous => {}
@@ -126,7 +128,7 @@ impl Engine {
             core.need_open()?;
         }
         let resource = resolve(core, operation.target(), now).await?;
-        draft.resource = Some(resource.audit().clone());
+        draft.record.resource = Some(resource.audit().clone());
         let second = match operation.also() {
             Some(also) => Some(resolve(core, also.target, now).await?),
             None => None,
@@ -149,11 +151,11 @@ impl Engine {
         let now = approved.now();
         let ticket = Ticket::of(arrival, approved.principal(), O::DESCRIPTOR);
         if let Some(replay) = core.remembered(ticket.as_ref(), now).await? {
-            draft.details.insert("repeated".to_owned(), "true".to_owned());
+            draft.record.details.insert("repeated".to_owned(), "true".to_owned());
             let reply = replayed::<O>(&replay)?;
             // The first answer may have been lost on the way to the log.
             core.mend_if_dirty().await?;
-            return self.release(arrival, operation, now, draft, Outcome::reply(reply)).await;
+            return self.release::<O>(draft, Outcome::reply(reply)).await;
         }
         let mut outcome = operation.execute(approved, core).await?;
         if O::DESCRIPTOR.needs == Needs::Open {
@@ -164,7 +166,7 @@ impl Engine {
             outcome.changes.push(ticket.remember(&opened.keys, outcome.reply.remember(), now));
         }
         let opened_root = outcome.opened_root;
-        let released = self.release(arrival, operation, now, draft, outcome).await;
+        let released = self.release::<O>(draft, outcome).await;
         if released.is_err() && opened_root && core.opened().is_none() {
             // Not recorded or not completed: the root must not stay open behind a server that says it is sealed.
             core.ports.root.seal().await;
@@ -174,24 +176,21 @@ impl Engine {
 
     async fn release<O: Operation>(
         &self,
-        arrival: &Arrival,
-        operation: &O,
-        now: UnixMillis,
         draft: &mut Draft,
         mut outcome: Outcome<O::Reply>,
     ) -> Result<Done<O::Reply>, Error> {
-        draft.details.append(&mut outcome.details);
+        let record = &mut draft.record;
+        record.details.append(&mut outcome.details);
         let refused = outcome.refused.map(|code| AuditOutcome::Refused { code: code.to_owned() });
         let how = refused.unwrap_or(AuditOutcome::Ok);
         if let Some(resource) = outcome.resource.take() {
-            draft.resource = Some(resource);
+            record.resource = Some(resource);
         }
-        if let (Some(version), Some(resource)) = (outcome.version, draft.resource.as_mut()) {
+        if let (Some(version), Some(resource)) = (outcome.version, record.resource.as_mut()) {
             resource.version = Some(version);
         }
-        let record = draft.finish(operation, arrival, now, how);
-        let id = record.as_ref().map(|record| record.id);
-        let entry = record.map(|record| Entry::of(&record));
+        let entry = draft.finish(how);
+        let id = entry.as_ref().map(|entry| *entry.id());
         let sealer = outcome.sealer.or_else(|| self.core.opened().map(|opened| Arc::clone(&opened.keys)));
         let durable = Durable { name: O::DESCRIPTOR.name, changes: outcome.changes, entry, sealer };
         self.settle_for_good(durable, outcome.effects).await?;
@@ -214,25 +213,18 @@ impl Engine {
 
     /// Records a refusal. When even that fails, the caller hears that the audit log is unavailable, whatever else was
     /// wrong.
-    async fn refuse<O: Operation>(
-        &self,
-        arrival: &Arrival,
-        operation: &O,
-        now: UnixMillis,
-        mut draft: Draft,
-        error: Error,
-    ) -> Refused {
+    async fn refuse<O: Operation>(&self, now: UnixMillis, mut draft: Draft, error: Error) -> Refused {
         // A failed commit may have been applied with the record of its success: this record needs an id of its own.
         if let Ok(random) = self.core.id_random() {
-            draft.id = RecordId::new(now, random);
+            draft.record.id = RecordId::new(now, random);
         }
-        let Some(record) = draft.finish(operation, arrival, now, outcome_of(&error)) else {
+        let id = draft.record.id;
+        let Some(entry) = draft.finish(outcome_of(&error)) else {
             return Refused { error, record: None };
         };
-        let entry = Some(Entry::of(&record));
-        let durable = Durable { name: O::DESCRIPTOR.name, changes: Vec::new(), entry, sealer: None };
+        let durable = Durable { name: O::DESCRIPTOR.name, changes: Vec::new(), entry: Some(entry), sealer: None };
         match self.core.commit(durable).await {
-            Ok(()) => Refused { error, record: Some(record.id) },
+            Ok(()) => Refused { error, record: Some(id) },
             Err(unrecorded) => Refused { error: unrecorded, record: None },
         }
     }

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
+use futures::FutureExt;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
@@ -11,6 +12,7 @@ use keyreeve_secret::{SecretBuffer, SecretBytes};
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use crate::inbound::Inbound;
@@ -162,12 +164,12 @@ async fn read(inbound: &Inbound, body: Body, limit: usize) -> Result<Arrived, Pr
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }
-    match tokio::time::timeout(
-        inbound.limits().body_time,
-        gather(body, limit, [&inbound.shared.room, &inbound.peer.room]),
-    )
-    .await
-    {
+    let mut gathering = pin!(gather(body, limit, [&inbound.shared.room, &inbound.peer.room]));
+    // Most bodies are there already, and need no timer.
+    if let Some(result) = gathering.as_mut().now_or_never() {
+        return result;
+    }
+    match tokio::time::timeout(inbound.limits().body_time, gathering).await {
         Ok(result) => result,
         Err(_) => Err(Problem::new(HttpCode::RequestTimeout, "the body took too long to arrive")),
     }
