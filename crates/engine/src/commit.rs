@@ -1,4 +1,4 @@
-//! The fifth stage: makes changes and audit record durable, in this order and before any reply leaves.
+//! The stage *commit*: makes changes and audit record durable, in this order and before any reply leaves.
 //!
 //! An operation that changes something puts its record into the store's outbox in the same transaction, then into the
 //! journal; a crash between the two is mended at the next start. Other operations go to the journal only.

@@ -17,7 +17,8 @@ pub enum Method {
     Token,
     /// A client certificate (mutual TLS).
     Mtls,
-    /// A share of the root of trust.
+    /// A share of the root of trust. Part of the form and not written yet: while the server is sealed nobody can be
+    /// known, so whoever gives a share is anonymous.
     Share,
     /// The server itself, for example a destruction that fell due.
     System,
@@ -43,11 +44,11 @@ pub enum Class {
     Read,
     /// A key was used.
     Use,
-    /// A key, keyring or policy was changed.
+    /// A key or keyring was changed.
     Change,
-    /// Tokens, principals, log-in.
+    /// Tokens, principals and policies were changed; a request was refused before it was an operation.
     Access,
-    /// Start, stop, seal, unseal, maintenance.
+    /// The server was initialised, sealed or unsealed.
     System,
 }
 
@@ -146,8 +147,7 @@ pub struct Record {
     pub count: u32,
     /// The encryption context. It is bound to ciphertexts but is not secret: callers are told to put no secrets in it.
     pub context: Option<BTreeMap<String, String>>,
-    /// What else matters: `old_version`, `new_version`, `reason`, `grantee`, `permissions`, `verification_hash`,
-    /// `provenance`…
+    /// What else matters, such as `old_version`, `reason` or `grantee`; docs/formats.md lists the names.
     pub details: BTreeMap<String, String>,
 }
 

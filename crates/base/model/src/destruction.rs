@@ -46,7 +46,8 @@ pub struct ErasedVersion {
     pub wrapped_sha256: String,
 }
 
-/// What remains of a key for ever: proof that it is gone, and what a restore consults (decision 4 of the requirements).
+/// What remains of a key for ever: proof that it is gone, and what the server consults after a restore
+/// (docs/decisions/0002).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DestructionRecord {

@@ -27,14 +27,15 @@
 //! | `access` | tokens, principals, policies, explanations: what a security administrator does |
 //! | `audit` | reading, searching and proving the audit log; looking at policies and explanations |
 //! | `system` | seal, status, and what else keeps the server running |
-//! | `bootstrap` | initialise, unseal, status, health: open to callers without identity, the shares are the authority |
+//! | `bootstrap` | open to anybody: initialise and unseal (by shares), status, metrics, putting refusals on record |
 //! | `self` | what every authenticated principal may do: who it is, random bytes, algorithms, own proofs |
 //! | `scheduled` | what the server does by itself when it falls due: destruction and its verification |
 //!
 //! # Shipped roles
-//! S4 §5 is the access control table of the key management policy template that the requirements were drawn from.
+//! The requirements were drawn from a key management policy template, which is not part of this repository. Its access
+//! control table has the rows below; what policies quote is from there.
 //!
-//! | policy | S4 §5 row | permits | forbids |
+//! | policy | row of the template | permits | forbids |
 //! |---|---|---|---|
 //! | `key-admin` | Create, rotate, schedule deletion, no decrypt | `lifecycle`, `read` | every use of a key, `export` |
 //! | `key-user-encrypt` | Encrypt only | `encrypt-side` | |

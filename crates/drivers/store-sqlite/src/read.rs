@@ -1,4 +1,4 @@
-//! Rows as the model's types. What does not fit a type is damage, never a default.
+//! The queries, and rows as the model's types. What does not fit a type is damage, never a default.
 
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
 use keyreeve_model::{

@@ -202,7 +202,7 @@ pub struct Rewrap {
     pub key: KeyRef,
     /// What is bound to them, before and after.
     pub context: EncryptionContext,
-    /// What to rewrap; data and data keys may be mixed.
+    /// What to rewrap: all data, or all data keys.
     pub items: Arc<[Vec<u8>]>,
 }
 

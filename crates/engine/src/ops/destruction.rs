@@ -1,4 +1,4 @@
-//! Destroying keys: waiting period, cancellation, erasure, proof (requirement R8, decision 4).
+//! Destroying keys: waiting period, cancellation, erasure, proof (requirement R8, docs/decisions/0002).
 
 use keyreeve_crypto::digest::sha256;
 use keyreeve_epochs::EpochId;

@@ -1,8 +1,8 @@
-//! The fourth stage: does the operation need the consent of others?
+//! The stage *approve*: does the operation need the consent of others?
 //!
-//! Approval rules come with their own requirements (A6); until then every permitted operation is approved. The stage
-//! and its types stand. What rules will need besides: a digest of the operation that says what is approved, a stored
-//! request, and the look-up of remembered answers before this stage.
+//! Approval rules come with their own requirements (A6); until then every permitted operation is approved. `Approved`
+//! stands and keeps operations from running without this stage. The function is not yet what rules need: it does not
+//! wait and sees nothing but the permit. docs/decisions/0014 says what it must become.
 
 use keyreeve_model::UnixMillis;
 use keyreeve_model::key::Cause;

@@ -1,4 +1,4 @@
-//! The first stage: from evidence to a principal.
+//! The stage *authenticate*: from evidence to a principal.
 
 use keyreeve_audit::{Actor, Method as AuditMethod};
 use keyreeve_crypto::digest::sha256;

@@ -1,4 +1,4 @@
-//! The second and third stages: what is meant, and whether policy allows it.
+//! The stage *authorize*: what is meant, and whether policy allows it.
 
 use keyreeve_audit::Resource as AuditResource;
 use keyreeve_model::record::Revision as RecordRevision;

@@ -1,4 +1,6 @@
-//! The one pipeline: five stages, each a small function in its own file.
+//! The one pipeline: authenticate, authorize, approve, execute, commit. The stages before an operation have a file each
+//! here, `run.rs` joins them, an operation's `execute` stands with its type in `ops/`, and `commit.rs` is beside this
+//! folder.
 //!
 //! This is how everybody asks:
 //! ```

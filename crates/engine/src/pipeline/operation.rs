@@ -15,8 +15,11 @@ use crate::sealing::{Effect, SystemKeys};
 
 /// One operation of the catalogue.
 ///
-/// `execute` may run several times for one call (when it loses a race for a row), so it only computes: what it wants
-/// changed it returns as [`Change`]s, what shall happen in memory afterwards as effects.
+/// `execute` may run several times for one call (when it loses a race for a row), and the call may fail after it. So it
+/// computes: what it wants changed it returns as [`Change`]s, what shall happen in memory afterwards as effects. What
+/// it does besides must be safe to repeat and to leave half-way. That holds for what is done so today: epoch keys
+/// made in the vault that nothing needs yet (creating, rotating and destroying keys), the neighbours of a key that goes
+/// wrapped anew step by step, and the root of trust made or opened (`Outcome::opening_root` has it closed again).
 pub trait Operation: Send + Sync + Sized + 'static {
     /// Its row.
     const DESCRIPTOR: &'static Descriptor;

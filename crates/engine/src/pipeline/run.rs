@@ -1,4 +1,4 @@
-//! The door: runs an operation through the five stages and releases its reply.
+//! The door: runs an operation through the stages and releases its reply.
 
 use keyreeve_audit::Outcome as AuditOutcome;
 use keyreeve_model::{RecordId, UnixMillis};
@@ -93,7 +93,7 @@ impl Engine {
         Err(unrecorded(Error::internal("the attempts ran out")))
     }
 
-    /// Stages one to five, once.
+    /// All stages, once.
     async fn attempt<O: Operation>(
         &self,
         caller: &Caller,

@@ -1,5 +1,5 @@
 //! Destruction: the waiting period, the erasure, and that neither crash nor restored copy brings a key back
-//! (decision 4).
+//! (docs/decisions/0002).
 
 use keyreeve_crypto::KeyAlgorithm;
 use keyreeve_engine::ops::KeyReply;

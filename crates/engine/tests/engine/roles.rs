@@ -1,5 +1,6 @@
-//! The six roles of the key management policy template, S4 §5, and the operator: every operation tried by every role,
-//! through the whole pipeline, is allowed exactly where the table says.
+//! The six roles of the access control table of the key management policy template that the requirements were drawn
+//! from, and the operator: every operation tried by every role, through the whole pipeline, is allowed exactly where
+//! the table says.
 
 use keyreeve_engine::{Code, catalogue};
 use keyreeve_model::PrincipalKind;

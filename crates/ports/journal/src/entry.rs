@@ -25,8 +25,9 @@ pub struct Entry {
 impl Entry {
     /// From the bytes of [`Record::encode`].
     ///
-    /// # Errors [`InvalidEntry`] when they are longer than a log entry, or do not begin like a record. The rest is
-    /// not looked at.
+    /// # Errors
+    /// [`InvalidEntry`] when they are longer than a log entry, or do not begin like a record. The rest is not looked
+    /// at.
     pub fn new(bytes: Vec<u8>) -> Result<Self, InvalidEntry> {
         if bytes.len() > MAX_ENTRY_BYTES {
             return Err(InvalidEntry);

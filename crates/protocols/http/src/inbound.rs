@@ -18,7 +18,8 @@ use crate::{IDEMPOTENCY_KEY, REQUEST_ID};
 const REQUEST_ID_MAX: usize = 64;
 /// Longest idempotency key, in bytes.
 pub const IDEMPOTENCY_KEY_MAX: usize = 128;
-/// Headers that say what a body means; those of requests with binary bodies are named as `keyreeve-wire` names them.
+/// Headers that say what a body means. Those of requests with binary bodies are written out once more: this floor does
+/// not use `keyreeve-wire`, whose `CONTEXT_HEADER` and `SIGNATURE_HEADER` they are.
 const MEANING: [HeaderName; 3] =
     [CONTENT_TYPE, HeaderName::from_static("keyreeve-context"), HeaderName::from_static("keyreeve-signature")];
 

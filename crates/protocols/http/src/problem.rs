@@ -38,7 +38,7 @@ pub enum HttpCode {
     Unauthenticated,
     /// Not allowed from there: same name as the engine's code.
     Denied,
-    /// Too many requests: same name as the engine's code.
+    /// Too many requests.
     RateLimited,
     /// The server has no room for this request now.
     Overloaded,
@@ -109,7 +109,7 @@ impl HttpCode {
     }
 }
 
-/// The status of a fault: the only place where HTTP learns what went wrong.
+/// The status of a fault of the engine; what HTTP itself refuses has [`HttpCode::status`].
 #[must_use]
 pub const fn status_of(fault: Fault) -> StatusCode {
     match fault {

@@ -235,7 +235,7 @@ impl Now {
 
 /// Show the destruction record of a key: what was erased, and what was checked afterwards
 #[derive(Args)]
-#[command(after_help = "Example:\n  $ keyreeve key destroy record key_01jd...")]
+#[command(after_help = "Example:\n  $ keyreeve key destroy record key_0199a7...")]
 pub(crate) struct Record {
     /// The key's id
     key: String,
