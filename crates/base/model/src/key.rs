@@ -476,7 +476,8 @@ impl KeyRecord {
         self.refuse_while_pending()?;
         let from = self.state(cause.now);
         let to = lifecycle::next(self.profile, from, Event::Suspend)?;
-        self.has_room()?;
+        // Whoever fills a record, by rotating above all, must not thereby keep the key from being halted.
+        self.has_room(2 * limits::KEY_RECORD_MAX)?;
         let (at, by, reason) = (cause.now, cause.by.clone(), cause.reason.clone());
         self.suspension = Some(Suspension { at, by, reason, risk_accepted });
         self.note(None, from, to, cause);
@@ -564,13 +565,13 @@ impl KeyRecord {
         if version > limits::VERSIONS_MAX {
             return Err(Refusal::TooManyVersions);
         }
-        self.has_room().map(|()| version)
+        self.has_room(limits::KEY_RECORD_MAX).map(|()| version)
     }
 
     /// Refuses what could go on for ever in a record that is as long as it may be: new versions, and the one cycle that
     /// the states have, suspending and lifting it.
-    fn has_room(&self) -> Result<(), Refusal> {
-        if self.bytes_at_most() < limits::KEY_RECORD_MAX { Ok(()) } else { Err(Refusal::RecordFull) }
+    fn has_room(&self, max: usize) -> Result<(), Refusal> {
+        if self.bytes_at_most() < max { Ok(()) } else { Err(Refusal::RecordFull) }
     }
 
     /// No less than the bytes of the stored record, without writing it: field names, numbers and states of each part

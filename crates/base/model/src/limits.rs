@@ -22,9 +22,9 @@ pub const SHARD_KEYS: u32 = 256;
 pub const VERSIONS_MAX: u32 = 1_000;
 /// All that people say about one key: names, labels, lists and texts together.
 pub const METADATA_MAX: usize = 32 * 1024;
-/// A key's stored record, above which it is not rotated or suspended any more. What ends a key is never refused for
-/// its size; the states admit only few such transitions for each version, so that the record stays below five times
-/// this.
+/// A key's stored record, above which it is not rotated any more, and above twice of which not suspended any more.
+/// What ends a key is never refused for its size; the states admit only few such transitions for each version, so that
+/// the record stays below six times this.
 pub const KEY_RECORD_MAX: usize = 1024 * 1024;
 /// Destruction waiting period, shortest (days; requirement R8).
 pub const DESTRUCTION_WAIT_MIN_DAYS: u32 = 7;
