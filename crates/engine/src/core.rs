@@ -143,7 +143,7 @@ pub struct Core {
     pub(crate) transition: tokio::sync::Mutex<()>,
 }
 
-/// The engine. [`Engine::call`] is its only door.
+/// The engine. [`Engine::call`] is the only door to an operation; the rest starts, tends and stops it.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) core: Arc<Core>,

@@ -124,6 +124,9 @@ impl fmt::Debug for HeldKey {
 }
 
 /// The attributes of a key for policies. Their revision changes with the key's row, its keyring's row and its state.
+///
+/// Of the keyring's revision only 20 bits fit. That a decision is found again which was made before the keyring changed
+/// would take 2^20 changes of the keyring, none of the key, and a decision that stays remembered through all of them.
 fn key_attrs(record: &KeyRecord, revision: Revision, keyring: &HeldKeyring, state: State) -> Arc<ResourceAttrs> {
     let details = KeyAttrs {
         keyring_id: keyring.record.id.to_string(),

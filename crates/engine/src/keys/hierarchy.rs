@@ -1,6 +1,7 @@
 //! The wrapping chain: root of trust → KEK of the keyring → epoch key of the shard → material of a key version.
 //!
-//! Opened KEKs and epoch keys are kept while the server is open. Only this file turns wrapped bytes into keys and back.
+//! Opened KEKs and epoch keys are kept while the server is open. Only this file turns wrapped bytes into keys and back;
+//! the system secret, at the side of this chain, is wrapped where the deployment is made and unwrapped where it is opened.
 
 use keyreeve_crypto::{KeyAlgorithm, LoadedKey, Material, Purpose, Random, digest::sha256};
 use keyreeve_epochs::{EpochId, EpochVault};
@@ -77,7 +78,7 @@ impl Hierarchy {
         Ok(kek)
     }
 
-    /// The newest epoch of a shard, made if there is none. `newest` is what the vault knows of the shard.
+    /// Makes the key of an epoch and puts it into the vault, wrapped by the keyring's current KEK.
     pub(crate) async fn make_epoch(&self, keyring: &KeyringRecord, shard: u32, epoch: u64) -> Result<EpochId, Error> {
         let id = EpochId { keyring: keyring.id, shard, epoch };
         let kek = keyring.current_kek().ok_or_else(altered)?;

@@ -101,6 +101,10 @@ pub struct Initialised {
 /// - Wrapping is not deterministic and reveals nothing but the length.
 /// - While closed, `wrap` and `unwrap` return [`RootError::Sealed`], and no secret of the root is in memory.
 /// - Any number of callers at once.
+/// - A root on a device or a service may take its time, and must not block the thread meanwhile. The engine sets no time
+///   limit: the root gives up after one of its own, of seconds, with [`RootError::Unavailable`]. `kind` and `status`
+///   answer at once.
+/// - What failed may be asked for again, and leaves the root as it was; given shares are the exception, see `unseal`.
 #[async_trait]
 pub trait Root: Send + Sync {
     /// The kind, for records and messages: `shamir`, `sealed-file`, …
@@ -108,9 +112,18 @@ pub trait Root: Send + Sync {
 
     /// Tells a root what initialisation said about it; once, at start-up, before anything else. A root that needs no
     /// people opens itself here.
+    ///
+    /// It may fail for a time, when the device does not answer: the server does not start then, and the next start asks
+    /// again.
     async fn configure(&self, public: &serde_json::Value) -> Result<(), RootError>;
 
-    /// Makes a new root key and opens it. `shares` and `threshold` are 0 for roots without shares.
+    /// Makes a new root key and opens it: complete and lasting, or not at all. `shares` and `threshold` are 0 for roots
+    /// without shares.
+    ///
+    /// What follows may fail before the deployment is stored. The engine then seals the root, which refuses to be
+    /// initialised twice in one process, and a new process that finds no deployment asks again over the same medium. So
+    /// a root whose key stays on a medium takes over a key of its own that it finds there, and never replaces or erases
+    /// one: a deployment may stand on it.
     async fn initialise(&self, shares: u8, threshold: u8) -> Result<Initialised, RootError>;
 
     /// Where opening stands.
