@@ -328,9 +328,9 @@ pub struct Destruction {
     pub destroyed_by: String,
     /// What was erased.
     pub versions: Vec<ErasedVersion>,
-    /// What was checked afterwards, in words.
+    /// What was checked for this answer and held, in words.
     pub verified: Vec<String>,
-    /// SHA-256, in hexadecimal, over all of the above in storage form: what the audit record carries.
+    /// SHA-256, in hexadecimal, over all of the above but `verified`, in storage form: what the audit record carries.
     pub verification_hash: String,
 }
 
