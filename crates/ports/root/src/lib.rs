@@ -101,9 +101,9 @@ pub struct Initialised {
 /// - Wrapping is not deterministic and reveals nothing but the length.
 /// - While closed, `wrap` and `unwrap` return [`RootError::Sealed`], and no secret of the root is in memory.
 /// - Any number of callers at once.
-/// - A root on a device or a service may take its time, and must not block the thread meanwhile. The engine sets no time
-///   limit: the root gives up after one of its own, of seconds, with [`RootError::Unavailable`]. `kind` and `status`
-///   answer at once.
+/// - A root on a device or a service may take its time, and must not block the thread meanwhile. The engine sets no
+///   time limit: the root gives up after one of its own, of seconds, with [`RootError::Unavailable`]. `kind` and
+///   `status` answer at once.
 /// - What failed may be asked for again, and leaves the root as it was; given shares are the exception, see `unseal`.
 #[async_trait]
 pub trait Root: Send + Sync {
