@@ -81,6 +81,10 @@ pub struct VersionRecord {
     #[serde(default)]
     reserved_messages: u64,
     provenance: Provenance,
+    /// Whether a person accepted the risk of processing what this version protected, as was said when it was last
+    /// named as compromised. None before that, and in records from before it was kept for each version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    compromise_risk_accepted: Option<bool>,
 }
 
 impl VersionRecord {
@@ -202,6 +206,12 @@ const fn can_halt(state: State) -> bool {
     matches!(state, State::Active | State::Deactivated)
 }
 
+/// Serde asks with a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 /// What a caller says of a key to be made.
 #[derive(Clone, Debug)]
 pub struct NewKey {
@@ -258,8 +268,8 @@ pub struct KeyRecord {
     versions: Vec<VersionRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     suspension: Option<Suspension>,
-    /// A person accepted the risk of processing data under compromised versions.
-    #[serde(default)]
+    /// In records from before the risk was accepted for each version: that it was for all of them.
+    #[serde(default, skip_serializing_if = "is_false")]
     compromised_risk_accepted: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     destruction: Option<ScheduledDestruction>,
@@ -290,6 +300,7 @@ impl KeyRecord {
             fingerprint: first.fingerprint,
             reserved_messages: 0,
             provenance: first.provenance,
+            compromise_risk_accepted: None,
         };
         let mut key = Self {
             id: new.id,
@@ -429,15 +440,15 @@ impl KeyRecord {
         if let (Some(pending), false) = (&self.destruction, state.is_destroyed()) {
             return Err(Refusal::PendingDestruction { due: pending.due });
         }
+        let record = self.version(version)?;
         let risk_accepted = match state {
             State::Suspended => self.suspension.as_ref().is_some_and(|halt| halt.risk_accepted),
-            State::Compromised => self.compromised_risk_accepted,
+            State::Compromised => record.compromise_risk_accepted.unwrap_or(self.compromised_risk_accepted),
             _ => false,
         };
         if !state.permits(usage, risk_accepted) {
             return Err(Refusal::Use { state, usage });
         }
-        let record = self.version(version)?;
         let retired = version != self.primary || record.is_over(now);
         if usage == Usage::Apply && retired { Err(Refusal::Retired { version }) } else { Ok(record) }
     }
@@ -496,7 +507,9 @@ impl KeyRecord {
         Ok(())
     }
 
-    /// Records that one version, or all, may be known to others. `risk_accepted` lets data still be processed.
+    /// Records that one version, or all, may be known to others. `risk_accepted` lets data still be processed that was
+    /// protected by the version named, or by all of them, also where another call said otherwise before. What was said
+    /// of versions that are not named stands.
     ///
     /// # Errors
     /// [`Refusal::NoVersion`], or [`Refusal::Transition`] when there is nothing left to compromise.
@@ -510,7 +523,9 @@ impl KeyRecord {
                 }
             }
         }
-        self.compromised_risk_accepted = risk_accepted;
+        for record in self.versions.iter_mut().filter(|record| version.is_none_or(|named| named == record.version)) {
+            record.compromise_risk_accepted = Some(risk_accepted);
+        }
         let (profile, now) = (self.profile, cause.now);
         if !self.versions.iter().any(|record| can_halt(record.dated_state(profile, now))) {
             // Nothing is left that the suspension halts, and a compromise cannot be lifted as one.
@@ -541,6 +556,7 @@ impl KeyRecord {
             fingerprint: new.fingerprint,
             reserved_messages: 0,
             provenance: new.provenance,
+            compromise_risk_accepted: None,
         });
         self.primary = version;
         self.note(Some(version), State::PreActivation, State::Active, cause);
@@ -583,7 +599,7 @@ impl KeyRecord {
     /// each member. Only metadata of 32 KiB of quotes beside long reasons is more, by a few KiB. A new field that can be
     /// long is counted here.
     fn bytes_at_most(&self) -> usize {
-        const VERSION: usize = 256;
+        const VERSION: usize = 320;
         const STEP: usize = 128;
         const WHOLE: usize = 4096;
         let text = |text: &str| text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();

@@ -387,6 +387,38 @@ fn a_compromised_primary_can_be_replaced_once_the_suspension_is_lifted() {
 }
 
 #[test]
+fn a_risk_is_accepted_for_the_versions_it_was_accepted_for() {
+    let process = |key: &KeyRecord, version| key.permit(version, Usage::Process, START).is_ok();
+    let mut key = versions(Profile::Rev5, 4);
+    key.compromise(Some(1), false, &cause(START)).unwrap();
+    key.compromise(Some(2), true, &cause(START)).unwrap();
+    assert!(!process(&key, 1), "accepting the risk of another version did not open this one");
+    assert!(process(&key, 2));
+    key.compromise(Some(3), false, &cause(START)).unwrap();
+    assert!(process(&key, 2), "what was accepted stands");
+    assert!(!process(&key, 3));
+    key.compromise(None, true, &cause(START)).unwrap();
+    assert!((1..=4).all(|version| process(&key, version)), "of all versions is of every one");
+}
+
+/// Records once held one flag for all versions of a key.
+#[test]
+fn a_record_with_one_flag_for_all_versions_means_what_it_meant() {
+    for accepted in [true, false] {
+        let mut key = versions(Profile::Rev5, 3);
+        key.compromise(Some(1), !accepted, &cause(START)).unwrap();
+        let mut stored = serde_json::to_value(&key).unwrap();
+        stored["versions"][0].as_object_mut().unwrap().remove("compromise_risk_accepted").unwrap();
+        stored["compromised_risk_accepted"] = accepted.into();
+        let mut old: KeyRecord = serde_json::from_value(stored).unwrap();
+        assert_eq!(old.permit(1, Usage::Process, START).is_ok(), accepted);
+        old.compromise(Some(2), !accepted, &cause(START)).unwrap();
+        assert_eq!(old.permit(1, Usage::Process, START).is_ok(), accepted, "a later compromise leaves it");
+        assert_eq!(old.permit(2, Usage::Process, START).is_ok(), !accepted);
+    }
+}
+
+#[test]
 fn versions_have_a_limit() {
     let mut key = versions(Profile::Rev5, 1000);
     assert_eq!(key.rotate(version_of(1001), &cause(START)), Err(Refusal::TooManyVersions));
