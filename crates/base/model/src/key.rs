@@ -409,6 +409,18 @@ impl KeyRecord {
         self.destruction.as_ref()
     }
 
+    /// The instant from which the key is to be destroyed; what stores search by. None while nothing may destroy it.
+    #[must_use]
+    pub fn destruction_due(&self) -> Option<UnixMillis> {
+        self.destruction.as_ref().map(|pending| pending.due)
+    }
+
+    /// True once the key is to be destroyed: the one rule for erasing it, and for taking its damage as no loss.
+    #[must_use]
+    pub fn is_due(&self, now: UnixMillis) -> bool {
+        self.destruction_due().is_some_and(|due| due <= now)
+    }
+
     /// Why deterministic encryption was chosen, where it was.
     #[must_use]
     pub fn deterministic_reason(&self) -> Option<&Label> {
@@ -645,8 +657,8 @@ impl KeyRecord {
     /// # Errors
     /// [`Refusal::NotScheduled`], [`Refusal::TooEarly`].
     pub fn destroy(&mut self, cause: &Cause) -> Result<ScheduledDestruction, Refusal> {
-        let due = self.destruction.as_ref().ok_or(Refusal::NotScheduled)?.due;
-        if cause.now < due {
+        let due = self.destruction_due().ok_or(Refusal::NotScheduled)?;
+        if !self.is_due(cause.now) {
             return Err(Refusal::TooEarly { due });
         }
         self.advance_all(Event::Destroy, cause)?;

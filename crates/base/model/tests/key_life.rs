@@ -295,8 +295,11 @@ proptest! {
         let before = UnixMillis((due.0 - early).max(START.0));
         prop_assert_eq!(key.destroy(&cause(before)), Err(Refusal::TooEarly { due }));
         prop_assert_eq!(key.destroy(&cause(UnixMillis(due.0 - 1))), Err(Refusal::TooEarly { due }));
+        prop_assert_eq!(key.destruction_due(), Some(due));
+        prop_assert!(!key.is_due(UnixMillis(due.0 - 1)) && key.is_due(due));
         let done = key.destroy(&cause(due)).unwrap();
         prop_assert_eq!((done.requested, done.due), (START, due));
+        prop_assert!(!key.is_due(due), "what is destroyed is due no more");
     }
 }
 

@@ -122,7 +122,7 @@ impl Core {
                 if (record.keyring(), record.shard()) != (key.record.keyring(), key.record.shard()) {
                     continue;
                 }
-                if record.destruction().is_some_and(|pending| pending.due <= now) {
+                if record.is_due(now) {
                     due.insert(row.id);
                 }
                 let lives =

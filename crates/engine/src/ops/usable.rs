@@ -109,7 +109,7 @@ pub(super) fn key_row(opened: &Opened, record: &KeyRecord, revision: Revision, n
         id: record.id(),
         keyring: record.keyring(),
         state: record.state(now),
-        destruction_due: record.destruction().map(|pending| pending.due),
+        destruction_due: record.destruction_due(),
         aliases: record.metadata.aliases.iter().cloned().collect(),
         record: seal(&opened.keys, Table::Keys, record.id().as_bytes(), revision, record),
     }
