@@ -293,6 +293,7 @@ impl From<Refusal> for Error {
             Refusal::NoVersion { .. } => Code::NotFound,
             Refusal::WaitingPeriod { .. } => Code::InvalidRequest,
             Refusal::Transition { .. }
+            | Refusal::Rotation { .. }
             | Refusal::Use { .. }
             | Refusal::Retired { .. }
             | Refusal::PendingDestruction { .. }

@@ -550,7 +550,7 @@ impl KeyRecord {
     /// R2).
     ///
     /// # Errors
-    /// [`Refusal::Transition`] unless the key is active or compromised and not suspended, [`Refusal::TooManyVersions`],
+    /// [`Refusal::Rotation`] unless the key is active or compromised and not suspended, [`Refusal::TooManyVersions`],
     /// [`Refusal::RecordFull`].
     pub fn rotate(&mut self, new: NewVersion, cause: &Cause) -> Result<u32, Refusal> {
         self.can_rotate(cause.now)?;
@@ -584,10 +584,10 @@ impl KeyRecord {
         match self.state(now) {
             // A new version under a suspension would be halted before it began.
             State::Compromised if self.suspension.is_some() => {
-                return Err(Refusal::Transition { from: State::Suspended, event: Event::Activate });
+                return Err(Refusal::Rotation { from: State::Suspended });
             }
             State::Active | State::Compromised => {}
-            from => return Err(Refusal::Transition { from, event: Event::Activate }),
+            from => return Err(Refusal::Rotation { from }),
         }
         let version = self.versions.len() as u32 + 1;
         if version > limits::VERSIONS_MAX {

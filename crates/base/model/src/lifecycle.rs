@@ -59,6 +59,16 @@ impl State {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
 
+    /// What to do with a key that has no use for a new version.
+    const fn instead_of_rotating(self) -> &'static str {
+        match self {
+            Self::PreActivation | Self::Suspended => "activate it first",
+            Self::Active | Self::Deactivated | Self::Compromised | Self::Destroyed | Self::DestroyedCompromised => {
+                "create a new key"
+            }
+        }
+    }
+
     /// True once no material exists any more.
     #[must_use]
     pub const fn is_destroyed(self) -> bool {
@@ -170,6 +180,12 @@ pub enum Refusal {
         from: State,
         /// What was asked.
         event: Event,
+    },
+    /// The state of the key forbids a new version.
+    #[error("a key that is {from} cannot be rotated: {}", .from.instead_of_rotating())]
+    Rotation {
+        /// The state of the key.
+        from: State,
     },
     /// The state forbids the use.
     #[error("the key is {state}: it may not {}", .usage.in_words())]

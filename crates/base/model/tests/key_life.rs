@@ -382,8 +382,7 @@ fn a_compromised_primary_can_be_replaced_once_the_suspension_is_lifted() {
     key.suspend(false, &cause(START)).unwrap();
     key.compromise(Some(2), false, &cause(START)).unwrap();
     assert_eq!(states(&key, START), [State::Suspended, State::Compromised]);
-    let refused = Refusal::Transition { from: State::Suspended, event: Event::Activate };
-    assert_eq!(key.can_rotate(START), Err(refused));
+    assert_eq!(key.can_rotate(START), Err(Refusal::Rotation { from: State::Suspended }));
     key.activate(&cause(START)).unwrap();
     assert_eq!(key.rotate(version_of(3), &cause(START)), Ok(3));
     assert_eq!(states(&key, START), [State::Deactivated, State::Compromised, State::Active]);
@@ -419,6 +418,17 @@ fn a_record_with_one_flag_for_all_versions_means_what_it_meant() {
         assert_eq!(old.permit(1, Usage::Process, START).is_ok(), accepted, "a later compromise leaves it");
         assert_eq!(old.permit(2, Usage::Process, START).is_ok(), !accepted);
     }
+}
+
+#[test]
+fn a_key_that_cannot_be_rotated_is_told_what_to_do_instead() {
+    let mut ended = active();
+    ended.deactivate(&cause(START)).unwrap();
+    let refusal = ended.can_rotate(START).unwrap_err();
+    assert_eq!(refusal.to_string(), "a key that is deactivated cannot be rotated: create a new key");
+    let waiting = key(Profile::Rev5, Activation::OnRequest, None);
+    let refusal = waiting.can_rotate(START).unwrap_err();
+    assert_eq!(refusal.to_string(), "a key that is pre-activation cannot be rotated: activate it first");
 }
 
 #[test]
