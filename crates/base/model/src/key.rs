@@ -597,8 +597,8 @@ impl KeyRecord {
     }
 
     /// Refuses what could go on for ever in a record that is as long as it may be: new versions, and the one cycle that
-    /// the states have, suspending and lifting it. (Scheduling a destruction and cancelling it leaves nothing behind.) A
-    /// change that can be repeated without end and adds to the record asks here first.
+    /// the states have, suspending and lifting it. (Scheduling a destruction and cancelling it leaves nothing behind.)
+    /// A change that can be repeated without end and adds to the record asks here first.
     fn has_room(&self, max: usize) -> Result<(), Refusal> {
         if self.bytes_at_most() < max { Ok(()) } else { Err(Refusal::RecordFull) }
     }
@@ -608,8 +608,8 @@ impl KeyRecord {
     ///
     /// `WHOLE` and twice the limit of the metadata are for all that a record has once: its own fields, the suspension,
     /// the destruction that waits, the reason for deterministic encryption, and the metadata with what JSON puts around
-    /// each member. Only metadata of 32 KiB of quotes beside long reasons is more, by a few KiB. A new field that can be
-    /// long is counted here.
+    /// each member. Only metadata of 32 KiB of quotes beside long reasons is more, by a few KiB. A new field that can
+    /// be long is counted here.
     fn bytes_at_most(&self) -> usize {
         const VERSION: usize = 320;
         const STEP: usize = 128;

@@ -1,8 +1,8 @@
 //! The wrapping chain: root of trust → KEK of the keyring → epoch key of the shard → material of a key version.
 //!
 //! Opened KEKs and epoch keys are kept while the server is open. Only this file turns wrapped bytes into keys and back;
-//! the system secret, at the side of this chain, is wrapped where the deployment is made (`ops/system.rs`) and unwrapped
-//! where it is opened (`running.rs`).
+//! the system secret, at the side of this chain, is wrapped where the deployment is made (`ops/system.rs`) and
+//! unwrapped where it is opened (`running.rs`).
 
 use keyreeve_crypto::{KeyAlgorithm, LoadedKey, Material, Purpose, Random, digest::sha256};
 use keyreeve_epochs::{EpochId, EpochVault};
