@@ -9,7 +9,7 @@ use crate::commands::{
     agreement, algorithms, audit, completions, data_keys, decrypt, demo, encrypt, keyrings, keys, macs, policies,
     principals, random, rewrap, server, signing, system, tokens, version, wrapping,
 };
-use crate::failure::{EXIT_CODES, Exit, Failure};
+use crate::failure::{EXIT_CODES, Exit, Failure, Subject};
 use crate::files;
 use crate::out::{Format, Out};
 use crate::profile::{Connection, Profile};
@@ -97,6 +97,40 @@ enum ClientCommand {
     Seal(system::Seal),
 }
 
+impl ClientCommand {
+    /// What the command is about, where that has a state.
+    fn subject(&self) -> Option<Subject> {
+        match self {
+            Self::Key(_)
+            | Self::Encrypt(_)
+            | Self::Decrypt(_)
+            | Self::Sign(_)
+            | Self::Verify(_)
+            | Self::Rewrap(_)
+            | Self::Reencrypt(_)
+            | Self::Mac(_)
+            | Self::VerifyMac(_)
+            | Self::DataKey(_)
+            | Self::UnwrapDataKey(_)
+            | Self::Derive(_)
+            | Self::Agree(_)
+            | Self::Encapsulate(_)
+            | Self::Decapsulate(_)
+            | Self::Wrap(_)
+            | Self::Unwrap(_) => Some(Subject::Key),
+            Self::Token(_) => Some(Subject::Token),
+            Self::Principal(_) => Some(Subject::Principal),
+            Self::Status(_) | Self::Init(_) | Self::Unseal(_) | Self::Seal(_) => Some(Subject::Server),
+            Self::Demo(_)
+            | Self::Audit(_)
+            | Self::Random(_)
+            | Self::Algorithms(_)
+            | Self::Keyring(_)
+            | Self::Policy(_) => None,
+        }
+    }
+}
+
 /// What runs a server, or looks at its configuration.
 #[derive(Subcommand)]
 enum ServerCommand {
@@ -166,10 +200,11 @@ fn execute(cli: Cli, out: Out) -> Outcome {
         Command::Local(LocalCommand::Version(command)) => command.run(&app),
         Command::Client(command) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let subject = command.subject();
             let outcome = runtime.block_on(interruptible(client_command(*command, &app)));
             // A thread may still wait for the terminal.
             runtime.shutdown_background();
-            outcome
+            outcome.map_err(|failure| failure.about(subject))
         }
     }
 }

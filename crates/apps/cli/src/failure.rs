@@ -85,6 +85,15 @@ impl Failure {
         self
     }
 
+    /// Adds where to look when the state of what the command is about forbids it. Known by the server's code and the
+    /// command, not by the words of the refusal.
+    pub(crate) fn about(mut self, subject: Option<Subject>) -> Self {
+        if self.next.is_none() && self.code.as_deref() == Some("wrong-state") {
+            self.next = subject.map(|subject| subject.state_shown_by().to_owned());
+        }
+        self
+    }
+
     /// A file that cannot be read or written.
     pub(crate) fn io(what: impl fmt::Display, error: &std::io::Error) -> Self {
         let exit = match error.kind() {
@@ -152,7 +161,7 @@ fn next_step(code: &str) -> Option<&'static str> {
 
 /// What a person can do about a refusal of which the code alone does not tell enough: the code, what its text says, and
 /// the step.
-const IN_PARTICULAR: [(&str, &str, &str); 6] = [
+const IN_PARTICULAR: [(&str, &str, &str); 4] = [
     ("denied", "`policy.explain`", "ask somebody with the role `operator` or `key-auditor`"),
     (
         "already-exists",
@@ -162,8 +171,6 @@ const IN_PARTICULAR: [(&str, &str, &str); 6] = [
     ),
     ("already-exists", "a certificate proves", "`keyreeve principal list --output json` shows which principal has it"),
     ("wrong-key-use", "cannot be made for", "`keyreeve algorithms` shows what keys of each algorithm can be made for"),
-    ("wrong-state", "nobody", "`keyreeve principal list` shows who else may do it"),
-    ("wrong-state", "of the principal", "`keyreeve principal show NAME` shows what there is"),
 ];
 
 fn in_particular(problem: &Problem) -> Option<&'static str> {
@@ -171,7 +178,34 @@ fn in_particular(problem: &Problem) -> Option<&'static str> {
     IN_PARTICULAR.iter().find(fits).map(|(_, _, next)| *next)
 }
 
-/// Where to see the state that forbids it, or the names of what there is.
+/// What a command is about, for telling where to see the state that forbids it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// A key, or what is done with it.
+    Key,
+    /// A token.
+    Token,
+    /// A principal.
+    Principal,
+    /// The server as a whole.
+    Server,
+}
+
+impl Subject {
+    /// Where to see its state.
+    const fn state_shown_by(self) -> &'static str {
+        match self {
+            Self::Key => "`keyreeve key show KEY` shows the state and what was done to the key",
+            Self::Token => "`keyreeve token list` shows which there are and until when they are valid",
+            Self::Principal => {
+                "`keyreeve principal list` shows who there is, `keyreeve principal show NAME` what one of them may do"
+            }
+            Self::Server => "`keyreeve status` shows whether it is initialised, and whether it is open",
+        }
+    }
+}
+
+/// Where to see the names of what there is.
 fn where_to_look(problem: &Problem) -> Option<&'static str> {
     const LISTS: [(&str, &str); 6] = [
         ("keyring", "`keyreeve keyring list` shows which there are"),
@@ -181,16 +215,6 @@ fn where_to_look(problem: &Problem) -> Option<&'static str> {
         ("record", "`keyreeve audit search` shows which there are"),
         ("key", "`keyreeve key list` shows which there are"),
     ];
-    if problem.code == "wrong-state" {
-        const STATES: [(&str, &str); 4] = [
-            ("the key", "`keyreeve key show KEY` shows the state and what was done to the key"),
-            ("the token", "`keyreeve token list` shows which there are and until when they are valid"),
-            ("initialised already", "`keyreeve status` shows whether it is open; `keyreeve unseal` opens it"),
-            ("open already", "`keyreeve status` shows it"),
-        ];
-        let found = STATES.iter().find(|(what, _)| problem.detail.contains(what));
-        return found.map(|(_, next)| *next);
-    }
     let found = LISTS.iter().find(|(what, _)| problem.detail.contains(&format!("no such {what}")));
     found.filter(|_| problem.code == "not-found").map(|(_, next)| *next)
 }
@@ -319,14 +343,24 @@ mod tests {
             };
             Failure::from(ClientError::Refused(Box::new(problem))).next.unwrap_or_default()
         };
-        let removed = next("wrong-state", 409, "nobody removes themselves: ask another administrator");
-        assert!(removed.contains("principal list"), "{removed}");
         let shipped = next("already-exists", 409, "`operator` is shipped with Keyreeve and cannot be changed");
         assert!(shipped.contains("policy list") && !shipped.contains("key list"), "{shipped}");
         let purpose = next("wrong-key-use", 400, "a key of algorithm `ec-p256` cannot be made for `encrypt`");
         assert!(purpose.contains("keyreeve algorithms") && !purpose.contains("key show"), "{purpose}");
         let explain = next("denied", 403, "policy does not allow `bob` to do `policy.explain` here");
         assert!(explain.contains("operator") && !explain.contains("policy explain"), "no circle: {explain}");
+    }
+
+    #[test]
+    fn a_state_that_forbids_a_command_is_shown_where_the_command_belongs() {
+        let next = |code, subject| refused(code, 409).about(subject).next;
+        let shown = |subject| next("wrong-state", Some(subject)).unwrap();
+        assert!(shown(Subject::Key).contains("key show"));
+        assert!(shown(Subject::Token).contains("token list"));
+        assert!(shown(Subject::Principal).contains("principal list"));
+        assert!(shown(Subject::Server).contains("keyreeve status"));
+        assert_eq!(next("wrong-state", None), None);
+        assert!(next("already-exists", Some(Subject::Token)).unwrap().contains("keyring list"), "what is known stays");
     }
 
     #[test]
