@@ -1,11 +1,16 @@
 //! Bodies of the HTTP interface, each into every type that could be meant.
 #![no_main]
 
-use keyreeve_wire::access::{CreateToken, ExplainRequest, PutPrincipal, UpdatePrincipal};
-use keyreeve_wire::cipher::{CiphertextRequest, DecryptRequest, EncryptRequest, ReEncryptRequest};
-use keyreeve_wire::derivation::{AgreeRequest, DeriveRequest, UnwrapRequest, WrapRequest};
-use keyreeve_wire::keys::{CompromiseKey, CreateKey, UpdateKey};
-use keyreeve_wire::signing::{SignRequest, VerifyRequest};
+use keyreeve_wire::access::{CreateToken, ExplainRequest, PutPolicy, PutPrincipal, UpdatePrincipal};
+use keyreeve_wire::cipher::{
+    CiphertextRequest, DecryptRequest, EncryptRequest, GenerateDataKeyRequest, ReEncryptRequest,
+};
+use keyreeve_wire::derivation::{
+    AgreeRequest, DecapsulateRequest, DeriveRequest, RandomRequest, UnwrapRequest, WrapRequest,
+};
+use keyreeve_wire::keyrings::CreateKeyring;
+use keyreeve_wire::keys::{CompromiseKey, CreateKey, Reason, ScheduleDestruction, SuspendKey, UpdateKey};
+use keyreeve_wire::signing::{MacRequest, SignRequest, VerifyMacRequest, VerifyRequest};
 use keyreeve_wire::system::{InitRequest, UnsealRequest};
 use libfuzzer_sys::fuzz_target;
 
@@ -16,7 +21,9 @@ macro_rules! read {
 }
 
 fuzz_target!(|body: &[u8]| {
-    read!(body, EncryptRequest, DecryptRequest, ReEncryptRequest, CiphertextRequest, SignRequest, VerifyRequest);
-    read!(body, DeriveRequest, AgreeRequest, WrapRequest, UnwrapRequest, CreateKey, UpdateKey, CompromiseKey);
-    read!(body, CreateToken, PutPrincipal, UpdatePrincipal, ExplainRequest, InitRequest, UnsealRequest);
+    read!(body, EncryptRequest, DecryptRequest, ReEncryptRequest, CiphertextRequest, GenerateDataKeyRequest);
+    read!(body, SignRequest, VerifyRequest, MacRequest, VerifyMacRequest);
+    read!(body, DeriveRequest, AgreeRequest, WrapRequest, UnwrapRequest, DecapsulateRequest, RandomRequest);
+    read!(body, CreateKeyring, CreateKey, UpdateKey, Reason, SuspendKey, CompromiseKey, ScheduleDestruction);
+    read!(body, CreateToken, PutPrincipal, UpdatePrincipal, PutPolicy, ExplainRequest, InitRequest, UnsealRequest);
 });

@@ -1,4 +1,5 @@
-//! Every parser of outside bytes has a fuzz target, and every target is built.
+//! Every parser of outside bytes has a fuzz target, and every target is built; the target of request bodies reads every
+//! type that a route takes.
 
 use std::collections::BTreeSet;
 
@@ -8,6 +9,9 @@ use crate::source::Tree;
 const MANIFEST: &str = "fuzz/Cargo.toml";
 const PARSERS: &str = "fuzz/PARSERS.md";
 const FOLDER: &str = "fuzz/fuzz_targets/";
+/// The target that reads bodies, and where routes say what they take.
+const BODIES: &str = "fuzz/fuzz_targets/request_body.rs";
+const ROUTES: &str = "crates/protocols/rest/src/handlers/";
 
 pub(super) fn run(context: &Context) -> Outcome {
     check(&context.tree)
@@ -36,6 +40,7 @@ fn check(tree: &Tree) -> Outcome {
         Finding::new(&format!("{FOLDER}{name}.rs"), None, "the target is not built", "add a [[bin]] to fuzz/Cargo.toml")
     }));
     findings.extend(parsers(tree, &known));
+    findings.extend(bodies(tree));
     Outcome { findings, notes: vec![format!("{} targets", targets.len())] }
 }
 
@@ -61,6 +66,24 @@ fn parsers(tree: &Tree, known: &BTreeSet<&str>) -> Vec<Finding> {
     findings
 }
 
+/// Types that a route takes (`.takes::<Type>`) and the target of bodies does not read.
+fn bodies(tree: &Tree) -> Vec<Finding> {
+    let read = tree.file(BODIES).and_then(|file| file.rust.as_ref());
+    let read: BTreeSet<&str> = read.iter().flat_map(|rust| &rust.tokens).map(|token| token.text.as_str()).collect();
+    let routes = tree.files.iter().filter(|file| file.path.starts_with(ROUTES));
+    let mut findings = Vec::new();
+    for file in routes {
+        for (index, line) in file.text.lines().enumerate() {
+            let taken = line.split_once(".takes::<").and_then(|(_, rest)| rest.split_once('>'));
+            if let Some((name, _)) = taken.filter(|(name, _)| !read.contains(name)) {
+                let message = format!("bodies of type `{name}` are not fuzzed");
+                findings.push(Finding::new(&file.path, index + 1, message, format!("read it in {BODIES}")));
+            }
+        }
+    }
+    findings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +104,17 @@ mod tests {
         assert!(findings(BIN, PAGE, &["a", "b"])[0].contains("is not built"));
         assert!(findings(BIN, &PAGE.replace("`a`", "-"), &["a"])[0].contains("parser A has no fuzz target"));
         assert!(findings(BIN, "| parser | where | target |\n", &["a"])[0].contains("named by no parser"));
+    }
+
+    #[test]
+    fn every_body_that_a_route_takes_is_read_by_the_target() {
+        let route = "fn table() {\n    route().takes::<One>(\"{}\");\n    route().takes::<Two>(\"{}\");\n}\n";
+        let found = |target: &str| {
+            let files = [(BODIES.to_owned(), target), (format!("{ROUTES}keys.rs"), route)];
+            bodies(&Tree::of(files)).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert!(found("//! X\nfn read() { body::<One>(); body::<Two>(); }\n").is_empty());
+        let missing = found("//! X\nfn read() { body::<One>(); }\n// Two\n");
+        assert!(missing.len() == 1 && missing[0].contains("keys.rs:3") && missing[0].contains("`Two`"), "{missing:?}");
     }
 }
