@@ -115,7 +115,7 @@ catalogue! {
     KEY_DESCRIBE = "key.describe", Key, [READ], READ, Open,
         "Shows a key: metadata, versions, states, history, public halves.";
     KEY_UPDATE = "key.update", Key, [LIFECYCLE], CHANGE, Open,
-        "Alters a key's metadata: aliases, labels, owner and the like.";
+        "Alters a key's metadata: aliases, labels, owner and the like.", also "key.update";
     KEY_ACTIVATE = "key.activate", Key, [LIFECYCLE], CHANGE, Open, "Activates a key or lifts its suspension.";
     KEY_SUSPEND = "key.suspend", Key, [LIFECYCLE], CHANGE, Open, "Halts all use of a key for a time.";
     KEY_DEACTIVATE = "key.deactivate", Key, [LIFECYCLE], CHANGE, Open,

@@ -135,6 +135,8 @@ pub struct Core {
     pub(crate) committing: RwLock<()>,
     /// One at a time replaces the access snapshot, so that an older one never follows a newer one.
     pub(crate) reloading: tokio::sync::Mutex<()>,
+    /// One at a time gives certificates to principals, until others see it: no certificate proves two of them.
+    pub(crate) claiming: Arc<RwLock<()>>,
     /// How often principals or policies changed, and as of which change they were read: nothing is decided while the
     /// latter is behind.
     pub(crate) access_changes: AtomicU64,
@@ -175,6 +177,7 @@ impl Engine {
             outbox_dirty: true.into(),
             committing: RwLock::new(()),
             reloading: tokio::sync::Mutex::new(()),
+            claiming: Arc::default(),
             access_changes: 0.into(),
             access_read: 0.into(),
             transition: tokio::sync::Mutex::new(()),

@@ -84,6 +84,10 @@ impl Operation for Explain {
             let key: KeyRef = self.to.as_deref().unwrap_or_default().parse()?;
             look(second, resolve(core, Target::Key(&key), now).await?);
         }
+        if row.also == Some(row.name) {
+            let text = "It is decided twice: for what is there, as here, and for what the change would make of it.";
+            remarks.push(text.to_owned());
+        }
         let explained = summed_up(&holder, bar, circumstances.source, decisions, &remarks);
         let allowed = explained.allowed;
         Ok(Outcome::reply(explained)

@@ -12,13 +12,14 @@ use keyreeve_store::{KeyFilter, Page};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::patch::Differences;
 use super::usable::{compute, key_row, not_allowed};
 use super::{KeyReply, LabelPatch, Listing, PAGE_MAX, SetPatch};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef, attrs_of};
-use crate::pipeline::{Approved, Operation, Outcome, Target};
+use crate::pipeline::{Also, Approved, Operation, Outcome, Target};
 use crate::sealing::{Effect, Guard, Opened};
 
 /// Rows looked at for one page of a filtered listing (count); the caller goes on from where the page ends.
@@ -472,29 +473,34 @@ pub struct Update {
 }
 
 impl MetadataPatch {
-    /// Applies the patch and names what it changed.
-    fn apply(&self, metadata: &mut KeyMetadata) -> Result<Vec<&'static str>, Error> {
-        let old = metadata.clone();
+    pub(crate) fn apply(&self, metadata: &mut KeyMetadata) -> Result<(), Error> {
         self.aliases.apply("aliases of the key", &mut metadata.aliases)?;
         self.labels.apply("labels of the key", &mut metadata.labels)?;
         self.custodians.apply("custodians of the key", &mut metadata.custodians)?;
         self.consumers.apply("consumers of the key", &mut metadata.consumers)?;
         self.holders.apply("holders of the key", &mut metadata.holders)?;
-        metadata.owner = self.owner.clone().unwrap_or(old.owner.clone());
-        metadata.classification = self.classification.unwrap_or(old.classification);
-        metadata.description = self.description.clone().unwrap_or(old.description.clone());
-        let compared = [
-            ("aliases", old.aliases != metadata.aliases),
-            ("labels", old.labels != metadata.labels),
-            ("owner", old.owner != metadata.owner),
-            ("custodians", old.custodians != metadata.custodians),
-            ("consumers", old.consumers != metadata.consumers),
-            ("holders", old.holders != metadata.holders),
-            ("classification", old.classification != metadata.classification),
-            ("description", old.description != metadata.description),
-        ];
-        Ok(compared.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect())
+        if let Some(owner) = &self.owner {
+            metadata.owner.clone_from(owner);
+        }
+        if let Some(description) = &self.description {
+            metadata.description.clone_from(description);
+        }
+        metadata.classification = self.classification.unwrap_or(metadata.classification);
+        Ok(())
     }
+}
+
+/// What became of what people say about a key, for the audit record.
+fn differences(old: &KeyMetadata, new: &KeyMetadata) -> Result<Differences, Error> {
+    Ok(Differences::default()
+        .list("aliases", &old.aliases, &new.aliases)?
+        .labels(&old.labels, &new.labels)?
+        .list("custodians", &old.custodians, &new.custodians)?
+        .list("consumers", &old.consumers, &new.consumers)?
+        .list("holders", &old.holders, &new.holders)?
+        .value("owner", &old.owner, &new.owner)
+        .value("classification", &old.classification, &new.classification)
+        .value("description", &old.description, &new.description))
 }
 
 impl Operation for Update {
@@ -505,15 +511,24 @@ impl Operation for Update {
         Target::Key(&self.key)
     }
 
+    fn also(&self) -> Option<Also<'_>> {
+        // Allowed for the key as it is and as it shall be: what nobody may make, nobody may turn a key into either.
+        let target = Target::AlteredKey(&self.key, &self.patch);
+        Some(Also { action: &catalogue::KEY_UPDATE, target, context: None })
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {
         let key = approved.key()?;
         let mut record = key.record.clone();
-        let changed = self.patch.apply(&mut record.metadata)?;
+        self.patch.apply(&mut record.metadata)?;
         record.metadata.check()?;
         if record.metadata.classification > key.keyring.record.classification {
             return Err(Error::invalid("the keyring does not protect data of this class"));
         }
-        save(core, key, &record, approved.now()).map(|outcome| outcome.detail("changed", changed.join(" ")))
+        let differences = differences(&key.record.metadata, &record.metadata)?;
+        let changed = differences.names().into_iter().collect::<Vec<_>>().join(" ");
+        let outcome = save(core, key, &record, approved.now())?.detail("changed", changed);
+        Ok(differences.told_in(outcome))
     }
 }
 

@@ -10,14 +10,16 @@ use keyreeve_policy::{Network, PrincipalAttrs, ResourceDetails, Revision as Attr
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use super::patch::Differences;
 use super::{LabelPatch, Listing, PAGE_MAX, SetPatch};
 use crate::access::{AccessSnapshot, HeldPrincipal, attrs_revision, principal_attrs};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::pipeline::{Also, Approved, Operation, Outcome, Remember, Target};
-use crate::sealing::Effect;
+use crate::sealing::{Effect, Guard};
 
 /// Names that mean something else than a stored principal.
 const RESERVED: [&str; 3] = ["anonymous", "system", "unknown"];
@@ -186,12 +188,29 @@ fn refuse_to_lock_oneself_out(known: &PrincipalRecord, record: &PrincipalRecord)
 /// What of a principal is probably not meant.
 fn warnings(access: &AccessSnapshot, record: &PrincipalRecord) -> Result<Vec<String>, Error> {
     let known = access.policies.policies().roles();
-    let unknown = record.roles.iter().filter(|role| !known.contains(role.as_str())).map(|role| {
-        let known = known.iter().cloned().collect::<Vec<_>>().join(", ");
-        format!("no policy speaks of the role `{role}`: it gives nothing until one does. Policies speak of: {known}")
-    });
+    // The roles that policies do speak of are not told: whoever may write principals need not be who reads policies.
+    let unknown = record.roles.iter().filter(|role| !known.contains(role.as_str()));
+    let unknown = unknown.map(|role| format!("no policy speaks of the role `{role}`: it gives nothing until one does"));
     let lacking = shipped::lacking(&principal_attrs(record, Revision::FIRST)?);
     Ok(unknown.chain(lacking).collect())
+}
+
+/// What became of a principal, for the audit record; of a new one everything came.
+fn differences(known: Option<&PrincipalRecord>, record: &PrincipalRecord) -> Result<Differences, Error> {
+    let nothing = PrincipalRecord {
+        roles: BTreeSet::new(),
+        labels: BTreeMap::new(),
+        networks: BTreeSet::new(),
+        certificates: BTreeSet::new(),
+        ..record.clone()
+    };
+    let old = known.unwrap_or(&nothing);
+    Differences::default()
+        .value("kind", &old.kind.name(), &record.kind.name())
+        .list("roles", &old.roles, &record.roles)?
+        .labels(&old.labels, &record.labels)?
+        .list("networks", &old.networks, &record.networks)?
+        .list("certificates", &old.certificates, &record.certificates)
 }
 
 /// A principal as the decision about an operation saw it.
@@ -221,34 +240,57 @@ impl Core {
         Ok(Standing { held, stored })
     }
 
+    /// Sees that no certificate proves another principal already. Where one is given, nobody else gives one until this
+    /// is done and known: rows of two principals do not conflict with one another.
+    async fn claim(&self, record: &PrincipalRecord) -> Result<Option<Guard>, Error> {
+        if record.certificates.is_empty() {
+            return Ok(None);
+        }
+        let alone = Arc::clone(&self.claiming).write_owned().await;
+        if self.access_read.load(Ordering::Acquire) < self.access_changes.load(Ordering::Acquire) {
+            // Whoever was alone before may have given it away.
+            return Err(keyreeve_store::StoreError::Conflict { transaction: catalogue::PRINCIPAL_PUT.name }.into());
+        }
+        let access = self.need_open()?.access();
+        let taken = |rule: &CertificateRule| access.claimant(rule).is_some_and(|owner| *owner != record.name);
+        if record.certificates.iter().any(taken) {
+            return Err(Error::new(Code::AlreadyExists, "a certificate proves another principal already"));
+        }
+        Ok(Some(Guard::Exclusive(alone)))
+    }
+
     /// What [`Put`] and [`Update`] lead to.
-    fn write_principal<O: Operation<Reply = PrincipalReply>>(
+    async fn write_principal<O: Operation<Reply = PrincipalReply>>(
         &self,
         approved: &Approved<O>,
         standing: &Standing,
         record: PrincipalRecord,
     ) -> Result<Outcome<PrincipalReply>, Error> {
         check(&record)?;
-        let opened = self.need_open()?;
-        let access = opened.access();
-        let taken = |rule: &&CertificateRule| access.claimant(rule).is_some_and(|owner| *owner != record.name);
-        if record.certificates.iter().any(|rule| taken(&rule)) {
-            return Err(Error::new(Code::AlreadyExists, "a certificate proves another principal already"));
-        }
         if let (Some(held), true) = (&standing.held, approved.principal().name == record.name) {
             refuse_to_lock_oneself_out(&held.record, &record)?;
         }
+        let claim = self.claim(&record).await?;
+        let opened = self.need_open()?;
         let revision = standing.stored.map_or(Revision::FIRST, Revision::next);
         let row = principal_row(&opened.keys, &record, revision);
         let roles = record.roles.iter().map(Name::as_str).collect::<Vec<_>>().join(" ");
-        let (grantee, disabled) = (record.name.clone(), record.disabled);
-        let warnings = warnings(&access, &record)?;
-        Ok(Outcome::reply(PrincipalReply { record, warnings })
+        let (grantee, kind, disabled) = (record.name.clone(), record.kind.name(), record.disabled);
+        let warnings = warnings(&opened.access(), &record)?;
+        let differences = differences(standing.held.as_ref().map(|held| &held.record), &record)?;
+        let outcome = Outcome::reply(PrincipalReply { record, warnings })
             .changing(Change::PutPrincipal(row))
             .then(Effect::ReloadAccess)
             .detail("grantee", grantee)
+            .detail("kind", kind)
             .detail("permissions", roles)
-            .detail("disabled", disabled))
+            .detail("disabled", disabled);
+        let outcome = differences.told_in(outcome);
+        // After the reloading: whoever comes next sees these certificates.
+        Ok(match claim {
+            Some(guard) => outcome.then(Effect::Hold(guard)),
+            None => outcome,
+        })
     }
 }
 
@@ -279,7 +321,7 @@ impl Operation for Put {
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<PrincipalReply>, Error> {
         let standing = core.standing(approved, &self.name).await?;
         let created = standing.held.as_ref().map_or(approved.now(), |held| held.record.created);
-        core.write_principal(approved, &standing, self.record(created))
+        core.write_principal(approved, &standing, self.record(created)).await
     }
 }
 
@@ -302,7 +344,7 @@ impl Operation for Update {
         let held = standing.held.as_ref().ok_or_else(|| Error::not_found("principal"))?;
         let mut record = held.record.clone();
         self.patch.apply(&mut record)?;
-        core.write_principal(approved, &standing, record)
+        core.write_principal(approved, &standing, record).await
     }
 }
 

@@ -16,7 +16,8 @@ use crate::access::principal_attrs;
 use crate::catalogue::Descriptor;
 use crate::core::Core;
 use crate::error::{Code, Error};
-use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef};
+use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef, attrs_of};
+use crate::ops::keys::MetadataPatch;
 use crate::ops::principals::PrincipalPatch;
 use crate::sealing::Opened;
 
@@ -35,6 +36,8 @@ pub enum Target<'a> {
     Key(&'a KeyRef),
     /// A key to be made, with what policies may know of it; its keyring's attributes are added.
     NewKey(&'a KeyringRef, &'a KeyAttrs),
+    /// A key as it shall be after an alteration.
+    AlteredKey(&'a KeyRef, &'a MetadataPatch),
     /// A token.
     Token(TokenId),
     /// A token to be made for this principal.
@@ -137,6 +140,7 @@ pub(crate) async fn resolve(core: &Core, target: Target<'_>, now: UnixMillis) ->
         }
         Target::Key(wanted) => resolve_key(core, wanted, now).await?,
         Target::NewKey(keyring, attrs) => resolve_new_key(core, keyring, attrs).await?,
+        Target::AlteredKey(wanted, patch) => resolve_altered_key(core, wanted, patch, now).await?,
         Target::Token(id) => resolve_token(core, id).await?,
         Target::NewToken(principal) => {
             plain("token", principal.as_str(), ResourceDetails::Token { principal: principal.to_string() })
@@ -194,6 +198,31 @@ async fn resolve_key(core: &Core, wanted: &KeyRef, now: UnixMillis) -> Result<Re
     let keyring = Some(key.keyring.record.name.to_string());
     let audit = AuditResource { keyring, ..audit_resource("key", key.record.id()) };
     Ok(Resource { attrs: key.attrs(now), audit, held: Held::Key(key) })
+}
+
+/// A key as an alteration would leave it. One that cannot be applied is refused when it is carried out. The row may be
+/// newer than the one the operation works on; then its change loses the race for the row, and all is decided anew.
+async fn resolve_altered_key(
+    core: &Core,
+    wanted: &KeyRef,
+    patch: &MetadataPatch,
+    now: UnixMillis,
+) -> Result<Resource, Error> {
+    let resource = resolve_key(core, wanted, now).await?;
+    let Held::Key(key) = &resource.held else { return Ok(resource) };
+    let (record, ring) = (&key.record, &key.keyring.record);
+    let mut metadata = record.metadata.clone();
+    if patch.apply(&mut metadata).is_err() {
+        return Ok(resource);
+    }
+    let details = KeyAttrs {
+        keyring_id: ring.id.to_string(),
+        keyring: ring.name.to_string(),
+        ..attrs_of(record.algorithm(), record.purpose(), record.state(now), &metadata)
+    };
+    let details = ResourceDetails::Key(Box::new(details));
+    let attrs = ResourceAttrs { id: record.id().to_string(), revision: Revision::Unstored, details };
+    Ok(Resource { attrs: Arc::new(attrs), ..resource })
 }
 
 async fn resolve_new_key(core: &Core, keyring: &KeyringRef, attrs: &KeyAttrs) -> Result<Resource, Error> {

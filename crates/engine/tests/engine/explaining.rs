@@ -137,6 +137,8 @@ async fn the_way_of_proof_and_what_does_not_exist_yet_are_considered() {
     assert!(house.ask(Explain { method: Method::MutualTls, ..on("key.encrypt", &key) }).await.allowed);
     let token = house.ask(about("token.create", Some("somebody".to_owned()))).await;
     assert!(token.allowed, "{}", token.answer);
+    let update = house.ask(on("key.update", &key)).await;
+    assert!(update.answer.contains("what the change would make of it"), "{}", update.answer);
     let absent = house.ask(about("key.decrypt", Some("no-such-key".to_owned()))).await;
     assert!(!absent.allowed && absent.answer.contains("no such key"), "{}", absent.answer);
     house.ask(Put::new(PutSpec { kind: PrincipalKind::Person, ..House::person("writer", &["key-admin"]) })).await;
