@@ -68,11 +68,11 @@ pub(crate) async fn is_in_outbox(db: &mut PgConnection, id: &RecordId) -> Result
     Ok(run(db, sqlx::query(sql).bind(id.as_bytes()).bind(b"".as_slice())).await? == 0)
 }
 
-/// The lease's statement; it touches one row when the lease was had.
+/// The lease's statement; it touches one row when the lease was had. One that is over is taken only to be used.
 pub(crate) fn lease(holder: &str, now: UnixMillis, until: UnixMillis) -> Statement<'_> {
     let sql = "INSERT INTO lease (one, holder, ends) VALUES (1, $1, $2) ON CONFLICT (one) DO UPDATE \
                SET holder = excluded.holder, ends = excluded.ends \
-               WHERE lease.holder = excluded.holder OR lease.ends <= $3";
+               WHERE lease.holder = excluded.holder OR (lease.ends <= $3 AND excluded.ends > $3)";
     sqlx::query(sql).bind(holder).bind(until.0).bind(now.0)
 }
 

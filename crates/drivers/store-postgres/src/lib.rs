@@ -50,7 +50,7 @@ pub enum OpenError {
 /// How the connections are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PostgresOptions {
-    /// At most this many connections at a time.
+    /// At most this many connections at a time, and one more for the lease.
     pub connections: u32,
     /// How long a caller waits for a free connection or a new one.
     pub acquire_timeout: Duration,

@@ -22,6 +22,8 @@ const PROBE_AFTER: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Pool {
     pool: PgPool,
+    /// One connection apart: however many operations wait for one of the others, the lease is renewed.
+    for_lease: PgPool,
     limit: Duration,
     /// Who asked for the lease last: commits apply only while it has it.
     holder: RwLock<Option<String>>,
@@ -32,6 +34,12 @@ pub(crate) struct Pool {
 struct Held {
     connection: PoolConnection<Postgres>,
     ended: bool,
+}
+
+impl Held {
+    async fn of(pool: &PgPool) -> Result<Self, Failed> {
+        Ok(Self { connection: pool.acquire().await?, ended: false })
+    }
 }
 
 impl Drop for Held {
@@ -69,15 +77,17 @@ impl Pool {
         let named = target.get_application_name().is_some();
         let target = if named { target } else { target.application_name("keyreeve") }.disable_statement_logging();
         let limit = options.operation_timeout;
-        let pool = PgPoolOptions::new()
-            .max_connections(options.connections.max(1))
-            .acquire_timeout(options.acquire_timeout)
-            .test_before_acquire(false)
-            .before_acquire(|db, used| Box::pin(async move { still_there(db, used.idle_for).await }))
-            .after_connect(move |db, _| Box::pin(async move { set_up(db, limit).await }))
-            .connect_with(target)
-            .await?;
-        let pool = Self { pool, limit, holder: RwLock::default() };
+        let connections = |most: u32| {
+            PgPoolOptions::new()
+                .max_connections(most)
+                .acquire_timeout(options.acquire_timeout)
+                .test_before_acquire(false)
+                .before_acquire(|db, used| Box::pin(async move { still_there(db, used.idle_for).await }))
+                .after_connect(move |db, _| Box::pin(async move { set_up(db, limit).await }))
+        };
+        let pool = connections(options.connections.max(1)).connect_with(target.clone()).await?;
+        let for_lease = connections(1).connect_lazy_with(target);
+        let pool = Self { pool, for_lease, limit, holder: RwLock::default() };
         pool.warn_without_sync().await?;
         Ok(pool)
     }
@@ -96,7 +106,7 @@ impl Pool {
     }
 
     async fn hold(&self) -> Result<Held, Failed> {
-        Ok(Held { connection: self.pool.acquire().await?, ended: false })
+        Held::of(&self.pool).await
     }
 
     /// Waits for an operation on a held connection, but not for ever.
@@ -134,8 +144,17 @@ impl Pool {
         name: &'static str,
         make: impl Fn() -> Query<'q, Postgres, PgArguments>,
     ) -> Result<u64, StoreError> {
+        self.statement_on(&self.pool, name, make).await
+    }
+
+    async fn statement_on<'q>(
+        &self,
+        pool: &PgPool,
+        name: &'static str,
+        make: impl Fn() -> Query<'q, Postgres, PgArguments>,
+    ) -> Result<u64, StoreError> {
         for attempt in 1..=ATTEMPTS {
-            let mut held = self.hold().await?;
+            let mut held = Held::of(pool).await?;
             let outcome = self.within(make().execute(&mut *held.connection)).await;
             match outcome {
                 Ok(done) => {
@@ -153,22 +172,25 @@ impl Pool {
     }
 
     /// Takes or renews the lease; from here on commits need it. Commits wait meanwhile: a steady stream of them, each
-    /// holding a share of the lease's row, would keep this server from renewing it.
+    /// holding a share of the lease's row, would keep this server from renewing it. It waits for the attempts under way,
+    /// one time limit at most, and not for what these do before or after.
     pub(crate) async fn lease(&self, holder: &str, now: UnixMillis, until: UnixMillis) -> Result<bool, StoreError> {
         let mut named = self.holder.write().await;
         *named = Some(holder.to_owned());
-        self.statement("lease", || apply::lease(holder, now, until)).await.map(|rows| rows == 1)
+        self.statement_on(&self.for_lease, "lease", || apply::lease(holder, now, until)).await.map(|rows| rows == 1)
     }
 
     /// Applies a transaction, again where the database asks for it.
     pub(crate) async fn commit(&self, transaction: &Transaction) -> Result<(), StoreError> {
         let name = transaction.name;
-        let holder = self.holder.read().await;
         for attempt in 1..=ATTEMPTS {
             let mut held = self.hold().await?;
             let asked = AtomicBool::new(false);
+            let holder = self.holder.read().await;
             let work = apply_once(&mut held.connection, transaction, holder.as_deref(), &asked);
             let outcome = timeout(self.limit, work).await;
+            // Whoever finds out what became of a commit must not keep the lease from being renewed meanwhile.
+            drop(holder);
             held.ended =
                 matches!(&outcome, Ok(Ok(()) | Err(Refused::Conflict | Refused::Taken { .. } | Refused::LeaseLost)));
             let failed = match outcome {
@@ -230,6 +252,7 @@ impl Pool {
     /// Waits for the operations under way and closes all connections.
     pub(crate) async fn close(&self) {
         self.pool.close().await;
+        self.for_lease.close().await;
     }
 }
 

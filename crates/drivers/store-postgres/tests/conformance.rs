@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use keyreeve_model::change::NamedRow;
-use keyreeve_model::{Change, Revision, SealedRecord, Transaction};
+use keyreeve_model::{Change, Revision, SealedRecord, Transaction, UnixMillis};
 use keyreeve_store::migration::SchemaError;
 use keyreeve_store::{Store, StoreError, conformance};
 use keyreeve_store_postgres::{OpenError, PostgresOptions, PostgresStore};
@@ -161,6 +161,32 @@ async fn a_postgres_commit_does_not_wait_for_ever() {
     assert!(store.policy(&"policy".parse().unwrap()).await.unwrap().is_some());
     lock.rollback().await.unwrap();
     store.commit(put(2)).await.unwrap();
+    other.close().await.unwrap();
+    store.close().await;
+    schemas.drop_all().await;
+}
+
+/// Whoever may ask for readiness cannot keep the server from renewing its lease.
+#[tokio::test]
+async fn a_postgres_lease_is_renewed_while_every_connection_is_taken() {
+    let Some(url) = server("a_postgres_lease_is_renewed_while_every_connection_is_taken") else { return };
+    let schemas = Schemas::new(url);
+    let url = schemas.url("taken").await;
+    let options =
+        PostgresOptions { connections: 1, acquire_timeout: Duration::from_millis(300), ..PostgresOptions::default() };
+    let store = Arc::new(PostgresStore::connect(&url, options).await.unwrap());
+    assert!(store.lease("a", UnixMillis(0), UnixMillis(100)).await.unwrap());
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    let mut lock = other.begin().await.unwrap();
+    sqlx::query("UPDATE health SET beat = beat").execute(&mut *lock).await.unwrap();
+    let waits = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.check().await })
+    };
+    while store.policy(&"policy".parse().unwrap()).await.is_ok() {}
+    assert!(store.lease("a", UnixMillis(50), UnixMillis(150)).await.unwrap());
+    lock.rollback().await.unwrap();
+    waits.await.unwrap().unwrap();
     other.close().await.unwrap();
     store.close().await;
     schemas.drop_all().await;

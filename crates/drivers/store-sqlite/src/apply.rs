@@ -47,11 +47,11 @@ pub(crate) fn fence(db: &Connection, holder: &str) -> Applied {
     if held { Ok(()) } else { Err(Refused::LeaseLost) }
 }
 
-/// Takes or renews the lease; false when somebody else has it.
+/// Takes, renews or gives back the lease; false when it is somebody else's. One that is over is taken only to be used.
 pub(crate) fn lease(db: &Connection, holder: &str, now: UnixMillis, until: UnixMillis) -> Result<bool, Refused> {
     let sql = "INSERT INTO lease (one, holder, ends) VALUES (1, ?1, ?2) ON CONFLICT (one) DO UPDATE \
                SET holder = excluded.holder, ends = excluded.ends \
-               WHERE lease.holder = excluded.holder OR lease.ends <= ?3";
+               WHERE lease.holder = excluded.holder OR (lease.ends <= ?3 AND excluded.ends > ?3)";
     Ok(run(db, sql, params![holder, until.0, now.0])? == 1)
 }
 

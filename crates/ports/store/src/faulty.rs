@@ -21,6 +21,8 @@ pub enum CommitFault {
     FailedButPersisted,
     /// Nothing is applied; the caller hears [`StoreError::Conflict`].
     Conflict,
+    /// Nothing is applied; the caller hears [`StoreError::LeaseLost`].
+    LeaseLost,
 }
 
 /// What the caller of a faulty store finds as the source of an error.
@@ -32,6 +34,7 @@ pub struct Injected(&'static str);
 struct Script {
     commits: u64,
     reads: u64,
+    checks: u64,
     faults: BTreeMap<u64, CommitFault>,
     failing_reads: u64,
     read_only: bool,
@@ -88,6 +91,12 @@ impl<S: Store + ?Sized> FaultyStore<S> {
         self.script().reads
     }
 
+    /// How often [`Store::check`] was asked.
+    #[must_use]
+    pub fn checks(&self) -> u64 {
+        self.script().checks
+    }
+
     fn script(&self) -> MutexGuard<'_, Script> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,6 +136,7 @@ impl<S: Store + ?Sized> Store for FaultyStore<S> {
             None => self.inner.commit(transaction).await,
             Some(CommitFault::Failed) => Err(unavailable("commit failed")),
             Some(CommitFault::Conflict) => Err(StoreError::Conflict { transaction: transaction.name }),
+            Some(CommitFault::LeaseLost) => Err(StoreError::LeaseLost),
             Some(CommitFault::FailedButPersisted) => {
                 self.inner.commit(transaction).await?;
                 Err(StoreError::InDoubt(Box::new(Injected("commit succeeded, the answer was lost"))))
@@ -254,6 +264,7 @@ impl<S: Store + ?Sized> Store for FaultyStore<S> {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
+        self.script().checks += 1;
         self.write()?;
         self.inner.check().await
     }

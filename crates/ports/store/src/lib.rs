@@ -174,6 +174,9 @@ pub trait Store: Send + Sync {
     /// Takes or renews the right to be the one server of this store until `until`. `Ok(false)` when `holder` is
     /// somebody else's and not over at `now`. Durable like a commit; compare-and-set, no vendor locks. From the first
     /// call on, this handle's commits apply only while `holder` has the lease.
+    ///
+    /// With an `until` that is not after `now` it gives the lease back: what is somebody else's stays so, over or not,
+    /// because he may renew it yet. The call waits for no connection that commits or reads need.
     async fn lease(&self, holder: &str, now: UnixMillis, until: UnixMillis) -> Result<bool, StoreError>;
 
     /// Asks whether the store can read and write now; cheap, for readiness.

@@ -142,6 +142,9 @@ pub(super) async fn the_lease_has_one_holder(opener: Opener) {
     assert!(!lease(&*store, "a", 151, 400).await, "it is somebody else's now");
     assert!(lease(&*store, "b", 200, 200).await, "given back early");
     assert!(lease(&*store, "a", 200, 400).await);
+    assert!(!lease(&*store, "b", 500, 500).await, "nobody gives back what is another's, over as it is");
+    assert!(lease(&*store, "a", 500, 600).await, "who did not notice its end renews it");
+    store.commit(whole(1)).await.unwrap();
 }
 
 /// A transaction with something of everything: what must not be applied is all of it.
