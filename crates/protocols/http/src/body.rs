@@ -20,8 +20,9 @@ use crate::problem::{HttpCode, Problem};
 
 /// Room for bodies is counted in units of so many bytes.
 pub(crate) const UNIT: usize = 4 << 10;
-/// Room taken at once because a length was announced, in bytes; more only as it arrives.
-const TRUSTED_LENGTH: usize = 1 << 20;
+/// Room taken at once because a length was announced, in bytes; more only as it arrives. With every byte more that
+/// costs nothing to announce, fewer idle connections could take all the room there is.
+const TRUSTED_LENGTH: usize = 16 << 10;
 
 /// A request with a JSON body. No body at all counts as `{}`.
 #[derive(Debug)]
@@ -183,8 +184,10 @@ async fn gather(mut body: Body, limit: usize, places: [&Arc<Semaphore>; 2]) -> R
     if body.is_end_stream() {
         return Ok(Arrived::Whole(first));
     }
-    let announced = first.len().saturating_add(usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX));
-    let mut capacity = announced.min(TRUSTED_LENGTH).max(first.len());
+    let rest = body.size_hint();
+    let whole = |rest: u64| first.len().saturating_add(usize::try_from(rest).unwrap_or(usize::MAX));
+    let most = rest.upper().map_or(limit, |rest| whole(rest).min(limit));
+    let mut capacity = whole(rest.lower()).min(TRUSTED_LENGTH).max(first.len());
     let mut held = Room::default();
     held.extend(places, capacity)?;
     let mut buffer = SecretBuffer::with_capacity(capacity);
@@ -195,7 +198,7 @@ async fn gather(mut body: Body, limit: usize, places: [&Arc<Semaphore>; 2]) -> R
             return Err(too_large(limit));
         }
         if needed > capacity {
-            capacity = needed.max(capacity * 2).min(limit);
+            capacity = needed.max((capacity * 2).min(most));
             held.extend(places, capacity)?;
             buffer.reserve(capacity - buffer.len());
         }
@@ -256,7 +259,12 @@ fn redact(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::body::{Frame, SizeHint};
     use serde::Deserialize;
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -290,6 +298,46 @@ mod tests {
         assert!(text(r#"{"items":[]} x"#).contains("goes on after the end"));
         assert!(text(r#"{"itmes":[]}"#).contains("unknown field"));
         assert!(text("").contains("EOF"));
+    }
+
+    #[test]
+    fn what_is_only_announced_takes_little_room() {
+        let all = Arc::new(Semaphore::new(1000));
+        let taken = |pieces: &[usize]| {
+            let pieces = pieces.iter().map(|length| vec![b'x'; *length].into()).collect();
+            let announced = Announced { pieces, left: 1 << 20 };
+            let mut gathering = pin!(gather(Body::new(announced), 2 << 20, [&all, &all]));
+            assert!(gathering.as_mut().now_or_never().is_none(), "the rest does not come");
+            (1000 - all.available_permits()) * UNIT / 2
+        };
+        assert_eq!(taken(&[1]), 16 << 10);
+        assert_eq!(taken(&[1, 16 << 10]), 32 << 10);
+        assert_eq!(taken(&[100 << 10, 1]), 200 << 10);
+        assert_eq!(taken(&[900 << 10, 1]), 1 << 20, "never more than the whole");
+    }
+
+    /// A body of 1 MiB by its announcement, of which some pieces come.
+    struct Announced {
+        pieces: VecDeque<Bytes>,
+        left: u64,
+    }
+
+    impl hyper::body::Body for Announced {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let Some(piece) = self.pieces.pop_front() else { return Poll::Pending };
+            self.left -= piece.len() as u64;
+            Poll::Ready(Some(Ok(Frame::data(piece))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.left)
+        }
     }
 
     #[test]

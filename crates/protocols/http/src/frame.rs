@@ -18,11 +18,11 @@ use tower::ServiceExt;
 
 use crate::counters::Counters;
 use crate::drain::Leftover;
-use crate::inbound::{Credential, Facts, Inbound, Peer, Shared, evidence, given_request_id};
+use crate::inbound::{Credential, Facts, Inbound, Peer, Shared, distinctive, evidence, given_request_id};
 use crate::limits::Limits;
 use crate::outline::{Outline, head_too_large, oversized, routes_only};
 use crate::problem::{HttpCode, PROBLEM_JSON, Problem};
-use crate::rate::{Asker, Limiter, Shown};
+use crate::rate::{Asker, Held, Limiter, Shown};
 use crate::register::{Noted, Refusal, Register};
 use crate::sources::{Sources, room};
 use crate::words::Bare;
@@ -141,11 +141,11 @@ impl Frame {
                 self.run(request, &id).await
             }
         };
-        let mut counted = false;
-        if response.status().is_client_error() {
-            (response, counted) = self.noted((peer, facts), outline, (asker, now), response).await;
+        let mut told = None;
+        if may_want_record(&response) {
+            (response, told) = self.noted((peer, facts), outline, (asker, now), response).await;
         }
-        if let Some(shown) = shown(&facts.proof, &response, counted) {
+        if let Some(shown) = shown(&facts.proof, &response, told) {
             self.limiter.learn(asker, now, shown);
         }
         response
@@ -160,22 +160,22 @@ impl Frame {
         oversized(request, self.limits())
     }
 
-    /// Puts a refusal on record, unless the pipeline did; says whether it was only counted.
+    /// Puts a refusal on record, unless the pipeline did; says what that tells of a caller who was not accepted.
     async fn noted(
         &self,
         (peer, facts): (&Peer, &Facts),
         outline: Option<Outline>,
         (asker, now): (Asker, u64),
         mut response: Response,
-    ) -> (Response, bool) {
-        let Some(register) = &self.register else { return (response, false) };
+    ) -> (Response, Option<Shown>) {
+        let Some(register) = &self.register else { return (response, None) };
         let problem = match response.extensions_mut().remove::<Problem>() {
             Some(problem) => problem,
             None if is_foreign(&response) => Problem::from_foreign(response).await,
-            None => return (response, false),
+            None => return (response, None),
         };
         if !problem.wants_record() {
-            return (problem.into_response(), false);
+            return (problem.into_response(), None);
         }
         let (evidence, seen) = match outline {
             Some(outline) => (outline.evidence(peer), outline.seen(&self.routes).await),
@@ -191,10 +191,12 @@ impl Frame {
         let refusal = Refusal { arrival, code: problem.code(), seen };
         let noting = register.note(refusal, self.limiter.knows(asker), asker, now);
         match tokio::time::timeout(self.limits().request_time, noting).await {
-            Ok(Noted::Recorded(record)) => (problem.recorded(record).into_response(), false),
-            Ok(Noted::Counted) => (problem.into_response(), true),
-            Ok(Noted::Unavailable(instead)) => (instead.into_response(), false),
-            Err(_) => (Problem::new(HttpCode::Timeout, "the request took too long").into_response(), false),
+            Ok(Noted::Recorded { record, judged }) => {
+                (problem.recorded(record).into_response(), judged.then_some(Shown::Refused))
+            }
+            Ok(Noted::Counted) => (problem.into_response(), Some(Shown::Unproven)),
+            Ok(Noted::Unavailable(instead)) => (instead.into_response(), None),
+            Err(_) => (Problem::new(HttpCode::Timeout, "the request took too long").into_response(), None),
         }
     }
 
@@ -207,8 +209,8 @@ impl Frame {
             Err(wait) => rate_limited(wait),
             Ok(()) => {
                 let refused = self.unreadable_as(bare.status).into_response();
-                let (response, counted) = self.noted((peer, &facts), None, (asker, now), refused).await;
-                if let Some(shown) = shown(&facts.proof, &response, counted) {
+                let (response, told) = self.noted((peer, &facts), None, (asker, now), refused).await;
+                if let Some(shown) = shown(&facts.proof, &response, told) {
                     self.limiter.learn(asker, now, shown);
                 }
                 response
@@ -228,8 +230,8 @@ impl Frame {
     }
 
     fn asker(&self, peer: &Peer, headers: &HeaderMap) -> Asker {
-        let token = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-        let certificate = peer.certificate.as_ref().map(|found| found.fingerprint.as_slice());
+        let token = headers.get(header::AUTHORIZATION).map(|value| Held::Token(distinctive(value.as_bytes())));
+        let certificate = peer.certificate.as_ref().map(|found| Held::Certificate(&found.fingerprint));
         self.limiter.asker(peer.address.ip(), token.or(certificate))
     }
 
@@ -295,8 +297,14 @@ impl Frame {
     }
 }
 
-/// What the end of a request tells of its caller, where it tells anything.
-fn shown(proof: &Proof, response: &Response, counted: bool) -> Option<Shown> {
+/// Whether an answer may be a refusal that is not on record.
+fn may_want_record(response: &Response) -> bool {
+    response.status().is_client_error() || response.extensions().get::<Problem>().is_some_and(Problem::wants_record)
+}
+
+/// What the end of a request tells of its caller, where it tells anything; `told` is what the record of its refusal
+/// told of a caller who was not accepted.
+fn shown(proof: &Proof, response: &Response, told: Option<Shown>) -> Option<Shown> {
     if response.status() == StatusCode::UNAUTHORIZED {
         return Some(Shown::Refused);
     }
@@ -304,7 +312,7 @@ fn shown(proof: &Proof, response: &Response, counted: bool) -> Option<Shown> {
         return Some(Shown::Accepted);
     }
     let refusal = response.extensions().get::<Problem>().is_some_and(Problem::is_recorded);
-    (counted || refusal || response.headers().contains_key(AUDIT_RECORD)).then_some(Shown::Unproven)
+    told.or_else(|| (refusal || response.headers().contains_key(AUDIT_RECORD)).then_some(Shown::Unproven))
 }
 
 /// Whether a browser sends this for a page, and it would change or use something: a page of another site, or one whose

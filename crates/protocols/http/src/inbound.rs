@@ -16,6 +16,9 @@ use crate::{IDEMPOTENCY_KEY, REQUEST_ID};
 
 /// Longest request id taken over from a caller, in bytes.
 const REQUEST_ID_MAX: usize = 64;
+/// Request ids under which the server does work of its own, and the beginning of others: the audit log has them on
+/// record, so no caller goes by them.
+const OWN_WORK: (&str, &str) = ("scheduled-destruction", "destruction-of-");
 /// Longest idempotency key, in bytes.
 pub const IDEMPOTENCY_KEY_MAX: usize = 128;
 /// Headers that say what a body means. Those of requests with binary bodies are written out once more: this floor does
@@ -119,11 +122,12 @@ impl<S: Sync> FromRequestParts<S> for Inbound {
     }
 }
 
-/// The caller's own id for a request, where it is fit for logs.
+/// The caller's own id for a request, where it is fit for logs and cannot be taken for the server's own work.
 pub(crate) fn given_request_id(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(REQUEST_ID)?.to_str().ok()?;
     let fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
-    ((1..=REQUEST_ID_MAX).contains(&text.len()) && text.bytes().all(fit)).then_some(text)
+    let own = text == OWN_WORK.0 || text.starts_with(OWN_WORK.1);
+    (!own && (1..=REQUEST_ID_MAX).contains(&text.len()) && text.bytes().all(fit)).then_some(text)
 }
 
 /// The credential in the head of a request.
@@ -155,14 +159,20 @@ pub(crate) fn evidence(shown: &Credential, peer: &Peer) -> Result<Evidence, Prob
 
 fn bearer(value: &[u8]) -> Result<Evidence, Problem> {
     let wrong = || Problem::new(HttpCode::Unauthenticated, "the header `Authorization` must read `Bearer <token>`");
-    let text = std::str::from_utf8(value).map_err(|_| wrong())?;
-    let (scheme, token) = text.split_once(' ').ok_or_else(wrong)?;
+    Ok(Evidence::Bearer(SecretString::copy_from(token(value).ok_or_else(wrong)?)))
+}
+
+/// The token in the header `Authorization`.
+fn token(value: &[u8]) -> Option<&str> {
+    let (scheme, token) = std::str::from_utf8(value).ok()?.split_once(' ')?;
     let token = token.trim();
-    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic())
-    {
-        return Err(wrong());
-    }
-    Ok(Evidence::Bearer(SecretString::copy_from(token)))
+    let fit = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    (fit && scheme.eq_ignore_ascii_case("bearer")).then_some(token)
+}
+
+/// What tells this credential from others however its scheme is spelt: the token, or the whole value if it has none.
+pub(crate) fn distinctive(value: &[u8]) -> &[u8] {
+    token(value).map_or(value, str::as_bytes)
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -245,7 +255,17 @@ mod tests {
     #[test]
     fn request_ids_are_taken_over_only_if_fit_for_logs() {
         let long = "x".repeat(REQUEST_ID_MAX + 1);
-        for (text, fit) in [("a-1_B.c:2", true), ("", false), ("a b", false), ("a\"b", false), (&long, false)] {
+        let cases = [
+            ("a-1_B.c:2", true),
+            ("my-scheduled-destruction", true),
+            ("", false),
+            ("a b", false),
+            ("a\"b", false),
+            (&long, false),
+            ("scheduled-destruction", false),
+            ("destruction-of-key_1", false),
+        ];
+        for (text, fit) in cases {
             assert_eq!(given_request_id(&headers(&[("x-request-id", text)])).is_some(), fit, "{text}");
         }
     }

@@ -29,7 +29,8 @@ pub struct Rates {
     pub unauthenticated: Rate,
     /// Audit records of single requests of one source address that never became an operation, such as broken JSON or
     /// an unknown route, without a credential that was accepted lately. Beyond it they are answered all the same and
-    /// counted, and go on record as summaries.
+    /// counted, and go on record as summaries. A credential that was accepted lately from the same address has 500 at
+    /// once, and 50 a second after that.
     pub malformed: Rate,
 }
 
@@ -53,7 +54,7 @@ pub struct Limits {
     pub octet_body: usize,
     /// All bodies that arrive in pieces at the same time, in bytes. A body that is there at once needs no room.
     pub all_bodies: usize,
-    /// The same of one source address, in bytes.
+    /// The same of one source address, in bytes: a small part, so that a few addresses cannot take it all.
     pub bodies_per_source: usize,
     /// The largest request head, in bytes.
     pub head: usize,
@@ -77,7 +78,7 @@ pub struct Limits {
     /// How long an HTTP/2 connection may be idle.
     pub idle_time: Duration,
     /// How long any connection may live: it is then ended in good order, so that a client certificate which was
-    /// replaced, or trusted no more, is shown anew.
+    /// replaced, or trusted no more, is shown anew. Requests under way have the time of a whole request.
     pub connection_time: Duration,
     /// How long requests under way may take once the listener is told to end.
     pub grace_time: Duration,
@@ -91,7 +92,7 @@ impl Default for Limits {
             json_body: 4 << 20,
             octet_body: 32 << 20,
             all_bodies: 256 << 20,
-            bodies_per_source: 128 << 20,
+            bodies_per_source: 32 << 20,
             head: 16 << 10,
             head_fields: 64,
             connections: 4096,

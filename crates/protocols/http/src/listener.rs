@@ -40,6 +40,8 @@ const STILL: Duration = Duration::from_millis(200);
 /// An HTTP/2 head may be so many times as large as allowed and is still answered with problem details; beyond that the
 /// protocol's own bare 431 is all there is.
 const HEAD_MARGIN: usize = 4;
+/// Header fields that hyper reads over HTTP/1.1 without being told (count).
+const FIELDS_READ: usize = 100;
 /// What one HTTP/2 stream may send ahead, in bytes, and one connection.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 
@@ -200,11 +202,11 @@ impl Connection {
     async fn http1<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: I, peer: Arc<Peer>) {
         let limits = self.frame.limits();
         let mut builder = http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.head_time)
-            .max_headers(limits.head_fields)
-            .max_header_size(limits.head);
+        builder.timer(TokioTimer::new()).header_read_timeout(limits.head_time).max_header_size(limits.head);
+        if limits.head_fields > FIELDS_READ {
+            // Any number given here makes hyper allocate for each head; below its own number the frame counts.
+            builder.max_headers(limits.head_fields);
+        }
         let (activity, service) = self.service(&peer);
         let frame = Arc::clone(&self.frame);
         let speaker: Speaker = Arc::new(move |bare| {
@@ -271,20 +273,28 @@ impl Connection {
         self.wind_up(connection, activity).await;
     }
 
-    /// Lets requests under way end within the grace time. Whoever has none and does not take the hint that the
-    /// connection ends (RFC 9113 section 6.8) is not waited for.
+    /// Lets requests under way end: within the time that any request may take, or within the grace time once the
+    /// listener ends. Whoever has none and does not take the hint that the connection ends (RFC 9113 section 6.8) is
+    /// not waited for.
     async fn wind_up<C>(&self, mut connection: Pin<&mut C>, activity: &Activity)
     where
         C: GracefulConnection,
         C::Error: std::fmt::Display,
     {
-        let mut grace = pin!(sleep(self.frame.limits().grace_time));
+        let limits = self.frame.limits();
+        let mut end = pin!(sleep(limits.grace_time.max(limits.request_time)));
         let mut look = interval_at(Instant::now() + STILL, STILL);
+        let mut stopping = false;
         loop {
             tokio::select! {
                 biased;
                 result = connection.as_mut() => return self.ended(result),
-                () = &mut grace => {
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    let sooner = end.deadline().min(Instant::now() + limits.grace_time);
+                    end.as_mut().reset(sooner);
+                }
+                () = &mut end => {
                     tracing::warn!(source = %self.address, "a connection was cut: its requests did not end in time");
                     return;
                 }

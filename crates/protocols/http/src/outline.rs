@@ -73,15 +73,17 @@ pub(crate) fn routes_only(router: &Router) -> Router {
     router.clone().layer(from_fn(tell))
 }
 
-/// What is wrong with the size of a head. Over HTTP/1.1 hyper counts; over HTTP/2 nobody else counts the fields.
+/// What is wrong with the size of a head. Over HTTP/1.1 hyper has counted the bytes; over HTTP/2 nobody else does.
 pub(crate) fn oversized(request: &Request<Body>, limits: &Limits) -> Option<Problem> {
+    if request.headers().len() > limits.head_fields {
+        return Some(head_too_large(limits));
+    }
     if request.version() <= Version::HTTP_11 {
         return None;
     }
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
-    let too_many = request.headers().len() > limits.head_fields;
-    (too_many || target + fields.sum::<usize>() > limits.head).then(|| head_too_large(limits))
+    (target + fields.sum::<usize>() > limits.head).then(|| head_too_large(limits))
 }
 
 pub(crate) fn head_too_large(limits: &Limits) -> Problem {

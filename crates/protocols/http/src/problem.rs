@@ -177,9 +177,10 @@ impl Problem {
         self.record.is_some()
     }
 
-    /// Whether nobody has thought of a record yet.
+    /// Whether nobody has thought of a record yet. Too many requests are turned away without one.
     pub(crate) fn wants_record(&self) -> bool {
-        self.status.is_client_error() && self.status != StatusCode::TOO_MANY_REQUESTS && !self.by_engine
+        let refused = self.status.is_client_error() || self.code == HttpCode::Overloaded.name();
+        refused && self.status != StatusCode::TOO_MANY_REQUESTS && !self.by_engine
     }
 
     pub(crate) fn recorded(mut self, record: Option<RecordId>) -> Self {

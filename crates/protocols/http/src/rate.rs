@@ -5,7 +5,7 @@
 //! two callers share a bucket only when both halves of their hashes meet others. Callers that race for one bucket may
 //! pass a few more.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -62,6 +62,8 @@ impl Buckets {
 pub(crate) struct Asker {
     source: u64,
     credential: Option<u64>,
+    /// The credential as this source shows it.
+    pair: Option<u64>,
 }
 
 impl Asker {
@@ -69,6 +71,20 @@ impl Asker {
     pub(crate) fn source(self) -> u64 {
         self.source
     }
+
+    /// The hash of its credential, if it shows one.
+    pub(crate) fn credential(self) -> Option<u64> {
+        self.credential
+    }
+}
+
+/// What tells one credential from others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Held<'a> {
+    /// A token, without the scheme and the spaces before it.
+    Token(&'a [u8]),
+    /// The fingerprint of a client certificate.
+    Certificate(&'a [u8; 32]),
 }
 
 /// How a caller stood at the end of a request.
@@ -88,7 +104,7 @@ pub(crate) struct Limiter {
     per_source: Option<Buckets>,
     per_credential: Option<Buckets>,
     unauthenticated: Option<Buckets>,
-    /// Credentials that were accepted lately: one slot for each, newest wins.
+    /// Credentials that were accepted lately, each with the source that showed it: one slot for each pair, newest wins.
     accepted: Box<[AtomicU64]>,
 }
 
@@ -103,18 +119,29 @@ impl Limiter {
         }
     }
 
-    pub(crate) fn asker(&self, source: IpAddr, credential: Option<&[u8]>) -> Asker {
+    pub(crate) fn asker(&self, source: IpAddr, held: Option<Held<'_>>) -> Asker {
         let source = self.hasher.hash_one(source_of(source));
-        Asker { source, credential: credential.map(|bytes| self.hasher.hash_one(bytes)) }
+        let credential = held.map(|held| match held {
+            Held::Token(text) => self.hash_token(text),
+            Held::Certificate(fingerprint) => self.hasher.hash_one(fingerprint),
+        });
+        Asker { source, credential, pair: credential.map(|hash| self.hasher.hash_one((source, hash))) }
     }
 
-    fn accepted(&self, hash: u64) -> &AtomicU64 {
-        &self.accepted[hash as usize % SLOTS]
+    /// A token has hexadecimal digits, which are taken in either case: its spellings share one bucket.
+    fn hash_token(&self, text: &[u8]) -> u64 {
+        let mut state = self.hasher.build_hasher();
+        text.iter().for_each(|byte| state.write_u8(byte.to_ascii_lowercase()));
+        state.finish()
     }
 
-    /// Whether the credential was accepted lately.
+    fn accepted(&self, pair: u64) -> &AtomicU64 {
+        &self.accepted[pair as usize % SLOTS]
+    }
+
+    /// Whether the credential was accepted lately from this source.
     pub(crate) fn knows(&self, asker: Asker) -> bool {
-        asker.credential.is_some_and(|hash| self.accepted(hash).load(Ordering::Relaxed) == hash)
+        asker.pair.is_some_and(|pair| self.accepted(pair).load(Ordering::Relaxed) == pair)
     }
 
     /// Lets a request pass at `now` (nanoseconds since any start), or says how long to wait.
@@ -133,17 +160,17 @@ impl Limiter {
 
     /// Learns how a request ended.
     pub(crate) fn learn(&self, asker: Asker, now: u64, shown: Shown) {
-        match (shown, asker.credential) {
-            (Shown::Accepted, Some(hash)) => {
-                let slot = self.accepted(hash);
-                if slot.load(Ordering::Relaxed) != hash {
-                    slot.store(hash, Ordering::Relaxed);
+        match (shown, asker.pair) {
+            (Shown::Accepted, Some(pair)) => {
+                let slot = self.accepted(pair);
+                if slot.load(Ordering::Relaxed) != pair {
+                    slot.store(pair, Ordering::Relaxed);
                 }
             }
             (Shown::Accepted, None) => {}
-            (Shown::Refused, credential) => {
-                if let Some(hash) = credential {
-                    let _ = self.accepted(hash).compare_exchange(hash, 0, Ordering::Relaxed, Ordering::Relaxed);
+            (Shown::Refused, shown) => {
+                if let Some(pair) = shown {
+                    let _ = self.accepted(pair).compare_exchange(pair, 0, Ordering::Relaxed, Ordering::Relaxed);
                 }
                 self.count_stranger(asker, now);
             }
@@ -186,10 +213,10 @@ mod tests {
     #[test]
     fn sources_and_credentials_do_not_hold_up_one_another() {
         let limiter = limiter(Rate { per_second: 1, burst: 2 }, Rate { per_second: 1, burst: 1 }, Rate::UNLIMITED);
-        let first = limiter.asker(HOME, Some(b"one"));
+        let first = limiter.asker(HOME, Some(Held::Token(b"one")));
         assert!(limiter.admit(first, SECOND).is_ok());
         assert!(limiter.admit(first, SECOND).is_err());
-        let elsewhere = limiter.asker("10.0.0.1".parse().unwrap(), Some(b"two"));
+        let elsewhere = limiter.asker("10.0.0.1".parse().unwrap(), Some(Held::Token(b"two")));
         assert!(limiter.admit(elsewhere, SECOND).is_ok());
     }
 
@@ -205,8 +232,8 @@ mod tests {
     #[test]
     fn strangers_are_slowed_down_while_known_credentials_pass() {
         let limiter = limiter(Rate::UNLIMITED, Rate::UNLIMITED, Rate { per_second: 1, burst: 3 });
-        let stranger = limiter.asker(HOME, Some(b"guess"));
-        let friend = limiter.asker(HOME, Some(b"token"));
+        let stranger = limiter.asker(HOME, Some(Held::Token(b"guess")));
+        let friend = limiter.asker(HOME, Some(Held::Token(b"token")));
         limiter.learn(friend, SECOND, Shown::Accepted);
         for _ in 0..3 {
             limiter.admit(stranger, SECOND).unwrap();
@@ -222,9 +249,26 @@ mod tests {
     }
 
     #[test]
+    fn a_credential_is_known_where_it_was_accepted_and_however_it_is_spelt() {
+        let limiter = limiter(Rate::UNLIMITED, Rate { per_second: 1, burst: 1 }, Rate::UNLIMITED);
+        let elsewhere: IpAddr = "10.0.0.1".parse().unwrap();
+        let friend = limiter.asker(HOME, Some(Held::Token(b"krt_0a")));
+        limiter.learn(friend, SECOND, Shown::Accepted);
+        let spelt = limiter.asker(HOME, Some(Held::Token(b"krt_0A")));
+        assert!(limiter.knows(friend) && limiter.knows(spelt));
+        let thief = limiter.asker(elsewhere, Some(Held::Token(b"krt_0a")));
+        assert!(!limiter.knows(thief), "another source has nothing to show for it yet");
+        assert!(limiter.admit(friend, SECOND).is_ok());
+        assert!(limiter.admit(spelt, SECOND).is_err() && limiter.admit(thief, SECOND).is_err(), "one bucket");
+        let certificate = limiter.asker(HOME, Some(Held::Certificate(&[b'a'; 32])));
+        let other = limiter.asker(HOME, Some(Held::Certificate(&[b'A'; 32])));
+        assert!(limiter.admit(certificate, SECOND).is_ok() && limiter.admit(other, SECOND).is_ok());
+    }
+
+    #[test]
     fn what_goes_on_record_unproven_counts_as_a_strangers() {
         let limiter = limiter(Rate::UNLIMITED, Rate::UNLIMITED, Rate { per_second: 1, burst: 3 });
-        let sealed = limiter.asker(HOME, Some(b"garbage"));
+        let sealed = limiter.asker(HOME, Some(Held::Token(b"garbage")));
         for _ in 0..3 {
             limiter.admit(sealed, SECOND).unwrap();
             limiter.learn(sealed, SECOND, Shown::Unproven);

@@ -1,8 +1,9 @@
 //! Requests that never become an operation go on record too: what cannot be read, is too large, or has no route.
 //!
 //! Such a record costs a stranger nothing and the log a little. Whoever is known, by a credential that was accepted
-//! lately, gets one for each refusal. Strangers have a small number of records, for each source and together; beyond it
-//! their refusals are counted, and the counts go on record as one summary for each source and code, now and then.
+//! lately from the same source, has a number of records that no honest mistake comes near. Strangers have a small one,
+//! for each source and together. Beyond it refusals are counted, and the counts go on record as one summary for each
+//! source and code, now and then.
 
 use keyreeve_engine::ops::requests::{Refuse, Seen};
 use keyreeve_engine::{Arrival, Engine, Evidence, Proof};
@@ -21,6 +22,8 @@ use crate::sources::source_of;
 pub(crate) const SUMMARY: Duration = Duration::from_secs(10);
 /// The most sources and codes that are told apart between two summaries (count).
 const ROWS: usize = 256;
+/// Single records of one known credential.
+const KNOWN: Rate = Rate { per_second: 50, burst: 500 };
 /// Single records for all strangers together.
 const STRANGERS: Rate = Rate { per_second: 50, burst: 1000 };
 
@@ -35,7 +38,11 @@ pub(crate) struct Refusal {
 #[derive(Debug)]
 pub(crate) enum Noted {
     /// It has a record, unless the engine could not say.
-    Recorded(Option<RecordId>),
+    Recorded {
+        record: Option<RecordId>,
+        /// The engine was open and looked at who asks: a credential that it did not accept then is none.
+        judged: bool,
+    },
     /// It will be part of a summary.
     Counted,
     /// It could not be put on record: so is the answer.
@@ -46,33 +53,37 @@ pub(crate) enum Noted {
 pub(crate) struct Register {
     engine: Engine,
     per_source: Option<Buckets>,
+    known: Option<Buckets>,
     together: Option<Buckets>,
     tally: Tally,
 }
 
 impl Register {
     pub(crate) fn new(engine: Engine, per_source: Rate) -> Self {
-        let (per_source, together) = (Buckets::new(per_source), Buckets::new(STRANGERS));
-        Self { engine, per_source, together, tally: Tally::default() }
+        let [per_source, known, together] = [per_source, KNOWN, STRANGERS].map(Buckets::new);
+        Self { engine, per_source, known, together, tally: Tally::default() }
     }
 
     /// Notes one refusal of `asker` at `now` (nanoseconds since any start).
     pub(crate) async fn note(&self, refusal: Refusal, known: bool, asker: Asker, now: u64) -> Noted {
         let Refusal { arrival, code, seen } = refusal;
-        if !known && !self.may_record(asker, now) {
+        if !self.may_record(known, asker, now) {
             self.tally.count(arrival.source, code);
             return Noted::Counted;
         }
         match self.engine.call(arrival, Refuse::one(code, seen)).await {
-            Ok(done) => Noted::Recorded(done.record),
-            Err(refused) if refused.record.is_some() => Noted::Recorded(refused.record),
+            Ok(done) => Noted::Recorded { record: done.record, judged: self.engine.is_open() },
+            Err(refused) if refused.record.is_some() => Noted::Recorded { record: refused.record, judged: false },
             Err(refused) => Noted::Unavailable(refused.into()),
         }
     }
 
-    fn may_record(&self, asker: Asker, now: u64) -> bool {
+    fn may_record(&self, known: bool, asker: Asker, now: u64) -> bool {
         let take = |buckets: &Option<Buckets>, hash| buckets.as_ref().is_none_or(|all| all.take(hash, now).is_ok());
-        take(&self.per_source, asker.source()) && take(&self.together, 0)
+        match asker.credential() {
+            Some(credential) if known => take(&self.known, credential),
+            _ => take(&self.per_source, asker.source()) && take(&self.together, 0),
+        }
     }
 
     /// Puts what was counted on record. What cannot be is kept for the next time.

@@ -158,6 +158,37 @@ async fn connections_do_not_grow_old() {
     assert_eq!(bench.get("/who", "").await.status, 200);
 }
 
+/// A connection that is old lets its request take as long as any other: the grace time is for the listener's end.
+#[tokio::test]
+async fn requests_on_old_connections_may_take_their_time() {
+    let bench = Bench::start(Limits { connection_time: SHORT, grace_time: SHORT, ..Limits::default() }, |_| {});
+    let mut busy = bench.open().await;
+    busy.write_all(WAIT).await.unwrap();
+    bench.gate.begun.notified().await;
+    // Longer than the age and the grace time together.
+    let mut first = [0];
+    let early = tokio::time::timeout(Duration::from_secs(1), busy.read(&mut first)).await;
+    assert!(early.is_err(), "the connection was cut under a request");
+    bench.gate.open.notify_one();
+    let answer = Answer::read(&mut busy).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "done"));
+}
+
+#[tokio::test]
+async fn the_end_of_the_listener_is_the_end_of_its_patience() {
+    let hour = Duration::from_secs(3600);
+    let limits = Limits { connection_time: SHORT, grace_time: SHORT, request_time: hour, ..Limits::default() };
+    let bench = Bench::start(limits, |_| {});
+    let mut busy = bench.open().await;
+    busy.write_all(WAIT).await.unwrap();
+    bench.gate.begun.notified().await;
+    let mut younger = bench.open().await;
+    assert!(until_closed(&mut younger).await.is_empty(), "old by now, and so is the other");
+    bench.stop.cancel();
+    assert!(until_closed(&mut busy).await.is_empty());
+    tokio::time::timeout(Duration::from_secs(20), bench.served).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_source_has_so_many_connections_and_no_more() {
     let bench = Bench::start(Limits { connections_per_source: 2, ..Limits::default() }, |_| {});

@@ -172,6 +172,50 @@ async fn bodies_of_one_source_together_are_limited() {
     assert_eq!(bench.post("/octets", OCTETS, &"x".repeat(5000)).await.status, 200);
 }
 
+/// Bodies that are only announced do not keep out those that come.
+#[tokio::test]
+async fn announced_bodies_take_no_room_until_they_come() {
+    let bench = Bench::start(Limits { all_bodies: 400 << 10, bodies_per_source: 400 << 10, ..small() }, |_| {});
+    let length = 200 << 10;
+    let head =
+        format!("POST /octets HTTP/1.1\r\nHost: l\r\nConnection: close\r\n{OCTETS}Content-Length: {length}\r\n\r\nx");
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        let mut stream = bench.open().await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        streams.push(stream);
+    }
+    for stream in &mut streams {
+        // A refusal may have come before the rest.
+        let _ = stream.write_all("x".repeat(length - 1).as_bytes()).await;
+        let answer = Answer::read(stream).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, "204800"));
+    }
+}
+
+#[tokio::test]
+async fn a_credential_has_one_rate_however_it_is_spelt() {
+    let rates = Rates { per_credential: Rate { per_second: 1, burst: 1 }, ..Rates::default() };
+    let bench = Bench::start(Limits { rates, ..Limits::default() }, |_| {});
+    assert_eq!(bench.get("/who", "Authorization: Bearer krt_0a\r\n").await.status, 200);
+    for spelt in ["bearer krt_0a", "BEARER  krt_0a", "Bearer   krt_0A"] {
+        let answer = bench.get("/who", &format!("Authorization: {spelt}\r\n")).await;
+        assert_eq!((answer.status, answer.problem().as_str()), (429, "rate-limited"), "{spelt}");
+    }
+    assert_eq!(bench.get("/who", "Authorization: Bearer krt_0b\r\n").await.status, 200);
+}
+
+#[tokio::test]
+async fn request_ids_of_the_servers_own_work_are_not_taken_over() {
+    let bench = Bench::start(small(), |_| {});
+    for id in ["scheduled-destruction", "destruction-of-key_0123"] {
+        let answer = bench.get("/who", &format!("X-Request-Id: {id}\r\n")).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.header("x-request-id").is_some_and(|given| given != id), "{answer:?}");
+    }
+}
+
 #[tokio::test]
 async fn too_many_requests_are_told_to_wait() {
     let rates = Rates { per_source: Rate { per_second: 1, burst: 3 }, ..Rates::default() };

@@ -3,6 +3,7 @@
 use super::support::{RootOf, Server};
 use axum::body::Body;
 use http::Request;
+use http_body_util::{BodyExt, Full};
 use keyreeve_rest::Side;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -125,6 +126,66 @@ async fn strangers_do_not_fill_the_log() {
     assert!(!server.get("/nowhere").await.header("keyreeve-audit-record").is_empty());
     server.frame.summarise().await;
     assert_eq!(server.refusals().await.len() as u64, recorded + 2);
+}
+
+/// A credential that was good once is a stranger's as soon as it proves nothing, also where nothing else would tell.
+#[tokio::test]
+async fn a_revoked_credential_does_not_fill_the_log() {
+    let server = Server::new().await;
+    let issued = server.post("/tokens", json!({"principal": "developer", "description": "stolen"})).await.ok();
+    let (id, stolen) = (issued["id"].as_str().unwrap(), format!("Bearer {}", issued["token"].as_str().unwrap()));
+    server.anonymous("/keys", Some(&stolen)).await.ok();
+    assert!(!server.anonymous("/nowhere", Some(&stolen)).await.header("keyreeve-audit-record").is_empty());
+    server.call("DELETE", &format!("/tokens/{id}"), Value::Null).await.ok();
+    let mut answers = Vec::new();
+    for _ in 0..400 {
+        answers.push(server.anonymous("/nowhere", Some(&stolen)).await);
+    }
+    let recorded = answers.iter().filter(|answer| !answer.header("keyreeve-audit-record").is_empty()).count();
+    assert!((30..100).contains(&recorded), "{recorded}");
+    assert_eq!(answers.last().unwrap().code(), "rate-limited");
+    let record = server.newest_refusal().await;
+    assert_eq!(
+        (&record["principal"], &record["details"]["credential_refused"]),
+        (&json!("anonymous"), &json!("revoked"))
+    );
+}
+
+#[tokio::test]
+async fn a_known_credential_does_not_fill_the_log_either() {
+    let server = Server::new().await;
+    server.get("/keys").await.ok();
+    let mut recorded = 0;
+    while !server.get("/nowhere").await.header("keyreeve-audit-record").is_empty() {
+        recorded += 1;
+        assert!(recorded < 5000, "there is no end to it");
+    }
+    assert!(recorded >= 500, "{recorded}");
+    server.get("/keys").await.ok();
+    server.frame.summarise().await;
+    let summary = server.newest_refusal().await;
+    assert_eq!((&summary["details"], &summary["count"]), (&json!({"summary": "true"}), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_body_there_is_no_room_for_is_on_record() {
+    let server = Server::new().await;
+    // More follows, so that it counts as one that arrives in pieces.
+    let body = Full::from(vec![0; 1_800_000]).with_trailers(async { None });
+    let request = Request::post("/v1/keys/CANARY/encrypt")
+        .header("authorization", format!("Bearer {}", server.token))
+        .header("content-type", "application/octet-stream");
+    let answer = server.send(request.body(Body::new(body)).unwrap()).await;
+    assert_eq!((answer.code().as_str(), answer.header("retry-after")), ("overloaded", "1"));
+    let record = server.newest_refusal().await;
+    assert_eq!(
+        (&record["id"], &record["code"]),
+        (&json!(answer.header("keyreeve-audit-record")), &json!("overloaded"))
+    );
+    assert_eq!(
+        (&record["principal"], &record["details"]["route"]),
+        (&json!("developer"), &json!("/v1/keys/{key}/encrypt"))
+    );
 }
 
 /// The log is written before there is a root of trust, and while it is closed.

@@ -153,7 +153,7 @@ impl Server {
         };
         let engine = Engine::new(ports, Settings::development()).unwrap();
         engine.start().await.unwrap();
-        let limits = Limits { json_body: 1 << 20, octet_body: 2 << 20, ..Limits::default() };
+        let limits = Limits { json_body: 1 << 20, octet_body: 2 << 20, all_bodies: 3 << 19, ..Limits::default() };
         let frame = Frame::new(router(engine.clone(), side), limits, Arc::new(Counters::default()));
         let frame = frame.on_record(engine.clone());
         let peer = Arc::new(Peer::new(([10, 1, 2, 3], 4000).into(), None));
