@@ -40,7 +40,9 @@ impl AuditQuery {
     fn fits(&self, record: &Record, names: &[String]) -> bool {
         let same = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         let about = |found: &keyreeve_audit::Resource| {
-            names.contains(&found.id) || found.keyring.as_ref().is_some_and(|keyring| names.contains(keyring))
+            names.contains(&found.id)
+                || found.keyring.as_ref().is_some_and(|keyring| names.contains(keyring))
+                || gave_or_took(record, names)
         };
         same(&self.principal, &record.actor.principal)
             && self.operation.as_deref().is_none_or(|wanted| operation_fits(wanted, &record.operation))
@@ -49,6 +51,13 @@ impl AuditQuery {
             && self.code.as_deref().is_none_or(|wanted| record.outcome.code() == Some(wanted))
             && same(&self.request, &record.request)
     }
+}
+
+/// Whether a key got or lost one of these names as an alias: so an alias leads to the keys that had it before.
+fn gave_or_took(record: &Record, names: &[String]) -> bool {
+    let lists = ["added_aliases", "removed_aliases"].into_iter().filter_map(|name| record.details.get(name));
+    let aliases = lists.filter_map(|list| serde_json::from_str::<Vec<String>>(list).ok());
+    record.operation == catalogue::KEY_UPDATE.name && aliases.flatten().any(|alias| names.contains(&alias))
 }
 
 fn outcome_name(outcome: &keyreeve_audit::Outcome) -> &'static str {
@@ -88,6 +97,9 @@ pub struct Found {
     pub records: Vec<(u64, Record)>,
     /// Where the next page starts; none when nothing older is left. A page may be short, even empty, with more to come.
     pub next: Option<u64>,
+    /// What the wanted resource is called besides, and was searched by as well: the id of the key that has the alias
+    /// now, id and name of the keyring.
+    pub also_called: Vec<String>,
 }
 
 impl Remember for Found {}
@@ -107,6 +119,8 @@ impl Operation for Search {
             None => Named { names: Vec::new(), known: true },
         };
         let Named { names, known } = names;
+        let wanted = self.query.resource.as_deref();
+        let also_called = names.iter().filter(|name| wanted != Some(name.as_str())).cloned().collect();
         let filter: Option<Filter> = (!query.is_empty()).then(|| {
             let filter = move |bytes: &[u8]| Record::decode(bytes).is_ok_and(|record| query.fits(&record, &names));
             Arc::new(filter) as Filter
@@ -123,7 +137,7 @@ impl Operation for Search {
             let wanted = self.query.resource.as_deref().unwrap_or_default();
             let text = format!(
                 "nothing is called `{wanted}` now, and no record that was searched names it: `keyreeve key list --text \
-                 {wanted}` finds keys; search by a key's id, for aliases are not kept when they are taken away"
+                 {wanted}` finds keys, and a key's id all of its records"
             );
             return Err(Error::new(Code::NotFound, text));
         }
@@ -131,7 +145,7 @@ impl Operation for Search {
         let records: Vec<_> =
             page.entries.into_iter().map(decode).collect::<Result<_, _>>().map_err(Error::internal)?;
         let count = records.len();
-        Ok(Outcome::reply(Found { records, next: page.next }).detail("found", count))
+        Ok(Outcome::reply(Found { records, next: page.next, also_called }).detail("found", count))
     }
 }
 

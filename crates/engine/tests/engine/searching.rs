@@ -35,10 +35,29 @@ async fn an_alias_leads_to_all_records_of_its_key() {
     assert_eq!(operations(&house, "orders").await, wanted, "also of the time before the alias");
     assert_eq!(operations(&house, &key.to_string()).await, wanted);
     house.ask(keys::Update { key: key.clone(), patch: aliased(&[], &["orders"]) }).await;
-    let refused = house.call(&house.developer, about("orders")).await.unwrap_err().error;
-    assert_eq!(refused.code(), Code::NotFound);
-    assert!(refused.public().contains("key list --text orders"), "{}", refused.public());
+    assert_eq!(operations(&house, "orders").await, ["key.update"; 2], "the comings and goings of the alias stay");
     assert_eq!(operations(&house, &key.to_string()).await.len(), 4);
+    let refused = house.call(&house.developer, about("ordres")).await.unwrap_err().error;
+    assert_eq!(refused.code(), Code::NotFound);
+    assert!(refused.public().contains("key list --text ordres"), "{}", refused.public());
+}
+
+#[tokio::test]
+async fn a_search_tells_which_key_has_the_alias_now_and_finds_which_had_it() {
+    let house = House::new().await;
+    let (first, second) = (house.aead().await, house.aead().await);
+    let aliased = |aliases: &[&str]| MetadataPatch {
+        aliases: SetPatch::Replace(aliases.iter().map(|text| name(text)).collect()),
+        ..MetadataPatch::default()
+    };
+    house.ask(keys::Update { key: first.clone(), patch: aliased(&["orders"]) }).await;
+    house.ask(keys::Update { key: first.clone(), patch: aliased(&[]) }).await;
+    house.ask(keys::Update { key: second.clone(), patch: aliased(&["orders"]) }).await;
+    let found = house.ask(about("orders")).await;
+    assert_eq!(found.also_called, [second.to_string()]);
+    let keys: BTreeSet<String> = found.records.iter().map(|(_, record)| record.resource.clone().unwrap().id).collect();
+    assert_eq!(keys, BTreeSet::from([first.to_string(), second.to_string()]));
+    assert!(house.ask(about(&first.to_string())).await.also_called.is_empty(), "an id stands for itself");
 }
 
 #[tokio::test]

@@ -46,6 +46,20 @@ pub struct AuditRecord {
     pub details: Pairs,
 }
 
+/// A page of audit records. A page may be short, even empty, with more to come: only a missing `next` is the end.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AuditPage {
+    /// The records.
+    pub items: Vec<AuditRecord>,
+    /// Give this as `before` for the next page; missing at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// What the wanted `resource` is called besides and was searched by as well: the id of the key that has the alias
+    /// now, id and name of the keyring.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_called: Vec<String>,
+}
+
 /// What was acted on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditResource {

@@ -7,7 +7,8 @@ use keyreeve_audit::tile::LogPath;
 use keyreeve_audit::verify::{Finding, LogSource, Report, verify_log};
 use keyreeve_audit::{Checkpoint, Record, TlogProof, VerifierKey};
 use keyreeve_client::{AuditFilter, Client};
-use keyreeve_wire::audit::{AuditProof, AuditRecord};
+use keyreeve_wire::Page;
+use keyreeve_wire::audit::{AuditPage, AuditProof, AuditRecord};
 use keyreeve_wire::names::Outcome as Ending;
 use serde_json::json;
 
@@ -97,10 +98,19 @@ impl Search {
             until: self.until,
         };
         let client = app.client()?;
+        let mut also_called = Vec::new();
         let page = self.listing.collect(async |before, limit| {
-            Ok(client.search_audit(&filter, before.as_deref(), Some(limit)).await?.value)
+            let AuditPage { items, next, also_called: names } =
+                client.search_audit(&filter, before.as_deref(), Some(limit)).await?.value;
+            also_called = names;
+            Ok(Page { items, next })
         });
-        Listing::show(app, &page.await?, table)
+        let page = page.await?;
+        if let (Some(wanted), false) = (&filter.resource, also_called.is_empty()) {
+            // An alias may have been another key's before.
+            app.out.note(&format!("`{wanted}` is {} now: records of that were searched for", also_called.join(", ")));
+        }
+        Listing::show(app, &page, table)
     }
 }
 

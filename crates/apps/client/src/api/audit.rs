@@ -1,7 +1,6 @@
 //! The audit log.
 
-use keyreeve_wire::Page;
-use keyreeve_wire::audit::{AuditProof, AuditRecord};
+use keyreeve_wire::audit::{AuditPage, AuditProof};
 use keyreeve_wire::names::Outcome;
 use reqwest::Method;
 
@@ -15,7 +14,7 @@ pub struct AuditFilter {
     pub principal: Option<String>,
     /// Records of this operation; a trailing `*` stands for any ending.
     pub operation: Option<String>,
-    /// Records about this resource: its id, or its keyring's name.
+    /// Records about this resource: its id or name, an alias of the key, or its keyring.
     pub resource: Option<String>,
     /// Records that ended so.
     pub outcome: Option<Outcome>,
@@ -54,7 +53,7 @@ impl Client {
         filter: &AuditFilter,
         before: Option<&str>,
         limit: Option<u32>,
-    ) -> Result<Answer<Page<AuditRecord>>, ClientError> {
+    ) -> Result<Answer<AuditPage>, ClientError> {
         let mut query = filter.query();
         query.push(("before", before.map(str::to_owned)));
         query.push(("limit", limit.map(|limit| limit.to_string())));

@@ -8,8 +8,8 @@ use keyreeve_engine::ops::audit::{AuditQuery, LogFile, Prove, Read, Search};
 use keyreeve_engine::{Arrival, Engine, Error};
 use keyreeve_http::Problem;
 use keyreeve_model::RecordId;
-use keyreeve_wire::audit::{AuditProof, AuditRecord, AuditResource};
-use keyreeve_wire::{Page, Pairs, names};
+use keyreeve_wire::audit::{AuditPage, AuditProof, AuditRecord, AuditResource};
+use keyreeve_wire::{Pairs, names};
 
 use super::keyrings::LIMIT;
 use super::policies::class_name;
@@ -22,8 +22,8 @@ use crate::routes::{Param, Route, route};
 pub(crate) static ROUTES: &[Route] = &[
     route!(Get "/audit", Admin, AUDIT_SEARCH, search)
         .query(Wanted::PARAMS)
-        .lists::<AuditRecord>()
-        .note("Newest first. Give `next` as `before` for older ones."),
+        .gives::<AuditPage>()
+        .note("Newest first. Give `next` as `before` for older ones. An alias is that of the key which has it now."),
     route!(Get "/audit/records/{id}/proof", Both, AUDIT_PROVE, prove)
         .gives::<AuditProof>()
         .note("The id is that of the header `Keyreeve-Audit-Record`."),
@@ -74,7 +74,7 @@ async fn search(State(engine): State<Engine>, call: Asking<Wanted>) -> Result<Re
     let done = engine.call(call.arrival, search_from(&call.query)?).await?;
     let next = done.reply.next.map(|index| index.to_string());
     let items = done.reply.records.into_iter().map(|(index, record)| row(index, record)).collect();
-    answer::json(done.record, &Page { items, next })
+    answer::json(done.record, &AuditPage { items, next, also_called: done.reply.also_called })
 }
 
 fn row(index: u64, record: Record) -> AuditRecord {
