@@ -208,12 +208,20 @@ impl Core {
     /// What exists while the server is open, or the refusal that says it is not.
     pub(crate) fn need_open(&self) -> Result<Arc<Opened>, Error> {
         self.opened().ok_or_else(|| match self.ports.root.status() {
-            SealStatus::NotInitialised => {
+            SealStatus::NotInitialised { .. } => {
                 Error::new(Code::NotInitialised, "the server is not initialised: run `keyreeve init`")
             }
-            SealStatus::Sealed { .. } | SealStatus::Open => {
+            status if status.needs_people() => {
                 Error::new(Code::Sealed, "the server is sealed: `keyreeve unseal` with enough shares opens it")
             }
+            SealStatus::Sealed { .. } => Error::new(
+                Code::Sealed,
+                "the server is sealed: its root of trust has no shares, it opens when the server is started again",
+            ),
+            SealStatus::Open => Error::new(
+                Code::Sealed,
+                "the server is not open: its root of trust is, and the server's log tells more",
+            ),
         })
     }
 

@@ -138,9 +138,10 @@ fn next_step(code: &str) -> Option<&'static str> {
              have to allow it"
         }
         "sealed" => {
-            "`keyreeve unseal`, once for each share, opens the server; `keyreeve status` shows how many are missing"
+            "`keyreeve status` shows what opens the server: `keyreeve unseal` with the shares that are missing, or its \
+             next start where there are no shares"
         }
-        "not-initialised" => "`keyreeve init --shares 5 --threshold 3` initialises the server",
+        "not-initialised" => "`keyreeve init` initialises the server; `keyreeve init --help` explains shares",
         "already-exists" => "`keyreeve key list` and `keyreeve keyring list` show which names are taken",
         "wrong-key-use" => {
             "`keyreeve key show KEY` shows what the key is for; `keyreeve algorithms` what else there is"

@@ -187,7 +187,7 @@ async fn settle(running: &Running, paths: &Paths) -> Result<bool, ServerError> {
     let engine = running.engine();
     let refused = |refused: keyreeve_engine::Refused| ServerError::part("initialisation", refused.error);
     let status = engine.call(arrival(Evidence::None, "dev-status"), Status).await.map_err(refused)?.reply;
-    let first = status.root == SealStatus::NotInitialised;
+    let first = matches!(status.root, SealStatus::NotInitialised { .. });
     if first {
         let init = Init { shares: 0, threshold: 0 };
         let made = engine.call(arrival(Evidence::None, "dev-init"), init).await.map_err(refused)?.reply;

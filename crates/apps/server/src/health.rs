@@ -51,7 +51,7 @@ pub(crate) fn reasons(readiness: &Readiness) -> Vec<&'static str> {
     let Readiness { seal, root, store, vault, journal, random } = readiness;
     let seal = match seal {
         SealStatus::Open => None,
-        SealStatus::NotInitialised => Some("not-initialised"),
+        SealStatus::NotInitialised { .. } => Some("not-initialised"),
         SealStatus::Sealed { .. } => Some("sealed"),
     };
     let parts = [

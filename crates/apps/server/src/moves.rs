@@ -59,9 +59,13 @@ fn tell(seal: &SealStatus) {
             tracing::info!("the server is open");
             service::status("open");
         }
-        SealStatus::NotInitialised => {
+        SealStatus::NotInitialised { .. } => {
             tracing::info!("the server is not initialised: `keyreeve init` does it");
             service::status("not initialised: `keyreeve init` does it");
+        }
+        SealStatus::Sealed { .. } if !seal.needs_people() => {
+            tracing::info!("the server is sealed and no share opens it: starting it again does");
+            service::status("sealed: starting it again opens it");
         }
         SealStatus::Sealed { given, threshold, .. } => {
             tracing::info!(given, needed = threshold, "the server is sealed: `keyreeve unseal` opens it");

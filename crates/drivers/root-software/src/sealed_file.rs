@@ -184,7 +184,7 @@ impl Root for SealedFileRoot {
 
     fn status(&self) -> SealStatus {
         match *self.state.read() {
-            State::Unconfigured => SealStatus::NotInitialised,
+            State::Unconfigured => SealStatus::NotInitialised { people: false },
             State::Sealed => SealStatus::Sealed { given: 0, threshold: 0, shares: 0 },
             State::Open(_) => SealStatus::Open,
         }

@@ -145,7 +145,7 @@ impl Root for ShamirRoot {
 
     fn status(&self) -> SealStatus {
         match &*self.state.read() {
-            State::Unconfigured => SealStatus::NotInitialised,
+            State::Unconfigured => SealStatus::NotInitialised { people: true },
             State::Closed(parameters, given) => parameters.sealed(given.len()),
             State::Open(..) => SealStatus::Open,
         }

@@ -34,7 +34,7 @@ impl Fixture {
     async fn refusal(&self, public: &Value) -> String {
         let root = self.start();
         let refused = root.configure(public).await.unwrap_err();
-        assert_eq!(root.status(), SealStatus::NotInitialised);
+        assert_eq!(root.status(), SealStatus::NotInitialised { people: false });
         assert!(matches!(refused, RootError::Unavailable(_)));
         refused.to_string()
     }
@@ -145,7 +145,7 @@ async fn a_place_that_cannot_be_written_is_told() {
         let root = SealedFileRoot::new(&path, Random::from_module().unwrap());
         let refused = root.initialise(0, 0).await.unwrap_err().to_string();
         assert!(refused.contains(&path.display().to_string()), "{refused}");
-        assert_eq!(root.status(), SealStatus::NotInitialised);
+        assert_eq!(root.status(), SealStatus::NotInitialised { people: false });
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }

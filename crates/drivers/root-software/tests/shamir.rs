@@ -132,7 +132,7 @@ async fn impossible_numbers_are_refused() {
         let root = root();
         let refused = root.initialise(shares, threshold).await;
         assert!(matches!(refused, Err(RootError::Shares { .. })), "{threshold} of {shares}");
-        assert_eq!(root.status(), SealStatus::NotInitialised);
+        assert_eq!(root.status(), SealStatus::NotInitialised { people: true });
     }
 }
 

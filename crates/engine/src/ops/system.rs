@@ -271,7 +271,7 @@ impl Operation for Unseal {
         Ok(match status {
             SealStatus::Open => outcome.then(Effect::Open).opening_root().detail("opened", "true"),
             SealStatus::Sealed { given, threshold, .. } => outcome.detail("given", given).detail("needed", threshold),
-            SealStatus::NotInitialised => outcome,
+            SealStatus::NotInitialised { .. } => outcome,
         })
     }
 }

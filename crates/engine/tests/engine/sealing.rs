@@ -32,7 +32,7 @@ fn sealed(given: u8) -> SealStatus {
 #[tokio::test]
 async fn a_new_house_is_initialised_once_and_gives_its_shares_once() {
     let mut house = House::empty(FIVE_THREE, |_| {}).await;
-    assert_eq!(status(&house).await, SealStatus::NotInitialised);
+    assert_eq!(status(&house).await, SealStatus::NotInitialised { people: true });
     let reply = house.init().await.unwrap();
     assert_eq!(reply.shares.len(), 5);
     house.move_in(reply);

@@ -70,7 +70,10 @@ pub enum RootError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SealStatus {
     /// Nothing to open yet.
-    NotInitialised,
+    NotInitialised {
+        /// Whether it will be opened by people with shares.
+        people: bool,
+    },
     /// Closed; so many of the needed shares were given.
     Sealed {
         /// Shares given.
@@ -82,6 +85,19 @@ pub enum SealStatus {
     },
     /// Open.
     Open,
+}
+
+impl SealStatus {
+    /// Whether people with shares open it, now or once it is initialised. False for one that opens by itself: no share
+    /// helps, a start does.
+    #[must_use]
+    pub const fn needs_people(&self) -> bool {
+        match self {
+            Self::NotInitialised { people } => *people,
+            Self::Sealed { threshold, .. } => *threshold > 0,
+            Self::Open => false,
+        }
+    }
 }
 
 /// What initialisation hands to people, once.

@@ -63,8 +63,15 @@ fn fact(name: &'static str, mood: Mood, value: impl Into<String>, hint: impl Int
 fn seal(name: &'static str, root: &SealStatus) -> Fact {
     match root {
         SealStatus::Open => fact(name, Mood::Good, "open", "Keys can be used."),
-        SealStatus::NotInitialised => {
-            fact(name, Mood::Waiting, "not initialised", "`keyreeve init` makes it, once, and prints the shares.")
+        SealStatus::NotInitialised { people } => {
+            let hint = match people {
+                true => "`keyreeve init` makes it, once, and prints the shares.",
+                false => "`keyreeve init` makes it, once.",
+            };
+            fact(name, Mood::Waiting, "not initialised", hint)
+        }
+        SealStatus::Sealed { threshold: 0, .. } => {
+            fact(name, Mood::Waiting, "sealed", "It has no shares: it opens when the server is started again.")
         }
         SealStatus::Sealed { given, threshold, shares } => {
             let hint =
@@ -109,7 +116,9 @@ pub(crate) fn render(about: &About, status: &StatusReply, readiness: &Readiness)
     let (mood, headline) = match readiness.is_ready() {
         true => (Mood::Good, "Ready"),
         false if matches!(readiness.seal, SealStatus::Open) => (Mood::Bad, "Not ready"),
-        false => (Mood::Waiting, "Waiting for people"),
+        false if matches!(readiness.seal, SealStatus::NotInitialised { .. }) => (Mood::Waiting, "Not initialised"),
+        false if readiness.seal.needs_people() => (Mood::Waiting, "Waiting for people"),
+        false => (Mood::Waiting, "Sealed"),
     };
     let mut page = String::with_capacity(8 * 1024);
     page.push_str(HEAD);
@@ -174,7 +183,11 @@ fn kind(key: &str) -> &'static str {
 /// What comes next from here, at the command line.
 const fn next_commands(root: &SealStatus) -> &'static str {
     match root {
-        SealStatus::NotInitialised => "keyreeve init --shares 5 --threshold 3 --out-dir shares\nkeyreeve status",
+        SealStatus::NotInitialised { people: true } => {
+            "keyreeve init --shares 5 --threshold 3 --out-dir shares\nkeyreeve status"
+        }
+        SealStatus::NotInitialised { people: false } => "keyreeve init --out-dir ceremony\nkeyreeve status",
+        SealStatus::Sealed { threshold: 0, .. } => "systemctl restart keyreeve\nkeyreeve status",
         SealStatus::Sealed { .. } => "keyreeve unseal\nkeyreeve status",
         SealStatus::Open => {
             "keyreeve status\nkeyreeve key create --alias docs\nkeyreeve encrypt docs report.pdf\nkeyreeve audit search"
@@ -231,6 +244,19 @@ mod tests {
         assert!(page.contains("1 of 3 needed shares were given (5 were made): <code>keyreeve unseal</code>."));
         assert!(page.contains("Development mode."));
         assert!(page.contains("<pre><code>keyreeve unseal\n") && !page.contains("key create"));
+    }
+
+    #[test]
+    fn a_root_without_shares_asks_for_none() {
+        let shown = |seal: SealStatus| render(&about(), &status(seal.clone()), &readiness(seal, None));
+        for seal in
+            [SealStatus::Sealed { given: 0, threshold: 0, shares: 0 }, SealStatus::NotInitialised { people: false }]
+        {
+            let page = shown(seal);
+            assert!(!page.contains("0 of 0") && !page.contains("people") && !page.contains("unseal"), "{page}");
+            assert!(!page.contains("--shares") && !page.contains("prints the shares"), "{page}");
+        }
+        assert!(shown(SealStatus::NotInitialised { people: true }).contains("--shares 5"));
     }
 
     #[test]

@@ -284,7 +284,9 @@ pub(crate) fn algorithm(
 pub(crate) fn root(status: &SealStatus) -> wire::system::RootStatus {
     let told = |state| wire::system::RootStatus { state, given: None, needed: None, made: None };
     match status {
-        SealStatus::NotInitialised => told(RootState::NotInitialised),
+        SealStatus::NotInitialised { people } => {
+            wire::system::RootStatus { needed: (!people).then_some(0), ..told(RootState::NotInitialised) }
+        }
         SealStatus::Open => told(RootState::Open),
         SealStatus::Sealed { given, threshold, shares } => wire::system::RootStatus {
             state: RootState::Sealed,

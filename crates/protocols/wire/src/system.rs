@@ -27,7 +27,7 @@ pub struct RootStatus {
     /// While sealed: shares given so far (count).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given: Option<u8>,
-    /// While sealed: shares needed (count); 0 when it opens without people.
+    /// While sealed: shares needed (count). 0 when it opens without people, while not initialised as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needed: Option<u8>,
     /// While sealed: shares that were made (count).

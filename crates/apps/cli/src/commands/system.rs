@@ -83,12 +83,12 @@ fn shares_text(root: &RootStatus) -> String {
         $ keyreeve init --shares 5 --threshold 3 --out-dir ceremony/   # a file for each, the token, a profile\n  \
         $ keyreeve init --shares 5 --threshold 3                       # shows them on the terminal")]
 pub(crate) struct Init {
-    /// How many shares to make (2 to 32); 0 where the root of trust has none
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    shares: u8,
-    /// How many of them open the server
-    #[arg(long, value_name = "K", default_value_t = 3)]
-    threshold: u8,
+    /// How many shares to make (2 to 32) [default: 5, or none where the root of trust has none]
+    #[arg(long, value_name = "N")]
+    shares: Option<u8>,
+    /// How many of them open the server [default: 3]
+    #[arg(long, value_name = "K")]
+    threshold: Option<u8>,
     /// Write each share and the token to a file of its own in this directory, readable by its owner only; and beside
     /// them the log's public keys (log.vkey) and a profile that uses the token (client.toml)
     #[arg(long, value_name = "DIR")]
@@ -98,11 +98,12 @@ pub(crate) struct Init {
 impl Init {
     pub(crate) async fn run(self, app: &App) -> Outcome {
         let profile = app.profile()?;
+        let client = profile.anonymous_client()?;
+        let (shares, threshold) = self.numbers(&client.status().await?.value.root);
         // What is shown once must not be lost because it cannot be written.
-        let places = self.out_dir.as_ref().map(|dir| places(dir, self.shares)).transpose()?;
+        let places = self.out_dir.as_ref().map(|dir| places(dir, shares)).transpose()?;
         let ca = profile.ca_pem()?;
-        let threshold = if self.shares == 0 { 0 } else { self.threshold };
-        let reply = profile.anonymous_client()?.init(self.shares, threshold).await?.value;
+        let reply = client.init(shares, threshold).await?.value;
         match places.zip(self.out_dir.as_deref()) {
             Some((places, dir)) => {
                 let kept = fill(places, &reply);
@@ -129,6 +130,15 @@ impl Init {
             }
         }
         Ok(Exit::Done)
+    }
+
+    /// How many shares to make, and how many of them open the server.
+    fn numbers(&self, root: &RootStatus) -> (u8, u8) {
+        let (shares, threshold) = if root.needed == Some(0) { (0, 0) } else { (5, 3) };
+        match self.shares {
+            Some(0) => (0, 0),
+            shares_wanted => (shares_wanted.unwrap_or(shares), self.threshold.unwrap_or(threshold)),
+        }
     }
 }
 
@@ -283,7 +293,7 @@ impl Unseal {
         let client = app.profile()?.anonymous_client()?;
         let mut root = client.status().await?.value.root;
         if root.state == RootState::NotInitialised {
-            let next = "`keyreeve init --shares 5 --threshold 3` makes the root of trust";
+            let next = "`keyreeve init` makes the root of trust";
             return Err(Failure::new(Exit::State, "the server is not initialised").next(next));
         }
         if root.state == RootState::Sealed && root.needed == Some(0) {
@@ -438,6 +448,18 @@ mod tests {
         assert_eq!(key_name(short), short);
         let long = format!("example.com/foo+530d903a+{}", "A+/b".repeat(250));
         assert_eq!(key_name(&long), "example.com/foo+530d903a+... (whole with --output json)");
+    }
+
+    #[test]
+    fn shares_are_asked_for_where_the_root_has_some() {
+        let root = |needed| RootStatus { state: RootState::NotInitialised, given: None, needed, made: None };
+        let numbers = |shares, threshold, needed| Init { shares, threshold, out_dir: None }.numbers(&root(needed));
+        assert_eq!(numbers(None, None, None), (5, 3));
+        assert_eq!(numbers(None, None, Some(0)), (0, 0), "a root without shares");
+        assert_eq!(numbers(Some(7), Some(4), None), (7, 4));
+        assert_eq!(numbers(Some(2), None, None), (2, 3), "the server tells what is not possible");
+        assert_eq!(numbers(Some(0), None, None), (0, 0));
+        assert_eq!(numbers(Some(5), Some(3), Some(0)), (5, 3), "what was asked for is refused rather than changed");
     }
 
     #[test]
