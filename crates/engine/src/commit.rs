@@ -116,7 +116,7 @@ impl Core {
         let settled = std::mem::take(&mut *self.settled.lock());
         let transaction = Transaction { name, changes, outbox, settled: settled.clone() };
         let announced = self.announce(&transaction.changes);
-        let committed = self.ports.store.commit(transaction).await;
+        let committed = self.store(transaction).await;
         announced();
         if let Err(error) = committed {
             self.settled.lock().extend(settled);
@@ -132,6 +132,15 @@ impl Core {
         }
         self.settled.lock().extend(id);
         Ok(())
+    }
+
+    /// Commits to the store, and notes when another server took it over.
+    async fn store(&self, transaction: Transaction) -> Result<(), StoreError> {
+        let committed = self.ports.store.commit(transaction).await;
+        if matches!(committed, Err(StoreError::LeaseLost)) {
+            self.lease_lost.send_replace(true);
+        }
+        committed
     }
 
     /// Changes may have been applied although their operation failed: their record then waits in the outbox, and what
@@ -234,6 +243,9 @@ impl Core {
                 continue;
             };
             if self.ports.journal.find(&outbox.id).await?.is_none() {
+                // Applied later than its caller heard: what was read meanwhile may be older than the change.
+                self.forget();
+                self.access_is_old();
                 let entry = Entry::new(bytes.to_vec()).map_err(Error::internal)?;
                 self.ports.journal.append(vec![entry]).await?;
             }
@@ -241,7 +253,7 @@ impl Core {
         if !waiting.is_empty() {
             let settled = waiting.iter().map(|outbox| outbox.id).collect();
             let transaction = Transaction { name: "settle-outbox", settled, ..Transaction::default() };
-            self.ports.store.commit(transaction).await?;
+            self.store(transaction).await?;
         }
         Ok(waiting.len())
     }
@@ -251,7 +263,7 @@ impl Core {
         let settled = std::mem::take(&mut *self.settled.lock());
         let changes = vec![Change::Expire { before: now }];
         let transaction = Transaction { name: "settle", changes, settled: settled.clone(), ..Transaction::default() };
-        if let Err(error) = self.ports.store.commit(transaction).await {
+        if let Err(error) = self.store(transaction).await {
             self.settled.lock().extend(settled);
             return Err(error.into());
         }

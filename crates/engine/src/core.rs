@@ -22,7 +22,7 @@ use crate::catalogue::Descriptor;
 use crate::clock::{Clock, Latest};
 use crate::error::{Code, Error};
 use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef};
-use crate::running::Overdue;
+use crate::running::{Overdue, Readiness};
 use crate::sealing::Opened;
 
 /// Sees every operation when it is over, for metrics.
@@ -141,6 +141,10 @@ pub struct Core {
     /// latter is behind.
     pub(crate) access_changes: AtomicU64,
     pub(crate) access_read: AtomicU64,
+    /// Becomes true when a commit was refused because another server has the store.
+    pub(crate) lease_lost: tokio::sync::watch::Sender<bool>,
+    /// What readiness was, and when it was looked at.
+    pub(crate) readiness: tokio::sync::Mutex<Option<(Duration, Readiness)>>,
     /// One at a time opens or seals the server.
     pub(crate) transition: tokio::sync::Mutex<()>,
 }
@@ -180,6 +184,8 @@ impl Engine {
             claiming: Arc::default(),
             access_changes: 0.into(),
             access_read: 0.into(),
+            lease_lost: tokio::sync::watch::Sender::new(false),
+            readiness: tokio::sync::Mutex::default(),
             transition: tokio::sync::Mutex::new(()),
             ports,
             settings,

@@ -25,6 +25,9 @@ const DUE_AT_ONCE: u32 = 100;
 const PAUSE_FIRST: Duration = Duration::from_secs(60);
 const PAUSE_LONGEST: Duration = Duration::from_secs(6 * 3600);
 
+/// How long an answer to whether the server can do its work stands for all who ask.
+const READINESS_STANDS: Duration = Duration::from_secs(1);
+
 /// A destruction that is due and failed.
 pub(crate) struct Overdue {
     failures: u32,
@@ -321,16 +324,52 @@ impl Engine {
         self.verify_destruction(record.key).await
     }
 
-    /// Whether the server can do its work, part by part; for readiness probes.
+    /// Where the root of trust stands; open only while the engine is. Costs nothing.
+    #[must_use]
+    pub fn seal_status(&self) -> SealStatus {
+        match (self.core.ports.root.status(), self.is_open()) {
+            (SealStatus::Open, false) => SealStatus::Sealed { given: 0, threshold: 0, shares: 0 },
+            (status, _) => status,
+        }
+    }
+
+    /// Waits until a commit is refused because another server has the store: from then on nothing here can change, and
+    /// what is read may be old.
+    pub async fn lease_lost(&self) {
+        // The sender lives as long as this engine.
+        let _ = self.core.lease_lost.subscribe().wait_for(|lost| *lost).await;
+    }
+
+    /// Whether the server can do its work, part by part; for readiness probes. The parts are looked at once a second at
+    /// most, whoever asks how often: anybody may, and looking writes to the store.
     pub async fn readiness(&self) -> Readiness {
+        let engine = self.clone();
+        // On a task of its own: one who goes away must not make the next one look again.
+        let looked = tokio::spawn(async move {
+            let clock = &engine.core.ports.clock;
+            let (seal, asked) = (engine.seal_status(), clock.elapsed());
+            let mut last = engine.core.readiness.lock().await;
+            match &*last {
+                Some((at, known)) if known.seal == seal && asked < *at + READINESS_STANDS => known.clone(),
+                _ => {
+                    let known = engine.look(seal).await;
+                    // Looked at is when it came out: those who waited for it take it.
+                    *last = Some((clock.elapsed(), known.clone()));
+                    known
+                }
+            }
+        });
+        match looked.await {
+            Ok(readiness) => readiness,
+            Err(error) => Readiness { store: Some(error.to_string()), ..Readiness::well(self.seal_status()) },
+        }
+    }
+
+    async fn look(&self, seal: SealStatus) -> Readiness {
         let ports = &self.core.ports;
         let journal = match ports.journal.health() {
             keyreeve_journal::Health::Ok => None,
             keyreeve_journal::Health::ReadOnly { why } => Some(why),
-        };
-        let seal = match (ports.root.status(), self.is_open()) {
-            (SealStatus::Open, false) => SealStatus::Sealed { given: 0, threshold: 0, shares: 0 },
-            (status, _) => status,
         };
         let root = if seal == SealStatus::Open { ports.root.check().await.err() } else { None };
         Readiness {

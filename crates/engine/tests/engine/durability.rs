@@ -4,7 +4,9 @@ use futures::FutureExt;
 use keyreeve_audit::{Outcome, Record};
 use keyreeve_crypto::KeyAlgorithm;
 use keyreeve_engine::ops::keys::{self, Create};
+use keyreeve_engine::ops::lifecycle::Suspend;
 use keyreeve_engine::ops::principals::Put;
+use keyreeve_engine::ops::system::Seal;
 use keyreeve_engine::ops::tokens;
 use keyreeve_engine::{Arrival, Code, Idempotency, KeyRef, Operation, Readiness, SealStatus};
 use keyreeve_journal::faulty::Fault;
@@ -194,7 +196,11 @@ async fn a_lost_race_is_run_again_and_recorded_once() {
 #[tokio::test]
 async fn readiness_names_the_part_that_cannot_work() {
     let house = House::new().await;
-    let readiness = async || house.engine().readiness().await;
+    // A second later, when the parts are looked at again.
+    let readiness = async || {
+        house.clock.turn(1000);
+        house.engine().readiness().await
+    };
     let well = Readiness::well(SealStatus::Open);
     assert_eq!(readiness().await, well);
     house.root().lose(true);
@@ -212,6 +218,77 @@ async fn readiness_names_the_part_that_cannot_work() {
     assert_eq!(Readiness { store: None, ..told }, well);
 }
 
+/// Anybody may ask, and each look at the store is a write.
+#[tokio::test]
+async fn the_parts_are_looked_at_once_a_second_whoever_asks() {
+    let house = House::new().await;
+    let engine = house.engine();
+    let ask = |times| futures::future::join_all((0..times).map(|_| engine.readiness()));
+    assert!(ask(50).await.iter().all(Readiness::is_ready));
+    assert_eq!(house.store().checks(), 1);
+    house.clock.turn(999);
+    ask(50).await;
+    assert_eq!(house.store().checks(), 1);
+    house.clock.turn(1);
+    // One who goes away has asked all the same.
+    assert!(engine.readiness().now_or_never().is_none());
+    assert!(ask(50).await.iter().all(Readiness::is_ready));
+    assert_eq!(house.store().checks(), 2);
+    house.ask(Seal).await;
+    assert_ne!(engine.readiness().await.seal, SealStatus::Open, "where the root stands is told as it is");
+}
+
+/// Exchanges the rows of tables for those that were kept.
+fn swap(house: &House, tables: &[&str]) {
+    for table in tables {
+        let sql = format!(
+            "CREATE TEMP TABLE other AS SELECT * FROM {table}; DELETE FROM {table}; \
+             INSERT INTO {table} SELECT * FROM kept_{table}; DELETE FROM kept_{table}; \
+             INSERT INTO kept_{table} SELECT * FROM other; DROP TABLE other;"
+        );
+        house.sql().execute_batch(&sql).unwrap();
+    }
+}
+
+/// What was read between a commit whose answer got lost and its late effect is read again.
+#[tokio::test]
+async fn a_change_that_is_applied_late_is_seen_in_memory_too() {
+    for (table, then) in [("keys", Code::WrongState), ("principals", Code::Unauthenticated)] {
+        let house = House::new().await;
+        let key = house.aead().await;
+        let leaver = house.welcome(House::person("leaver", &["key-user-encrypt"])).await;
+        for table in [table, "outbox"] {
+            let sql = format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}");
+            house.sql().execute_batch(&sql).unwrap();
+        }
+        house.store().fail_next_commit(CommitFault::FailedButPersisted);
+        let code = if table == "keys" {
+            house.code(Suspend { key: key.clone(), risk_accepted: false, reason: label("doubt") }).await
+        } else {
+            let mut disabled = House::person("leaver", &[]);
+            disabled.disabled = true;
+            house.code(Put::new(disabled)).await
+        };
+        assert_eq!(code, Code::OutcomeUnknown);
+        swap(&house, &[table, "outbox"]);
+        house.pass(1).await;
+        house.call(&leaver, House::encrypting(&key, b"x")).await.unwrap();
+        swap(&house, &[table, "outbox"]);
+        house.pass(60_000).await;
+        assert_eq!(house.code_for(&leaver, House::encrypting(&key, b"x")).await, then, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_commit_without_the_lease_is_told_to_who_runs_the_server() {
+    let house = House::new().await;
+    assert!(house.engine().lease_lost().now_or_never().is_none());
+    house.store().fail_next_commit(CommitFault::LeaseLost);
+    assert_eq!(house.code(creating()).await, Code::StoreUnavailable);
+    house.engine().lease_lost().await;
+    assert!(house.engine().lease_lost().now_or_never().is_some(), "whoever asks later hears it too");
+}
+
 #[tokio::test]
 async fn a_full_disk_stops_changes_and_nothing_else() {
     let house = House::new().await;
@@ -223,6 +300,7 @@ async fn a_full_disk_stops_changes_and_nothing_else() {
     assert!(!house.engine().readiness().await.is_ready());
     house.store().set_read_only(false);
     house.ask(creating()).await;
+    house.clock.turn(1000);
     assert!(house.engine().readiness().await.is_ready());
     assert_eq!(keys(&house).await, 2);
     house.verify_log().await;
