@@ -9,10 +9,32 @@ use keyreeve_engine::{Engine, Readiness, ops::system::Health};
 use keyreeve_http::{PlainCall, Problem};
 use keyreeve_root::SealStatus;
 use serde::Serialize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What the log was told last of the server's readiness; one for all listeners.
+#[derive(Default)]
+pub(crate) struct Told(Mutex<Option<Readiness>>);
+
+impl Told {
+    /// Whether the log should be told: whoever asks every second must not fill it, and anybody may ask.
+    fn is_news(&self, readiness: &Readiness) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A server that waits for people is well, and nobody needs to hear of one that was never ill.
+        let (well, was_well) = (is_well(readiness), last.as_ref().is_none_or(is_well));
+        let news = if well { !was_well } else { last.as_ref() != Some(readiness) };
+        *last = Some(readiness.clone());
+        news
+    }
+}
+
+/// Nothing is wrong, though people may have to open the server.
+fn is_well(readiness: &Readiness) -> bool {
+    *readiness == Readiness::well(readiness.seal.clone())
+}
 
 /// The routes.
-pub(crate) fn routes(engine: Engine) -> Router {
-    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).with_state(engine)
+pub(crate) fn routes(engine: Engine, told: Arc<Told>) -> Router {
+    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).with_state((engine, told))
 }
 
 #[derive(Serialize)]
@@ -27,19 +49,22 @@ struct Ready {
     reasons: Vec<&'static str>,
 }
 
-async fn alive(State(engine): State<Engine>, call: PlainCall) -> Result<Json<Alive>, Problem> {
+async fn alive(State((engine, _)): State<(Engine, Arc<Told>)>, call: PlainCall) -> Result<Json<Alive>, Problem> {
     engine.call(call.arrival, Health).await?;
     Ok(Json(Alive { alive: true }))
 }
 
-async fn ready(State(engine): State<Engine>, call: PlainCall) -> Result<Response, Problem> {
+async fn ready(State((engine, told)): State<(Engine, Arc<Told>)>, call: PlainCall) -> Result<Response, Problem> {
     engine.call(call.arrival, Health).await?;
     let readiness = engine.readiness().await;
     let reasons = reasons(&readiness);
     let ready = reasons.is_empty();
-    // A server that waits for people is well: whoever asks every second must not fill the log.
-    if readiness != Readiness::well(readiness.seal.clone()) {
-        tracing::warn!(?readiness, "not ready");
+    if told.is_news(&readiness) {
+        if is_well(&readiness) {
+            tracing::info!("every part works again");
+        } else {
+            tracing::warn!(?readiness, "not ready");
+        }
     }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, Json(Ready { ready, reasons })).into_response())
@@ -68,6 +93,24 @@ pub(crate) fn reasons(readiness: &Readiness) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_hears_of_a_change_and_not_of_each_question() {
+        let told = Told::default();
+        let well = Readiness::well(SealStatus::Open);
+        let ill = |what: &str| Readiness { store: Some(what.to_owned()), ..well.clone() };
+        assert!(!told.is_news(&well));
+        assert!(
+            !told.is_news(&Readiness::well(SealStatus::Sealed { given: 0, threshold: 3, shares: 5 })),
+            "waits for people"
+        );
+        assert!(told.is_news(&ill("disk")));
+        assert!(!told.is_news(&ill("disk")));
+        assert!(told.is_news(&ill("network")));
+        assert!(told.is_news(&well), "over");
+        assert!(!told.is_news(&well));
+        assert!(told.is_news(&ill("disk")));
+    }
 
     #[test]
     fn every_part_that_is_not_well_is_a_reason() {

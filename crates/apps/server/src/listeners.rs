@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::assemble::{Parts, refuse};
 use crate::config::{Config, TlsFiles};
 use crate::error::ServerError;
-use crate::health;
+use crate::health::{self, Told};
 use crate::metrics::Metrics;
 use crate::running::Mode;
 
@@ -48,6 +48,7 @@ pub(crate) struct Open {
 /// Takes all addresses, then serves on all of them.
 pub(crate) fn open(config: &Config, mode: Mode, parts: &Parts, stop: &CancellationToken) -> Result<Open, ServerError> {
     let counters: Vec<_> = config.listeners.named().map(|(name, _)| (name, Arc::new(Counters::default()))).collect();
+    let told = Arc::new(Told::default());
     let mut ready = Vec::new();
     let mut open = Open { tasks: JoinSet::new(), reloadable: Vec::new(), addresses: Vec::new() };
     for ((name, listener), (_, counter)) in config.listeners.named().zip(&counters) {
@@ -64,7 +65,7 @@ pub(crate) fn open(config: &Config, mode: Mode, parts: &Parts, stop: &Cancellati
                 Some(tls)
             }
         };
-        let router = router(name, mode, parts, &counters);
+        let router = router(name, mode, parts, &counters, &told);
         let frame = Frame::new(router, config.limits.http(), Arc::clone(counter)).on_record(parts.engine.clone());
         ready.push(Listener { socket, tls, frame: Arc::new(frame) });
     }
@@ -93,9 +94,15 @@ fn unusable(field: &str, mode: Mode, address: SocketAddr, error: &io::Error) -> 
     })
 }
 
-fn router(name: &str, mode: Mode, parts: &Parts, counters: &[(&'static str, Arc<Counters>)]) -> Router {
+fn router(
+    name: &str,
+    mode: Mode,
+    parts: &Parts,
+    counters: &[(&'static str, Arc<Counters>)],
+    told: &Arc<Told>,
+) -> Router {
     let engine = || parts.engine.clone();
-    let common = health::routes(engine());
+    let common = health::routes(engine(), Arc::clone(told));
     let metrics = || {
         let (journal, clock) = (Arc::clone(&parts.journal), Arc::clone(&parts.clock));
         Metrics::new(&parts.operations, engine(), journal, clock, counters.to_vec()).routes()

@@ -3,28 +3,56 @@
 use keyreeve_engine::{Code, Descriptor, Engine, Observer, catalogue};
 use keyreeve_http::CancellationToken;
 use keyreeve_root::SealStatus;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::metrics::Operations;
 use crate::service;
+
+/// How often refusals are told at most: some of these operations are open to anybody.
+const REFUSALS: Duration = Duration::from_secs(1);
 
 /// Hears of every operation: counts it, and tells of those that move the root of trust.
 pub(crate) struct Moves {
     operations: Arc<Operations>,
     moved: Notify,
+    refusals: Mutex<Refusals>,
+}
+
+/// Refusals that were told, and how many were not.
+#[derive(Default)]
+struct Refusals {
+    told: Option<Instant>,
+    untold: u64,
+}
+
+impl Refusals {
+    /// Whether this refusal is told, with how many before it were not.
+    fn next(&mut self) -> Option<u64> {
+        if self.told.is_some_and(|told| told.elapsed() < REFUSALS) {
+            self.untold += 1;
+            return None;
+        }
+        self.told = Some(Instant::now());
+        Some(std::mem::take(&mut self.untold))
+    }
 }
 
 impl Moves {
     pub(crate) fn new(operations: Arc<Operations>) -> Self {
-        Self { operations, moved: Notify::new() }
+        Self { operations, moved: Notify::new(), refusals: Mutex::default() }
     }
 
-    /// Tells where the server stands, now and after each move.
+    /// Tells where the server stands, now and whenever that changed. A refused share can change it too: of a set with a
+    /// forged one none is kept.
     pub(crate) async fn follow(self: Arc<Self>, engine: Engine, stop: CancellationToken) {
+        let mut told = None;
         loop {
-            tell(&engine.readiness().await.seal);
+            if let Some(status) = news(&mut told, engine.seal_status()) {
+                tell(status);
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.moved.notified() => {}
@@ -45,12 +73,23 @@ impl Observer for Moves {
             None if init => tracing::info!("the root of trust was made"),
             None if unseal => tracing::info!("a share of the root of trust was given"),
             None => tracing::warn!("the server was sealed: every key is wiped from memory"),
-            Some(code) if init => tracing::warn!(code, "initialising the server was refused"),
-            Some(code) if unseal => tracing::warn!(code, "a share of the root of trust was refused"),
-            Some(code) => tracing::warn!(code, "sealing the server was refused"),
+            Some(code) => {
+                let next = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).next();
+                match next {
+                    None => {}
+                    Some(untold) if init => tracing::warn!(code, untold, "initialising the server was refused"),
+                    Some(untold) if unseal => tracing::warn!(code, untold, "a share of the root of trust was refused"),
+                    Some(untold) => tracing::warn!(code, untold, "sealing the server was refused"),
+                }
+            }
         }
         self.moved.notify_one();
     }
+}
+
+/// Where the server stands, unless that was told before.
+fn news(told: &mut Option<SealStatus>, status: SealStatus) -> Option<&SealStatus> {
+    if told.as_ref() == Some(&status) { None } else { Some(told.insert(status)) }
 }
 
 fn tell(seal: &SealStatus) {
@@ -71,5 +110,35 @@ fn tell(seal: &SealStatus) {
             tracing::info!(given, needed = threshold, "the server is sealed: `keyreeve unseal` opens it");
             service::status(&format!("sealed, {given} of {threshold} shares given: `keyreeve unseal` opens it"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_flood_of_refusals_is_one_line_a_second() {
+        tokio::time::pause();
+        let mut refusals = Refusals::default();
+        assert_eq!(refusals.next(), Some(0));
+        assert!((0..1000).all(|_| refusals.next().is_none()));
+        tokio::time::advance(REFUSALS).await;
+        assert_eq!(refusals.next(), Some(1000), "how many went untold is told");
+        assert_eq!(refusals.next(), None);
+        tokio::time::advance(REFUSALS).await;
+        assert_eq!(refusals.next(), Some(1));
+    }
+
+    #[test]
+    fn what_did_not_change_is_not_told_again() {
+        let sealed = |given| SealStatus::Sealed { given, threshold: 3, shares: 5 };
+        let mut told = None;
+        assert_eq!(news(&mut told, sealed(0)), Some(&sealed(0)));
+        assert_eq!(news(&mut told, sealed(0)), None);
+        assert_eq!(news(&mut told, sealed(1)), Some(&sealed(1)));
+        assert_eq!(news(&mut told, sealed(0)), Some(&sealed(0)), "shares were forgotten");
+        assert_eq!(news(&mut told, SealStatus::Open), Some(&SealStatus::Open));
+        assert_eq!(news(&mut told, SealStatus::Open), None);
     }
 }
