@@ -23,7 +23,7 @@ const OWN_WORK: (&str, &str) = ("scheduled-destruction", "destruction-of-");
 pub const IDEMPOTENCY_KEY_MAX: usize = 128;
 /// Headers that say what a body means. Those of requests with binary bodies are written out once more: this floor does
 /// not use `keyreeve-wire`, whose `CONTEXT_HEADER` and `SIGNATURE_HEADER` they are.
-const MEANING: [HeaderName; 3] =
+pub const MEANING: [HeaderName; 3] =
     [CONTENT_TYPE, HeaderName::from_static("keyreeve-context"), HeaderName::from_static("keyreeve-signature")];
 
 /// Who is at the other end of a connection.

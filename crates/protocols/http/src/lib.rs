@@ -28,7 +28,7 @@ mod words;
 pub use body::{JsonCall, OctetCall, PlainCall};
 pub use counters::{Counters, Totals};
 pub use frame::Frame;
-pub use inbound::{IDEMPOTENCY_KEY_MAX, Inbound, Peer};
+pub use inbound::{IDEMPOTENCY_KEY_MAX, Inbound, MEANING, Peer};
 pub use limits::{Limits, Rate, Rates};
 pub use listener::{Listener, bind};
 pub use problem::{HttpCode, Problem, status_of};

@@ -254,6 +254,14 @@ mod tests {
         assert!(parse_context_header(&[0xff, 0xfe]).is_err());
     }
 
+    /// Otherwise a retry with another context would be taken for the same request.
+    #[test]
+    fn headers_that_belong_to_a_body_tell_requests_apart() {
+        for name in [CONTENT_TYPE, CONTEXT, SIGNATURE] {
+            assert!(keyreeve_http::MEANING.contains(&name), "{name}");
+        }
+    }
+
     #[test]
     fn media_types_may_have_parameters() {
         let typed = |value: &'static str| {
