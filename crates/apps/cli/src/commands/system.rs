@@ -166,9 +166,31 @@ struct Place {
     output: Output,
 }
 
+/// Makes the directory for what is shown once, or sees that nobody else can put files into the one there is: whoever
+/// could would replace the profile, or take the names of the shares.
+fn make_own(dir: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    let failed = |error: std::io::Error| Failure::io(dir.display(), &error);
+    // With a slash at its end the name of a link would stand for what it leads to.
+    let bare: PathBuf = dir.components().collect();
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&bare).map_err(failed)?;
+    let metadata = bare.symlink_metadata().map_err(failed)?;
+    let why = if !metadata.is_dir() {
+        "is a link"
+    } else if metadata.uid() != rustix::process::geteuid().as_raw() {
+        "belongs to somebody else"
+    } else if metadata.mode() & 0o022 != 0 {
+        "can be written to by others"
+    } else {
+        return Ok(());
+    };
+    let text = format!("the directory {} {why}: shares and token are not written there", dir.display());
+    Err(Failure::usage(text).next("name a directory that does not exist yet"))
+}
+
 /// Begins a file for each share, and the last one for the token.
 fn places(dir: &Path, shares: u8) -> Result<Vec<Place>, Failure> {
-    std::fs::create_dir_all(dir).map_err(|error| Failure::io(dir.display(), &error))?;
+    make_own(dir)?;
     let wanted = (1..=shares).map(|number| dir.join(format!("share-{number}"))).chain([dir.join(TOKEN)]);
     let wanted: Vec<PathBuf> = wanted.collect();
     let beside = [LOG_KEYS, PROFILE, CA].map(|name| dir.join(name));
@@ -393,6 +415,27 @@ mod tests {
         std::fs::write(dir.path().join("share-3"), "x").unwrap();
         assert!(places(dir.path(), 3).err().unwrap().what.contains("share-3"));
         assert!(places(dir.path(), 2).is_ok());
+    }
+
+    #[test]
+    fn shares_go_into_a_directory_of_ones_own_only() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let dir = tempfile::tempdir().unwrap();
+        let inside = |name: &str| dir.path().join(name);
+        assert!(places(&inside("new/ceremony"), 1).is_ok());
+        assert_eq!(inside("new/ceremony").metadata().unwrap().mode() & 0o777, 0o700);
+        for mode in [0o720, 0o702, 0o1777] {
+            std::fs::set_permissions(inside("new"), std::fs::Permissions::from_mode(mode)).unwrap();
+            let failure = places(&inside("new"), 1).err().unwrap();
+            assert!(failure.what.contains("written to by others"), "{}", failure.what);
+        }
+        std::fs::create_dir(inside("real")).unwrap();
+        std::os::unix::fs::symlink(inside("real"), inside("link")).unwrap();
+        for link in ["link", "link/", "link/."] {
+            let failure = places(&inside(link), 1).err().unwrap();
+            assert!(failure.what.contains("is a link"), "{link}: {}", failure.what);
+        }
+        assert_eq!(std::fs::read_dir(inside("real")).unwrap().count(), 0);
     }
 
     fn reply() -> InitReply {
