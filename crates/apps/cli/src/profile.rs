@@ -18,7 +18,8 @@
 use std::fs::{File, Metadata};
 use std::path::{Component, Path, PathBuf};
 
-use clap::Args;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use keyreeve_audit::VerifierKey;
 use keyreeve_client::{Client, Options, TlsTrouble};
 use keyreeve_secret::{SecretBuffer, SecretString};
@@ -39,28 +40,66 @@ const FILE_MAX: usize = 1024 * 1024;
 /// What says which server to use and as whom. Given options win over a profile that is named, and leave no room for
 /// another.
 #[derive(Args, Clone, Debug, Default)]
-pub(crate) struct Connection {
+struct Given {
     /// Profile with address, CA and token [default: ./.keyreeve-dev/client.toml, then ~/.config/keyreeve/client.toml]
     #[arg(long, global = true, value_name = "FILE", env = "KEYREEVE_PROFILE", help_heading = "Connection")]
-    pub(crate) profile: Option<PathBuf>,
+    profile: Option<PathBuf>,
     /// Address of the server, such as https://localhost:7433; it stands for both listeners of a server
     #[arg(long, global = true, value_name = "URL", env = "KEYREEVE_ADDRESS", help_heading = "Connection")]
-    pub(crate) address: Option<String>,
+    address: Option<String>,
     /// Address of the server's listener for administration, where that is another one
     #[arg(long, global = true, value_name = "URL", env = "KEYREEVE_ADMIN_ADDRESS", help_heading = "Connection")]
-    pub(crate) admin_address: Option<String>,
+    admin_address: Option<String>,
     /// PEM file with the certificate authority that the server's certificate must be from
     #[arg(long, global = true, value_name = "FILE", env = "KEYREEVE_CA_FILE", help_heading = "Connection")]
-    pub(crate) ca_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
     /// File with the bearer token; `-` asks for it on the terminal
     #[arg(long, global = true, value_name = "FILE", env = "KEYREEVE_TOKEN_FILE", help_heading = "Connection")]
-    pub(crate) token_file: Option<PathBuf>,
+    token_file: Option<PathBuf>,
 }
 
-impl Connection {
+impl Given {
     fn says_something(&self) -> bool {
         let address = self.address.is_some() || self.admin_address.is_some();
         address || self.ca_file.is_some() || self.token_file.is_some()
+    }
+}
+
+/// What is given, with one address only where two of different origin would send one server's token to the other.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Connection(Given);
+
+impl Connection {
+    /// Who names a server on the command line means the whole server, whatever the environment says of another.
+    fn drop_foreign(mut self, matches: &ArgMatches) -> Self {
+        let source = |id| matches.value_source(id);
+        if source("address") == Some(ValueSource::CommandLine)
+            && source("admin_address") == Some(ValueSource::EnvVariable)
+        {
+            self.0.admin_address = None;
+        }
+        self
+    }
+}
+
+impl FromArgMatches for Connection {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Given::from_arg_matches(matches).map(|given| Self(given).drop_foreign(matches))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for Connection {
+    fn augment_args(command: Command) -> Command {
+        Given::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Given::augment_args_for_update(command)
     }
 }
 
@@ -97,6 +136,10 @@ pub(crate) struct Profile {
 impl Profile {
     /// The profile that counts: the one asked for, under the options; without either the first of the usual places.
     pub(crate) fn load(connection: &Connection) -> Result<Self, Failure> {
+        Self::under(&connection.0)
+    }
+
+    fn under(connection: &Given) -> Result<Self, Failure> {
         let mut profile = match &connection.profile {
             Some(path) => Self::read(path)?,
             None if connection.says_something() => Self::default(),
@@ -388,8 +431,8 @@ mod tests {
         let path = dir.path().join("client.toml");
         std::fs::write(&path, "address = 'https://a'\nca_file = 'ca.pem'").unwrap();
         let address = Some("https://b".to_owned());
-        let connection = Connection { profile: Some(path), address, ..Connection::default() };
-        let profile = Profile::load(&connection).unwrap();
+        let connection = Given { profile: Some(path), address, ..Given::default() };
+        let profile = Profile::under(&connection).unwrap();
         assert_eq!(profile.address.as_deref(), Some("https://b"));
         assert_eq!(profile.ca_file.unwrap(), dir.path().join("ca.pem"));
     }
@@ -401,9 +444,8 @@ mod tests {
         std::fs::write(&path, "address = 'https://a'\nadmin_address = 'https://b'").unwrap();
         let load = |address: Option<&str>, admin_address: Option<&str>| {
             let (address, admin_address) = (address.map(str::to_owned), admin_address.map(str::to_owned));
-            let connection =
-                Connection { profile: Some(path.clone()), address, admin_address, ..Connection::default() };
-            let profile = Profile::load(&connection).unwrap();
+            let connection = Given { profile: Some(path.clone()), address, admin_address, ..Given::default() };
+            let profile = Profile::under(&connection).unwrap();
             let client = profile.anonymous_client().unwrap();
             (client.address().to_owned(), client.admin_address().map(str::to_owned))
         };
@@ -412,6 +454,22 @@ mod tests {
         assert_eq!(load(Some("https://c"), None), pair("https://c", None));
         assert_eq!(load(None, Some("https://d")), pair("https://a", Some("https://d")));
         assert_eq!(load(Some("https://c"), Some("https://d")), pair("https://c", Some("https://d")));
+    }
+
+    #[test]
+    fn an_address_on_the_command_line_is_not_joined_with_one_of_the_environment() {
+        let admin_after = |words: &[&str]| {
+            // Any variable that is set will do.
+            let admin = clap::Arg::new("admin_address").long("admin-address").env("PATH");
+            let command = Command::new("x").arg(clap::Arg::new("address").long("address")).arg(admin);
+            let matches = command.get_matches_from([&["x"], words].concat());
+            let admin_address = matches.get_one::<String>("admin_address").cloned();
+            Connection(Given { admin_address, ..Given::default() }).drop_foreign(&matches).0.admin_address
+        };
+        assert_eq!(admin_after(&["--address", "https://b"]), None);
+        assert!(admin_after(&[]).is_some(), "both may come from the environment");
+        let both = admin_after(&["--address", "https://b", "--admin-address", "https://c"]);
+        assert_eq!(both.as_deref(), Some("https://c"));
     }
 
     #[test]
@@ -499,16 +557,16 @@ mod tests {
     #[test]
     fn options_are_not_completed_from_a_found_profile() {
         let given = [
-            Connection { address: Some("https://a".to_owned()), ..Connection::default() },
-            Connection { ca_file: Some("ca.pem".into()), ..Connection::default() },
-            Connection { token_file: Some("token".into()), ..Connection::default() },
+            Given { address: Some("https://a".to_owned()), ..Given::default() },
+            Given { ca_file: Some("ca.pem".into()), ..Given::default() },
+            Given { token_file: Some("token".into()), ..Given::default() },
         ];
         for connection in given {
             assert!(connection.says_something());
-            let profile = Profile::load(&connection).unwrap();
+            let profile = Profile::under(&connection).unwrap();
             assert!(profile.path.is_none() && profile.log_vkeys.is_empty());
         }
-        assert!(!Connection::default().says_something());
+        assert!(!Given::default().says_something());
     }
 
     #[test]
