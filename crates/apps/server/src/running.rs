@@ -150,10 +150,12 @@ impl Running {
                 _ = signals.interrupt.recv() => break true,
                 _ = signals.hang_up.recv() => self.reload(),
                 held = &mut self.lease => break held.unwrap_or(false),
+                () = self.parts.engine.lease_lost() => break false,
             }
         };
         if !held {
             tracing::error!("the lease on the store is lost: ending");
+            self.lease.abort();
             self.stop.cancel();
             self.parts.engine.stop().await;
             return Err(ServerError::LeaseLost);
@@ -175,13 +177,16 @@ impl Running {
                 (&mut self.lease).await.unwrap_or(false)
             }
             held = &mut self.lease => held.unwrap_or(false),
+            () = self.parts.engine.lease_lost() => false,
         };
-        if !held {
+        if held {
+            Lease::give_back(&self.parts.store, &*self.parts.clock, &self.parts.holder).await;
+        } else {
             tracing::error!("the lease on the store was lost while ending: requests under way are given up");
+            self.lease.abort();
             self.listeners.abort_all();
             self.ticks.abort();
         }
-        Lease::give_back(&*self.parts.store, &*self.parts.clock, &self.parts.holder).await;
         self.parts.engine.stop().await;
         // Unlocked last: whoever opens the data directory next finds everything closed.
         drop(self.parts.lock);
@@ -210,5 +215,39 @@ async fn tick(engine: Engine, stop: CancellationToken) {
         for error in engine.tick().await {
             tracing::error!(%error, cause = error.cause(), "work that fell due was not done");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dev::{self, DevOptions};
+    use keyreeve_model::UnixMillis;
+    use tokio::time::timeout;
+
+    async fn start(directory: &std::path::Path) -> Running {
+        let options =
+            DevOptions { data_dir: directory.join("dev"), listen: ([127, 0, 0, 1], 0).into(), verbose: false };
+        dev::start(options).await.unwrap().0
+    }
+
+    /// Another server takes the lease over, behind the back of the handle that the server commits through.
+    async fn take_over(running: &Running) {
+        let far = UnixMillis(i64::MAX / 2);
+        assert!(running.parts.store.lease("other", far, far.plus(Duration::from_secs(1))).await.unwrap());
+        // The handle goes by the holder it was told last.
+        let (clock, holder) = (&running.parts.clock, &running.parts.holder);
+        assert!(!running.parts.store.lease(holder, clock.now(), clock.now()).await.unwrap());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_first_commit_without_the_lease_ends_the_server() {
+        let directory = tempfile::tempdir().unwrap();
+        let running = start(directory.path()).await;
+        take_over(&running).await;
+        assert!(!running.engine().tick().await.is_empty());
+        // Long before it is renewed again.
+        let ended = timeout(Duration::from_secs(5), running.until_signalled(Signals::listen().unwrap())).await;
+        assert!(matches!(ended.unwrap(), Err(ServerError::LeaseLost)));
     }
 }
