@@ -38,11 +38,11 @@ fn what_is_not_tls_is_turned_away() {
     target.end_unharmed();
 }
 
-/// Connections that say nothing do not keep others out.
+/// Connections that say nothing do not keep others out. Fewer than one address may hold, as all come from one here.
 #[test]
 fn silent_connections_do_not_keep_others_out() {
     let target = Target::start();
-    let silent: Vec<_> = (0..300).map(|_| Wire::tcp(&target.dev.endpoint).unwrap()).collect();
+    let silent: Vec<_> = (0..200).map(|_| Wire::tcp(&target.dev.endpoint).unwrap()).collect();
     assert_eq!(target.dev.api().get("/v1/algorithms").status, 200);
     drop(silent);
     target.end_unharmed();

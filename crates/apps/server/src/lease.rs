@@ -85,8 +85,8 @@ impl<S: Leasing> Lease<S> {
         (self.renewed + TERM).saturating_sub(MARGIN + self.clock.elapsed())
     }
 
-    /// Renews until `stop`. Returns false when the lease was lost: then it is somebody else's, or will be before long, and
-    /// whatever keeps the store from answering does not put that off.
+    /// Renews until `stop`. Returns false when the lease was lost: then it is somebody else's, or will be before long,
+    /// and whatever keeps the store from answering does not put that off.
     pub(crate) async fn keep(mut self, stop: CancellationToken) -> bool {
         let mut pause = RENEWAL;
         // While nobody can write the lease does not change hands, and no time runs out.
@@ -177,12 +177,18 @@ mod tests {
                 Answer::Fails => failed(),
                 Answer::ReadOnly => Err(StoreError::ReadOnly("injected".into())),
                 Answer::Late(seconds) => {
-                    tokio::time::sleep(Duration::from_secs(seconds)).await;
+                    pass(seconds).await;
                     failed()
                 }
                 Answer::Hangs => std::future::pending().await,
             }
         }
+    }
+
+    /// Lets virtual seconds pass.
+    async fn pass(seconds: u64) {
+        let never = std::future::pending::<()>();
+        tokio::time::timeout(Duration::from_secs(seconds), never).await.unwrap_err();
     }
 
     struct Virtual(Instant);
@@ -206,7 +212,7 @@ mod tests {
         let token = CancellationToken::new();
         let ends = token.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(stop)).await;
+            pass(stop).await;
             ends.cancel();
         });
         let held = lease.keep(token).await;

@@ -172,8 +172,8 @@ impl Pool {
     }
 
     /// Takes or renews the lease; from here on commits need it. Commits wait meanwhile: a steady stream of them, each
-    /// holding a share of the lease's row, would keep this server from renewing it. It waits for the attempts under way,
-    /// one time limit at most, and not for what these do before or after.
+    /// holding a share of the lease's row, would keep this server from renewing it. It waits for the attempts under
+    /// way, one time limit at most, and not for what these do before or after.
     pub(crate) async fn lease(&self, holder: &str, now: UnixMillis, until: UnixMillis) -> Result<bool, StoreError> {
         let mut named = self.holder.write().await;
         *named = Some(holder.to_owned());

@@ -11,8 +11,8 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 const VARIABLE: &str = "KEYREEVE_TEST_POSTGRES";
 
@@ -34,10 +34,40 @@ enum Fate {
 
 const FATES: [Fate; 5] = [Fate::Delivered, Fate::AnswerLost, Fate::Lost, Fate::Swallowed, Fate::Silent];
 
+/// Where the database listens.
+enum Server {
+    Address(String),
+    Socket(String),
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Server {
+    /// Of a URL, whose parameter `host` may name the directory of a Unix socket.
+    fn of(url: &str) -> Self {
+        let (place, parameters) = url.split_once('?').unwrap_or((url, ""));
+        let socket = parameters.split('&').find_map(|parameter| parameter.strip_prefix("host=/"));
+        if let Some(directory) = socket {
+            return Self::Socket(format!("/{directory}/.s.PGSQL.5432"));
+        }
+        let host = place.rsplit_once('@').unwrap().1.split('/').next().unwrap();
+        Self::Address(if host.contains(':') { host.to_owned() } else { format!("{host}:5432") })
+    }
+
+    async fn connect(&self) -> Box<dyn Stream> {
+        match self {
+            Self::Address(address) => Box::new(TcpStream::connect(address).await.unwrap()),
+            Self::Socket(path) => Box::new(UnixStream::connect(path).await.unwrap()),
+        }
+    }
+}
+
 /// A way to the database that loses things.
 struct Way {
     fate: AtomicU8,
-    database: String,
+    database: Server,
 }
 
 impl Way {
@@ -54,7 +84,7 @@ impl Way {
     }
 
     async fn carry(&self, mut client: TcpStream) {
-        let mut database = TcpStream::connect(&self.database).await.unwrap();
+        let mut database = self.database.connect().await;
         let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
         loop {
             tokio::select! {
@@ -89,7 +119,7 @@ impl Way {
 }
 
 /// Lets the client go when it wants, and keeps the database's end open until the database closes it.
-async fn hold(client: TcpStream, mut database: TcpStream) {
+async fn hold(client: TcpStream, mut database: Box<dyn Stream>) {
     drop(client);
     let mut rest = Vec::new();
     let _ = database.read_to_end(&mut rest).await;
@@ -114,15 +144,13 @@ impl Place {
         };
         let schema = format!("d{}_{test}", std::process::id());
         run(&url, format!("CREATE SCHEMA {schema}")).await;
-        let (before, after) = url.split_once('@').unwrap();
-        let (database, name) = after.split_once('/').unwrap();
-        let database = if database.contains(':') { database.to_owned() } else { format!("{database}:5432") };
-        let name = name.split('?').next().unwrap();
+        let (user, after) = url.split_once('@').unwrap();
+        let name = after.split_once('/').unwrap().1.split('?').next().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let rest = format!("{name}?sslmode=disable&options=-csearch_path%3D{schema}");
-        let through = format!("{before}@{}/{rest}", listener.local_addr().unwrap());
-        let direct = format!("{before}@{database}/{rest}");
-        let way = Arc::new(Way { fate: AtomicU8::new(0), database });
+        let options = format!("sslmode=disable&options=-csearch_path%3D{schema}");
+        let through = format!("{user}@{}/{name}?{options}", listener.local_addr().unwrap());
+        let direct = format!("{url}{}{options}", if url.contains('?') { '&' } else { '?' });
+        let way = Arc::new(Way { fate: AtomicU8::new(0), database: Server::of(&url) });
         tokio::spawn(Arc::clone(&way).serve(listener));
         Some(Self { direct, schema, through, way })
     }

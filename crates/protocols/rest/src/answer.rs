@@ -17,6 +17,9 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const PEM: HeaderValue = HeaderValue::from_static("application/x-pem-file");
 const VERSION: HeaderName = HeaderName::from_static(KEY_VERSION_HEADER);
 
+/// Header fields of an answer, those of the frame included (count): room for all at once.
+const FIELDS: usize = 8;
+
 /// Secret bytes on their way out: wiped when the last handle is dropped.
 struct Wiped(SecretBytes);
 
@@ -33,6 +36,7 @@ pub(crate) fn secret_body(secret: SecretBytes) -> Body {
 
 fn respond(record: Option<RecordId>, media: HeaderValue, body: Body) -> Response {
     let mut response = Response::new(body);
+    response.headers_mut().reserve(FIELDS);
     response.headers_mut().insert(CONTENT_TYPE, media);
     with_record(record, response)
 }

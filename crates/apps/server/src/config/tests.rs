@@ -1,6 +1,7 @@
 //! Every mistake in a configuration is refused with file, field and remedy.
 
 use super::*;
+use proptest::prelude::*;
 use rcgen::{CertificateParams, KeyPair};
 use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
@@ -214,4 +215,35 @@ fn the_commented_example_is_a_good_configuration() {
     let written = Config::parse(&format!("{head}{uncommented}")).ok().unwrap();
     assert_eq!(written.limits.http(), keyreeve_http::Limits::default());
     assert_eq!(written.limits.batch_items, 1000);
+}
+
+/// A good configuration with one stretch of it replaced by anything.
+fn damaged() -> impl Strategy<Value = String> {
+    let junk = prop_oneof![
+        any::<String>(),
+        "[a-z_.=\\[\\]{}\"', \n-]{0,24}",
+        Just("99999999999999999999".to_owned()),
+        Just("\n[limits]\nrequest_seconds = -1\n".to_owned()),
+    ];
+    let places = 0..GOOD.len();
+    (places.clone(), places, junk).prop_map(|(a, b, junk)| {
+        let (from, to) = (a.min(b), a.max(b).min(a.min(b) + 40));
+        format!("{}{junk}{}", &GOOD[..from], &GOOD[to..])
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_stands_in_the_file_is_read_or_refused_with_its_field(text in damaged()) {
+        thread_local!(static DIR: TempDir = directory());
+        DIR.with(|dir| {
+            if let Err(error) = load(dir, &text) {
+                let told = error.to_string();
+                prop_assert!(told.contains("keyreeve.toml"), "{told}");
+            }
+            Ok(())
+        })?;
+    }
 }
