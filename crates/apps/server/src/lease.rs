@@ -188,7 +188,7 @@ mod tests {
     /// Lets virtual seconds pass.
     async fn pass(seconds: u64) {
         let never = std::future::pending::<()>();
-        tokio::time::timeout(Duration::from_secs(seconds), never).await.unwrap_err();
+        timeout(Duration::from_secs(seconds), never).await.unwrap_err();
     }
 
     struct Virtual(Instant);
