@@ -100,8 +100,17 @@ impl Engine {
         if root.status() == SealStatus::Open { self.open().await } else { Ok(()) }
     }
 
-    /// Opens the server once the root of trust is open.
+    /// Opens the server once the root of trust is open. Why it could not is for its log too: whoever gave the last
+    /// share may not be who runs it.
     pub(crate) async fn open(&self) -> Result<(), Error> {
+        let opened = self.try_open().await;
+        if let Err(error) = &opened {
+            tracing::error!(%error, cause = error.cause(), "the server cannot open");
+        }
+        opened
+    }
+
+    async fn try_open(&self) -> Result<(), Error> {
         let core = &*self.core;
         let _one = core.transition.lock().await;
         if core.opened().is_some() {

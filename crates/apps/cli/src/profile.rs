@@ -72,10 +72,12 @@ pub(crate) struct Connection(Given);
 impl Connection {
     /// Who names a server on the command line means the whole server, whatever the environment says of another.
     fn drop_foreign(mut self, matches: &ArgMatches) -> Self {
-        let source = |id| matches.value_source(id);
-        if source("address") == Some(ValueSource::CommandLine)
-            && source("admin_address") == Some(ValueSource::EnvVariable)
-        {
+        let is_named = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let is_around = |id| matches.value_source(id) == Some(ValueSource::EnvVariable);
+        if is_named("profile") && is_around("address") {
+            self.0.address = None;
+        }
+        if (is_named("profile") || is_named("address")) && is_around("admin_address") {
             self.0.admin_address = None;
         }
         self
@@ -360,11 +362,18 @@ impl Profile {
 }
 
 fn no_address() -> Failure {
-    Failure::usage("no server is named").next(
-        "start one with `keyreeve dev` and run this in the same directory, or give `--profile FILE`, or \
-         `--address URL`, `--ca-file FILE` and `--token-file FILE`; with any of these three only a profile that is \
-         named counts",
-    )
+    let known = home_profile().filter(|file| file.is_file());
+    let next = match known {
+        Some(file) => format!(
+            "your profile is not used beside `--address`, `--ca-file` or `--token-file` unless it is named: add \
+             `--profile {}`",
+            file.display()
+        ),
+        None => "start one with `keyreeve dev` and run this in the same directory, or give `--profile FILE`, or \
+                 `--address URL`, `--ca-file FILE` and `--token-file FILE`"
+            .to_owned(),
+    };
+    Failure::usage("no server is named").next(next)
 }
 
 fn home_profile() -> Option<PathBuf> {
@@ -461,12 +470,14 @@ mod tests {
         let admin_after = |words: &[&str]| {
             // Any variable that is set will do.
             let admin = clap::Arg::new("admin_address").long("admin-address").env("PATH");
-            let command = Command::new("x").arg(clap::Arg::new("address").long("address")).arg(admin);
+            let address = clap::Arg::new("address").long("address").env("PATH");
+            let command = Command::new("x").arg(address).arg(admin).arg(clap::Arg::new("profile").long("profile"));
             let matches = command.get_matches_from([&["x"], words].concat());
             let admin_address = matches.get_one::<String>("admin_address").cloned();
             Connection(Given { admin_address, ..Given::default() }).drop_foreign(&matches).0.admin_address
         };
         assert_eq!(admin_after(&["--address", "https://b"]), None);
+        assert_eq!(admin_after(&["--profile", "client.toml"]), None);
         assert!(admin_after(&[]).is_some(), "both may come from the environment");
         let both = admin_after(&["--address", "https://b", "--admin-address", "https://c"]);
         assert_eq!(both.as_deref(), Some("https://c"));

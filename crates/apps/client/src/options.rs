@@ -141,7 +141,7 @@ fn parse(address: &str) -> Result<Url, ClientError> {
     let wrong = |why: &str| ClientError::Setup(format!("the address `{address}` {why}"));
     let url: Url = address.parse().map_err(|_| wrong("is not a URL such as https://kms.example.com:7433"))?;
     if url.scheme() != "https" {
-        return Err(wrong("is not https: keys and tokens do not travel in the clear"));
+        return Err(wrong("is not https: write https://HOST:PORT, as keys and tokens do not travel in the clear"));
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err(wrong("holds more than host, port and path"));
