@@ -1,5 +1,6 @@
 //! Principals, tokens, policies, and why somebody may not.
 
+use keyreeve_tests::Done;
 use serde_json::json;
 
 use crate::Desk;
@@ -126,6 +127,8 @@ fn an_alias_finds_the_records_of_its_key_and_a_key_to_be_destroyed_is_not_called
     let operations: Vec<&str> =
         found["items"].as_array().unwrap().iter().map(|record| record["operation"].as_str().unwrap()).collect();
     assert_eq!(operations, ["key.schedule-destruction", "key.create"]);
+    let told = desk.cli.run(&["audit", "search", "--resource", "orders"]).code(0);
+    assert!(told.stderr.contains("`orders` is key_"), "{told}");
     let unknown = desk.cli.run(&["audit", "search", "--resource", "ordres"]).code(4);
     assert!(unknown.stderr.contains("keyreeve key list --text ordres"), "{unknown}");
     for shown in [desk.cli.ok(&["key", "show", "orders"]), desk.cli.ok(&["key", "list"])] {
@@ -138,4 +141,20 @@ fn an_alias_finds_the_records_of_its_key_and_a_key_to_be_destroyed_is_not_called
     assert!(shipped.stderr.contains("next: `keyreeve policy list`"), "{shipped}");
     let purpose = desk.cli.run(&["key", "create", "--algorithm", "ec-p256", "--purpose", "encrypt"]).code(2);
     assert!(purpose.stderr.contains("next: `keyreeve algorithms`"), "{purpose}");
+}
+
+#[test]
+fn an_address_on_the_command_line_is_not_joined_with_another_servers_in_the_environment() {
+    let desk = Desk::new();
+    let profile = String::from_utf8(desk.read(".keyreeve-dev/client.toml")).unwrap();
+    let address = profile.lines().find_map(|line| line.strip_prefix("address = ")).unwrap().trim_matches('"');
+    let beside = ["--ca-file", ".keyreeve-dev/ca.pem", "--token-file", ".keyreeve-dev/token", "principal", "list"];
+    // Nobody listens there; somebody who did would be given the token.
+    let other = "https://127.0.0.1:1";
+    let run = |words: &[&str]| {
+        let mut command = desk.cli.command(&[words, &beside].concat());
+        Done::of(command.env("KEYREEVE_ADMIN_ADDRESS", other), b"").unwrap()
+    };
+    let _ = run(&["--address", address]).code(0);
+    let _ = run(&["--address", address, "--admin-address", other]).code(6);
 }
