@@ -201,7 +201,7 @@ impl Subject {
             Self::Principal => {
                 "`keyreeve principal list` shows who there is, `keyreeve principal show NAME` what one of them may do"
             }
-            Self::Server => "`keyreeve status` shows whether it is initialised, and whether it is open",
+            Self::Server => "`keyreeve status` shows whether it is open; `keyreeve unseal` opens it",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Keys and keyrings in memory: records that were checked, and the cryptography they open.
 
 mod attrs;
+mod epochs;
 mod held;
 mod hierarchy;
 mod neighbours;

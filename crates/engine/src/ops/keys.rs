@@ -2,10 +2,9 @@
 
 use keyreeve_crypto::{FipsStatus, KeyAlgorithm, Material, Purpose};
 use keyreeve_model::key::{Activation, NewKey, NewVersion, Origin, Provenance, Scope};
-use keyreeve_model::limits::SHARD_KEYS;
 use keyreeve_model::metadata::Label;
 use keyreeve_model::{
-    Change, Classification, Environment, KeyId, KeyMetadata, KeyRecord, KeyringId, Name, Revision, State, UnixMillis,
+    Change, Classification, Environment, KeyId, KeyMetadata, KeyRecord, Name, Revision, State, UnixMillis,
 };
 use keyreeve_policy::KeyAttrs;
 use keyreeve_store::{KeyFilter, Page};
@@ -20,7 +19,7 @@ use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef, attrs_of};
 use crate::pipeline::{Also, Approved, Operation, Outcome, Target};
-use crate::sealing::{Effect, Guard, Opened};
+use crate::sealing::Effect;
 
 /// Rows looked at for one page of a filtered listing (count); the caller goes on from where the page ends.
 const SCANNED_MAX: usize = 10_000;
@@ -231,85 +230,6 @@ fn describe_new(outcome: Outcome<KeyReply>, record: &KeyRecord, reason: &Label) 
 }
 
 impl Core {
-    /// Wraps material under the newest epoch of its shard. The guard must live until the row is committed.
-    pub(super) async fn wrap_material(
-        &self,
-        opened: &Opened,
-        keyring: &HeldKeyring,
-        key: &KeyRecord,
-        version: u32,
-        material: &Material,
-    ) -> Result<(keyreeve_model::MaterialRow, Guard), Error> {
-        let (ring, shard) = (&keyring.record, key.shard());
-        let lock = self.shard_lock(ring.id, shard);
-        self.ensure_epoch(opened, keyring, shard, &lock).await?;
-        let guard = lock.read_owned().await;
-        let epoch = self.newest_epoch(ring.id, shard);
-        let id = keyreeve_epochs::EpochId { keyring: ring.id, shard, epoch };
-        let row = opened.hierarchy.wrap(ring, id, (key.id(), version), &material.serialize()).await?;
-        Ok((row, Guard::Shared(guard)))
-    }
-
-    /// The shard for one more key of a keyring. Counted in memory only: a shard that holds a few keys more or less than
-    /// [`SHARD_KEYS`] does no harm, and keys made at the same time do not have to wait for one another.
-    async fn next_shard(&self, keyring: KeyringId) -> Result<u32, Error> {
-        if !self.shard_fill.lock().contains_key(&keyring) {
-            let newest =
-                self.newest_epochs.lock().keys().filter(|(id, _)| *id == keyring).map(|(_, shard)| *shard).max();
-            let shard = newest.unwrap_or(0);
-            let keys = self.ports.store.shard_keys(keyring, shard).await?;
-            self.shard_fill.lock().entry(keyring).or_insert((shard, keys));
-        }
-        let mut fills = self.shard_fill.lock();
-        let (shard, fill) = fills.entry(keyring).or_insert((0, 0));
-        if *fill >= SHARD_KEYS {
-            (*shard, *fill) = (*shard + 1, 0);
-        }
-        *fill += 1;
-        Ok(*shard)
-    }
-
-    /// Makes the first epoch of a shard that has none.
-    async fn ensure_epoch(
-        &self,
-        opened: &Opened,
-        keyring: &HeldKeyring,
-        shard: u32,
-        lock: &Arc<tokio::sync::RwLock<()>>,
-    ) -> Result<(), Error> {
-        let id = keyring.record.id;
-        if self.newest_epoch(id, shard) > 0 {
-            return Ok(());
-        }
-        let _alone = lock.write().await;
-        if self.newest_epoch(id, shard) == 0 {
-            let first = keyreeve_epochs::EpochId { keyring: id, shard, epoch: 1 };
-            let next = self.next_epoch(first).await?;
-            // One may be there already: made by a request that was dropped before it could say so.
-            if self.ports.vault.get(next).await?.is_none() {
-                opened.hierarchy.make_epoch(&keyring.record, shard, next.epoch).await?;
-            }
-            self.newest_epochs.lock().insert((id, shard), next.epoch);
-        }
-        Ok(())
-    }
-
-    /// The first epoch from the given one on whose number no destruction record calls erased.
-    pub(crate) async fn next_epoch(
-        &self,
-        mut from: keyreeve_epochs::EpochId,
-    ) -> Result<keyreeve_epochs::EpochId, Error> {
-        while self.ports.store.destruction_of_epoch(from.keyring, from.shard, from.epoch).await?.is_some() {
-            from.epoch += 1;
-        }
-        Ok(from)
-    }
-
-    /// The newest epoch of a shard; 0 when it has none.
-    pub(crate) fn newest_epoch(&self, keyring: KeyringId, shard: u32) -> u64 {
-        self.newest_epochs.lock().get(&(keyring, shard)).copied().unwrap_or(0)
-    }
-
     pub(super) fn audit_key(&self, key: &KeyRecord, keyring: &HeldKeyring) -> keyreeve_audit::Resource {
         keyreeve_audit::Resource {
             kind: "key".to_owned(),
