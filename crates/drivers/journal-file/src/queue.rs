@@ -2,7 +2,6 @@
 
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use keyreeve_journal::{Entry, JournalError};
 
@@ -20,8 +19,8 @@ struct Inbox {
     entries: Vec<Entry>,
     bytes: usize,
     batch: Arc<Batch>,
-    // The writer sleeps until so many entries are there; none while it is busy, which saves a system call per append.
-    awaited: Option<usize>,
+    // The writer sleeps and must be woken; saves a system call per append while it is busy.
+    idle: bool,
     closed: bool,
     probe: bool,
 }
@@ -66,9 +65,7 @@ impl Queue {
         inbox.entries.append(&mut entries);
         inbox.bytes += bytes;
         let batch = inbox.batch.clone();
-        if inbox.awaited.is_some_and(|awaited| inbox.entries.len() >= awaited) {
-            self.wake(&mut inbox);
-        }
+        self.wake(&mut inbox);
         Ok(Pushed::Queued(batch, place))
     }
 
@@ -87,7 +84,7 @@ impl Queue {
     }
 
     fn wake(&self, inbox: &mut Inbox) {
-        if inbox.awaited.take().is_some() {
+        if std::mem::take(&mut inbox.idle) {
             self.ready.notify_one();
         }
     }
@@ -109,64 +106,8 @@ impl Queue {
             if inbox.closed {
                 return Work::Stop;
             }
-            inbox.awaited = Some(1);
+            inbox.idle = true;
             self.ready.wait(&mut inbox);
         }
-    }
-
-    /// Waits until so many entries are queued, there is something else to do, or the time is over.
-    pub(crate) fn linger(&self, entries: usize, time: Duration) {
-        let until = Instant::now() + time;
-        let mut inbox = self.inbox.lock();
-        while inbox.entries.len() < entries && inbox.bytes < self.max_bytes / 2 && !inbox.probe && !inbox.closed {
-            inbox.awaited = Some(entries);
-            if self.ready.wait_until(&mut inbox, until).timed_out() {
-                break;
-            }
-        }
-        inbox.awaited = None;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use keyreeve_journal::conformance::entry;
-
-    /// Far beyond what any step here takes; a broken wait fails the test by its time.
-    const LONG: Duration = Duration::from_secs(20);
-
-    /// Runs `act` while another thread lingers for three entries; returns once that thread went on.
-    fn lingering(queue: &Queue, act: impl FnOnce()) {
-        std::thread::scope(|scope| {
-            let started = Instant::now();
-            let writer = scope.spawn(|| queue.linger(3, LONG));
-            act();
-            writer.join().unwrap();
-            assert!(started.elapsed() < LONG, "lingered to the end of its time");
-        });
-    }
-
-    #[test]
-    fn lingering_ends_with_enough_entries_a_probe_or_the_end() {
-        let queue = Queue::new(1 << 20);
-        lingering(&queue, || {
-            for n in 0..3 {
-                queue.push(vec![entry(n)]).unwrap();
-            }
-        });
-        assert!(matches!(queue.take(), Work::Batch(entries, _) if entries.len() == 3));
-        lingering(&queue, || queue.probe());
-        assert!(matches!(queue.take(), Work::Probe));
-        lingering(&queue, || queue.close());
-        assert!(matches!(queue.take(), Work::Stop));
-    }
-
-    #[test]
-    fn lingering_ends_with_its_time() {
-        let queue = Queue::new(1 << 20);
-        queue.push(vec![entry(1)]).unwrap();
-        queue.linger(3, Duration::from_micros(1));
-        assert!(matches!(queue.take(), Work::Batch(entries, _) if entries.len() == 1));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 use keyreeve_audit::tile::push_entry;
 use keyreeve_audit::{Frontier, Hash};
@@ -19,10 +18,6 @@ use crate::wal::Wal;
 const KICK: u64 = 8;
 /// Room for a frame that is kept between batches, in bytes.
 const KEPT_BUFFER: usize = 1 << 20;
-/// A batch of so many tells that callers come in numbers, and that a moment's wait brings more of them (count).
-const MANY: usize = 8;
-/// The longest wait for more callers.
-const LONGEST_LINGER: Duration = Duration::from_micros(250);
 
 /// Owns the write-ahead log and the head of the tree.
 pub(crate) struct Writer {
@@ -69,13 +64,11 @@ impl Writer {
         loop {
             match self.shared.queue.take() {
                 Work::Batch(entries, batch) => {
-                    let (count, started) = (entries.len(), Instant::now());
                     self.current = Some(batch.clone());
                     let outcome = self.commit(entries);
                     self.current = None;
                     self.shared.set_failing(outcome.as_ref().err());
                     self.shared.distributor.finish(batch, outcome);
-                    self.linger(count, started.elapsed());
                 }
                 Work::Probe => self.probe(),
                 Work::Stop => break,
@@ -83,14 +76,6 @@ impl Writer {
         }
         if self.shared.mark_closed.load(Ordering::Acquire) {
             self.write_close_mark();
-        }
-    }
-
-    /// Where many call at once, waits for as long as the last batch took at most: who was just answered calls again
-    /// meanwhile, and a flush costs the same for many as for few. A lone caller never waits.
-    fn linger(&self, count: usize, took: Duration) {
-        if count >= MANY {
-            self.shared.queue.linger(count.saturating_mul(2), took.min(LONGEST_LINGER));
         }
     }
 
