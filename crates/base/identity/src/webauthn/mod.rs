@@ -1,0 +1,1 @@
+//! Web Authentication, W3C WebAuthn level 3.
