@@ -108,6 +108,22 @@ typed_id!(
     /// One installation of Keyreeve, for ever.
     DeploymentId, "dep_", "deployment"
 );
+typed_id!(
+    /// A legal hold.
+    HoldId, "hld_", "hold"
+);
+typed_id!(
+    /// An incident.
+    IncidentId, "inc_", "incident"
+);
+typed_id!(
+    /// A declared emergency.
+    EmergencyId, "emg_", "emergency"
+);
+typed_id!(
+    /// A proposal that waits for approval, or has waited.
+    ApprovalId, "apr_", "approval"
+);
 
 #[cfg(test)]
 mod tests {

@@ -43,7 +43,10 @@ pub enum InvalidMetadata {
 #[serde(into = "String", try_from = "String")]
 pub struct Name(Box<str>);
 
-const ID_PREFIXES: [&str; 5] = ["key_", "krg_", "tok_", "rec_", "dep_"];
+const ID_PREFIXES: [&str; 15] = [
+    "key_", "krg_", "tok_", "rec_", "dep_", "grt_", "apr_", "mfa_", "hld_", "inc_", "emg_", "rvw_", "lgn_", "crd_",
+    "ntc_",
+];
 
 impl Name {
     /// The characters.
@@ -305,7 +308,9 @@ mod tests {
             assert_eq!(good.parse::<Name>().unwrap().as_str(), good);
         }
         let long = "x".repeat(129);
-        for bad in ["", "a b", "é", "a\n", "../etc", "a//b", "/a", "a/.", "key_1", "tok_x", "\"q\"", long.as_str()] {
+        for bad in
+            ["", "a b", "é", "a\n", "../etc", "a//b", "/a", "a/.", "key_1", "tok_x", "apr_1", "\"q\"", long.as_str()]
+        {
             assert_eq!(bad.parse::<Name>(), Err(InvalidMetadata::Name), "{bad:?}");
         }
     }
