@@ -43,7 +43,7 @@ fn every_operation_has_a_case_or_is_excepted() {
     assert_eq!(cased.len(), unique.len(), "an operation has two cases");
     for row in catalogue::ALL {
         let excepted = NOT_CALLED.iter().any(|(name, _)| *name == row.name);
-        assert!(unique.contains(row.name) != excepted, "`{}` needs a case in tests/engine/cases.rs", row.name);
+        assert!(unique.contains(row.name) != excepted, "`{}` needs a case in tests/engine/cases/", row.name);
     }
     assert_eq!(unique.len() + NOT_CALLED.len(), catalogue::ALL.len(), "a case of an operation that is no more");
 }

@@ -1,0 +1,82 @@
+//! Keyrings and keys: their life.
+
+use keyreeve_crypto::{KeyAlgorithm, Purpose};
+use keyreeve_engine::ops::{destruction, keyrings, keys, lifecycle};
+use keyreeve_model::{Classification, Environment};
+
+use super::{Case, SERVER, reason, spec};
+use crate::support::{Checked, DAY, keyring, label, name};
+
+cases! {
+    "keyring.create" => |stage, who| {
+        let made = keyrings::Create {
+            name: name(&stage.fresh_name("ring")),
+            owner: label("owner"),
+            description: label(""),
+            classification: Classification::Internal,
+            environment: Environment::Staging,
+            allow_deterministic: false,
+        };
+        stage.run(who, "", made).await
+    };
+    "keyring.list" => |stage, who| stage.run(who, SERVER, keyrings::List { after: None, limit: 10 }).await;
+    "keyring.describe" => |stage, who| {
+        stage.run(who, "", keyrings::Describe { keyring: keyring("default") }).await
+    };
+    "key.create" => |stage, who| {
+        stage.run(who, "", spec(KeyAlgorithm::Xaes256Gcm, Purpose::Encrypt).checked()).await
+    };
+    "key.list" => |stage, who| {
+        stage.run(who, SERVER, keys::List { query: keys::KeyQuery::default(), after: None, limit: 3 }).await
+    };
+    "key.describe" => |stage, who| stage.run(who, &stage.aead, keys::Describe { key: stage.aead.clone() }).await;
+    "key.update" => |stage, who| {
+        let patch = keys::MetadataPatch { owner: Some(label("new")), ..keys::MetadataPatch::default() };
+        let key = stage.fresh().await;
+        stage.run(who, &key, keys::Update { key: key.clone(), patch }).await
+    };
+    "key.activate" => |stage, who| {
+        let key = stage.fresh().await;
+        let halt = lifecycle::Suspend { key: key.clone(), risk_accepted: false, reason: reason() };
+        stage.house.ask(halt).await;
+        stage.run(who, &key, lifecycle::Activate { key: key.clone(), reason: reason() }).await
+    };
+    "key.suspend" => |stage, who| {
+        let key = stage.fresh().await;
+        let halt = lifecycle::Suspend { key: key.clone(), risk_accepted: false, reason: reason() };
+        stage.run(who, &key, halt).await
+    };
+    "key.deactivate" => |stage, who| {
+        let key = stage.fresh().await;
+        stage.run(who, &key, lifecycle::Deactivate { key: key.clone(), reason: reason() }).await
+    };
+    "key.compromise" => |stage, who| {
+        let key = stage.fresh().await;
+        let known =
+            lifecycle::Compromise { key: key.clone(), version: None, risk_accepted: false, reason: reason() };
+        stage.run(who, &key, known).await
+    };
+    "key.rotate" => |stage, who| {
+        let key = stage.fresh().await;
+        stage.run(who, &key, lifecycle::Rotate { key: key.clone(), reason: reason() }).await
+    };
+    "key.schedule-destruction" => |stage, who| {
+        let key = stage.fresh().await;
+        stage.run(who, &key, destruction::Schedule { key: key.clone(), days: 7, reason: reason() }).await
+    };
+    "key.cancel-destruction" => |stage, who| {
+        let key = stage.scheduled().await;
+        stage.run(who, &key, destruction::Cancel { key: key.clone(), reason: reason() }).await
+    };
+    "key.destroy" => |stage, who| {
+        let key = stage.scheduled().await;
+        stage.house.clock.turn(8 * DAY);
+        stage.run(who, &key, destruction::Destroy { key: key.clone() }).await
+    };
+    "key.destruction" => |stage, who| {
+        let key = stage.scheduled().await;
+        stage.house.clock.turn(8 * DAY);
+        stage.house.ask(destruction::Destroy { key: key.clone() }).await;
+        stage.run(who, &key, destruction::DescribeDestruction { key: key.clone() }).await
+    };
+}

@@ -1,0 +1,33 @@
+//! The server itself, its audit log, and what everybody may ask.
+
+use keyreeve_engine::ops::{audit, derivation, keys, requests, system};
+use keyreeve_secret::SecretString;
+
+use super::{Case, LOG, SERVER};
+
+cases! {
+    "system.health" => |stage, who| stage.run(who, "", system::Health).await;
+    "system.status" => |stage, who| stage.run(who, "", system::Status).await;
+    "system.metrics" => |stage, who| stage.run(who, "", system::Metrics).await;
+    "request.refuse" => |stage, who| {
+        stage.run(who, SERVER, requests::Refuse::one("unknown-route", requests::Seen::default())).await
+    };
+    "system.init" => |stage, who| stage.run(who, SERVER, system::Init { shares: 0, threshold: 0 }).await;
+    "system.unseal" => |stage, who| {
+        stage.run(who, SERVER, system::Unseal { share: SecretString::copy_from("share") }).await
+    };
+    "system.seal" => |stage, who| stage.run(who, SERVER, system::Seal).await;
+    "random.generate" => |stage, who| stage.run(who, SERVER, derivation::GenerateRandom { bytes: 32 }).await;
+    "algorithm.list" => |stage, who| stage.run(who, SERVER, keys::ListAlgorithms).await;
+    "audit.search" => |stage, who| {
+        let query = audit::AuditQuery::default();
+        let search = audit::Search { query, from: None, until: None, before: None, limit: 5 };
+        stage.run(who, LOG, search).await
+    };
+    "audit.prove" => |stage, who| {
+        // Of one's own record, which everybody may prove.
+        let own = stage.run(who, SERVER, derivation::GenerateRandom { bytes: 1 }).await;
+        stage.run(who, LOG, audit::Prove { record: own.record.unwrap() }).await
+    };
+    "audit.read" => |stage, who| stage.run(who, LOG, audit::Read { file: audit::LogFile::Checkpoint }).await;
+}
