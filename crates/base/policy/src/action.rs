@@ -28,12 +28,31 @@ pub enum ResourceKind {
     Principal,
     /// The audit log.
     Audit,
+    /// A right for a time, given to one principal.
+    Grant,
+    /// A request that waits for the agreement of others.
+    Approval,
+    /// A way to log in.
+    Login,
+    /// Something that is followed until it is closed: an incident, a hold, an emergency, a review.
+    Case,
 }
 
 impl ResourceKind {
     /// Every kind.
-    pub const ALL: [Self; 7] =
-        [Self::System, Self::Keyring, Self::Key, Self::Token, Self::Policy, Self::Principal, Self::Audit];
+    pub const ALL: [Self; 11] = [
+        Self::System,
+        Self::Keyring,
+        Self::Key,
+        Self::Token,
+        Self::Policy,
+        Self::Principal,
+        Self::Audit,
+        Self::Grant,
+        Self::Approval,
+        Self::Login,
+        Self::Case,
+    ];
 
     /// The name in the schema, without the namespace.
     pub const fn name(self) -> &'static str {
@@ -45,6 +64,10 @@ impl ResourceKind {
             Self::Policy => "Policy",
             Self::Principal => "Principal",
             Self::Audit => "Audit",
+            Self::Grant => "Grant",
+            Self::Approval => "Approval",
+            Self::Login => "Login",
+            Self::Case => "Case",
         }
     }
 
@@ -58,6 +81,10 @@ impl ResourceKind {
             Self::Policy => "policy",
             Self::Principal => "principal",
             Self::Audit => "the audit log",
+            Self::Grant => "grant",
+            Self::Approval => "approval",
+            Self::Login => "login method",
+            Self::Case => "case",
         }
     }
 }
@@ -93,8 +120,23 @@ pub mod groups {
     /// What the server does by itself.
     pub const SCHEDULED: &str = "scheduled";
 
+    /// Proving who one is, in exchange for a token.
+    pub const LOGIN: &str = "login";
+    /// Agreeing to what others asked for, or refusing it.
+    pub const APPROVE: &str = "approve";
+    /// The rules about who must agree to what.
+    pub const GOVERN: &str = "govern";
+    /// Rights for a time.
+    pub const GRANT: &str = "grant";
+    /// Incidents, and what several people may do together in one.
+    pub const EMERGENCY: &str = "emergency";
+    /// Going through who has which right.
+    pub const REVIEW: &str = "review";
+    /// Keeping keys from being destroyed, for legal reasons.
+    pub const HOLD: &str = "hold";
+
     /// Every group; each exists in every schema.
-    pub const ALL: [&str; 14] = [
+    pub const ALL: [&str; 21] = [
         READ,
         ENCRYPT_SIDE,
         DECRYPT_SIDE,
@@ -109,5 +151,12 @@ pub mod groups {
         BOOTSTRAP,
         SELF,
         SCHEDULED,
+        LOGIN,
+        APPROVE,
+        GOVERN,
+        GRANT,
+        EMERGENCY,
+        REVIEW,
+        HOLD,
     ];
 }

@@ -5,13 +5,13 @@
 //! the side of "mentioned": whatever is not understood mentions everything. Second, constructs that the type checker
 //! accepts but that can never work here are refused when the policy is compiled.
 
-use crate::request::{Method, PrincipalKind};
+use crate::request::{CASE_KINDS, LOGIN_KINDS, Method, MfaKind, PrincipalKind};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// A set of context attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct ContextMask(u8);
+pub(crate) struct ContextMask(u16);
 
 impl ContextMask {
     pub(crate) const SOURCE_IP: Self = Self(1);
@@ -21,7 +21,10 @@ impl ContextMask {
     pub(crate) const MFA_AGE: Self = Self(16);
     pub(crate) const ENCRYPTION_CONTEXT: Self = Self(32);
     pub(crate) const ITEMS: Self = Self(64);
-    pub(crate) const ALL: Self = Self(127);
+    pub(crate) const MFA_KIND: Self = Self(128);
+    pub(crate) const LOGIN: Self = Self(256);
+    pub(crate) const EMERGENCY: Self = Self(512);
+    pub(crate) const ALL: Self = Self(1023);
 
     /// The attribute of this name; for a name the schema does not have, everything.
     fn named(attribute: &str) -> Self {
@@ -33,6 +36,9 @@ impl ContextMask {
             "mfa_age_seconds" => Self::MFA_AGE,
             "encryption_context" => Self::ENCRYPTION_CONTEXT,
             "items" => Self::ITEMS,
+            "mfa_kind" => Self::MFA_KIND,
+            "login" => Self::LOGIN,
+            "emergency" => Self::EMERGENCY,
             _ => Self::ALL,
         }
     }
@@ -204,14 +210,19 @@ fn lint_operator(operator: &str, operand: &Value, found: &mut Vec<String>) {
 /// Words from a closed list are checked, because a misspelt one in a `forbid` would silently never apply.
 fn lint_words(operand: &Value) -> Option<String> {
     let (left, right) = (operand.get("left")?, operand.get("right")?);
-    let side = |access: &Value, word: &Value| -> Option<(String, String)> {
-        let attr = access.get(".")?.get("attr")?.as_str()?.to_owned();
-        Some((attr, word.get("Value")?.as_str()?.to_owned()))
+    let side = |access: &Value, word: &Value| -> Option<(bool, String, String)> {
+        let access = access.get(".")?;
+        let of_principal = is_var(access.get("left")?, "principal");
+        Some((of_principal, access.get("attr")?.as_str()?.to_owned(), word.get("Value")?.as_str()?.to_owned()))
     };
-    let (attr, word) = side(left, right).or_else(|| side(right, left))?;
+    let (of_principal, attr, word) = side(left, right).or_else(|| side(right, left))?;
+    let principals = PrincipalKind::ALL.map(PrincipalKind::name);
     let words: Vec<&str> = match attr.as_str() {
-        "kind" => PrincipalKind::ALL.map(PrincipalKind::name).to_vec(),
+        "kind" if of_principal => principals.to_vec(),
+        // What kind of resource it is does not always show here, so any of their words is let through.
+        "kind" => [&principals[..], &LOGIN_KINDS, &CASE_KINDS].concat(),
         "method" => Method::ALL.map(Method::name).to_vec(),
+        "mfa_kind" => MfaKind::ALL.map(MfaKind::name).to_vec(),
         _ => return None,
     };
     (!words.contains(&word.as_str()))
@@ -248,6 +259,9 @@ mod tests {
             ("{a: context}.a.items == 1", ContextMask::ALL),
             ("(if true then context else context).items == 1", ContextMask::ALL),
             ("context has source_ip.x", ContextMask::SOURCE_IP),
+            ("context has mfa_kind", ContextMask::MFA_KIND),
+            ("context has login && context.login == \"sso\"", ContextMask::LOGIN),
+            ("context.emergency", ContextMask::EMERGENCY),
         ] {
             assert_eq!(mentions(text).context, mask, "{text}");
         }
@@ -296,10 +310,25 @@ mod tests {
 
     #[test]
     fn misspelt_words_are_found() {
-        for text in ["principal.kind == \"persn\"", "\"Token\" == context.method", "principal.kind != \"\""] {
+        for text in [
+            "principal.kind == \"persn\"",
+            "\"Token\" == context.method",
+            "principal.kind != \"\"",
+            "principal.kind == \"incident\"",
+            "resource.kind == \"accident\"",
+            "context has mfa_kind && context.mfa_kind == \"sms\"",
+        ] {
             assert_eq!(lint(&json(text)).len(), 1, "{text}");
         }
-        for text in ["principal.kind == \"person\"", "context.method == \"mtls\"", "resource.owner == \"persn\""] {
+        for text in [
+            "principal.kind == \"person\"",
+            "context.method == \"mtls\"",
+            "resource.owner == \"persn\"",
+            "resource.kind == \"incident\"",
+            "resource.kind != \"oidc\"",
+            "resource.kind == \"service\"",
+            "context has mfa_kind && context.mfa_kind == \"webauthn\"",
+        ] {
             assert_eq!(lint(&json(text)).len(), 0, "{text}");
         }
     }

@@ -10,7 +10,7 @@
 use crate::action::ResourceKind;
 use crate::analysis::ContextMask;
 use crate::decide::Decision;
-use crate::request::{ContextAttrs, Method, PrincipalAttrs, Request, ResourceAttrs, Revision, Subject};
+use crate::request::{ContextAttrs, Method, MfaKind, PrincipalAttrs, Request, ResourceAttrs, Revision, Subject};
 use crate::set::PolicySet;
 use quick_cache::{Equivalent, sync::Cache};
 use std::collections::BTreeMap;
@@ -27,20 +27,23 @@ const MAX_CONTEXT_BYTES: usize = 1024;
 struct Key<S, M> {
     principal: S,
     resource: S,
-    principal_revision: u64,
-    resource_revision: u64,
+    principal_revision: Revision,
+    resource_revision: Revision,
     action: usize,
     kind: ResourceKind,
-    context: Fingerprint<M>,
+    context: Fingerprint<S, M>,
 }
 
 /// The mentioned context attributes; the others are `None` whatever their value.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Fingerprint<M> {
+struct Fingerprint<S, M> {
     source_ip: Option<Option<IpAddr>>,
     seconds: Option<i64>,
     method: Option<Method>,
     mfa_age: Option<Option<u64>>,
+    mfa_kind: Option<Option<MfaKind>>,
+    login: Option<Option<S>>,
+    emergency: Option<bool>,
     items: Option<u64>,
     encryption_context: Option<M>,
 }
@@ -63,6 +66,9 @@ impl Equivalent<Owned> for Borrowed<'_> {
             && a.seconds == b.seconds
             && a.method == b.method
             && a.mfa_age == b.mfa_age
+            && a.mfa_kind == b.mfa_kind
+            && a.login == b.login.as_ref().map(Option::as_deref)
+            && a.emergency == b.emergency
             && a.items == b.items
             && a.encryption_context == b.encryption_context.as_ref()
     }
@@ -83,6 +89,9 @@ impl Borrowed<'_> {
                 seconds: c.seconds,
                 method: c.method,
                 mfa_age: c.mfa_age,
+                mfa_kind: c.mfa_kind,
+                login: c.login.map(|login| login.map(Into::into)),
+                emergency: c.emergency,
                 items: c.items,
                 encryption_context: c.encryption_context.cloned(),
             },
@@ -90,7 +99,10 @@ impl Borrowed<'_> {
     }
 }
 
-fn fingerprint<'a>(mask: ContextMask, context: &ContextAttrs<'a>) -> Fingerprint<&'a BTreeMap<String, String>> {
+fn fingerprint<'a>(
+    mask: ContextMask,
+    context: &ContextAttrs<'a>,
+) -> Fingerprint<&'a str, &'a BTreeMap<String, String>> {
     // Whether the address is in the principal's networks follows from the address and the principal's revision.
     let address = mask.has(ContextMask::SOURCE_IP) || mask.has(ContextMask::IN_NETWORKS);
     Fingerprint {
@@ -98,6 +110,9 @@ fn fingerprint<'a>(mask: ContextMask, context: &ContextAttrs<'a>) -> Fingerprint
         seconds: mask.has(ContextMask::TIME).then(|| context.seconds()),
         method: mask.has(ContextMask::METHOD).then_some(context.method),
         mfa_age: mask.has(ContextMask::MFA_AGE).then_some(context.mfa_age_seconds),
+        mfa_kind: mask.has(ContextMask::MFA_KIND).then_some(context.mfa_kind),
+        login: mask.has(ContextMask::LOGIN).then_some(context.login),
+        emergency: mask.has(ContextMask::EMERGENCY).then_some(context.emergency),
         items: mask.has(ContextMask::ITEMS).then_some(context.items),
         encryption_context: mask
             .has(ContextMask::ENCRYPTION_CONTEXT)
@@ -121,6 +136,11 @@ impl DecisionCache {
     /// The policies it decides by.
     pub fn policies(&self) -> &PolicySet {
         &self.policies
+    }
+
+    /// The same, to be shared with another cache over them.
+    pub fn shared_policies(&self) -> Arc<PolicySet> {
+        Arc::clone(&self.policies)
     }
 
     /// How many decisions are remembered now.
@@ -190,10 +210,10 @@ fn key<'a>(
     mask: ContextMask,
     context: &ContextAttrs<'a>,
 ) -> Option<Borrowed<'a>> {
-    let (Revision::At(principal_revision), Revision::At(resource_revision)) = (principal.revision, resource.revision)
-    else {
+    let (principal_revision, resource_revision) = (principal.revision, resource.revision);
+    if principal_revision == Revision::Unstored || resource_revision == Revision::Unstored {
         return None;
-    };
+    }
     let context = fingerprint(mask, context);
     let size: usize = context.encryption_context.iter().flat_map(|m| m.iter()).map(|(k, v)| k.len() + v.len()).sum();
     (size <= MAX_CONTEXT_BYTES).then_some(Key {

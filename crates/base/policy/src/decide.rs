@@ -203,6 +203,15 @@ impl Builder<'_> {
         if let Some(age) = context.mfa_age_seconds.filter(|_| wanted(ContextMask::MFA_AGE)) {
             add("mfa_age_seconds", Value::new_long(long(age)));
         }
+        if let Some(kind) = context.mfa_kind.filter(|_| wanted(ContextMask::MFA_KIND)) {
+            add("mfa_kind", string(kind.name()));
+        }
+        if let Some(login) = context.login.filter(|_| wanted(ContextMask::LOGIN)) {
+            add("login", string(login));
+        }
+        if wanted(ContextMask::EMERGENCY) {
+            add("emergency", Value::new_bool(context.emergency));
+        }
         if wanted(ContextMask::ENCRYPTION_CONTEXT) {
             let entity = uid(&self.types.encryption_context, ENCRYPTION_CONTEXT_ID);
             add("encryption_context", Value::new_entity_uid(entity));
@@ -240,6 +249,16 @@ impl Builder<'_> {
             ResourceDetails::System | ResourceDetails::Audit => plain(Vec::new()),
             ResourceDetails::Token { principal } => plain(self.mentioned([("principal", &|| string(principal))])),
             ResourceDetails::Policy => plain(self.mentioned([("name", &|| string(id))])),
+            ResourceDetails::Grant { principal, key } => {
+                plain(self.mentioned([("principal", &|| string(principal)), ("key", &|| string(key))]))
+            }
+            ResourceDetails::Approval { operation, proposer } => {
+                plain(self.mentioned([("operation", &|| string(operation)), ("proposer", &|| string(proposer))]))
+            }
+            ResourceDetails::Login { name, kind } => {
+                plain(self.mentioned([("name", &|| string(name)), ("kind", &|| string(kind))]))
+            }
+            ResourceDetails::Case { kind } => plain(self.mentioned([("kind", &|| string(kind))])),
             ResourceDetails::Keyring(keyring) => {
                 self.entity(kind, id, self.keyring(keyring), Vec::new(), &keyring.labels)
             }
@@ -273,6 +292,8 @@ impl Builder<'_> {
             ("owner", &|| string(&key.owner)),
             ("custodians", &|| strings(&key.custodians)),
             ("consumers", &|| strings(&key.consumers)),
+            ("hold", &|| Value::new_bool(key.hold)),
+            ("incident", &|| Value::new_bool(key.incident)),
         ])
     }
 

@@ -30,6 +30,13 @@
 //! | `bootstrap` | open to anybody: initialise and unseal (by shares), status, metrics, putting refusals on record |
 //! | `self` | what every authenticated principal may do: who it is, random bytes, algorithms, own proofs |
 //! | `scheduled` | what the server does by itself when it falls due: destruction and its verification |
+//! | `login` | proving who one is, in exchange for a token |
+//! | `approve` | agreeing to what others asked for, or refusing it |
+//! | `govern` | the rules about who must agree to what |
+//! | `grant` | rights for a time |
+//! | `emergency` | incidents, and what several people may do together in one |
+//! | `review` | going through who has which right |
+//! | `hold` | keeping keys from being destroyed, for legal reasons |
 //!
 //! # Shipped roles
 //! The requirements were drawn from a key management policy template, which is not part of this repository. Its access
@@ -49,10 +56,11 @@
 //! # What policies can look at
 //! The generated schema ([`Schema::text`]) is the reference. In short: `principal` has `name`, `kind`, `networks` and
 //! tags (its labels) and is in `Role`s; a `Key` is in its `Keyring` and has `alias`es, `algorithm`, `purpose`, `state`,
-//! `classification` (1 to 4), `environment`, `owner`, `custodians`, `consumers`, `keyring` and tags; `context` has
-//! `source_ip?`, `in_principal_networks`, `time` (whole seconds), `method`, `mfa_age_seconds?`, `items` and
-//! `encryption_context`, an entity whose tags are the pairs, so that
-//! `context.encryption_context.getTag("tenant") == principal.getTag("tenant")` can be written and is type-checked.
+//! `classification` (1 to 4), `environment`, `owner`, `custodians`, `consumers`, `keyring`, `hold`, `incident` and tags;
+//! `context` has `source_ip?`, `in_principal_networks`, `time` (whole seconds), `method`, `mfa_age_seconds?`,
+//! `mfa_kind?`, `login?` (the name of a login method), `emergency`, `items` and `encryption_context`, an entity whose
+//! tags are the pairs, so that `context.encryption_context.getTag("tenant") == principal.getTag("tenant")` can be
+//! written and is type-checked.
 //!
 //! Cedar cannot loop over a set, so "the address is in one of the principal's networks" is worked out here and offered
 //! as `context.in_principal_networks`: false when the address is unknown or the principal has no network.
@@ -80,8 +88,8 @@ pub use explain::{Effect, Explanation, Outcome, StatementTrace};
 pub use name::{InvalidName, PolicyName};
 pub use network::{InvalidNetwork, Network};
 pub use request::{
-    ContextAttrs, KeyAttrs, KeyringAttrs, Method, PrincipalAttrs, PrincipalKind, Request, ResourceAttrs,
-    ResourceDetails, Revision, Subject,
+    CASE_KINDS, ContextAttrs, KeyAttrs, KeyringAttrs, LOGIN_KINDS, Method, MfaKind, PrincipalAttrs, PrincipalKind,
+    Request, ResourceAttrs, ResourceDetails, Revision, Subject,
 };
 pub use schema::{Schema, SchemaProblem};
 pub use set::{PolicyProblem, PolicySet};

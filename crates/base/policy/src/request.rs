@@ -26,6 +26,15 @@ pub struct Request<'a> {
 pub enum Revision {
     /// The stored record's revision.
     At(u64),
+    /// The stored record's revision, and what else the attributes were made from: the roles that a login or an
+    /// elevation adds to those of a principal's record.
+    Composed {
+        /// The stored record's revision.
+        record: u64,
+        /// Stands for everything that does not come from the record, such as the first 16 bytes of a hash of the sorted
+        /// roles. Other roles must give another value.
+        extra: [u8; 16],
+    },
     /// Not taken from a stored record, such as a key about to be created: the decision is never cached.
     Unstored,
 }
@@ -94,6 +103,40 @@ impl Method {
         }
     }
 }
+
+/// With what a second factor was shown; `context.mfa_kind` in policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MfaKind {
+    /// A one-time password (RFC 6238).
+    Totp,
+    /// A security key or passkey.
+    WebAuthn,
+    /// A recovery code: the last resort of somebody who lost the factor.
+    Recovery,
+    /// The identity provider vouches for it.
+    Provider,
+}
+
+impl MfaKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Totp, Self::WebAuthn, Self::Recovery, Self::Provider];
+
+    /// The word policies use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Totp => "totp",
+            Self::WebAuthn => "webauthn",
+            Self::Recovery => "recovery",
+            Self::Provider => "idp",
+        }
+    }
+}
+
+/// The kinds of login methods; `resource.kind` of a `Login` in policies.
+pub const LOGIN_KINDS: [&str; 5] = ["oidc", "jwt", "ldap", "certificate", "credential"];
+
+/// The kinds of cases; `resource.kind` of a `Case` in policies.
+pub const CASE_KINDS: [&str; 4] = ["incident", "hold", "emergency", "review"];
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,6 +239,32 @@ pub enum ResourceDetails {
     Principal(Box<PrincipalAttrs>),
     /// The audit log.
     Audit,
+    /// A right for a time.
+    Grant {
+        /// The name of the principal it is given to.
+        principal: String,
+        /// The id of the key or keyring it is about; empty where it gives a role.
+        key: String,
+    },
+    /// A request that waits for others.
+    Approval {
+        /// The operation that was asked for, such as `key.rotate`.
+        operation: String,
+        /// The name of the principal that asked.
+        proposer: String,
+    },
+    /// A way to log in.
+    Login {
+        /// Its name.
+        name: String,
+        /// One of [`LOGIN_KINDS`]; empty where there is no such method.
+        kind: String,
+    },
+    /// An incident, hold, emergency or review.
+    Case {
+        /// One of [`CASE_KINDS`].
+        kind: String,
+    },
 }
 
 impl ResourceDetails {
@@ -209,6 +278,10 @@ impl ResourceDetails {
             Self::Policy => ResourceKind::Policy,
             Self::Principal(_) => ResourceKind::Principal,
             Self::Audit => ResourceKind::Audit,
+            Self::Grant { .. } => ResourceKind::Grant,
+            Self::Approval { .. } => ResourceKind::Approval,
+            Self::Login { .. } => ResourceKind::Login,
+            Self::Case { .. } => ResourceKind::Case,
         }
     }
 }
@@ -253,6 +326,10 @@ pub struct KeyAttrs {
     pub custodians: Vec<String>,
     /// Names of the principals that may use it.
     pub consumers: Vec<String>,
+    /// Whether a hold keeps it from being destroyed.
+    pub hold: bool,
+    /// Whether it is part of an open incident.
+    pub incident: bool,
     /// Labels, as tags.
     pub labels: BTreeMap<String, String>,
 }
@@ -268,6 +345,12 @@ pub struct ContextAttrs<'a> {
     pub method: Method,
     /// Seconds since the last proof with a second factor, if there was one.
     pub mfa_age_seconds: Option<u64>,
+    /// With what that second factor was shown.
+    pub mfa_kind: Option<MfaKind>,
+    /// The name of the login method the caller came in by, where it logged in.
+    pub login: Option<&'a str>,
+    /// Whether the caller takes part in a declared emergency which covers exactly this action on this resource.
+    pub emergency: bool,
     /// The encryption context; `None` is the same as an empty one.
     pub encryption_context: Option<&'a BTreeMap<String, String>>,
     /// How many items the request carries: 1, or the size of a batch.

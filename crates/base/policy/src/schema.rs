@@ -2,7 +2,7 @@
 //! a policy, and an action that is cannot be forgotten.
 
 use crate::action::{ActionSpec, groups};
-use crate::request::{Method, PrincipalKind};
+use crate::request::{CASE_KINDS, LOGIN_KINDS, Method, MfaKind, PrincipalKind};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -111,6 +111,8 @@ const ENTITIES: &str = r#"  // A role; who has it is in `principal in Keyreeve::
     "owner": String,
     "custodians": Set<String>,
     "consumers": Set<String>, // names of the principals that may use the key
+    "hold": Bool, // a hold keeps it from being destroyed
+    "incident": Bool, // it is part of an open incident
   } tags String;
 
   entity Token = {
@@ -125,6 +127,25 @@ const ENTITIES: &str = r#"  // A role; who has it is in `principal in Keyreeve::
 
   entity Audit;
 
+  entity Grant = {
+    "principal": String, // the name of the principal it is given to
+    "key": String, // the id of the key or keyring it is about; empty where it gives a role
+  };
+
+  entity Approval = {
+    "operation": String, // what was asked for, such as key.rotate
+    "proposer": String, // the name of the principal that asked
+  };
+
+  entity Login = {
+    "name": String,
+    "kind": String, // LOGINS
+  };
+
+  entity Case = {
+    "kind": String, // CASES
+  };
+
   // The pairs of a request's encryption context are this entity's tags.
   entity EncryptionContext tags String;
 
@@ -134,6 +155,9 @@ const ENTITIES: &str = r#"  // A role; who has it is in `principal in Keyreeve::
     "time": datetime, // whole seconds
     "method": String, // METHODS
     "mfa_age_seconds"?: Long, // absent: no second factor was shown
+    "mfa_kind"?: String, // FACTORS
+    "login"?: String, // the name of the login method; absent: the caller did not log in
+    "emergency": Bool, // the caller takes part in a declared emergency that covers this action on this resource
     "encryption_context": EncryptionContext,
     "items": Long, // 1, or the size of a batch
   };
@@ -143,7 +167,10 @@ fn write_text(sorted: &[ActionSpec]) -> String {
     let words = |list: &[&str]| list.join(", ");
     let entities = ENTITIES
         .replace("KINDS", &words(&PrincipalKind::ALL.map(PrincipalKind::name)))
-        .replace("METHODS", &words(&Method::ALL.map(Method::name)));
+        .replace("METHODS", &words(&Method::ALL.map(Method::name)))
+        .replace("FACTORS", &words(&MfaKind::ALL.map(MfaKind::name)))
+        .replace("LOGINS", &words(&LOGIN_KINDS))
+        .replace("CASES", &words(&CASE_KINDS));
     let mut text = format!("namespace {NAMESPACE} {{\n{entities}\n  // Groups of actions.\n");
     for group in groups::ALL {
         let _ = writeln!(text, "  action \"{group}\";");

@@ -159,6 +159,9 @@ impl Explain {
             },
             ResourceKind::Policy => resolve(core, Target::Policy(&name()?), now).await,
             ResourceKind::Principal => resolve(core, Target::Principal(&name()?), now).await,
+            ResourceKind::Grant | ResourceKind::Approval | ResourceKind::Login | ResourceKind::Case => {
+                Err(Error::internal("no operation acts on this kind of thing"))
+            }
         }
     }
 }

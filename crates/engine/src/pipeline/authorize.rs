@@ -270,6 +270,9 @@ impl Circumstances {
             time_ms: self.now.0,
             method: self.method,
             mfa_age_seconds: None,
+            mfa_kind: None,
+            login: None,
+            emergency: false,
             encryption_context: context.map(EncryptionContext::pairs),
             items: items as u64,
         }

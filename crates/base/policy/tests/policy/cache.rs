@@ -2,8 +2,8 @@
 
 use crate::sample::{NOW_MS, compile, context, key, principal};
 use keyreeve_policy::{
-    ActionSpec, ContextAttrs, DecisionCache, Method, PolicySet, PrincipalAttrs, PrincipalKind, Request, ResourceAttrs,
-    ResourceDetails, ResourceKind, Revision, Schema,
+    ActionSpec, ContextAttrs, DecisionCache, Method, MfaKind, PolicySet, PrincipalAttrs, PrincipalKind, Request,
+    ResourceAttrs, ResourceDetails, ResourceKind, Revision, Schema,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ static SMALL: LazyLock<Schema> = LazyLock::new(|| {
 });
 
 /// Conditions over everything a request has, chosen so that the random requests below make each true and false.
-const CONDITIONS: [&str; 18] = [
+const CONDITIONS: [&str; 23] = [
     "true",
     "principal.name == \"a\"",
     "principal.kind == \"person\"",
@@ -36,6 +36,11 @@ const CONDITIONS: [&str; 18] = [
     "context.items > 1",
     "context.encryption_context.hasTag(\"t\")",
     "context.items + 9223372036854775806 > 0",
+    "context has mfa_kind && context.mfa_kind == \"totp\"",
+    "context has login && context.login == \"sso\"",
+    "context.emergency",
+    "resource.hold",
+    "resource.incident",
 ];
 
 fn statement() -> impl Strategy<Value = String> {
@@ -55,6 +60,9 @@ struct Circumstances {
     time_ms: i64,
     method: Method,
     mfa: Option<u64>,
+    mfa_kind: Option<MfaKind>,
+    login: Option<&'static str>,
+    emergency: bool,
     pairs: Option<BTreeMap<String, String>>,
     items: u64,
 }
@@ -70,12 +78,18 @@ fn circumstances() -> impl Strategy<Value = Circumstances> {
     let pairs = prop::option::of(labels());
     let mfa = prop::sample::select(vec![None, Some(1), Some(59), Some(60)]);
     let method = prop::sample::select(Method::ALL.to_vec());
-    (prop::sample::select(addresses), 0..5_000i64, method, mfa, pairs, 1..3u64).prop_map(
-        |(source_ip, ms, method, mfa, pairs, items)| Circumstances {
+    let mfa_kind = prop::sample::select(vec![None, Some(MfaKind::Totp), Some(MfaKind::WebAuthn)]);
+    let login = prop::sample::select(vec![None, Some("sso"), Some("ldap")]);
+    let session = (mfa, mfa_kind, login, any::<bool>());
+    (prop::sample::select(addresses), 0..5_000i64, method, session, pairs, 1..3u64).prop_map(
+        |(source_ip, ms, method, (mfa, mfa_kind, login, emergency), pairs, items)| Circumstances {
             source_ip,
             time_ms: NOW_MS + ms,
             method,
             mfa,
+            mfa_kind,
+            login,
+            emergency,
             pairs,
             items,
         },
@@ -96,13 +110,16 @@ fn small_principal() -> impl Strategy<Value = PrincipalAttrs> {
 
 fn small_key() -> impl Strategy<Value = ResourceAttrs> {
     let words = || prop::sample::select(vec!["a", "b", "active"]);
-    (words(), words(), words(), 1..5u8, labels()).prop_map(|(owner, consumer, state, classification, labels)| {
+    let flags = (any::<bool>(), any::<bool>());
+    let whole = (words(), words(), words(), 1..5u8, labels(), flags);
+    whole.prop_map(|(owner, consumer, state, classification, labels, (hold, incident))| {
         let mut k = key("k", &[consumer]);
         if let ResourceDetails::Key(attrs) = &mut k.details {
             attrs.owner = owner.to_owned();
             attrs.state = state.to_owned();
             attrs.classification = classification;
             attrs.labels = labels;
+            (attrs.hold, attrs.incident) = (hold, incident);
         }
         k
     })
@@ -152,6 +169,9 @@ proptest! {
                         time_ms: c.time_ms,
                         method: c.method,
                         mfa_age_seconds: c.mfa,
+                        mfa_kind: c.mfa_kind,
+                        login: c.login,
+                        emergency: c.emergency,
                         encryption_context: c.pairs.as_ref(),
                         items: c.items,
                     };
@@ -168,6 +188,36 @@ proptest! {
                     prop_assert_eq!(&*lazy, &fresh);
                 }
             }
+        }
+    }
+}
+
+proptest! {
+    /// Two sessions of one principal whose logins gave it different roles never share a remembered decision, nor does
+    /// either share one with the principal as it stands in its record.
+    #[test]
+    fn roles_of_a_session_never_share_an_entry(
+        record in 1..4u64,
+        first in any::<[u8; 16]>(),
+        second in any::<[u8; 16]>(),
+        has_role in prop::array::uniform3(any::<bool>()),
+    ) {
+        prop_assume!(first != second);
+        let cache = cached("permit (principal in Keyreeve::Role::\"r\", action, resource);");
+        let revisions = [
+            Revision::At(record),
+            Revision::Composed { record, extra: first },
+            Revision::Composed { record, extra: second },
+        ];
+        let what = key("k", &[]);
+        for round in 0..2 {
+            for (revision, has_role) in revisions.into_iter().zip(has_role) {
+                let roles: &[&str] = if has_role { &["r"] } else { &[] };
+                let who = PrincipalAttrs { revision, ..principal("pat", PrincipalKind::Person, roles) };
+                let request = Request { principal: &who, action: "key.sign", resource: &what, context: &context() };
+                prop_assert_eq!(cache.decide(&request).allowed, has_role);
+            }
+            prop_assert_eq!(cache.len(), 3, "round {}", round);
         }
     }
 }
@@ -214,6 +264,9 @@ fn only_mentioned_circumstances_make_another_entry() {
         ContextAttrs { source_ip: None, ..context() },
         ContextAttrs { mfa_age_seconds: Some(1), ..context() },
         ContextAttrs { items: 2, ..context() },
+        ContextAttrs { mfa_kind: Some(MfaKind::Totp), ..context() },
+        ContextAttrs { login: Some("sso"), ..context() },
+        ContextAttrs { emergency: true, ..context() },
         ContextAttrs { encryption_context: Some(&pairs), ..context() },
     ];
     for (condition, entries) in [
@@ -223,6 +276,9 @@ fn only_mentioned_circumstances_make_another_entry() {
         ("context.in_principal_networks", 2),
         ("context has source_ip", 2),
         ("context has mfa_age_seconds", 2),
+        ("context has mfa_kind", 2),
+        ("context has login", 2),
+        ("context.emergency", 2),
         ("context.items > 1", 2),
         ("context.encryption_context.hasTag(\"a\")", 2),
         ("context.items > 1 || context.method == \"mtls\"", 3),

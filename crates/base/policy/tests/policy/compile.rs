@@ -2,8 +2,8 @@
 
 use crate::sample::{CATALOGUE, compile, context, key, name, principal, resource, schema};
 use keyreeve_policy::{
-    ActionSpec, ContextAttrs, PolicySet, PrincipalKind, Request, ResourceAttrs, ResourceDetails, ResourceKind, Schema,
-    SchemaProblem,
+    ActionSpec, ContextAttrs, MfaKind, PolicySet, PrincipalKind, Request, ResourceAttrs, ResourceDetails, ResourceKind,
+    Schema, SchemaProblem,
 };
 use std::collections::BTreeMap;
 
@@ -163,7 +163,15 @@ fn every_attribute_reaches_the_policies() {
     who.labels.insert("tenant".to_owned(), "acme".to_owned());
     let key = key("key-7", &["pat", "kim"]);
     let pairs = BTreeMap::from([("tenant".to_owned(), "acme".to_owned())]);
-    let context = ContextAttrs { mfa_age_seconds: Some(7), encryption_context: Some(&pairs), items: 3, ..context() };
+    let context = ContextAttrs {
+        mfa_age_seconds: Some(7),
+        mfa_kind: Some(MfaKind::WebAuthn),
+        login: Some("sso"),
+        emergency: true,
+        encryption_context: Some(&pairs),
+        items: 3,
+        ..context()
+    };
     for condition in [
         "principal == Keyreeve::Principal::\"pr-pat\"",
         "principal in Keyreeve::Role::\"a\" && principal in [Keyreeve::Role::\"c\", Keyreeve::Role::\"b\"]",
@@ -175,6 +183,9 @@ fn every_attribute_reaches_the_policies() {
         "resource.algorithm == \"XAES-256-GCM\" && resource.purpose == \"encrypt-decrypt\"",
         "resource.state == \"active\"",
         "resource.classification == 3 && resource.environment == \"production\" && resource.owner == \"payments-team\"",
+        "resource.hold && resource.incident",
+        "context has mfa_kind && context.mfa_kind == \"webauthn\" && context has login && context.login == \"sso\"",
+        "context.emergency",
         "resource.custodians == [\"carol\"] && resource.consumers.containsAll([\"pat\", \"kim\"])",
         "resource.hasTag(\"tier\") && resource.getTag(\"tier\") == \"gold\"",
         "context has source_ip && context.source_ip == ip(\"10.1.2.3\") && context.in_principal_networks",
@@ -191,6 +202,29 @@ fn every_attribute_reaches_the_policies() {
         assert!(decision.allowed, "{condition}: {:?}", decision.errors);
         let negated = compile(&text(&format!("!({condition})"))).unwrap().decide(&request);
         assert!(!negated.allowed && negated.errors.is_empty(), "{condition}");
+    }
+}
+
+/// The attributes of the kinds of resources that have a few each.
+#[test]
+fn the_attributes_of_small_resources_reach_the_policies() {
+    let who = principal("pat", PrincipalKind::Person, &[]);
+    for (action, kind, condition) in [
+        ("grant.revoke", ResourceKind::Grant, "resource.principal == principal.name && resource.key == \"key-1\""),
+        (
+            "approval.vote",
+            ResourceKind::Approval,
+            "resource.proposer == principal.name && resource.operation like \"key.*\"",
+        ),
+        ("login-method.put", ResourceKind::Login, "resource.name == \"sso\" && resource.kind == \"oidc\""),
+        ("incident.close", ResourceKind::Case, "resource.kind == \"incident\""),
+    ] {
+        let resource = resource(kind, &who);
+        let request = Request { principal: &who, action, resource: &resource, context: &context() };
+        let text =
+            |c: &str| format!("permit (principal, action == Keyreeve::Action::\"{action}\", resource) when {{ {c} }};");
+        assert!(compile(&text(condition)).unwrap().decide(&request).allowed, "{action}");
+        assert!(!compile(&text(&format!("!({condition})"))).unwrap().decide(&request).allowed, "{action}");
     }
 }
 
@@ -212,7 +246,7 @@ fn a_time_no_calendar_has_is_refused_only_where_time_matters() {
 #[test]
 fn every_mistake_is_told_once() {
     for (text, mistakes) in [
-        ("permit (principal, action, resource) when { resource.colour == \"red\" };", 7),
+        ("permit (principal, action, resource) when { resource.colour == \"red\" };", 11),
         ("permit (principal, action, resource) when { context.time > \"noon\" };", 1),
         ("permit (principal, action == Keyreeve::Action::\"key.steal\", resource);", 1),
         ("permit (", 1),

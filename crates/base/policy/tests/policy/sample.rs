@@ -10,7 +10,7 @@ const fn spec(name: &'static str, resource: ResourceKind, groups: &'static [&'st
     ActionSpec { name, resource, groups }
 }
 
-use ResourceKind::{Audit, Key, Keyring, Policy, Principal, System, Token};
+use ResourceKind::{Approval, Audit, Case, Grant, Key, Keyring, Login, Policy, Principal, System, Token};
 
 /// A small catalogue, one or two actions for each group and kind of resource. It is not the engine's: what the shipped
 /// policies allow of that is tested there, in `crates/engine/tests/engine/roles.rs`, through the whole pipeline.
@@ -38,6 +38,11 @@ pub(crate) const CATALOGUE: &[ActionSpec] = &[
     spec("policy.describe", Policy, &["access", "audit"]),
     spec("audit.search", Audit, &["audit"]),
     spec("audit.prove", Audit, &["audit", "self"]),
+    // Of groups that no shipped role has yet, or that policies of the tests use.
+    spec("grant.revoke", Grant, &["grant"]),
+    spec("approval.vote", Approval, &["approve"]),
+    spec("login-method.put", Login, &["govern"]),
+    spec("incident.close", Case, &["emergency"]),
 ];
 
 /// 2027-01-15T08:00:00Z
@@ -68,6 +73,8 @@ pub(crate) fn key(id: &str, consumers: &[&str]) -> ResourceAttrs {
         owner: "payments-team".to_owned(),
         custodians: vec!["carol".to_owned()],
         consumers: consumers.iter().map(ToString::to_string).collect(),
+        hold: true,
+        incident: true,
         labels: BTreeMap::from([("tier".to_owned(), "gold".to_owned())]),
     };
     ResourceAttrs { id: id.to_owned(), revision: Revision::At(1), details: ResourceDetails::Key(Box::new(details)) }
@@ -81,6 +88,10 @@ pub(crate) fn resource(kind: ResourceKind, of: &PrincipalAttrs) -> ResourceAttrs
         Audit => ResourceDetails::Audit,
         Policy => ResourceDetails::Policy,
         Token => ResourceDetails::Token { principal: of.name.clone() },
+        Grant => ResourceDetails::Grant { principal: of.name.clone(), key: "key-1".to_owned() },
+        Approval => ResourceDetails::Approval { operation: "key.rotate".to_owned(), proposer: of.name.clone() },
+        Login => ResourceDetails::Login { name: "sso".to_owned(), kind: "oidc".to_owned() },
+        Case => ResourceDetails::Case { kind: "incident".to_owned() },
         Principal => {
             let other = principal("somebody", PrincipalKind::Person, &[]);
             let id = other.id.clone();
@@ -107,6 +118,9 @@ pub(crate) fn context() -> ContextAttrs<'static> {
         time_ms: NOW_MS,
         method: Method::Token,
         mfa_age_seconds: None,
+        mfa_kind: None,
+        login: None,
+        emergency: false,
         encryption_context: None,
         items: 1,
     }
