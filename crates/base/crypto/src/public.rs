@@ -5,7 +5,7 @@ use std::fmt;
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::kem::EncapsulationKey;
 use aws_lc_rs::rsa::PublicEncryptingKey;
-use aws_lc_rs::signature::ParsedPublicKey;
+use aws_lc_rs::signature::{ParsedPublicKey, RsaPublicKeyComponents};
 use keyreeve_secret::SecretBytes;
 
 use crate::algorithm::{HashAlgorithm, KeyAlgorithm, SignatureScheme};
@@ -53,6 +53,22 @@ impl PublicKey {
             return Err(KeyError::Length { expected: len, actual: raw.len() }.into());
         }
         Self::from_spki(algorithm, &[prefix, raw].concat())
+    }
+
+    /// Takes the modulus and the public exponent of an RSA key, both big-endian without leading zeros (RFC 8017, 3.1; the
+    /// form of RFC 8230 and RFC 7518). The modulus has 2048, 3072 or 4096 bits.
+    ///
+    /// # Errors
+    /// [`KeyError`]: another size, leading zeros, or numbers that are no RSA key.
+    pub fn from_rsa_numbers(modulus: &[u8], exponent: &[u8]) -> Result<Self, CryptoError> {
+        let algorithm = match modulus.len() {
+            256 => KeyAlgorithm::Rsa2048,
+            384 => KeyAlgorithm::Rsa3072,
+            512 => KeyAlgorithm::Rsa4096,
+            _ => return Err(KeyError::OtherAlgorithm.into()),
+        };
+        let der = RsaPublicKeyComponents { n: modulus, e: exponent }.as_der().map_err(|_| KeyError::Malformed)?;
+        Self::from_spki(algorithm, der.as_ref())
     }
 
     /// The algorithm.
