@@ -214,7 +214,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_scope_covers_its_key_or_the_keys_of_its_ring_and_nothing_else(a in 0u8..4, b in 0u8..4, k in 0u8..4, r in 0u8..4) {
+        fn a_scope_covers_its_key_or_the_keys_of_its_ring_and_nothing_else(
+            a in 0u8..4,
+            b in 0u8..4,
+            k in 0u8..4,
+            r in 0u8..4,
+        ) {
             prop_assert_eq!(HoldScope::Key(key(a)).covers(key(k), ring(r)), a == k);
             prop_assert_eq!(HoldScope::Keyring(ring(b)).covers(key(k), ring(r)), b == r);
         }

@@ -323,7 +323,8 @@ impl Incident {
     ) -> Result<Self, IncidentRefusal> {
         self.check_open()?;
         let mut next = self.clone();
-        // Not bounded: there are no more confirmations than entries that owe them, and a full incident must be closable.
+        // Not bounded: there are no more confirmations than entries that owe them, and a full incident must be
+        // closable.
         next.events.push(IncidentEvent { at: now, by: by.name.clone(), what: Happened::Confirmed { number } });
         let owed = next.owed.iter_mut().find(|owed| owed.number == number && owed.is_owed());
         let owed = owed.ok_or(IncidentRefusal::NotOwed { number })?;
