@@ -124,6 +124,49 @@ typed_id!(
     /// A proposal that waits for approval, or has waited.
     ApprovalId, "apr_", "approval"
 );
+typed_id!(
+    /// A grant: a right for a time.
+    GrantId, "grt_", "grant"
+);
+typed_id!(
+    /// A second factor of a principal, or a challenge for one.
+    MfaId, "mfa_", "second factor"
+);
+typed_id!(
+    /// A review campaign.
+    ReviewId, "rvw_", "review"
+);
+typed_id!(
+    /// A login under way.
+    LoginId, "lgn_", "login"
+);
+typed_id!(
+    /// A service credential.
+    CredentialId, "crd_", "credential"
+);
+typed_id!(
+    /// A notice on its way.
+    NoticeId, "ntc_", "notice"
+);
+
+/// The prefixes of all identifiers; no name may begin with one, so that the two are never mistaken for each other.
+pub(crate) const PREFIXES: [&str; 15] = [
+    KeyId::PREFIX,
+    KeyringId::PREFIX,
+    TokenId::PREFIX,
+    RecordId::PREFIX,
+    DeploymentId::PREFIX,
+    GrantId::PREFIX,
+    ApprovalId::PREFIX,
+    MfaId::PREFIX,
+    HoldId::PREFIX,
+    IncidentId::PREFIX,
+    EmergencyId::PREFIX,
+    ReviewId::PREFIX,
+    LoginId::PREFIX,
+    CredentialId::PREFIX,
+    NoticeId::PREFIX,
+];
 
 #[cfg(test)]
 mod tests {
