@@ -186,6 +186,8 @@ impl Core {
                 | Change::PutPolicy(_)
                 | Change::DeletePolicy { .. }
                 | Change::Remember { .. }
+                | Change::File(_)
+                | Change::Unfile { .. }
                 | Change::Expire { .. } => {}
             }
         }

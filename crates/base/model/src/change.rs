@@ -4,11 +4,12 @@
 //! revision *n* stands, revision 1 only where nothing does; so a transaction computed from stale records conflicts and
 //! is computed again.
 
+use crate::filed::{FiledRow, RowId};
 use crate::ids::{KeyId, KeyringId, RecordId, TokenId};
 use crate::lifecycle::State;
 use crate::material::MaterialRow;
 use crate::metadata::Name;
-use crate::record::SealedRecord;
+use crate::record::{SealedRecord, Table};
 use crate::time::UnixMillis;
 
 /// A key's row: the sealed record, and what the store indexes.
@@ -139,7 +140,19 @@ pub enum Change {
         /// The present, to tell expired rows.
         now: UnixMillis,
     },
-    /// Forgets remembered answers and removes tokens that ended before this instant.
+    /// Writes a filed record.
+    File(FiledRow),
+    /// Removes a filed record; fails as a conflict unless its revision is the given one.
+    Unfile {
+        /// The kind of record.
+        table: Table,
+        /// Its row.
+        id: RowId,
+        /// The revision that is removed.
+        revision: crate::Revision,
+    },
+    /// Forgets remembered answers, and removes tokens that ended and filed records that may be forgotten before this
+    /// instant.
     Expire {
         /// Everything that ended before it goes.
         before: UnixMillis,

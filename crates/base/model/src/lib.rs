@@ -7,7 +7,7 @@
 //! - [`ids`]: typed identifiers; [`time`]: instants and durations; [`limits`]: sizes every floor agrees on
 //! - [`lifecycle`]: the states and transitions of SP 800-57 part 1 and what each state may do
 //! - [`deployment`], [`keyring`], [`key`], [`material`]: the records; [`metadata`]: what people say about a key
-//! - [`record`]: the sealed form in which records are stored
+//! - [`record`]: the sealed form in which records are stored; [`filed`]: those that share one table
 //! - [`destruction`]: waiting periods and destruction records; [`access`]: tokens, principals, policies
 //! - [`context`]: encryption context in canonical form; [`ciphertext`]: what leaves the server
 //! - [`change`]: the only way to alter what is stored
@@ -20,6 +20,7 @@ pub mod ciphertext;
 pub mod context;
 pub mod deployment;
 pub mod destruction;
+pub mod filed;
 pub mod ids;
 pub mod key;
 pub mod keyring;
@@ -35,6 +36,7 @@ pub use change::{Change, Outbox, Transaction};
 pub use context::EncryptionContext;
 pub use deployment::DeploymentRecord;
 pub use destruction::DestructionRecord;
+pub use filed::{FiledRecord, FiledRow, RowId};
 pub use ids::{KeyId, KeyringId, RecordId, TokenId};
 pub use key::{KeyRecord, NewKey, VersionRecord};
 pub use keyring::KeyringRecord;

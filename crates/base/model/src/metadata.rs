@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-use crate::limits;
+use crate::{ids, limits};
 
 /// Why a text was refused as metadata.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -43,11 +43,6 @@ pub enum InvalidMetadata {
 #[serde(into = "String", try_from = "String")]
 pub struct Name(Box<str>);
 
-const ID_PREFIXES: [&str; 15] = [
-    "key_", "krg_", "tok_", "rec_", "dep_", "grt_", "apr_", "mfa_", "hld_", "inc_", "emg_", "rvw_", "lgn_", "crd_",
-    "ntc_",
-];
-
 impl Name {
     /// The characters.
     #[must_use]
@@ -62,7 +57,7 @@ impl FromStr for Name {
     fn from_str(text: &str) -> Result<Self, InvalidMetadata> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./:@+".contains(c);
         let well_formed = (1..=limits::NAME_MAX).contains(&text.len()) && text.chars().all(allowed);
-        let like_an_id = ID_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
+        let like_an_id = ids::PREFIXES.iter().any(|prefix| text.starts_with(prefix));
         // Dot segments would be folded away by URL parsers on the way here.
         let dots = text.split('/').any(|part| part == "." || part == ".." || part.is_empty());
         if well_formed && !like_an_id && !dots { Ok(Self(text.into())) } else { Err(InvalidMetadata::Name) }

@@ -45,6 +45,48 @@ pub enum Table {
     Outbox,
     /// Remembered answers.
     Idempotency,
+    /// Ways to log in.
+    LoginMethods,
+    /// Logins under way.
+    Logins,
+    /// Evidence that was used and may not be used again.
+    Seen,
+    /// Service credentials.
+    Credentials,
+    /// Secrets that wait to be unwrapped once.
+    Wrapped,
+    /// Second factors.
+    Mfa,
+    /// Challenges to second factors.
+    MfaChallenges,
+    /// Grants.
+    Grants,
+    /// Proposals and the votes on them.
+    Approvals,
+    /// Which request has an open proposal.
+    OpenRequests,
+    /// The rule book, and its former versions.
+    Rules,
+    /// Legal holds.
+    Holds,
+    /// Incidents.
+    Incidents,
+    /// Declared emergencies.
+    Emergencies,
+    /// Which texts made up the policies, version by version.
+    PolicyManifests,
+    /// Texts of policies, by their digest.
+    PolicyTexts,
+    /// Policies on trial.
+    Drafts,
+    /// Review campaigns.
+    Reviews,
+    /// What is decided in review campaigns.
+    ReviewItems,
+    /// Who last used what.
+    Uses,
+    /// Notices on their way.
+    Notices,
 }
 
 impl Table {
@@ -61,6 +103,27 @@ impl Table {
             Self::Destructions => "destructions",
             Self::Outbox => "outbox",
             Self::Idempotency => "idempotency",
+            Self::LoginMethods => "login_methods",
+            Self::Logins => "logins",
+            Self::Seen => "seen",
+            Self::Credentials => "credentials",
+            Self::Wrapped => "wrapped",
+            Self::Mfa => "mfa",
+            Self::MfaChallenges => "mfa_challenges",
+            Self::Grants => "grants",
+            Self::Approvals => "approvals",
+            Self::OpenRequests => "open_requests",
+            Self::Rules => "rules",
+            Self::Holds => "holds",
+            Self::Incidents => "incidents",
+            Self::Emergencies => "emergencies",
+            Self::PolicyManifests => "policy_manifests",
+            Self::PolicyTexts => "policy_texts",
+            Self::Drafts => "drafts",
+            Self::Reviews => "reviews",
+            Self::ReviewItems => "review_items",
+            Self::Uses => "uses",
+            Self::Notices => "notices",
         }
     }
 }

@@ -13,6 +13,8 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres, Row};
 
+use crate::filed;
+
 /// Why a transaction does not apply.
 #[derive(Debug)]
 pub(crate) enum Refused {
@@ -34,8 +36,8 @@ impl From<sqlx::Error> for Refused {
     }
 }
 
-type Applied = Result<(), Refused>;
-type Statement<'a> = Query<'a, Postgres, PgArguments>;
+pub(crate) type Applied = Result<(), Refused>;
+pub(crate) type Statement<'a> = Query<'a, Postgres, PgArguments>;
 
 /// Applies all of a transaction, or stops at the first refusal; the caller rolls back.
 pub(crate) async fn transaction(db: &mut PgConnection, transaction: &Transaction) -> Applied {
@@ -97,6 +99,8 @@ fn phantom<'a>(step: &'a Change, earlier: &[Change]) -> Option<&'a KeyId> {
         | Change::PutPolicy(_)
         | Change::DeletePolicy { .. }
         | Change::Remember { .. }
+        | Change::File(_)
+        | Change::Unfile { .. }
         | Change::Expire { .. } => return None,
     };
     let locked = earlier.iter().any(|step| matches!(step, Change::PutKey(row) if row.id == *key));
@@ -123,6 +127,8 @@ async fn change(db: &mut PgConnection, change: &Change) -> Applied {
         Change::PutPolicy(row) => named(db, &POLICIES, row).await,
         Change::DeletePolicy { name, revision } => delete(db, &POLICIES, name, *revision).await,
         Change::Remember { row, now } => remember(db, row, *now).await,
+        Change::File(row) => filed::file(db, row).await,
+        Change::Unfile { table, id, revision } => filed::unfile(db, *table, id, *revision).await,
         Change::Expire { before } => expire(db, *before).await,
     }
 }
@@ -132,17 +138,17 @@ async fn run(db: &mut PgConnection, statement: Statement<'_>) -> Result<u64, sql
 }
 
 /// Runs a statement that must touch exactly one row.
-async fn one(db: &mut PgConnection, statement: Statement<'_>) -> Applied {
+pub(crate) async fn one(db: &mut PgConnection, statement: Statement<'_>) -> Applied {
     if run(db, statement).await? == 1 { Ok(()) } else { Err(Refused::Conflict) }
 }
 
 /// The insert for a first revision, the compare-and-set update for every other.
-fn put(record: &SealedRecord, insert: &'static str, update: &'static str) -> Statement<'static> {
+pub(crate) fn put(record: &SealedRecord, insert: &'static str, update: &'static str) -> Statement<'static> {
     sqlx::query(if record.revision == Revision::FIRST { insert } else { update })
 }
 
 /// Binds what every record has: revision, bytes and mac.
-fn bind<'a>(statement: Statement<'a>, record: &'a SealedRecord) -> Statement<'a> {
+pub(crate) fn bind<'a>(statement: Statement<'a>, record: &'a SealedRecord) -> Statement<'a> {
     statement.bind(record.revision.0).bind(record.bytes.as_slice()).bind(record.mac.as_slice())
 }
 
@@ -303,6 +309,7 @@ async fn remember(db: &mut PgConnection, row: &IdempotencyRow, now: UnixMillis) 
 async fn expire(db: &mut PgConnection, before: UnixMillis) -> Applied {
     run(db, sqlx::query("DELETE FROM idempotency WHERE expires < $1").bind(before.0)).await?;
     run(db, sqlx::query("DELETE FROM tokens WHERE expires < $1").bind(before.0)).await?;
+    run(db, sqlx::query("DELETE FROM filed WHERE forget < $1").bind(before.0)).await?;
     Ok(())
 }
 

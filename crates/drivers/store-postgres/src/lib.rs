@@ -14,13 +14,17 @@
 
 mod apply;
 mod error;
+mod filed;
 mod migrate;
 mod pool;
 mod rows;
 
 use async_trait::async_trait;
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
-use keyreeve_model::{KeyId, KeyringId, MaterialRow, Name, Outbox, SealedRecord, TokenId, Transaction, UnixMillis};
+use keyreeve_model::record::Table;
+use keyreeve_model::{
+    FiledRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RowId, SealedRecord, TokenId, Transaction, UnixMillis,
+};
 use keyreeve_store::migration::SchemaError;
 use keyreeve_store::{KeyFilter, MaterialPlace, Page, Store, StoreError};
 use std::time::Duration;
@@ -281,6 +285,33 @@ impl Store for PostgresStore {
         let sql = "SELECT name, revision, record, mac FROM policies WHERE name > $1 ORDER BY name LIMIT $2";
         let query = sqlx::query(sql).bind(after_name(page.after.as_ref())).bind(rows_per_page(&page));
         self.pool.all(query, rows::named).await
+    }
+
+    async fn filed(&self, table: Table, id: &RowId) -> Result<Option<FiledRow>, StoreError> {
+        let found = self.pool.first(filed::select_one(table, id), filed::row).await?;
+        Ok(found.map(|row| row.of(table)))
+    }
+
+    async fn filed_page(
+        &self,
+        table: Table,
+        parent: Option<&str>,
+        page: Page<RowId>,
+    ) -> Result<Vec<FiledRow>, StoreError> {
+        let limit = rows_per_page(&page);
+        let found = self.pool.all(filed::select_page(table, parent, page.after.as_ref(), limit), filed::row).await?;
+        Ok(found.into_iter().map(|row| row.of(table)).collect())
+    }
+
+    async fn filed_due(&self, table: Table, before: UnixMillis, limit: u32) -> Result<Vec<FiledRow>, StoreError> {
+        let found = self.pool.all(filed::select_due(table, before, limit), filed::row).await?;
+        Ok(found.into_iter().map(|row| row.of(table)).collect())
+    }
+
+    async fn filed_count(&self, table: Table, parent: &str) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM filed WHERE kind = $1 AND parent = $2";
+        let query = sqlx::query(sql).bind(table.name()).bind(parent);
+        Ok(self.pool.first(query, rows::epoch_number).await?.unwrap_or(0))
     }
 
     async fn remembered(&self, key: &[u8; 32], now: UnixMillis) -> Result<Option<IdempotencyRow>, StoreError> {

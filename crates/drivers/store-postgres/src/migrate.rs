@@ -11,8 +11,10 @@ use crate::error::{is_creation_race, is_undefined_table};
 use crate::{ATTEMPTS, OpenError};
 
 /// Every migration, oldest first. Append only.
-pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "0001_foundation.sql", sql: include_str!("../migrations/0001_foundation.sql") }];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "0001_foundation.sql", sql: include_str!("../migrations/0001_foundation.sql") },
+    Migration { version: 2, name: "0002_access.sql", sql: include_str!("../migrations/0002_access.sql") },
+];
 
 const HISTORY: &str =
     "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL)";

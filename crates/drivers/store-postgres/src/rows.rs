@@ -32,10 +32,10 @@ impl From<Unread> for StoreError {
     }
 }
 
-type Read<T> = Result<T, Unread>;
+pub(crate) type Read<T> = Result<T, Unread>;
 
 /// Revision, record and mac, from column `at` on.
-fn record(row: &PgRow, at: usize) -> Read<SealedRecord> {
+pub(crate) fn record(row: &PgRow, at: usize) -> Read<SealedRecord> {
     Ok(SealedRecord { revision: Revision(row.try_get(at)?), bytes: row.try_get(at + 1)?, mac: row.try_get(at + 2)? })
 }
 

@@ -4,7 +4,7 @@ use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, Token
 use keyreeve_model::{Change, KeyId, KeyringId, Name, Outbox, Revision, SealedRecord, Transaction, UnixMillis};
 use rusqlite::{Connection, Params, params};
 
-use crate::slots;
+use crate::{filed, slots};
 
 /// Why a transaction does not apply.
 #[derive(Debug)]
@@ -77,6 +77,8 @@ fn change(db: &Connection, change: &Change) -> Applied {
         Change::PutPolicy(row) => named(db, &POLICIES, row),
         Change::DeletePolicy { name, revision } => delete(db, &POLICIES, name, *revision),
         Change::Remember { row, now } => remember(db, row, *now),
+        Change::File(row) => filed::file(db, row),
+        Change::Unfile { table, id, revision } => filed::unfile(db, *table, id, *revision),
         Change::Expire { before } => expire(db, *before),
     }
 }
@@ -91,7 +93,7 @@ pub(crate) fn one(db: &Connection, sql: &'static str, params: impl Params) -> Ap
 }
 
 /// The insert for a first revision, the compare-and-set update for every other.
-fn put_sql(record: &SealedRecord, insert: &'static str, update: &'static str) -> &'static str {
+pub(crate) fn put_sql(record: &SealedRecord, insert: &'static str, update: &'static str) -> &'static str {
     if record.revision == Revision::FIRST { insert } else { update }
 }
 
@@ -208,6 +210,7 @@ fn remember(db: &Connection, row: &IdempotencyRow, now: UnixMillis) -> Applied {
 fn expire(db: &Connection, before: UnixMillis) -> Applied {
     run(db, "DELETE FROM idempotency WHERE expires < ?1", [before.0])?;
     run(db, "DELETE FROM tokens WHERE expires < ?1", [before.0])?;
+    run(db, "DELETE FROM filed WHERE forget < ?1", [before.0])?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@
 
 mod apply;
 mod error;
+mod filed;
 mod migrate;
 mod open;
 mod read;
@@ -21,7 +22,10 @@ mod writer;
 
 use async_trait::async_trait;
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
-use keyreeve_model::{KeyId, KeyringId, MaterialRow, Name, Outbox, SealedRecord, TokenId, Transaction, UnixMillis};
+use keyreeve_model::record::Table;
+use keyreeve_model::{
+    FiledRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RowId, SealedRecord, TokenId, Transaction, UnixMillis,
+};
 use keyreeve_store::{KeyFilter, MaterialPlace, Page, Store, StoreError};
 use std::fmt;
 use std::path::Path;
@@ -222,6 +226,30 @@ impl Store for SqliteStore {
 
     async fn policies(&self, page: Page<Name>) -> Result<Vec<NamedRow>, StoreError> {
         self.readers.read(move |db| read::policies(db, page)).await
+    }
+
+    async fn filed(&self, table: Table, id: &RowId) -> Result<Option<FiledRow>, StoreError> {
+        let id = id.clone();
+        self.readers.read(move |db| filed::one(db, table, &id)).await
+    }
+
+    async fn filed_page(
+        &self,
+        table: Table,
+        parent: Option<&str>,
+        page: Page<RowId>,
+    ) -> Result<Vec<FiledRow>, StoreError> {
+        let parent = parent.map(str::to_owned);
+        self.readers.read(move |db| filed::page(db, table, parent.as_deref(), &page)).await
+    }
+
+    async fn filed_due(&self, table: Table, before: UnixMillis, limit: u32) -> Result<Vec<FiledRow>, StoreError> {
+        self.readers.read(move |db| filed::due(db, table, before, limit)).await
+    }
+
+    async fn filed_count(&self, table: Table, parent: &str) -> Result<u64, StoreError> {
+        let parent = parent.to_owned();
+        self.readers.read(move |db| filed::count(db, table, &parent)).await
     }
 
     async fn remembered(&self, key: &[u8; 32], now: UnixMillis) -> Result<Option<IdempotencyRow>, StoreError> {

@@ -6,8 +6,10 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use crate::open::OpenError;
 
 /// Every migration, oldest first. Append only.
-pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "0001_foundation.sql", sql: include_str!("../migrations/0001_foundation.sql") }];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "0001_foundation.sql", sql: include_str!("../migrations/0001_foundation.sql") },
+    Migration { version: 2, name: "0002_access.sql", sql: include_str!("../migrations/0002_access.sql") },
+];
 
 const HISTORY: &str =
     "CREATE TABLE schema_version (version INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL) STRICT";
@@ -69,8 +71,8 @@ mod tests {
         let mut db = Connection::open_in_memory().unwrap();
         let mut known = MIGRATIONS.to_vec();
         known.push(Migration {
-            version: 2,
-            name: "0002_bad.sql",
+            version: 3,
+            name: "0003_bad.sql",
             sql: "CREATE TABLE extra (x); CREATE TABLE keys (x);",
         });
         assert!(matches!(migrate(&mut db, &known), Err(OpenError::Sqlite(_))));
@@ -82,13 +84,13 @@ mod tests {
     fn newer_changed_and_foreign_databases_are_refused() {
         let mut db = Connection::open_in_memory().unwrap();
         migrate(&mut db, MIGRATIONS).unwrap();
-        db.execute("INSERT INTO schema_version VALUES (2, '0002_later.sql', '00')", []).unwrap();
+        db.execute("INSERT INTO schema_version VALUES (3, '0003_later.sql', '00')", []).unwrap();
         assert!(matches!(
             migrate(&mut db, MIGRATIONS),
-            Err(OpenError::Schema(SchemaError::Newer { found: 2, known: 1 }))
+            Err(OpenError::Schema(SchemaError::Newer { found: 3, known: 2 }))
         ));
 
-        db.execute("DELETE FROM schema_version WHERE version = 2", []).unwrap();
+        db.execute("DELETE FROM schema_version WHERE version = 3", []).unwrap();
         db.execute("UPDATE schema_version SET sha256 = 'x'", []).unwrap();
         assert!(matches!(migrate(&mut db, MIGRATIONS), Err(OpenError::Schema(SchemaError::Changed { .. }))));
 

@@ -35,9 +35,14 @@ impl From<Unread> for StoreError {
     }
 }
 
-type Read<T> = Result<T, Unread>;
+pub(crate) type Read<T> = Result<T, Unread>;
 
-fn all<T>(db: &Connection, sql: &'static str, params: impl Params, map: fn(&Row<'_>) -> Read<T>) -> Read<Vec<T>> {
+pub(crate) fn all<T>(
+    db: &Connection,
+    sql: &'static str,
+    params: impl Params,
+    map: fn(&Row<'_>) -> Read<T>,
+) -> Read<Vec<T>> {
     let mut statement = db.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
     let mut found = Vec::new();
@@ -47,7 +52,12 @@ fn all<T>(db: &Connection, sql: &'static str, params: impl Params, map: fn(&Row<
     Ok(found)
 }
 
-fn first<T>(db: &Connection, sql: &'static str, params: impl Params, map: fn(&Row<'_>) -> Read<T>) -> Read<Option<T>> {
+pub(crate) fn first<T>(
+    db: &Connection,
+    sql: &'static str,
+    params: impl Params,
+    map: fn(&Row<'_>) -> Read<T>,
+) -> Read<Option<T>> {
     let mut statement = db.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
     rows.next()?.map(map).transpose()
@@ -62,12 +72,12 @@ fn after_name(after: Option<&Name>) -> &str {
     after.map_or("", Name::as_str)
 }
 
-fn rows_per_page<C>(page: &Page<C>) -> u32 {
+pub(crate) fn rows_per_page<C>(page: &Page<C>) -> u32 {
     page.limit.clamp(1, 1000)
 }
 
 /// Revision, record and mac, from column `at` on.
-fn record(row: &Row<'_>, at: usize) -> Read<SealedRecord> {
+pub(crate) fn record(row: &Row<'_>, at: usize) -> Read<SealedRecord> {
     Ok(SealedRecord { revision: Revision(row.get(at)?), bytes: row.get(at + 1)?, mac: row.get(at + 2)? })
 }
 

@@ -5,6 +5,7 @@
 mod access;
 mod concurrency;
 mod durability;
+mod filed;
 mod keys;
 mod material;
 
@@ -72,6 +73,13 @@ cases![
     material::destroyed_epochs_are_known,
     material::nothing_is_added_under_an_erased_epoch,
     material::extreme_values_come_back,
+    filed::filed_records_are_written_by_compare_and_set,
+    filed::filed_records_are_removed_by_their_revision,
+    filed::kinds_of_filed_records_are_apart,
+    filed::filed_records_are_listed_by_page_and_parent,
+    filed::due_filed_records_come_soonest_first,
+    filed::what_may_be_forgotten_goes_when_expired,
+    filed::one_of_many_files_a_record,
     durability::transactions_apply_whole_or_not_at_all,
     durability::changes_apply_in_their_order,
     durability::the_outbox_keeps_its_order_until_settled,

@@ -5,7 +5,10 @@
 
 use async_trait::async_trait;
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
-use keyreeve_model::{KeyId, KeyringId, MaterialRow, Name, Outbox, SealedRecord, TokenId, Transaction, UnixMillis};
+use keyreeve_model::record::Table;
+use keyreeve_model::{
+    FiledRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RowId, SealedRecord, TokenId, Transaction, UnixMillis,
+};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
@@ -248,6 +251,27 @@ impl<S: Store + ?Sized> Store for FaultyStore<S> {
 
     async fn policies(&self, page: Page<Name>) -> Result<Vec<NamedRow>, StoreError> {
         self.read()?.policies(page).await
+    }
+
+    async fn filed(&self, table: Table, id: &RowId) -> Result<Option<FiledRow>, StoreError> {
+        self.read()?.filed(table, id).await
+    }
+
+    async fn filed_page(
+        &self,
+        table: Table,
+        parent: Option<&str>,
+        page: Page<RowId>,
+    ) -> Result<Vec<FiledRow>, StoreError> {
+        self.read()?.filed_page(table, parent, page).await
+    }
+
+    async fn filed_due(&self, table: Table, before: UnixMillis, limit: u32) -> Result<Vec<FiledRow>, StoreError> {
+        self.read()?.filed_due(table, before, limit).await
+    }
+
+    async fn filed_count(&self, table: Table, parent: &str) -> Result<u64, StoreError> {
+        self.read()?.filed_count(table, parent).await
     }
 
     async fn remembered(&self, key: &[u8; 32], now: UnixMillis) -> Result<Option<IdempotencyRow>, StoreError> {

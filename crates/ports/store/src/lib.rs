@@ -7,8 +7,9 @@
 
 use async_trait::async_trait;
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
+use keyreeve_model::record::Table;
 use keyreeve_model::{
-    KeyId, KeyringId, MaterialRow, Name, Outbox, SealedRecord, State, TokenId, Transaction, UnixMillis,
+    FiledRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RowId, SealedRecord, State, TokenId, Transaction, UnixMillis,
 };
 use thiserror::Error;
 
@@ -164,6 +165,21 @@ pub trait Store: Send + Sync {
     async fn policy(&self, name: &Name) -> Result<Option<NamedRow>, StoreError>;
     /// Policies by name.
     async fn policies(&self, page: Page<Name>) -> Result<Vec<NamedRow>, StoreError>;
+
+    /// One filed record.
+    async fn filed(&self, table: Table, id: &RowId) -> Result<Option<FiledRow>, StoreError>;
+    /// Filed records of one kind by id, all of them or those of one parent.
+    async fn filed_page(
+        &self,
+        table: Table,
+        parent: Option<&str>,
+        page: Page<RowId>,
+    ) -> Result<Vec<FiledRow>, StoreError>;
+    /// Filed records of one kind that are due at `before` or were earlier, soonest first and then by id; at most
+    /// `limit`, 1 to 1,000.
+    async fn filed_due(&self, table: Table, before: UnixMillis, limit: u32) -> Result<Vec<FiledRow>, StoreError>;
+    /// How many filed records of one kind a parent has.
+    async fn filed_count(&self, table: Table, parent: &str) -> Result<u64, StoreError>;
 
     /// The remembered answer to a request, unless it ended before `now`.
     async fn remembered(&self, key: &[u8; 32], now: UnixMillis) -> Result<Option<IdempotencyRow>, StoreError>;
