@@ -6,6 +6,7 @@
 //! accepts but that can never work here are refused when the policy is compiled.
 
 use crate::request::{CASE_KINDS, LOGIN_KINDS, Method, MfaKind, PrincipalKind};
+use crate::thresholds::Thresholds;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -74,6 +75,8 @@ pub(crate) fn roles(node: &Value, role_type: &str, found: &mut BTreeSet<String>)
 pub(crate) struct Mentions {
     /// Context attributes.
     pub(crate) context: ContextMask,
+    /// What the numbers among them are compared with.
+    pub(crate) thresholds: Thresholds,
     /// Names of attributes of anything.
     attributes: BTreeSet<String>,
     /// Whether labels are read.
@@ -85,7 +88,13 @@ pub(crate) struct Mentions {
 impl Mentions {
     /// As if every attribute were mentioned.
     pub(crate) fn everything() -> Self {
-        Self { context: ContextMask::ALL, attributes: BTreeSet::new(), tags: true, everything: true }
+        Self {
+            context: ContextMask::ALL,
+            thresholds: Thresholds::EXACT,
+            attributes: BTreeSet::new(),
+            tags: true,
+            everything: true,
+        }
     }
 
     pub(crate) fn attribute(&self, name: &str) -> bool {
@@ -94,6 +103,7 @@ impl Mentions {
 
     pub(crate) fn merge(&mut self, other: &Self) {
         self.context.add(other.context);
+        self.thresholds.merge(&other.thresholds);
         self.attributes.extend(other.attributes.iter().cloned());
         self.tags |= other.tags;
         self.everything |= other.everything;
@@ -118,9 +128,19 @@ impl Mentions {
     }
 
     fn visit_operator(&mut self, operator: &str, operand: &Value) {
+        if let Some(attribute) = self.thresholds.comparison(operator, operand) {
+            self.context.add(ContextMask::named(attribute));
+            self.attributes.insert(attribute.to_owned());
+            return;
+        }
         match operator {
-            "." | "has" => self.visit_access(operand),
-            "Var" if operand == "context" => self.context.add(ContextMask::ALL),
+            "." => self.visit_access(operand, true),
+            // Whether there is a number does not tell which.
+            "has" => self.visit_access(operand, false),
+            "Var" if operand == "context" => {
+                self.context.add(ContextMask::ALL);
+                self.thresholds = Thresholds::EXACT;
+            }
             "hasTag" | "getTag" => {
                 self.tags = true;
                 self.visit(operand);
@@ -129,7 +149,7 @@ impl Mentions {
         }
     }
 
-    fn visit_access(&mut self, operand: &Value) {
+    fn visit_access(&mut self, operand: &Value, value_is_used: bool) {
         let (Some(left), Some(attr)) = (operand.get("left"), operand.get("attr")) else {
             // Not a shape this code knows: assume the worst.
             *self = Self::everything();
@@ -137,7 +157,11 @@ impl Mentions {
         };
         let path = path(attr);
         if is_var(left, "context") {
-            self.context.add(path.first().map_or(ContextMask::ALL, |first| ContextMask::named(first)));
+            let attribute = path.first().copied().unwrap_or_default();
+            self.context.add(ContextMask::named(attribute));
+            if value_is_used || path.len() != 1 {
+                self.thresholds.exactly(attribute);
+            }
         } else {
             self.visit(left);
         }
@@ -259,6 +283,8 @@ mod tests {
             ("{a: context}.a.items == 1", ContextMask::ALL),
             ("(if true then context else context).items == 1", ContextMask::ALL),
             ("context has source_ip.x", ContextMask::SOURCE_IP),
+            ("3 > context.items", ContextMask::ITEMS),
+            ("context.time.toTime() < duration(\"8h\")", ContextMask::TIME),
             ("context has mfa_kind", ContextMask::MFA_KIND),
             ("context has login && context.login == \"sso\"", ContextMask::LOGIN),
             ("context.emergency", ContextMask::EMERGENCY),

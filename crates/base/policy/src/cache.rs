@@ -2,13 +2,14 @@
 //!
 //! A decision may be remembered only as long as everything it was made from is the same. So the key holds all of it:
 //! principal and its revision, action, kind and id of the resource and its revision, and the context attributes that
-//! the policies about this action mention (found when they are compiled; see `analysis`). A revision that grew makes
+//! the policies about this action mention (found when they are compiled; see `analysis`), numbers as exactly as the
+//! policies tell them apart (see `thresholds`). A revision that grew makes
 //! another key, so the very next request is decided afresh; there is nothing to invalidate and so nothing to forget.
 //! The cache belongs to one compiled policy set: other policies, another cache. Keys are compared in full, never by
 //! their hash alone.
 
 use crate::action::ResourceKind;
-use crate::analysis::ContextMask;
+use crate::analysis::{ContextMask, Mentions};
 use crate::decide::Decision;
 use crate::request::{ContextAttrs, Method, MfaKind, PrincipalAttrs, Request, ResourceAttrs, Revision, Subject};
 use crate::set::PolicySet;
@@ -38,13 +39,13 @@ struct Key<S, M> {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Fingerprint<S, M> {
     source_ip: Option<Option<IpAddr>>,
-    seconds: Option<i64>,
+    time: Option<(i64, i64)>,
     method: Option<Method>,
-    mfa_age: Option<Option<u64>>,
+    mfa_age: Option<Option<i64>>,
     mfa_kind: Option<Option<MfaKind>>,
     login: Option<Option<S>>,
     emergency: Option<bool>,
-    items: Option<u64>,
+    items: Option<i64>,
     encryption_context: Option<M>,
 }
 
@@ -63,7 +64,7 @@ impl Equivalent<Owned> for Borrowed<'_> {
             && self.action == owned.action
             && self.kind == owned.kind
             && a.source_ip == b.source_ip
-            && a.seconds == b.seconds
+            && a.time == b.time
             && a.method == b.method
             && a.mfa_age == b.mfa_age
             && a.mfa_kind == b.mfa_kind
@@ -86,7 +87,7 @@ impl Borrowed<'_> {
             kind: self.kind,
             context: Fingerprint {
                 source_ip: c.source_ip,
-                seconds: c.seconds,
+                time: c.time,
                 method: c.method,
                 mfa_age: c.mfa_age,
                 mfa_kind: c.mfa_kind,
@@ -100,20 +101,21 @@ impl Borrowed<'_> {
 }
 
 fn fingerprint<'a>(
-    mask: ContextMask,
+    mentions: &Mentions,
     context: &ContextAttrs<'a>,
 ) -> Fingerprint<&'a str, &'a BTreeMap<String, String>> {
+    let (mask, thresholds) = (mentions.context, &mentions.thresholds);
     // Whether the address is in the principal's networks follows from the address and the principal's revision.
     let address = mask.has(ContextMask::SOURCE_IP) || mask.has(ContextMask::IN_NETWORKS);
     Fingerprint {
         source_ip: address.then(|| context.source_ip.map(|ip| ip.to_canonical())),
-        seconds: mask.has(ContextMask::TIME).then(|| context.seconds()),
+        time: mask.has(ContextMask::TIME).then(|| thresholds.time(context.seconds())),
         method: mask.has(ContextMask::METHOD).then_some(context.method),
-        mfa_age: mask.has(ContextMask::MFA_AGE).then_some(context.mfa_age_seconds),
+        mfa_age: mask.has(ContextMask::MFA_AGE).then(|| context.mfa_age_seconds.map(|age| thresholds.mfa_age(age))),
         mfa_kind: mask.has(ContextMask::MFA_KIND).then_some(context.mfa_kind),
         login: mask.has(ContextMask::LOGIN).then_some(context.login),
         emergency: mask.has(ContextMask::EMERGENCY).then_some(context.emergency),
-        items: mask.has(ContextMask::ITEMS).then_some(context.items),
+        items: mask.has(ContextMask::ITEMS).then(|| thresholds.items(context.items)),
         encryption_context: mask
             .has(ContextMask::ENCRYPTION_CONTEXT)
             .then(|| context.encryption_context.unwrap_or(&EMPTY)),
@@ -160,7 +162,7 @@ impl DecisionCache {
         };
         let (principal, resource) = (request.principal.subject(), request.resource.subject());
         let kind = entry.spec.resource;
-        let key = key(principal, entry.index, kind, resource, entry.mentions.context, request.context);
+        let key = key(principal, entry.index, kind, resource, &entry.mentions, request.context);
         self.lookup(key, || self.policies.decide(request))
     }
 
@@ -184,7 +186,7 @@ impl DecisionCache {
         };
         match self.policies.action(action) {
             Some(entry) if entry.spec.resource == kind => {
-                self.lookup(key(principal, entry.index, kind, resource, entry.mentions.context, context), decide)
+                self.lookup(key(principal, entry.index, kind, resource, &entry.mentions, context), decide)
             }
             Some(_) | None => Arc::new(decide()),
         }
@@ -207,14 +209,14 @@ fn key<'a>(
     action: usize,
     kind: ResourceKind,
     resource: Subject<'a>,
-    mask: ContextMask,
+    mentions: &Mentions,
     context: &ContextAttrs<'a>,
 ) -> Option<Borrowed<'a>> {
     let (principal_revision, resource_revision) = (principal.revision, resource.revision);
     if principal_revision == Revision::Unstored || resource_revision == Revision::Unstored {
         return None;
     }
-    let context = fingerprint(mask, context);
+    let context = fingerprint(mentions, context);
     let size: usize = context.encryption_context.iter().flat_map(|m| m.iter()).map(|(k, v)| k.len() + v.len()).sum();
     (size <= MAX_CONTEXT_BYTES).then_some(Key {
         principal: principal.id,

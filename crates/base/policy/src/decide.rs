@@ -6,6 +6,7 @@ use crate::name::PolicyName;
 use crate::request::{ContextAttrs, KeyAttrs, KeyringAttrs, PrincipalAttrs, Request, ResourceAttrs, ResourceDetails};
 use crate::schema::NAMESPACE;
 use crate::set::{ActionEntry, PolicySet, full_message, number_of};
+use crate::thresholds::clamped;
 use cedar_policy::{
     AuthorizationError, Authorizer, Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicyId,
     RestrictedExpression as Value,
@@ -201,7 +202,7 @@ impl Builder<'_> {
             add("method", Value::new_string(context.method.name().to_owned()));
         }
         if let Some(age) = context.mfa_age_seconds.filter(|_| wanted(ContextMask::MFA_AGE)) {
-            add("mfa_age_seconds", Value::new_long(long(age)));
+            add("mfa_age_seconds", Value::new_long(clamped(age)));
         }
         if let Some(kind) = context.mfa_kind.filter(|_| wanted(ContextMask::MFA_KIND)) {
             add("mfa_kind", string(kind.name()));
@@ -217,7 +218,7 @@ impl Builder<'_> {
             add("encryption_context", Value::new_entity_uid(entity));
         }
         if wanted(ContextMask::ITEMS) {
-            add("items", Value::new_long(long(context.items)));
+            add("items", Value::new_long(clamped(context.items)));
         }
         Context::from_pairs(pairs).map_err(|e| full_message(&e))
     }
@@ -325,11 +326,6 @@ fn string(text: &str) -> Value {
 
 fn strings(texts: &[String]) -> Value {
     Value::new_set(texts.iter().map(|text| string(text)))
-}
-
-/// Cedar's integers are signed; a number beyond them is as good as the largest one.
-fn long(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Seconds since 1970 in the form Cedar reads, years 0000 to 9999 (civil-from-days, H. Hinnant, "chrono-Compatible

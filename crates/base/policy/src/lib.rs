@@ -37,6 +37,8 @@
 //! | `emergency` | incidents, and what several people may do together in one |
 //! | `review` | going through who has which right |
 //! | `hold` | keeping keys from being destroyed, for legal reasons |
+//! | `revoke` | taking a key out of use at once, on one person's authority: compromise, suspend |
+//! | `replace` | making the replacement of a key that an incident is about: rotate |
 //!
 //! # Shipped roles
 //! The requirements were drawn from a key management policy template, which is not part of this repository. Its access
@@ -44,14 +46,21 @@
 //!
 //! | policy | row of the template | permits | forbids |
 //! |---|---|---|---|
-//! | `key-admin` | Create, rotate, schedule deletion, no decrypt | `lifecycle`, `read` | every use of a key, `export` |
+//! | `key-admin` | Create, rotate, schedule deletion, no decrypt | `lifecycle`, `read`, `grant` | use, `export` |
 //! | `key-user-encrypt` | Encrypt only | `encrypt-side` | |
 //! | `key-user-decrypt` | Decrypt only | `decrypt-side` | |
 //! | `key-auditor` | List, describe, view audit logs, no cryptography | `read`, `audit` | use, `lifecycle`, `export` |
 //! | `pipeline` | Encrypt only, specific keys | `encrypt-side` on keys whose consumers name the service | |
 //! | `application` | Specific keys and operations, network | use and `read` of its keys, from its networks | |
-//! | `operator` | (security administrator) | `system`, `access` | |
+//! | `operator` | (security administrator) | `system`, `access`, `govern`, `grant` | |
+//! | `governance` | Security Lead, CISO, Legal, ... (separation of duties) | see below | use, `export` |
 //! | `bootstrap`, `self`, `system-jobs` | (no role) | the groups of the same names | |
+//!
+//! `governance` is about seven roles, the people who agree to what others ask for: `security-lead`, `ciso`, `legal`,
+//! `system-owner`, `incident-commander`, `engineering-lead`, `dpo`. All have `approve` and `read`. Besides,
+//! `security-lead` has `govern`; `security-lead` and `incident-commander` have `revoke`, and `replace` for keys of an
+//! open incident; these two and `ciso` have `emergency`; `legal` has `hold`; `ciso` and `dpo` have `review`. What they
+//! may agree to is in the rules of approval, not here.
 //!
 //! # What policies can look at
 //! The generated schema ([`Schema::text`]) is the reference. In short: `principal` has `name`, `kind`, `networks` and
@@ -79,6 +88,7 @@ mod request;
 mod schema;
 mod set;
 pub mod shipped;
+mod thresholds;
 
 pub use action::{ActionSpec, ResourceKind, groups};
 pub use cache::DecisionCache;

@@ -222,6 +222,50 @@ proptest! {
     }
 }
 
+/// Ways to look at the numbers of a request; N stands for a number, and is as often as not where the requests below
+/// have theirs.
+const COMPARISONS: [&str; 13] = [
+    "context has mfa_age_seconds && context.mfa_age_seconds < N",
+    "context has mfa_age_seconds && context.mfa_age_seconds <= N",
+    "context has mfa_age_seconds && context.mfa_age_seconds == N",
+    "context has mfa_age_seconds && N != context.mfa_age_seconds",
+    "context has mfa_age_seconds && N > context.mfa_age_seconds",
+    "context has mfa_age_seconds && context.mfa_age_seconds - 1 < N",
+    "context.items > N",
+    "N >= context.items",
+    "context.items * 2 == N",
+    "context.time < datetime(\"2027-01-15T08:00:0N.000Z\")",
+    "context.time.toTime() >= duration(\"8h0mNs\")",
+    "context.time.offset(duration(\"-8hNs\")).toTime() <= duration(\"2s\")",
+    "context.time.offset(duration(\"16h\")).toTime() == duration(\"Ns\")",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Decisions remembered by the interval that a number lies in are those made with the number itself, for every
+    /// number near the thresholds, in whatever order they are asked about.
+    #[test]
+    fn intervals_decide_as_exact_numbers_do(
+        statements in prop::collection::vec((prop::sample::select(COMPARISONS.to_vec()), 0..6u8, any::<bool>()), 1..6),
+        requests in prop::collection::vec((prop::option::of(0..8u64), 0..8u64, -2_000..8_000i64), 1..60),
+    ) {
+        let text: String = statements.iter().map(|(comparison, number, permit)| {
+            let effect = if *permit { "permit" } else { "forbid" };
+            format!("{effect} (principal, action, resource) when {{ {} }};", comparison.replace('N', &number.to_string()))
+        }).collect();
+        let text = format!("{text} permit (principal, action, resource) when {{ context.method == \"token\" }};");
+        let cache = cached(&text);
+        let exact = compile(&text).unwrap().untrimmed();
+        let (who, what) = (principal("pat", PrincipalKind::Person, &[]), key("k", &[]));
+        for (mfa_age_seconds, items, ms) in requests {
+            let context = ContextAttrs { mfa_age_seconds, items, time_ms: NOW_MS + ms, ..context() };
+            let request = Request { principal: &who, action: "key.sign", resource: &what, context: &context };
+            prop_assert_eq!(&*cache.decide(&request), &exact.decide(&request), "{} {:?}", text, context);
+        }
+    }
+}
+
 fn cached(text: &str) -> DecisionCache {
     DecisionCache::new(Arc::new(compile(text).unwrap()), 100)
 }
@@ -263,6 +307,7 @@ fn only_mentioned_circumstances_make_another_entry() {
         ContextAttrs { method: Method::MutualTls, ..context() },
         ContextAttrs { source_ip: None, ..context() },
         ContextAttrs { mfa_age_seconds: Some(1), ..context() },
+        ContextAttrs { mfa_age_seconds: Some(2), ..context() },
         ContextAttrs { items: 2, ..context() },
         ContextAttrs { mfa_kind: Some(MfaKind::Totp), ..context() },
         ContextAttrs { login: Some("sso"), ..context() },
@@ -271,7 +316,12 @@ fn only_mentioned_circumstances_make_another_entry() {
     ];
     for (condition, entries) in [
         ("true", 1),
-        ("context.time > datetime(\"2020-01-01\")", 2),
+        ("context.time > datetime(\"2020-01-01\")", 1),
+        ("context.time > datetime(\"2027-01-15T08:00:00Z\")", 2),
+        ("context.time.toTime() >= duration(\"8h\") && context.time.toTime() < duration(\"18h\")", 2),
+        ("context.time.offset(duration(\"1h\")).toTime() > duration(\"10h\")", 1),
+        ("context.time.toDate() > datetime(\"2020-01-01\")", 2),
+        ("context.time == context.time", 2),
         ("context.method == \"token\"", 2),
         ("context.in_principal_networks", 2),
         ("context has source_ip", 2),
@@ -280,6 +330,11 @@ fn only_mentioned_circumstances_make_another_entry() {
         ("context has login", 2),
         ("context.emergency", 2),
         ("context.items > 1", 2),
+        ("context.items <= 1000", 1),
+        ("context.items <= 1000 && context.items + 1 > 2", 2),
+        ("context has mfa_age_seconds && context.mfa_age_seconds < 900", 2),
+        ("context has mfa_age_seconds && 900 >= context.mfa_age_seconds", 2),
+        ("context has mfa_age_seconds && [context.mfa_age_seconds].contains(7)", 3),
         ("context.encryption_context.hasTag(\"a\")", 2),
         ("context.items > 1 || context.method == \"mtls\"", 3),
     ] {
