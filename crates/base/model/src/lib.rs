@@ -9,33 +9,51 @@
 //! - [`deployment`], [`keyring`], [`key`], [`material`]: the records; [`metadata`]: what people say about a key
 //! - [`record`]: the sealed form in which records are stored; [`filed`]: those that share one table
 //! - [`destruction`]: waiting periods and destruction records; [`access`]: tokens, principals, policies
+//! - [`field`]: secrets inside of records
+//! - [`mfa`]: second factors and the challenges they answer
+//! - [`notice`]: what people are told without having asked
+//! - [`approval`]: requests that wait for consent; [`rules`]: which do, and for whose; [`canonical`]: JSON in one form
 //! - [`context`]: encryption context in canonical form; [`ciphertext`]: what leaves the server
+//! - [`hold`], [`incident`], [`emergency`]: what is out of the ordinary; [`actor`]: the person behind a principal
 //! - [`change`]: the only way to alter what is stored
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod access;
+pub mod actor;
+pub mod approval;
+pub mod canonical;
 pub mod change;
 pub mod ciphertext;
 pub mod context;
 pub mod deployment;
 pub mod destruction;
+pub mod emergency;
+pub mod field;
 pub mod filed;
+pub mod hold;
 pub mod ids;
+pub mod incident;
 pub mod key;
 pub mod keyring;
 pub mod lifecycle;
 pub mod limits;
+pub mod login;
 pub mod material;
 pub mod metadata;
+pub mod mfa;
+pub mod notice;
 pub mod record;
+pub mod rules;
 pub mod time;
 
 pub use access::{PolicyRecord, PrincipalKind, PrincipalRecord, TokenRecord};
+pub use actor::Actor;
 pub use change::{Change, Outbox, Transaction};
 pub use context::EncryptionContext;
 pub use deployment::DeploymentRecord;
 pub use destruction::DestructionRecord;
+pub use field::SealedField;
 pub use filed::{FiledRecord, FiledRow, RowId};
 pub use ids::{KeyId, KeyringId, RecordId, TokenId};
 pub use key::{KeyRecord, NewKey, VersionRecord};
@@ -43,5 +61,6 @@ pub use keyring::KeyringRecord;
 pub use lifecycle::{Event, Profile, Refusal, State, Usage};
 pub use material::MaterialRow;
 pub use metadata::{Classification, Environment, KeyMetadata, Label, Name};
+pub use notice::{Facts, Notice, NoticeKind};
 pub use record::{RecordSealer, Revision, SealedRecord};
 pub use time::UnixMillis;
