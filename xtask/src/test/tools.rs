@@ -19,6 +19,7 @@ pub(super) enum Tool {
     Curl,
     Python,
     Schemathesis,
+    Aiosmtpd,
     Mounts,
     Faketime,
     Cmake,
@@ -27,7 +28,7 @@ pub(super) enum Tool {
 
 /// What the tests need besides cargo.
 pub(super) const OF_TESTS: &[Tool] =
-    &[Tool::Postgres, Tool::Openssl, Tool::Curl, Tool::Python, Tool::Schemathesis, Tool::Mounts, Tool::Faketime];
+    &[Tool::Postgres, Tool::Openssl, Tool::Curl, Tool::Python, Tool::Schemathesis, Tool::Aiosmtpd, Tool::Mounts, Tool::Faketime];
 
 /// What the FIPS build of the cryptographic module needs besides, and the tests that are run on it.
 pub(super) const OF_FIPS: &[Tool] =
@@ -35,9 +36,11 @@ pub(super) const OF_FIPS: &[Tool] =
 
 /// The version whose options the tests use.
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+/// The version that the receiver in tests/access/smtp.py was written for.
+const AIOSMTPD: &str = "aiosmtpd==1.4.6";
 
 impl Tool {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Rustfmt,
         Self::Clippy,
         Self::Cxx,
@@ -46,6 +49,7 @@ impl Tool {
         Self::Curl,
         Self::Python,
         Self::Schemathesis,
+        Self::Aiosmtpd,
         Self::Mounts,
         Self::Faketime,
         Self::Cmake,
@@ -62,6 +66,7 @@ impl Tool {
             Self::Curl => "curl",
             Self::Python => "Python",
             Self::Schemathesis => "schemathesis",
+            Self::Aiosmtpd => "aiosmtpd",
             Self::Mounts => "mount namespaces",
             Self::Faketime => "faketime",
             Self::Cmake => "cmake",
@@ -78,6 +83,7 @@ impl Tool {
             Self::Curl => Some("curl::"),
             Self::Python => Some("python::"),
             Self::Schemathesis => Some("schemathesis::"),
+            Self::Aiosmtpd => Some("aiosmtpd::"),
             Self::Mounts => Some("mounted::"),
             Self::Faketime => Some("faketime::"),
         }
@@ -93,6 +99,7 @@ impl Tool {
             Self::Curl => "the interface in another program's hands",
             Self::Python => "verifiers written from the specifications",
             Self::Schemathesis => "what the OpenAPI document promises",
+            Self::Aiosmtpd => "mail to a server that is not ours",
             Self::Mounts => "full and read-only disks",
             Self::Faketime => "what happens after days",
             Self::Cmake | Self::Go => "the FIPS build of AWS-LC",
@@ -116,7 +123,8 @@ impl Tool {
             Self::Faketime => asked("faketime"),
             Self::Cmake => asked("cmake"),
             Self::Go => cargo::output_of(Command::new("go").arg("version")),
-            Self::Schemathesis => asked(&environment(root).join("bin/schemathesis").to_string_lossy()),
+            Self::Schemathesis => asked(&environment(root, "schemathesis").join("bin/schemathesis").to_string_lossy()),
+            Self::Aiosmtpd => asked(&environment(root, "aiosmtpd").join("bin/aiosmtpd").to_string_lossy()),
             Self::Mounts => {
                 let how = if is_root() { "-m" } else { "-rm" };
                 let made =
@@ -135,7 +143,8 @@ impl Tool {
             Self::Openssl => Source::Apt(&["openssl"]),
             Self::Curl => Source::Apt(&["curl"]),
             Self::Python => Source::Apt(&["python3", "python3-cryptography", "python3-venv"]),
-            Self::Schemathesis => Source::Pip(SCHEMATHESIS),
+            Self::Schemathesis => Source::Pip { environment: "schemathesis", package: SCHEMATHESIS },
+            Self::Aiosmtpd => Source::Pip { environment: "aiosmtpd", package: AIOSMTPD },
             Self::Mounts => Source::Permission,
             Self::Faketime => Source::Apt(&["faketime"]),
             Self::Cmake => Source::Apt(&["cmake"]),
@@ -150,7 +159,9 @@ impl Tool {
                 let packages = packages.join(" ");
                 format!("apt-get update && apt-get install --no-install-recommends {packages}")
             }
-            Source::Pip(package) => format!("python3 -m venv target/schemathesis, then its pip installs {package}"),
+            Source::Pip { environment, package } => {
+                format!("python3 -m venv target/{environment}, then its pip installs {package}")
+            }
             Source::Permission => "run as root, or where users may make namespaces".to_owned(),
         }
     }
@@ -160,14 +171,17 @@ enum Source {
     Rustup(&'static str),
     Apt(&'static [&'static str]),
     /// Into an environment of its own.
-    Pip(&'static str),
+    Pip {
+        environment: &'static str,
+        package: &'static str,
+    },
     /// Nothing that can be installed.
     Permission,
 }
 
 /// Where what comes from Python's package index lives.
-fn environment(root: &Path) -> PathBuf {
-    workspace::target_folder(root).join("schemathesis")
+fn environment(root: &Path, name: &str) -> PathBuf {
+    workspace::target_folder(root).join(name)
 }
 
 /// Finds the tools, installs what is missing where it may; what is missing still.
@@ -195,13 +209,13 @@ fn install(root: &Path, absent: &[Tool]) {
                 ran(Command::new("rustup").args(["component", "add", component]));
             }
             Source::Apt(names) => packages.extend(names),
-            Source::Pip(package) => from_index.push(package),
+            Source::Pip { environment, package } => from_index.push((environment, package)),
             Source::Permission => {}
         }
     }
     install_packages(&packages);
-    for package in from_index {
-        let environment = environment(root);
+    for (name, package) in from_index {
+        let environment = environment(root, name);
         println!("  installing {package} in {}", environment.display());
         if ran(Command::new("python3").args(["-m", "venv"]).arg(&environment)) {
             ran(Command::new(environment.join("bin/pip")).args(["install", "--quiet", package]));

@@ -11,8 +11,10 @@ use std::str::FromStr;
 use std::time::Duration;
 use thiserror::Error;
 
+use crate::filed::{FiledRecord, RowId};
 use crate::ids::{NoticeId, RecordId};
 use crate::metadata::{Label, Name};
+use crate::record::Table;
 use crate::time::UnixMillis;
 
 /// Facts of one notice (count).
@@ -297,18 +299,6 @@ impl Notice {
         self
     }
 
-    /// When something must happen: the next attempt; none once it is given up.
-    #[must_use]
-    pub fn due(&self) -> Option<UnixMillis> {
-        self.undelivered.is_none().then_some(self.next)
-    }
-
-    /// When the record may be removed; never while it is still tried.
-    #[must_use]
-    pub fn forget(&self) -> Option<UnixMillis> {
-        self.undelivered.as_ref().map(|given_up| given_up.at.plus_days(UNDELIVERED_KEPT_DAYS))
-    }
-
     /// The notice in words, for channels that carry text: a line for each fact.
     #[must_use]
     pub fn text(&self) -> String {
@@ -327,6 +317,28 @@ impl Notice {
         }
         line("notice", &self.id.to_string());
         text
+    }
+}
+
+impl FiledRecord for Notice {
+    const TABLE: Table = Table::Notices;
+
+    fn row_id(&self) -> RowId {
+        self.id.into()
+    }
+
+    fn parent(&self) -> String {
+        self.channel.to_string()
+    }
+
+    /// The next attempt; none once it is given up.
+    fn due(&self) -> Option<UnixMillis> {
+        self.undelivered.is_none().then_some(self.next)
+    }
+
+    /// Never while it is still tried.
+    fn forget(&self) -> Option<UnixMillis> {
+        self.undelivered.as_ref().map(|given_up| given_up.at.plus_days(UNDELIVERED_KEPT_DAYS))
     }
 }
 
