@@ -242,21 +242,14 @@ pub struct Notice {
     pub created: UnixMillis,
     /// Attempts that failed (count).
     pub attempts: u32,
-    /// When it is tried next. While [`Notice::undelivered`] says something it is not.
+    /// When it is tried next. While [`Notice::given_up`] says something it is not.
     pub next: UnixMillis,
-    /// Why it was given up, if it was.
+    /// What the last attempt ended with, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub undelivered: Option<Undelivered>,
-}
-
-/// Why a notice was given up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Undelivered {
-    /// When.
-    pub at: UnixMillis,
-    /// What the last attempt ended with.
-    pub why: String,
+    pub trouble: Option<String>,
+    /// When it was given up, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<UnixMillis>,
 }
 
 impl Notice {
@@ -275,7 +268,8 @@ impl Notice {
             created: now,
             attempts: 0,
             next: now,
-            undelivered: None,
+            trouble: None,
+            given_up: None,
         }
     }
 
@@ -293,8 +287,9 @@ impl Notice {
         self.attempts = self.attempts.saturating_add(1);
         let doubled = FIRST_WAIT.saturating_mul(1 << (self.attempts - 1).min(16));
         self.next = now.plus(doubled.min(LONGEST_WAIT));
+        self.trouble = Some(one_line(why));
         if for_good || self.next > self.created.plus(TRIED_FOR) {
-            self.undelivered = Some(Undelivered { at: now, why: one_line(why) });
+            self.given_up = Some(now);
         }
         self
     }
@@ -333,12 +328,12 @@ impl FiledRecord for Notice {
 
     /// The next attempt; none once it is given up.
     fn due(&self) -> Option<UnixMillis> {
-        self.undelivered.is_none().then_some(self.next)
+        self.given_up.is_none().then_some(self.next)
     }
 
     /// Never while it is still tried.
     fn forget(&self) -> Option<UnixMillis> {
-        self.undelivered.as_ref().map(|given_up| given_up.at.plus_days(UNDELIVERED_KEPT_DAYS))
+        self.given_up.map(|at| at.plus_days(UNDELIVERED_KEPT_DAYS))
     }
 }
 
@@ -385,7 +380,7 @@ mod tests {
         }
         assert_eq!(waits[..4], [1, 2, 4, 8]);
         assert_eq!(waits[11..14], [2048, 3600, 3600]);
-        let days = notice.undelivered.as_ref().unwrap().at.since(NOW) as f64 / 86_400_000.0;
+        let days = notice.given_up.unwrap().since(NOW) as f64 / 86_400_000.0;
         assert!((2.9..=3.0).contains(&days), "{days}");
         assert_eq!(notice.forget(), Some(now.plus_days(30)));
     }
@@ -394,7 +389,7 @@ mod tests {
     fn what_will_never_be_taken_is_given_up_at_once() {
         let notice = notice().failed("no such mailbox\r\nX: y", true, NOW);
         assert_eq!((notice.due(), notice.attempts), (None, 1));
-        assert_eq!(notice.undelivered.unwrap().why, "no such mailbox  X: y");
+        assert_eq!(notice.trouble.unwrap(), "no such mailbox  X: y");
     }
 
     #[test]
