@@ -106,12 +106,14 @@ impl Stage {
 #[test]
 fn people_may_do_what_their_role_says() {
     let stage = Stage::new();
-    let roles: [(&str, &[&str]); 6] = [
+    let roles: [(&str, &[&str]); 8] = [
         ("operator", &["grant", "policy"]),
         ("key-admin", &["create", "rotate", "schedule", "list", "describe", "describe other"]),
         ("key-user-encrypt", &["encrypt", "encrypt other"]),
         ("key-user-decrypt", &["decrypt", "decrypt other"]),
         ("key-auditor", &["list", "describe", "describe other", "audit"]),
+        ("security-lead", &["list", "describe", "describe other"]),
+        ("legal", &["list", "describe", "describe other"]),
         ("nobody-knows-this-role", &[]),
     ];
     for (role, allowed) in roles {

@@ -135,8 +135,13 @@ pub mod groups {
     /// Keeping keys from being destroyed, for legal reasons.
     pub const HOLD: &str = "hold";
 
+    /// Taking a key out of use at once, on one person's authority.
+    pub const REVOKE: &str = "revoke";
+    /// Making the replacement of a key that an incident is about, on the same authority.
+    pub const REPLACE: &str = "replace";
+
     /// Every group; each exists in every schema.
-    pub const ALL: [&str; 21] = [
+    pub const ALL: [&str; 23] = [
         READ,
         ENCRYPT_SIDE,
         DECRYPT_SIDE,
@@ -158,5 +163,7 @@ pub mod groups {
         EMERGENCY,
         REVIEW,
         HOLD,
+        REVOKE,
+        REPLACE,
     ];
 }

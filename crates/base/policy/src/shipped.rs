@@ -5,15 +5,34 @@ use crate::name::PolicyName;
 use crate::request::{PrincipalAttrs, PrincipalKind};
 
 /// The roles the shipped policies know, as in `principal in Keyreeve::Role::"..."`.
-pub const ROLES: [&str; 7] =
-    ["operator", "key-admin", "key-user-encrypt", "key-user-decrypt", "key-auditor", "pipeline", "application"];
+pub const ROLES: [&str; 14] = [
+    "operator",
+    "key-admin",
+    "key-user-encrypt",
+    "key-user-decrypt",
+    "key-auditor",
+    "pipeline",
+    "application",
+    "security-lead",
+    "ciso",
+    "legal",
+    "system-owner",
+    "incident-commander",
+    "engineering-lead",
+    "dpo",
+];
+
+/// Those of [`ROLES`] that agree to what others ask for (requirement A9).
+pub const GOVERNANCE_ROLES: [&str; 7] =
+    ["security-lead", "ciso", "legal", "system-owner", "incident-commander", "engineering-lead", "dpo"];
 
 /// The role of [`development`].
 pub const DEVELOPER_ROLE: &str = "developer";
 
-const DOCUMENTS: [(&str, &str); 10] = [
+const DOCUMENTS: [(&str, &str); 11] = [
     ("application", include_str!("../policies/application.cedar")),
     ("bootstrap", include_str!("../policies/bootstrap.cedar")),
+    ("governance", include_str!("../policies/governance.cedar")),
     ("key-admin", include_str!("../policies/key-admin.cedar")),
     ("key-auditor", include_str!("../policies/key-auditor.cedar")),
     ("key-user-decrypt", include_str!("../policies/key-user-decrypt.cedar")),
@@ -53,7 +72,8 @@ pub fn documents() -> Vec<(PolicyName, &'static str)> {
     DOCUMENTS.into_iter().map(|(name, text)| (named(name), text)).collect()
 }
 
-/// Requires a second factor, shown within the last 12 hours, of every person in the four human roles. Not part of
+/// Requires a second factor, shown within the last 12 hours, of every person in the four human roles of the template,
+/// of operators and of [`GOVERNANCE_ROLES`]. Not part of
 /// [`documents`]: add it where a second factor can be shown.
 pub fn require_mfa() -> (PolicyName, &'static str) {
     (named("require-mfa"), include_str!("../policies/optional/require-mfa.cedar"))

@@ -14,12 +14,12 @@ super::rows! {
     KEY_UPDATE = "key.update", Key, [LIFECYCLE], CHANGE, Open,
         "Alters a key's metadata: aliases, labels, owner and the like.", also "key.update";
     KEY_ACTIVATE = "key.activate", Key, [LIFECYCLE], CHANGE, Open, "Activates a key or lifts its suspension.";
-    KEY_SUSPEND = "key.suspend", Key, [LIFECYCLE], CHANGE, Open, "Halts all use of a key for a time.";
+    KEY_SUSPEND = "key.suspend", Key, [LIFECYCLE, REVOKE], CHANGE, Open, "Halts all use of a key for a time.";
     KEY_DEACTIVATE = "key.deactivate", Key, [LIFECYCLE], CHANGE, Open,
         "Ends protection with a key; it still processes what it protected.";
-    KEY_COMPROMISE = "key.compromise", Key, [LIFECYCLE], CHANGE, Open,
+    KEY_COMPROMISE = "key.compromise", Key, [LIFECYCLE, REVOKE], CHANGE, Open,
         "Records that a key or one of its versions may be known to others, and stops its use.";
-    KEY_ROTATE = "key.rotate", Key, [LIFECYCLE], CHANGE, Open,
+    KEY_ROTATE = "key.rotate", Key, [LIFECYCLE, REPLACE], CHANGE, Open,
         "Makes a new version of a key; older versions go on processing.";
     KEY_SCHEDULE_DESTRUCTION = "key.schedule-destruction", Key, [LIFECYCLE], CHANGE, Open,
         "Starts the waiting period of 7 to 30 days after which a key is destroyed.";

@@ -1,6 +1,6 @@
 //! The six roles of the access control table of the key management policy template that the requirements were drawn
-//! from, and the operator: every operation tried by every role, through the whole pipeline, is allowed exactly where
-//! the table says.
+//! from, the operator and the seven roles of governance: every operation tried by every role, through the whole
+//! pipeline, is allowed exactly where the table says.
 
 use keyreeve_engine::{Code, catalogue};
 use keyreeve_model::PrincipalKind;
@@ -25,6 +25,8 @@ const OTHER_USE: &str = "key.sign key.verify key.mac key.verify-mac key.derive k
 const ACCESS: &str = "token.create token.list token.revoke principal.put principal.list principal.describe \
     principal.delete policy.put policy.list policy.describe policy.delete policy.explain";
 const AUDIT: &str = "audit.search audit.read policy.list policy.describe policy.explain";
+/// What one person may do in an emergency revocation.
+const REVOKE: &str = "key.suspend key.compromise";
 const SYSTEM: &str = "system.seal";
 
 struct Row {
@@ -37,7 +39,7 @@ const fn row(role: &'static str, kind: PrincipalKind, may: &'static [&'static st
     Row { role, kind, may }
 }
 
-const TABLE: [Row; 9] = [
+const TABLE: [Row; 16] = [
     row("operator", PrincipalKind::Person, &[SYSTEM, ACCESS]),
     row("key-admin", PrincipalKind::Person, &[LIFECYCLE, READ]),
     row("key-user-encrypt", PrincipalKind::Person, &[ENCRYPT]),
@@ -47,6 +49,13 @@ const TABLE: [Row; 9] = [
     row("pipeline", PrincipalKind::Person, &[]),
     row("application", PrincipalKind::Service, &[READ_KEY, ENCRYPT, DECRYPT, RE_ENCRYPT, OTHER_USE]),
     row("application", PrincipalKind::Person, &[]),
+    row("security-lead", PrincipalKind::Person, &[READ, REVOKE]),
+    row("ciso", PrincipalKind::Person, &[READ]),
+    row("legal", PrincipalKind::Person, &[READ]),
+    row("system-owner", PrincipalKind::Person, &[READ]),
+    row("incident-commander", PrincipalKind::Person, &[READ, REVOKE]),
+    row("engineering-lead", PrincipalKind::Person, &[READ]),
+    row("dpo", PrincipalKind::Person, &[READ]),
 ];
 
 async fn actor(house: &House, row: &Row) -> Who {

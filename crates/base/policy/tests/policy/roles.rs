@@ -6,15 +6,24 @@ use keyreeve_policy::{
 };
 use std::collections::BTreeSet;
 
-const LIFECYCLE: &str = "keyring.create key.rotate key.destroy";
+const LIFECYCLE: &str = "keyring.create key.rotate key.compromise key.destroy";
 const READ: &str = "keyring.describe key.describe";
 const READ_KEY: &str = "key.describe";
 const ENCRYPT: &str = "key.encrypt";
 const DECRYPT: &str = "key.decrypt";
 const OTHER_USE: &str = "key.sign key.verify key.derive";
 const SYSTEM: &str = "system.seal system.status";
-const ACCESS: &str = "token.revoke principal.put policy.describe";
+const ACCESS: &str = "token.revoke principal.put policy.describe login-method.put";
 const AUDIT: &str = "audit.search audit.prove policy.describe";
+const GOVERN: &str = "rules.put";
+const GRANT: &str = "grant.revoke";
+const APPROVE: &str = "approval.vote";
+const EMERGENCY: &str = "incident.close";
+const REVOKE: &str = "key.compromise";
+/// For keys of an open incident, as that of the sample is.
+const REPLACE: &str = "key.rotate";
+const HOLD: &str = "hold.place";
+const REVIEW: &str = "review.decide";
 const BOOTSTRAP: &str = "system.unseal system.status";
 const OWN: &str = "random.generate token.renew audit.prove";
 
@@ -42,9 +51,9 @@ fn shipped_set() -> PolicySet {
 fn each_role_allows_exactly_its_row() {
     let policies = shipped_set();
     let (person, service) = (PrincipalKind::Person, PrincipalKind::Service);
-    let rows: [(&str, PrincipalKind, &[&str]); 9] = [
-        ("operator", person, &[SYSTEM, ACCESS]),
-        ("key-admin", person, &[LIFECYCLE, READ]),
+    let rows: [(&str, PrincipalKind, &[&str]); 16] = [
+        ("operator", person, &[SYSTEM, ACCESS, GOVERN, GRANT]),
+        ("key-admin", person, &[LIFECYCLE, READ, GRANT]),
         ("key-user-encrypt", person, &[ENCRYPT]),
         ("key-user-decrypt", person, &[DECRYPT]),
         ("key-auditor", person, &[READ, AUDIT]),
@@ -52,6 +61,13 @@ fn each_role_allows_exactly_its_row() {
         ("pipeline", person, &[]),
         ("application", service, &[READ_KEY, ENCRYPT, DECRYPT, OTHER_USE]),
         ("application", person, &[]),
+        ("security-lead", person, &[APPROVE, READ, GOVERN, EMERGENCY, REVOKE, REPLACE]),
+        ("ciso", person, &[APPROVE, READ, EMERGENCY, REVIEW]),
+        ("legal", person, &[APPROVE, READ, HOLD]),
+        ("system-owner", person, &[APPROVE, READ]),
+        ("incident-commander", person, &[APPROVE, READ, EMERGENCY, REVOKE, REPLACE]),
+        ("engineering-lead", person, &[APPROVE, READ]),
+        ("dpo", person, &[APPROVE, READ, REVIEW]),
     ];
     for (role, kind, lists) in rows {
         let expected = set(&[lists, &[BOOTSTRAP, OWN]].concat());
@@ -86,10 +102,50 @@ fn the_server_does_only_what_fell_due_and_only_by_itself() {
 fn managing_and_using_stay_apart_whatever_roles_are_combined() {
     let policies = shipped_set();
     let all = principal("pat", PrincipalKind::Service, &shipped::ROLES);
-    let expected = set(&[SYSTEM, ACCESS, READ, AUDIT, OWN, BOOTSTRAP]);
+    let governance = [GOVERN, GRANT, APPROVE, EMERGENCY, HOLD, REVIEW];
+    let expected = set(&[&[SYSTEM, ACCESS, READ, AUDIT, OWN, BOOTSTRAP][..], &governance].concat());
     assert_eq!(allowed(&policies, &all, &context()), expected, "an auditor's forbid takes the lifecycle away as well");
     let both = principal("pat", PrincipalKind::Service, &["key-admin", "key-user-decrypt", "application"]);
-    assert_eq!(allowed(&policies, &both, &context()), set(&[LIFECYCLE, READ, BOOTSTRAP, OWN]));
+    assert_eq!(allowed(&policies, &both, &context()), set(&[LIFECYCLE, READ, GRANT, BOOTSTRAP, OWN]));
+}
+
+#[test]
+fn who_approves_never_uses_a_key_and_replaces_only_those_of_an_incident() {
+    let policies = shipped_set();
+    let emergency = ContextAttrs { emergency: true, ..context() };
+    for role in shipped::GOVERNANCE_ROLES {
+        let users = ["key-user-encrypt", "key-user-decrypt", "application"];
+        let who = principal("pat", PrincipalKind::Service, &[&[role][..], &users].concat());
+        let uses = set(&[ENCRYPT, DECRYPT, OTHER_USE, "key.export"]);
+        assert!(allowed(&policies, &who, &context()).is_disjoint(&uses), "{role}");
+        assert!(allowed(&policies, &who, &emergency).is_disjoint(&uses), "{role} in an emergency");
+    }
+    for (role, may) in [("security-lead", true), ("incident-commander", true), ("ciso", false)] {
+        let who = principal("pat", PrincipalKind::Person, &[role]);
+        for incident in [true, false] {
+            let mut resource = key("k", &[]);
+            let ResourceDetails::Key(attrs) = &mut resource.details else { unreachable!() };
+            attrs.incident = incident;
+            let request = Request { principal: &who, action: "key.rotate", resource: &resource, context: &context() };
+            assert_eq!(policies.decide(&request).allowed, may && incident, "{role} {incident}");
+        }
+    }
+}
+
+#[test]
+fn an_emergency_lifts_the_ban_for_key_administrators_and_gives_nothing_by_itself() {
+    let policies = shipped_set();
+    let (usual, emergency) = (context(), ContextAttrs { emergency: true, ..context() });
+    let alone = principal("pat", PrincipalKind::Person, &["key-admin"]);
+    assert_eq!(allowed(&policies, &alone, &emergency), allowed(&policies, &alone, &context()));
+    let request = |context| {
+        let resource = key("k", &[]);
+        policies.decide(&Request { principal: &alone, action: "key.decrypt", resource: &resource, context })
+    };
+    assert_eq!(request(&usual).denied_by.len(), 1, "forbidden");
+    assert_eq!(request(&emergency).denied_by.len(), 0, "not forbidden, only not permitted");
+    let auditor = principal("pat", PrincipalKind::Person, &["key-auditor", "key-user-decrypt"]);
+    assert!(!allowed(&policies, &auditor, &emergency).contains(DECRYPT), "the auditor's ban stays");
 }
 
 #[test]
@@ -149,13 +205,29 @@ fn tokens_of_others_are_not_ones_own() {
     assert!(!ask(&token));
 }
 
+/// The roles of people who show a second factor.
+const HUMANS: [(&str, &[&str]); 12] = [
+    ("operator", &[SYSTEM, ACCESS, GOVERN, GRANT]),
+    ("key-admin", &[LIFECYCLE, READ, GRANT]),
+    ("key-user-encrypt", &[ENCRYPT]),
+    ("key-user-decrypt", &[DECRYPT]),
+    ("key-auditor", &[READ, AUDIT]),
+    ("security-lead", &[APPROVE, READ, GOVERN, EMERGENCY, REVOKE, REPLACE]),
+    ("ciso", &[APPROVE, READ, EMERGENCY, REVIEW]),
+    ("legal", &[APPROVE, READ, HOLD]),
+    ("system-owner", &[APPROVE, READ]),
+    ("incident-commander", &[APPROVE, READ, EMERGENCY, REVOKE, REPLACE]),
+    ("engineering-lead", &[APPROVE, READ]),
+    ("dpo", &[APPROVE, READ, REVIEW]),
+];
+
 #[test]
 fn the_second_factor_is_demanded_of_people_where_that_policy_is_added() {
     let mut documents = shipped::documents();
     documents.push(shipped::require_mfa());
     let policies = PolicySet::compile(&schema(), documents).unwrap();
     let with = |age| ContextAttrs { mfa_age_seconds: age, ..context() };
-    for (role, lists) in [("key-admin", &[LIFECYCLE, READ][..]), ("key-user-decrypt", &[DECRYPT])] {
+    for (role, lists) in HUMANS {
         let who = principal("pat", PrincipalKind::Person, &[role]);
         let full = set(&[lists, &[BOOTSTRAP, OWN]].concat());
         let bare = set(&[BOOTSTRAP, OWN]);
@@ -164,6 +236,9 @@ fn the_second_factor_is_demanded_of_people_where_that_policy_is_added() {
         assert_eq!(allowed(&policies, &who, &with(Some(43_201))), bare);
         assert_eq!(allowed(&policies, &who, &with(Some(u64::MAX))), bare);
     }
+    let exempt: BTreeSet<&str> = ["pipeline", "application"].into();
+    let named: BTreeSet<&str> = HUMANS.iter().map(|row| row.0).collect();
+    assert_eq!(shipped::ROLES.into_iter().filter(|role| !named.contains(role)).collect::<BTreeSet<_>>(), exempt);
     let service = principal("app", PrincipalKind::Service, &["application"]);
     assert!(allowed(&policies, &service, &with(None)).contains("key.decrypt"));
 }
@@ -212,10 +287,9 @@ fn the_roles_that_policies_name_are_known() {
 }
 
 #[test]
-fn every_action_has_a_policy_but_those_no_shipped_role_has() {
+fn every_action_has_a_policy_but_the_export_of_keys() {
     let policies = shipped_set();
-    let nobodys = ["approval.vote", "grant.revoke", "incident.close", "key.export", "login-method.put"];
-    assert_eq!(policies.actions_without_policy(), nobodys);
+    assert_eq!(policies.actions_without_policy(), ["key.export"]);
     assert_eq!(policies.warnings(), []);
     assert_eq!(
         compile("forbid (principal, action, resource);").unwrap().actions_without_policy().len(),

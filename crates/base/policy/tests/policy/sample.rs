@@ -21,7 +21,8 @@ pub(crate) const CATALOGUE: &[ActionSpec] = &[
     spec("keyring.create", Keyring, &["lifecycle"]),
     spec("keyring.describe", Keyring, &["read"]),
     spec("key.describe", Key, &["read"]),
-    spec("key.rotate", Key, &["lifecycle"]),
+    spec("key.rotate", Key, &["lifecycle", "replace"]),
+    spec("key.compromise", Key, &["lifecycle", "revoke"]),
     spec("key.destroy", Key, &["lifecycle", "scheduled"]),
     spec("key.verify-destruction", Key, &["scheduled"]),
     spec("key.export", Key, &["export"]),
@@ -41,8 +42,11 @@ pub(crate) const CATALOGUE: &[ActionSpec] = &[
     // Of groups that no shipped role has yet, or that policies of the tests use.
     spec("grant.revoke", Grant, &["grant"]),
     spec("approval.vote", Approval, &["approve"]),
-    spec("login-method.put", Login, &["govern"]),
+    spec("login-method.put", Login, &["access"]),
     spec("incident.close", Case, &["emergency"]),
+    spec("rules.put", System, &["govern"]),
+    spec("hold.place", Key, &["hold"]),
+    spec("review.decide", Case, &["review"]),
 ];
 
 /// 2027-01-15T08:00:00Z
