@@ -81,6 +81,7 @@ mod analysis;
 mod cache;
 mod complexity;
 mod decide;
+pub mod diff;
 mod explain;
 mod name;
 mod network;
@@ -88,6 +89,7 @@ mod request;
 mod schema;
 mod set;
 pub mod shipped;
+pub mod simulate;
 mod thresholds;
 
 pub use action::{ActionSpec, ResourceKind, groups};

@@ -36,6 +36,9 @@ fn mask_v6(prefix: u8) -> u128 {
 }
 
 impl Network {
+    /// 10.0.0.0/8: where the sample principals of [`crate::diff`] are.
+    pub(crate) const TEN: Self = Self { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), prefix: 8 };
+
     /// The first address of the range.
     pub const fn address(&self) -> IpAddr {
         self.address

@@ -140,6 +140,20 @@ impl PolicySet {
         found
     }
 
+    /// The actions about which the other set does not say the same, however it is spread over documents.
+    pub(crate) fn actions_that_differ(&self, other: &Self) -> Vec<ActionSpec> {
+        let said = |set: &Self, name: &str| {
+            let statements = set.actions.get(name).map(|entry| entry.statements.as_slice()).unwrap_or_default();
+            let mut said: Vec<String> = statements.iter().map(|&i| set.statements[i].json.to_string()).collect();
+            said.sort_unstable();
+            said
+        };
+        let differs = |entry: &&ActionEntry| said(self, entry.spec.name) != said(other, entry.spec.name);
+        let mut differing: Vec<ActionSpec> = self.actions.values().filter(differs).map(|entry| entry.spec).collect();
+        differing.sort_unstable_by_key(|spec| spec.name);
+        differing
+    }
+
     /// How many statements there are.
     pub fn len(&self) -> usize {
         self.statements.len()

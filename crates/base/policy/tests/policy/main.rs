@@ -3,7 +3,9 @@
 
 mod cache;
 mod compile;
+mod diff;
 mod explain;
 mod hostile;
 mod roles;
 mod sample;
+mod simulate;
