@@ -13,6 +13,7 @@
 //! - [`mfa`]: second factors and the challenges they answer
 //! - [`notice`]: what people are told without having asked
 //! - [`approval`]: requests that wait for consent; [`rules`]: which do, and for whose; [`canonical`]: JSON in one form
+//! - [`grant`]: rights for a time
 //! - [`context`]: encryption context in canonical form; [`ciphertext`]: what leaves the server
 //! - [`hold`], [`incident`], [`emergency`]: what is out of the ordinary; [`actor`]: the person behind a principal
 //! - [`change`]: the only way to alter what is stored
@@ -31,6 +32,7 @@ pub mod destruction;
 pub mod emergency;
 pub mod field;
 pub mod filed;
+pub mod grant;
 pub mod hold;
 pub mod ids;
 pub mod incident;
