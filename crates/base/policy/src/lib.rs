@@ -86,6 +86,7 @@ mod explain;
 mod name;
 mod network;
 mod request;
+pub mod rules;
 mod schema;
 mod set;
 pub mod shipped;

@@ -7,5 +7,6 @@ mod diff;
 mod explain;
 mod hostile;
 mod roles;
+mod rules;
 mod sample;
 mod simulate;

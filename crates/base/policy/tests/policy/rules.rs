@@ -1,0 +1,224 @@
+//! Conditions of approval rules.
+
+use crate::sample::{context, key, principal, schema};
+use keyreeve_policy::rules::{RuleSet, RuleText, SHIPPED};
+use keyreeve_policy::{
+    ActionSpec, KeyAttrs, PrincipalAttrs, PrincipalKind, Request, ResourceAttrs, ResourceDetails, ResourceKind, Schema,
+};
+
+fn rule<'a>(name: &'a str, operations: &'a [&'a str], when: &'a str) -> RuleText<'a> {
+    RuleText { name, operations, when: Some(when) }
+}
+
+fn compile(rules: &[RuleText<'_>]) -> Result<RuleSet, Vec<String>> {
+    let told = |problems: Vec<keyreeve_policy::rules::RuleProblem>| problems.iter().map(ToString::to_string).collect();
+    RuleSet::compile(&schema(), rules.iter().copied()).map_err(told)
+}
+
+fn asker() -> PrincipalAttrs {
+    principal("ann", PrincipalKind::Person, &["key-admin"])
+}
+
+fn altered(alter: impl FnOnce(&mut KeyAttrs)) -> ResourceAttrs {
+    let mut resource = key("k", &[]);
+    let ResourceDetails::Key(attrs) = &mut resource.details else { unreachable!("a key") };
+    alter(attrs);
+    resource
+}
+
+fn matching(set: &RuleSet, action: &str, resource: &ResourceAttrs) -> Vec<String> {
+    let (principal, context) = (asker(), context());
+    let found = set.matching(&Request { principal: &principal, action, resource, context: &context });
+    found.unwrap().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn rules_hold_where_operation_and_condition_do() {
+    let set = compile(&[
+        rule("wrapping", &["key.rotate", "key.destroy"], "resource.purpose == \"wrap\""),
+        rule("gold", &["key.rotate"], "resource.hasTag(\"tier\") && resource.getTag(\"tier\") == \"gold\" // the best"),
+        RuleText { name: "all", operations: &["key.destroy"], when: None },
+    ])
+    .unwrap();
+    let (plain, wrap) = (key("k", &[]), altered(|key| key.purpose = "wrap".to_owned()));
+    assert_eq!(matching(&set, "key.rotate", &plain), ["gold"]);
+    assert_eq!(matching(&set, "key.rotate", &wrap), ["gold", "wrapping"]);
+    assert_eq!(matching(&set, "key.destroy", &plain), ["all"]);
+    assert_eq!(matching(&set, "key.destroy", &wrap), ["all", "wrapping"]);
+    assert_eq!(matching(&set, "key.encrypt", &wrap), Vec::<String>::new());
+    assert_eq!(set.actions().collect::<Vec<_>>(), ["key.destroy", "key.rotate"]);
+    assert!(set.concerns("key.rotate") && !set.concerns("key.encrypt") && !set.concerns("no.such"));
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_an_error_and_no_rule_that_does_not_hold() {
+    let set = compile(&[rule("huge", &["key.rotate"], "resource.classification * 9223372036854775807 > 0")]).unwrap();
+    let (principal, context, resource) = (asker(), context(), key("k", &[]));
+    let request = Request { principal: &principal, action: "key.rotate", resource: &resource, context: &context };
+    assert!(set.matching(&request).unwrap_err().to_string().contains("overflow"));
+    let system = ResourceAttrs::system();
+    let other_kind = Request { resource: &system, ..request };
+    assert!(set.matching(&other_kind).is_err(), "asked about the wrong kind of thing");
+}
+
+#[test]
+fn a_condition_is_one_expression_of_the_right_types() {
+    for (when, wanted) in [
+        ("true } when { false", "no expression"),
+        ("true }; permit (principal, action, resource) when { true", "no expression"),
+        ("", "no expression"),
+        ("true //", ""),
+        ("resource.colour == \"red\"", "colour"),
+        ("resource.purpose", "Bool"),
+        ("principal in Keyreeve::Team::\"a\"", "Team"),
+        ("resource.purpose == 1", "type"),
+        ("false", "impossible"),
+        ("principal.kind == \"robot\"", "is never"),
+    ] {
+        match (compile(&[rule("r", &["key.rotate"], when)]), wanted) {
+            (Ok(_), "") => {}
+            (Ok(_), _) => panic!("{when}: taken"),
+            (Err(problems), _) => {
+                let text = problems.join("\n");
+                assert!(
+                    !wanted.is_empty() && text.starts_with("rule `r`: ") && text.contains(wanted),
+                    "{when}: {text}"
+                );
+            }
+        }
+    }
+    let deep = "(".repeat(100_000);
+    assert!(compile(&[rule("r", &["key.rotate"], &deep)]).is_err());
+}
+
+#[test]
+fn names_and_operations_are_checked() {
+    for (name, operations, wanted) in [
+        ("r", &["key.melt"][..], "no operation `key.melt`"),
+        ("r", &["lifecycle"][..], "no operation `lifecycle`"),
+        ("r", &["key.rotate\"], resource); permit (principal, action in [\"key.rotate"][..], "no operation"),
+        ("r", &[][..], "names no operation"),
+        ("Rule one", &["key.rotate"][..], "policy name"),
+        ("r", &["key.rotate", "keyring.create"][..], "purpose"),
+    ] {
+        let problems = compile(&[rule(name, operations, "resource.purpose == \"wrap\"")]).unwrap_err();
+        assert!(problems[0].contains(wanted), "{problems:?}");
+    }
+    let twice = [rule("r", &["key.rotate"], "true"), rule("r", &["key.destroy"], "true")];
+    assert!(compile(&twice).unwrap_err()[0].contains("two policies of this name"));
+}
+
+#[test]
+fn what_stops_holding_has_escaped() {
+    let set = compile(&[
+        rule("wrapping", &["key.rotate"], "resource.purpose == \"wrap\""),
+        rule(
+            "kek",
+            &["key.rotate", "key.destroy"],
+            "resource.hasTag(\"type\") && resource.getTag(\"type\") == \"kek\"",
+        ),
+        rule("plain", &["key.destroy"], "!resource.hasTag(\"type\")"),
+    ])
+    .unwrap();
+    let kek = altered(|key| {
+        key.purpose = "wrap".to_owned();
+        key.labels.insert("type".to_owned(), "kek".to_owned());
+    });
+    let no_label = altered(|key| key.purpose = "wrap".to_owned());
+    let escaped = |before: &ResourceAttrs, after: &ResourceAttrs| -> Vec<String> {
+        let found = set.escaped(&asker(), before, after, &context()).unwrap();
+        found.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(escaped(&kek, &no_label), ["kek"]);
+    assert_eq!(escaped(&no_label, &kek), ["plain"]);
+    assert_eq!(escaped(&kek, &kek), Vec::<String>::new());
+    assert_eq!(escaped(&kek, &key("k", &[])), ["kek", "wrapping"]);
+}
+
+/// What the shipped book names. The engine's test compiles it over the real catalogue.
+fn catalogue() -> Vec<ActionSpec> {
+    use ResourceKind::{Key, Keyring, Policy, Principal, System, Token};
+    [
+        ("keyring.create", Keyring),
+        ("key.create", Key),
+        ("key.rotate", Key),
+        ("key.compromise", Key),
+        ("key.suspend", Key),
+        ("key.schedule-destruction", Key),
+        ("key.update", Key),
+        ("principal.put", Principal),
+        ("principal.delete", Principal),
+        ("token.create", Token),
+        ("policy.put", Policy),
+        ("policy.delete", Policy),
+        ("rules.put", System),
+    ]
+    .map(|(name, resource)| ActionSpec { name, resource, groups: &[] })
+    .to_vec()
+}
+
+fn shipped() -> RuleSet {
+    let book: toml::Table = SHIPPED.parse().unwrap();
+    let schema = Schema::generate(&catalogue()).unwrap();
+    let text = |value: &toml::Value| value.as_str().unwrap().to_owned();
+    let rules: Vec<(String, Vec<String>, Option<String>)> = book["rule"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| {
+            let operations = rule["operations"].as_array().unwrap().iter().map(text).collect();
+            (text(&rule["name"]), operations, rule.get("when").map(text))
+        })
+        .collect();
+    let operations: Vec<Vec<&str>> = rules.iter().map(|(_, all, _)| all.iter().map(String::as_str).collect()).collect();
+    let texts = rules.iter().zip(&operations).map(|((name, _, when), operations)| RuleText {
+        name,
+        operations,
+        when: when.as_deref(),
+    });
+    RuleSet::compile(&schema, texts).unwrap()
+}
+
+#[test]
+fn the_shipped_rules_look_at_what_a_key_is() {
+    let set = shipped();
+    let in_peace = |purpose: &str, incident: bool| {
+        altered(|key| {
+            key.purpose = purpose.to_owned();
+            key.incident = incident;
+        })
+    };
+    let labelled = |value: &str| {
+        let mut resource = in_peace("encrypt", false);
+        let ResourceDetails::Key(attrs) = &mut resource.details else { unreachable!("a key") };
+        attrs.labels.insert("type".to_owned(), value.to_owned());
+        resource
+    };
+    let (wrap, incident) = (in_peace("wrap", false), in_peace("wrap", true));
+    for (action, resource, wanted) in [
+        ("key.create", &key("k", &[]), &[][..]),
+        ("key.create", &wrap, &["kek-create"][..]),
+        ("key.create", &labelled("kek"), &["kek-create"][..]),
+        ("key.rotate", &labelled("backup"), &["kek-rotate"][..]),
+        ("key.rotate", &labelled("dek"), &[][..]),
+        ("key.rotate", &incident, &["kek-rotate", "replace-in-emergency"][..]),
+        ("key.schedule-destruction", &key("k", &[]), &["destroy"][..]),
+        ("key.suspend", &key("k", &[]), &["revoke"][..]),
+        ("key.update", &key("k", &[]), &["grant-key"][..]),
+    ] {
+        assert_eq!(matching(&set, action, resource), wanted, "{action}");
+    }
+}
+
+#[test]
+fn the_shipped_rules_tell_governance_from_other_roles() {
+    let set = shipped();
+    let managed = |roles: &[&str]| {
+        let managed = principal("new", PrincipalKind::Person, roles);
+        let id = managed.id.clone();
+        let details = ResourceDetails::Principal(Box::new(managed));
+        ResourceAttrs { id, revision: keyreeve_policy::Revision::Unstored, details }
+    };
+    assert_eq!(matching(&set, "principal.put", &managed(&["key-admin"])), ["grant-role"]);
+    assert_eq!(matching(&set, "principal.put", &managed(&["key-admin", "dpo"])), ["grant-governance", "grant-role"]);
+}
