@@ -101,8 +101,8 @@ pub struct Confirmation {
     pub key: KeyId,
     /// By whom.
     pub by: Actor,
-    /// The role that confirms.
-    pub role: Name,
+    /// Somebody with one of these roles confirms.
+    pub any_of: BTreeSet<Name>,
     /// When it is overdue.
     pub due: UnixMillis,
     /// When somebody is reminded next.
@@ -173,10 +173,10 @@ pub enum IncidentRefusal {
     #[error("a second person confirms: not the one who did it")]
     SamePerson,
     /// The role is missing.
-    #[error("this is confirmed by somebody with the role `{role}`")]
+    #[error("this is confirmed by somebody with the role {}", in_words(.any_of))]
     Role {
-        /// The role.
-        role: Name,
+        /// Any of these would do.
+        any_of: BTreeSet<Name>,
     },
     /// No reason or text was given.
     #[error("say why: the text is empty")]
@@ -189,6 +189,10 @@ pub enum IncidentRefusal {
         /// The most there may be.
         max: usize,
     },
+}
+
+fn in_words(any_of: &BTreeSet<Name>) -> String {
+    any_of.iter().map(|role| format!("`{role}`")).collect::<Vec<_>>().join(" or ")
 }
 
 /// What an incident is opened with.
@@ -217,8 +221,8 @@ pub struct Owing<'a> {
     pub key: KeyId,
     /// By whom.
     pub by: &'a Actor,
-    /// The role that confirms.
-    pub role: &'a Name,
+    /// Somebody with one of these roles confirms.
+    pub any_of: &'a BTreeSet<Name>,
     /// Within which time.
     pub within: Duration,
 }
@@ -301,7 +305,7 @@ impl Incident {
             operation: owing.operation.to_owned(),
             key: owing.key,
             by: owing.by.clone(),
-            role: owing.role.clone(),
+            any_of: owing.any_of.clone(),
             due,
             remind: now.plus(owing.within / 2),
             done: None,
@@ -331,8 +335,8 @@ impl Incident {
         if by.is_same_person(&owed.by) {
             return Err(IncidentRefusal::SamePerson);
         }
-        if !roles.contains(&owed.role) {
-            return Err(IncidentRefusal::Role { role: owed.role.clone() });
+        if roles.is_disjoint(&owed.any_of) {
+            return Err(IncidentRefusal::Role { any_of: owed.any_of.clone() });
         }
         owed.done = Some(Confirmed { at: now, by: by.clone() });
         Ok(next)
@@ -515,9 +519,9 @@ mod tests {
     }
 
     fn owing(incident: &Incident) -> Incident {
-        let (by, role) = (actor("sam"), "ciso".parse().unwrap());
+        let (by, any_of) = (actor("sam"), roles(&["ciso"]));
         let within = Duration::from_secs(24 * 3600);
-        let owing = Owing { operation: "key.rotate", key: key(1), by: &by, role: &role, within };
+        let owing = Owing { operation: "key.rotate", key: key(1), by: &by, any_of: &any_of, within };
         incident.owe(&owing, NOW).unwrap()
     }
 
@@ -528,8 +532,10 @@ mod tests {
         assert_eq!(confirm(&actor("sam"), &["ciso"]), Err(IncidentRefusal::SamePerson));
         let other_name = Actor::new("sam-2".parse().unwrap(), Some("sam".parse().unwrap()));
         assert_eq!(confirm(&other_name, &["ciso"]), Err(IncidentRefusal::SamePerson));
-        let role = "ciso".parse().unwrap();
-        assert_eq!(confirm(&actor("kim"), &["legal"]), Err(IncidentRefusal::Role { role }));
+        let any_of = roles(&["ciso"]);
+        let refused = confirm(&actor("kim"), &["legal"]).unwrap_err();
+        assert_eq!(refused, IncidentRefusal::Role { any_of });
+        assert!(refused.to_string().ends_with("with the role `ciso`"), "{refused}");
         let confirmed = confirm(&actor("kim"), &["legal", "ciso"]).unwrap();
         assert_eq!(confirmed.owed().count(), 0);
         let again = confirmed.confirm(1, &actor("kim"), &roles(&["ciso"]), later(2));
