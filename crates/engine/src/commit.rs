@@ -12,6 +12,7 @@ use keyreeve_store::StoreError;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::access::Stale;
 use crate::catalogue::Descriptor;
 use crate::core::{Core, Engine};
 use crate::error::{Code, Error};
@@ -150,9 +151,9 @@ impl Core {
         self.access_is_old();
     }
 
-    /// What is known of principals and policies is read again before anything else is decided.
+    /// All that decisions about access are made from is read again before anything else is decided.
     pub(crate) fn access_is_old(&self) {
-        self.access_changes.fetch_add(1, Ordering::AcqRel);
+        self.access.changed(Stale::everything());
     }
 
     async fn record(&self, entry: Option<Entry>) -> Result<(), Error> {
@@ -279,7 +280,7 @@ impl Engine {
         let mut guards = Vec::new();
         for effect in effects {
             match effect {
-                Effect::ReloadAccess => self.reload_access().await?,
+                Effect::Reload(stale) => self.reload_access(stale).await?,
                 Effect::Open => self.open().await?,
                 Effect::Seal => self.seal().await,
                 Effect::EraseEpochs { old, next } => self.erase_epochs(&old, next).await?,

@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::RwLock;
 
-use crate::access::{Compiler, DECISIONS_KEPT, HeldToken};
+use crate::access::{Compiler, DECISIONS_KEPT, Freshness, HeldToken};
 use crate::cache::RowCache;
 use crate::catalogue::Descriptor;
 use crate::clock::{Clock, Latest};
@@ -137,10 +137,8 @@ pub struct Core {
     pub(crate) reloading: tokio::sync::Mutex<()>,
     /// One at a time gives certificates to principals, until others see it: no certificate proves two of them.
     pub(crate) claiming: Arc<RwLock<()>>,
-    /// How often principals or policies changed, and as of which change they were read: nothing is decided while the
-    /// latter is behind.
-    pub(crate) access_changes: AtomicU64,
-    pub(crate) access_read: AtomicU64,
+    /// Whether what decisions about access are made from is as it was stored.
+    pub(crate) access: Freshness,
     /// Becomes true when a commit was refused because another server has the store.
     pub(crate) lease_lost: tokio::sync::watch::Sender<bool>,
     /// What readiness was, and when it was looked at.
@@ -182,8 +180,7 @@ impl Engine {
             committing: RwLock::new(()),
             reloading: tokio::sync::Mutex::new(()),
             claiming: Arc::default(),
-            access_changes: 0.into(),
-            access_read: 0.into(),
+            access: Freshness::default(),
             lease_lost: tokio::sync::watch::Sender::new(false),
             readiness: tokio::sync::Mutex::default(),
             transition: tokio::sync::Mutex::new(()),

@@ -27,6 +27,10 @@ pub enum Fault {
     Unauthenticated,
     /// Policy says no.
     Denied,
+    /// Too many came, or failed: later.
+    Throttled,
+    /// Others have to agree first; the request waits for them.
+    Waiting,
     /// There is no such thing.
     Absent,
     /// The thing is in a state that forbids it, or somebody else changed it.
@@ -85,6 +89,12 @@ codes! {
     Unauthenticated = "unauthenticated", Unauthenticated;
     /// Policy does not allow it.
     Denied = "denied", Denied;
+    /// Policy demands a second factor, or a younger proof of it.
+    MfaNeeded = "mfa-needed", Denied;
+    /// Too many attempts failed: the next one is looked at later.
+    TooManyAttempts = "too-many-attempts", Throttled;
+    /// The request waits for the approval of others.
+    ApprovalNeeded = "approval-needed", Waiting;
     /// No such thing.
     NotFound = "not-found", Absent;
     /// The key's state forbids it.

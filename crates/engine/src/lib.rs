@@ -22,6 +22,8 @@ mod cache;
 mod clock;
 mod commit;
 mod core;
+#[allow(dead_code, reason = "the groups that file records read them by it")]
+mod filed;
 mod running;
 mod sealing;
 

@@ -8,10 +8,9 @@ use keyreeve_root::SealStatus;
 use keyreeve_store::Page;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::access::AccessSnapshot;
+use crate::access::{AccessSnapshot, Stale};
 use crate::core::Engine;
 use crate::error::{Code, Error};
 use crate::keys::{Hierarchy, KeyRef};
@@ -186,25 +185,26 @@ impl Engine {
         core.ports.root.seal().await;
     }
 
-    /// Reads principals and policies anew after a change. Until that worked nothing is decided.
-    pub(crate) async fn reload_access(&self) -> Result<(), Error> {
-        self.core.access_changes.fetch_add(1, Ordering::AcqRel);
+    /// Reads anew what changed of all that decisions about access are made from. Until that worked nothing is decided.
+    pub(crate) async fn reload_access(&self, stale: Stale) -> Result<(), Error> {
+        self.core.access.changed(stale);
         self.ensure_fresh_access().await
     }
 
     /// Waits for principals and policies as they are after every change so far. Safe to be dropped half-way.
     pub(crate) async fn ensure_fresh_access(&self) -> Result<(), Error> {
         let core = &*self.core;
-        let behind = || core.access_read.load(Ordering::Acquire) < core.access_changes.load(Ordering::Acquire);
-        if !behind() {
+        if !core.access.is_behind() {
             return Ok(());
         }
         let _one = core.reloading.lock().await;
-        let (Some(opened), true) = (core.opened(), behind()) else { return Ok(()) };
+        let (Some(opened), true) = (core.opened(), core.access.is_behind()) else { return Ok(()) };
         // Noted before reading: a change from here on is read by the next round.
-        let changes = core.access_changes.load(Ordering::Acquire);
-        opened.replace_access(AccessSnapshot::load(&*core.ports.store, &opened.keys, &core.compiler).await?);
-        core.access_read.fetch_max(changes, Ordering::AcqRel);
+        let reading = core.access.begin();
+        let known = opened.access().clone();
+        let next = known.refreshed(&reading.stale, &*core.ports.store, &opened.keys, &core.compiler).await?;
+        opened.replace_access(next);
+        core.access.done(&reading);
         Ok(())
     }
 

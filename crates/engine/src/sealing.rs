@@ -4,22 +4,23 @@ use arc_swap::ArcSwap;
 use keyreeve_audit::{Ed25519Signer, MlDsa44Cosigner, NoteSigner};
 use keyreeve_crypto::kdf::hkdf_sha256;
 use keyreeve_crypto::mac::MacKey;
-use keyreeve_crypto::{HashAlgorithm, Random};
+use keyreeve_crypto::{HashAlgorithm, KeyAlgorithm, LoadedKey, Material, Purpose, Random};
 use keyreeve_epochs::EpochId;
-use keyreeve_model::record::{RecordSealer, Revision, SealedRecord, Table};
+use keyreeve_model::field::{SealedField, field_context};
+use keyreeve_model::record::{BadRecord, RecordSealer, Revision, SealedRecord, Table};
 use keyreeve_model::{DeploymentRecord, KeyId, Name};
 use keyreeve_secret::SecretBytes;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use crate::access::AccessSnapshot;
+use crate::access::{AccessSnapshot, Stale};
 use crate::error::Error;
 use crate::keys::Hierarchy;
 
 /// What happens in memory and in the epoch vault once an operation's changes are durable.
 pub(crate) enum Effect {
-    /// Read principals and policies anew.
-    ReloadAccess,
+    /// Read anew what decisions about access are made from, and changed.
+    Reload(Stale),
     /// Open the server: the root of trust is open.
     Open,
     /// Seal the server.
@@ -52,6 +53,8 @@ pub(crate) enum Guard {
 /// The server's own secrets, derived from the system secret that the root of trust wraps.
 pub(crate) struct SystemKeys {
     records: MacKey,
+    fields: LoadedKey,
+    recovery: MacKey,
     pub(crate) signers: Vec<Arc<dyn NoteSigner>>,
 }
 
@@ -64,7 +67,38 @@ impl SystemKeys {
         let cosigner = MlDsa44Cosigner::from_seed(log_origin, key("keyreeve/log/ml-dsa-44/1")?.expose())
             .map_err(Error::internal)?;
         let records = MacKey::new(HashAlgorithm::Sha256, key("keyreeve/records/1")?.expose());
-        Ok(Self { records, signers: vec![Arc::new(log), Arc::new(cosigner)] })
+        let recovery = MacKey::new(HashAlgorithm::Sha256, key("keyreeve/recovery/1")?.expose());
+        let fields = SecretBytes::copy_from(key("keyreeve/fields/1")?.expose());
+        let fields = LoadedKey::load(&Material::import(KeyAlgorithm::Xaes256Gcm, &fields)?, Purpose::Encrypt)?;
+        Ok(Self { records, fields, recovery, signers: vec![Arc::new(log), Arc::new(cosigner)] })
+    }
+
+    /// Seals a secret for its place in a record.
+    #[allow(dead_code, reason = "for the records of login methods and second factors")]
+    pub(crate) fn seal_field(
+        &self,
+        random: &Random,
+        (table, row, field): (Table, &[u8], &str),
+        secret: &[u8],
+    ) -> Result<SealedField, Error> {
+        Ok(SealedField::new(self.fields.seal(random, &field_context(table, row, field), secret)?))
+    }
+
+    /// Opens a secret where it stands.
+    #[allow(dead_code, reason = "for the records of login methods and second factors")]
+    pub(crate) fn open_field(
+        &self,
+        (table, row, field): (Table, &[u8], &str),
+        sealed: &SealedField,
+    ) -> Result<SecretBytes, Error> {
+        let opened = self.fields.open(&field_context(table, row, field), sealed.as_bytes());
+        opened.map_err(|_| BadRecord::Tampered { table: table.name() }.into())
+    }
+
+    /// HMAC-SHA-256 of what people keep on paper: whoever reads the store alone cannot search for it.
+    #[allow(dead_code, reason = "for recovery codes")]
+    pub(crate) fn recovery_mac(&self) -> &MacKey {
+        &self.recovery
     }
 
     pub(crate) fn log_vkeys(&self) -> Vec<String> {
@@ -149,6 +183,18 @@ mod tests {
         let mut altered = record(mac, Revision(3));
         altered.bytes = b"{ }".to_vec();
         assert!(!keys.check(Table::Keys, b"row", &altered));
+    }
+
+    #[test]
+    fn a_field_opens_only_in_its_own_place() {
+        let (keys, random) = (keys(), Random::from_module().unwrap());
+        let place = (Table::Mfa, b"row".as_slice(), "secret");
+        let sealed = keys.seal_field(&random, place, b"seed").unwrap();
+        assert_eq!(keys.open_field(place, &sealed).unwrap().expose(), b"seed");
+        for elsewhere in [(Table::Mfa, b"rox".as_slice(), "secret"), (Table::Mfa, b"row", "other")] {
+            assert_eq!(keys.open_field(elsewhere, &sealed).unwrap_err().code(), crate::Code::Tampered);
+        }
+        assert!(keys.open_field((Table::Grants, b"row", "secret"), &sealed).is_err());
     }
 
     #[test]

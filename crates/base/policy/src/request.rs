@@ -127,7 +127,7 @@ impl MfaKind {
             Self::Totp => "totp",
             Self::WebAuthn => "webauthn",
             Self::Recovery => "recovery",
-            Self::Provider => "idp",
+            Self::Provider => "provider",
         }
     }
 }

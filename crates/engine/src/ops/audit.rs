@@ -178,7 +178,7 @@ async fn names_of(core: &Core, wanted: &str) -> Result<Named, Error> {
     let access = opened.access();
     let is_name = wanted.parse::<Name>().is_ok_and(|name| {
         access.principal(&name).is_some()
-            || access.stored_policies.contains_key(&name)
+            || access.policies().stored.contains_key(&name)
             || core.compiler.is_built_in(wanted)
     });
     named.known |= is_id || is_name || ["server", "log", "new"].contains(&wanted);

@@ -65,7 +65,8 @@ impl Operation for Explain {
         let now = self.time.unwrap_or(approved.now());
         // Whoever is bound to networks comes from one of them, unless the question is about another.
         let assumed = holder.attrs.networks.first().map(|network| network.address()).filter(|_| self.source.is_none());
-        let circumstances = Circumstances { source: self.source.or(assumed), now, method: self.method };
+        let source = self.source.or(assumed);
+        let circumstances = Circumstances { source, now, method: self.method, mfa: None, login: None };
         let bar = holder.admit(circumstances.source).err();
         let mut remarks = Vec::new();
         if let Some(address) = assumed {
@@ -76,7 +77,7 @@ impl Operation for Explain {
             if let Some(what) = resource.missing() {
                 remarks.push(format!("There is no such {what}: it would be refused as not found at the latest."));
             }
-            let set = access.policies.policies();
+            let set = access.policies().cache.policies();
             decisions.push((action.name, self.decided(set, &holder, (action, &resource), circumstances)));
         };
         look(row, self.resource(core, row, now).await?);
@@ -123,7 +124,7 @@ impl Explain {
         policies: &PolicySet,
         holder: &HeldPrincipal,
         (action, resource): (&'static Descriptor, &Resource),
-        circumstances: Circumstances,
+        circumstances: Circumstances<'_>,
     ) -> Explanation {
         let attrs = resource.attrs();
         policies.explain(&Request {

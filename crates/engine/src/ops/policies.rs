@@ -5,6 +5,7 @@ use keyreeve_model::record::{Revision, Table, seal};
 use keyreeve_model::{Change, Name, PolicyRecord, UnixMillis, limits};
 
 use super::{Listing, PAGE_MAX};
+use crate::access::Stale;
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
@@ -62,7 +63,8 @@ impl Operation for Put {
         // everything.
         let others = opened
             .access()
-            .stored_policies
+            .policies()
+            .stored
             .values()
             .map(|held| (held.record.name.clone(), held.record.text.clone()))
             .collect::<Vec<_>>();
@@ -81,7 +83,7 @@ impl Operation for Put {
         let digest = hex::encode(keyreeve_crypto::digest::sha256(self.text.as_bytes()));
         Ok(Outcome::reply(own(&record))
             .changing(Change::PutPolicy(NamedRow { name: self.name.clone(), record: sealed }))
-            .then(Effect::ReloadAccess)
+            .then(Effect::Reload(Stale::policies()))
             .detail("sha256", digest)
             .detail("revision", revision.0))
     }
@@ -131,7 +133,7 @@ impl Core {
             updated: None,
         });
         let mut all: Vec<_> = shipped.collect();
-        all.extend(opened.access().stored_policies.values().map(|held| own(&held.record)));
+        all.extend(opened.access().policies().stored.values().map(|held| own(&held.record)));
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
     }
@@ -188,6 +190,6 @@ impl Operation for Delete {
         let row = core.ports.store.policy(&self.name).await?.ok_or_else(|| Error::not_found("policy"))?;
         Ok(Outcome::reply(())
             .changing(Change::DeletePolicy { name: self.name.clone(), revision: row.record.revision })
-            .then(Effect::ReloadAccess))
+            .then(Effect::Reload(Stale::policies())))
     }
 }

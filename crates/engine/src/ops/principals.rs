@@ -10,11 +10,10 @@ use keyreeve_policy::{Network, PrincipalAttrs, ResourceDetails, Revision as Attr
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::patch::Differences;
 use super::{LabelPatch, Listing, PAGE_MAX, SetPatch};
-use crate::access::{AccessSnapshot, HeldPrincipal, attrs_revision, principal_attrs};
+use crate::access::{AccessSnapshot, HeldPrincipal, Stale, attrs_revision, principal_attrs};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
@@ -80,6 +79,8 @@ pub struct PutSpec {
     pub certificates: BTreeSet<CertificateRule>,
     /// True when it may do nothing for now.
     pub disabled: bool,
+    /// The human being behind it, where several principals are one.
+    pub person: Option<Label>,
 }
 
 impl Put {
@@ -111,6 +112,7 @@ impl Put {
             certificates: spec.certificates.clone(),
             disabled: spec.disabled,
             created,
+            person: spec.person.clone(),
         }
     }
 }
@@ -128,6 +130,8 @@ pub struct PrincipalPatch {
     pub certificates: SetPatch<CertificateRule>,
     /// True when it may do nothing from now on, false when it may again.
     pub disabled: Option<bool>,
+    /// Says which human being is behind it; an empty text takes that away.
+    pub person: Option<Label>,
 }
 
 impl PrincipalPatch {
@@ -137,6 +141,9 @@ impl PrincipalPatch {
         self.networks.apply("networks of the principal", &mut record.networks)?;
         self.certificates.apply("certificates of the principal", &mut record.certificates)?;
         record.disabled = self.disabled.unwrap_or(record.disabled);
+        if let Some(person) = &self.person {
+            record.person = Some(person.clone()).filter(|person| !person.as_str().is_empty());
+        }
         Ok(())
     }
 }
@@ -187,7 +194,7 @@ fn refuse_to_lock_oneself_out(known: &PrincipalRecord, record: &PrincipalRecord)
 
 /// What of a principal is probably not meant.
 fn warnings(access: &AccessSnapshot, record: &PrincipalRecord) -> Result<Vec<String>, Error> {
-    let known = access.policies.policies().roles();
+    let known = access.policies().cache.policies().roles();
     // The roles that policies do speak of are not told: whoever may write principals need not be who reads policies.
     let unknown = record.roles.iter().filter(|role| !known.contains(role.as_str()));
     let unknown = unknown.map(|role| format!("no policy speaks of the role `{role}`: it gives nothing until one does"));
@@ -207,6 +214,7 @@ fn differences(known: Option<&PrincipalRecord>, record: &PrincipalRecord) -> Res
     let old = known.unwrap_or(&nothing);
     Differences::default()
         .value("kind", &old.kind.name(), &record.kind.name())
+        .value("person", &old.identity(), &record.identity())
         .list("roles", &old.roles, &record.roles)?
         .labels(&old.labels, &record.labels)?
         .list("networks", &old.networks, &record.networks)?
@@ -247,7 +255,7 @@ impl Core {
             return Ok(None);
         }
         let alone = Arc::clone(&self.claiming).write_owned().await;
-        if self.access_read.load(Ordering::Acquire) < self.access_changes.load(Ordering::Acquire) {
+        if self.access.is_behind() {
             // Whoever was alone before may have given it away.
             return Err(keyreeve_store::StoreError::Conflict { transaction: catalogue::PRINCIPAL_PUT.name }.into());
         }
@@ -280,7 +288,7 @@ impl Core {
         let differences = differences(standing.held.as_ref().map(|held| &held.record), &record)?;
         let outcome = Outcome::reply(PrincipalReply { record, warnings })
             .changing(Change::PutPrincipal(row))
-            .then(Effect::ReloadAccess)
+            .then(Effect::Reload(Stale::principal(grantee.clone())))
             .detail("grantee", grantee)
             .detail("kind", kind)
             .detail("permissions", roles)
@@ -393,7 +401,7 @@ impl Operation for Delete {
             core.standing(approved, &self.name).await?.stored.ok_or_else(|| Error::not_found("principal"))?;
         Ok(Outcome::reply(())
             .changing(Change::DeletePrincipal { name: self.name.clone(), revision })
-            .then(Effect::ReloadAccess)
+            .then(Effect::Reload(Stale::principal(self.name.clone())))
             .detail("grantee", &self.name))
     }
 }

@@ -219,6 +219,7 @@ fn first_principal(core: &Core, now: UnixMillis) -> Result<PrincipalRecord, Erro
         certificates: BTreeSet::new(),
         disabled: false,
         created: now,
+        person: None,
     })
 }
 

@@ -7,6 +7,7 @@ use keyreeve_model::record::{RecordSealer, Revision, Table, seal};
 use keyreeve_model::{Change, Name, TokenId, TokenRecord, UnixMillis};
 use keyreeve_secret::SecretString;
 use keyreeve_store::Page;
+use std::collections::BTreeSet;
 
 use super::{Listing, PAGE_MAX};
 use crate::access::HeldToken;
@@ -49,6 +50,8 @@ pub(super) fn issue(
         created_by: created_by.clone(),
         expires,
         revoked: None,
+        networks: BTreeSet::new(),
+        session: None,
     };
     let change = Change::PutToken(token_row(keys, &record, Revision::FIRST));
     Ok((Issued { record, token: join_token(id, &text) }, change))

@@ -1,5 +1,6 @@
 //! What a protocol hands to the pipeline, and what it gets back.
 
+use keyreeve_model::ids::ApprovalId;
 use keyreeve_model::{RecordId, UnixMillis};
 use keyreeve_secret::SecretString;
 use std::net::IpAddr;
@@ -90,4 +91,19 @@ pub struct Refused {
     pub error: Error,
     /// Its audit record; none when the log could not be written or the operation is only counted.
     pub record: Option<RecordId>,
+    /// Where the request waits for others (code `approval-needed`): what it waits for.
+    pub waiting: Option<Box<Waiting>>,
+}
+
+/// A request that waits until others have approved it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The proposal that was made of it, or stood already.
+    pub approval: ApprovalId,
+    /// SHA-256 of the request as it will be carried out.
+    pub digest: [u8; 32],
+    /// Until when it waits.
+    pub expires: UnixMillis,
+    /// Who has to agree yet, in words.
+    pub missing: Vec<String>,
 }

@@ -2,10 +2,11 @@
 
 use keyreeve_audit::{Actor, Method as AuditMethod};
 use keyreeve_crypto::digest::sha256;
+use keyreeve_model::access::{MfaProof, Session};
 use keyreeve_model::{Name, TokenId, UnixMillis};
-use keyreeve_policy::{Method, PrincipalAttrs};
+use keyreeve_policy::{Method, PrincipalAttrs, Revision};
 use keyreeve_secret::SecretString;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub struct Principal {
     pub method: Method,
     /// The token it came with.
     pub token: Option<TokenId>,
+    /// The login that the token came from.
+    pub(crate) session: Option<Arc<Session>>,
 }
 
 impl Principal {
@@ -38,7 +41,7 @@ impl Principal {
         // Unwrap safety: `anonymous` and `system` are well-formed names.
         #[allow(clippy::expect_used)]
         let name = attrs.name.parse().expect("a well-formed name");
-        Self { name, attrs: Arc::new(attrs), method, token: None }
+        Self { name, attrs: Arc::new(attrs), method, token: None, session: None }
     }
 
     /// Nobody in particular.
@@ -50,6 +53,11 @@ impl Principal {
     /// The server itself, at scheduled work.
     pub(crate) fn system() -> Self {
         Self::internal(PrincipalAttrs::system(), Method::System)
+    }
+
+    /// The last proof of a second factor in its session.
+    pub(crate) fn mfa(&self) -> Option<&MfaProof> {
+        self.session.as_ref()?.mfa.as_ref()
     }
 
     /// As the audit log names it.
@@ -86,6 +94,8 @@ pub(crate) enum Reason {
     EarlierPrincipal,
     PrincipalDisabled,
     OtherNetwork,
+    /// The token is bound to networks, and this is none of them.
+    TokenElsewhere,
     UnknownCertificate,
 }
 
@@ -103,6 +113,7 @@ impl Reason {
             Self::EarlierPrincipal => "earlier-principal",
             Self::PrincipalDisabled => "principal-disabled",
             Self::OtherNetwork => "other-network",
+            Self::TokenElsewhere => "token-elsewhere",
             Self::UnknownCertificate => "unknown-certificate",
         }
     }
@@ -195,7 +206,33 @@ async fn bearer(
     if record.created < holder.record.created {
         return Err(Reason::EarlierPrincipal.into());
     }
-    Ok(admit(&holder, source, Method::Token, Some(id))?)
+    if !token.is_good_from(source) {
+        return Err(Reason::TokenElsewhere.into());
+    }
+    let mut principal = admit(&holder, source, Method::Token, Some(id))?;
+    if let Some(session) = &token.session {
+        let added: BTreeSet<&Name> = session.roles.iter().collect();
+        principal.attrs = with_roles(&principal.attrs, &added);
+        principal.session = Some(Arc::clone(session));
+    }
+    Ok(principal)
+}
+
+/// A principal with more roles than its record gives it. Decisions about it are remembered apart from those about the
+/// record alone.
+fn with_roles(attrs: &Arc<PrincipalAttrs>, added: &BTreeSet<&Name>) -> Arc<PrincipalAttrs> {
+    let Revision::At(record) = attrs.revision else { return Arc::clone(attrs) };
+    let known: BTreeSet<&str> = attrs.roles.iter().map(String::as_str).collect();
+    let roles: BTreeSet<&str> = known.iter().copied().chain(added.iter().map(|role| role.as_str())).collect();
+    if roles == known {
+        return Arc::clone(attrs);
+    }
+    // No role holds a line break: other roles make other bytes.
+    let joined = roles.iter().copied().collect::<Vec<_>>().join("\n");
+    let mut extra = [0; 16];
+    extra.copy_from_slice(&sha256(joined.as_bytes())[..16]);
+    let roles = roles.into_iter().map(str::to_owned).collect();
+    Arc::new(PrincipalAttrs { roles, revision: Revision::Composed { record, extra }, ..(**attrs).clone() })
 }
 
 fn by_certificate(
@@ -223,7 +260,7 @@ fn admit(
     token: Option<TokenId>,
 ) -> Result<Principal, Reason> {
     holder.admit(source)?;
-    Ok(Principal { name: holder.record.name.clone(), attrs: Arc::clone(&holder.attrs), method, token })
+    Ok(Principal { name: holder.record.name.clone(), attrs: Arc::clone(&holder.attrs), method, token, session: None })
 }
 
 impl HeldPrincipal {
@@ -257,6 +294,23 @@ pub(crate) fn join_token(id: TokenId, secret_hex: &SecretString) -> SecretString
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn added_roles_are_decided_about_apart() {
+        let attrs = |roles: &[&str]| {
+            let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+            Arc::new(PrincipalAttrs { roles, revision: Revision::At(3), ..PrincipalAttrs::anonymous() })
+        };
+        let names: Vec<Name> = ["a", "b", "c"].iter().map(|name| name.parse().unwrap()).collect();
+        let with = |known: &[&str], added: &[usize]| {
+            with_roles(&attrs(known), &added.iter().map(|index| &names[*index]).collect())
+        };
+        assert_eq!(with(&["a"], &[0]).revision, Revision::At(3), "nothing was added");
+        assert_eq!(with(&["a"], &[1]).roles, ["a", "b"]);
+        assert_eq!(with(&["a"], &[1]).revision, with(&["b"], &[0]).revision, "the same roles are the same");
+        assert_ne!(with(&["a"], &[1]).revision, with(&["a"], &[2]).revision);
+        assert_ne!(with(&["a"], &[1]).revision, with(&["a"], &[1, 2]).revision);
+    }
 
     #[test]
     fn tokens_split_into_id_and_secret() {

@@ -1,10 +1,12 @@
 //! The stage *authorize*: what is meant, and whether policy allows it.
 
 use keyreeve_audit::Resource as AuditResource;
+use keyreeve_model::access::{MfaKind, MfaProof};
 use keyreeve_model::record::Revision as RecordRevision;
 use keyreeve_model::{EncryptionContext, Name, TokenId, UnixMillis};
 use keyreeve_policy::{
-    ContextAttrs, KeyAttrs, KeyringAttrs, Method, PrincipalAttrs, Request, ResourceAttrs, ResourceDetails, Revision,
+    ContextAttrs, KeyAttrs, KeyringAttrs, Method, MfaKind as AttrsMfaKind, PrincipalAttrs, Request, ResourceAttrs,
+    ResourceDetails, Revision,
 };
 use std::marker::PhantomData;
 use std::net::IpAddr;
@@ -253,29 +255,54 @@ struct Question<'a> {
 
 /// The circumstances of a request. The only place that says what of them policies see.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Circumstances {
+pub(crate) struct Circumstances<'a> {
     /// From which address.
     pub(crate) source: Option<IpAddr>,
     /// At which instant.
     pub(crate) now: UnixMillis,
     /// How the principal proved itself.
     pub(crate) method: Method,
+    /// The last proof of a second factor.
+    pub(crate) mfa: Option<&'a MfaProof>,
+    /// The login method that the session came from.
+    pub(crate) login: Option<&'a Name>,
 }
 
-impl Circumstances {
+impl<'a> Circumstances<'a> {
+    /// Those of a call.
+    pub(crate) fn of(principal: &'a Principal, source: Option<IpAddr>, now: UnixMillis) -> Self {
+        let login = principal.session.as_ref().map(|session| &session.login);
+        Self { source, now, method: principal.method, mfa: principal.mfa(), login }
+    }
+
+    /// How old the second factor's proof is, in seconds.
+    pub(crate) fn mfa_age_seconds(&self) -> Option<u64> {
+        self.mfa.and_then(|mfa| mfa.age_seconds(self.now))
+    }
+
     /// As policies see them, with what the request carries.
-    pub(crate) fn context(self, context: Option<&EncryptionContext>, items: usize) -> ContextAttrs<'_> {
+    pub(crate) fn context(self, context: Option<&'a EncryptionContext>, items: usize) -> ContextAttrs<'a> {
+        let mfa_age_seconds = self.mfa_age_seconds();
         ContextAttrs {
             source_ip: self.source,
             time_ms: self.now.0,
             method: self.method,
-            mfa_age_seconds: None,
-            mfa_kind: None,
-            login: None,
+            mfa_age_seconds,
+            mfa_kind: self.mfa.filter(|_| mfa_age_seconds.is_some()).map(|mfa| attrs_kind(mfa.kind)),
+            login: self.login.map(Name::as_str),
             emergency: false,
             encryption_context: context.map(EncryptionContext::pairs),
             items: items as u64,
         }
+    }
+}
+
+fn attrs_kind(kind: MfaKind) -> AttrsMfaKind {
+    match kind {
+        MfaKind::Totp => AttrsMfaKind::Totp,
+        MfaKind::Webauthn => AttrsMfaKind::WebAuthn,
+        MfaKind::Recovery => AttrsMfaKind::Recovery,
+        MfaKind::Provider => AttrsMfaKind::Provider,
     }
 }
 
@@ -287,7 +314,7 @@ pub(super) fn authorize<O: Operation>(
     (principal, source, now): (Principal, Option<IpAddr>, UnixMillis),
     (resource, second): (Resource, Option<Resource>),
 ) -> Result<Permit<O>, Error> {
-    let (circumstances, items) = (Circumstances { source, now, method: principal.method }, operation.items());
+    let (circumstances, items) = (Circumstances::of(&principal, source, now), operation.items());
     let context = circumstances.context(operation.context(), items);
     let question = Question { principal: &principal, action: O::DESCRIPTOR, resource: &resource, context };
     decide(core, opened, &question)?;
@@ -317,7 +344,7 @@ fn decide(core: &Core, opened: Option<&Opened>, question: &Question<'_>) -> Resu
         context: &question.context,
     };
     let decision = match opened {
-        Some(opened) => opened.access().policies.decide(&request),
+        Some(opened) => opened.access().policies().cache.decide(&request),
         None => core.shipped_policies().decide(&request),
     };
     if decision.allowed {
@@ -326,6 +353,10 @@ fn decide(core: &Core, opened: Option<&Opened>, question: &Question<'_>) -> Resu
     if question.principal.method == Method::Anonymous {
         let text = "no credential was sent: send `Authorization: Bearer <token>` or a client certificate";
         return Err(Error::new(Code::Unauthenticated, text));
+    }
+    if needs_only_mfa(opened, &request) {
+        let text = "policy demands a second factor for this, shown not long ago: `keyreeve mfa verify`, then try again";
+        return Err(Error::new(Code::MfaNeeded, text));
     }
     let (who, action) = (&question.principal.name, question.action.name);
     // Whoever may not ask why is not told to ask.
@@ -338,6 +369,17 @@ fn decide(core: &Core, opened: Option<&Opened>, question: &Question<'_>) -> Resu
     Err(Error::new(Code::Denied, text))
 }
 
+/// Whether the answer would be yes to somebody who has just shown a second factor.
+fn needs_only_mfa(opened: Option<&Opened>, request: &Request<'_>) -> bool {
+    let Some(opened) = opened else { return false };
+    let shown = ContextAttrs {
+        mfa_age_seconds: Some(0),
+        mfa_kind: Some(request.context.mfa_kind.unwrap_or(AttrsMfaKind::Totp)),
+        ..*request.context
+    };
+    opened.access().policies().cache.decide(&Request { context: &shown, ..*request }).allowed
+}
+
 impl Core {
     /// Whether the same principal may also do something else to the same resource.
     pub(crate) fn may<O: Operation>(
@@ -348,7 +390,7 @@ impl Core {
         let opened = self.need_open()?;
         let principal = approved.principal();
         let (source, now) = (approved.source(), approved.now());
-        let context = Circumstances { source, now, method: principal.method }.context(None, 1);
+        let context = Circumstances::of(principal, source, now).context(None, 1);
         let question = Question { principal, action, resource: approved.resource(), context };
         Ok(decide(self, Some(&opened), &question).is_ok())
     }

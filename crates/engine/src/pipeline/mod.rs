@@ -70,7 +70,7 @@ mod record;
 mod run;
 
 pub use approve::Approved;
-pub use arrival::{Arrival, Done, Evidence, Idempotency, PeerCertificate, Proof, Refused};
+pub use arrival::{Arrival, Done, Evidence, Idempotency, PeerCertificate, Proof, Refused, Waiting};
 pub use authenticate::Principal;
 pub use authorize::{Permit, Resource, Target};
 

@@ -46,6 +46,12 @@ pub trait Operation: Send + Sync + Sized + 'static {
         1
     }
 
+    /// The request in the form in which it can wait for the approval of others: everything it asks for, closed, without
+    /// any secret. None for what cannot wait.
+    fn form(&self) -> Option<serde_json::Value> {
+        None
+    }
+
     /// Does it, or says why not.
     fn execute(
         &self,

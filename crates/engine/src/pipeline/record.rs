@@ -6,6 +6,7 @@ use keyreeve_model::{RecordId, UnixMillis};
 use std::collections::BTreeMap;
 
 use super::arrival::Arrival;
+use super::authenticate::Principal;
 use super::operation::Operation;
 use crate::catalogue::AuditClass;
 use crate::error::{Error, Fault};
@@ -40,6 +41,17 @@ impl Draft {
         Self { record, recorded }
     }
 
+    /// Notes the login that the caller's session came from and how old its second factor is: what a decision could
+    /// depend on and the rest of the record does not tell.
+    pub(super) fn circumstances(&mut self, principal: &Principal, now: UnixMillis) {
+        let Some(session) = &principal.session else { return };
+        self.record.details.insert("login".to_owned(), session.login.to_string());
+        if let Some((mfa, age)) = session.mfa.as_ref().and_then(|mfa| Some((mfa, mfa.age_seconds(now)?))) {
+            self.record.details.insert("mfa".to_owned(), mfa.kind.name().to_owned());
+            self.record.details.insert("mfa_age".to_owned(), age.to_string());
+        }
+    }
+
     /// The finished record as an entry of the log, or none for operations that are only counted.
     pub(super) fn finish(&mut self, outcome: AuditOutcome) -> Option<Entry> {
         self.record.outcome = outcome;
@@ -51,9 +63,14 @@ impl Draft {
 pub(super) fn outcome_of(error: &Error) -> AuditOutcome {
     let code = error.code().name().to_owned();
     match error.code().fault() {
-        Fault::Caller | Fault::TooLarge | Fault::Unauthenticated | Fault::Denied | Fault::Absent | Fault::State => {
-            AuditOutcome::Refused { code }
-        }
+        Fault::Caller
+        | Fault::TooLarge
+        | Fault::Unauthenticated
+        | Fault::Denied
+        | Fault::Throttled
+        | Fault::Waiting
+        | Fault::Absent
+        | Fault::State => AuditOutcome::Refused { code },
         Fault::Unavailable | Fault::Internal => AuditOutcome::Failed { code },
     }
 }

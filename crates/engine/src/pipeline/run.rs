@@ -6,8 +6,8 @@ use keyreeve_policy::Method;
 
 use std::sync::Arc;
 
-use super::approve::{Approved, approve};
-use super::arrival::{Arrival, Done, Evidence, Proof, Refused};
+use super::approve::{Approved, Consent, Consequences, approve};
+use super::arrival::{Arrival, Done, Evidence, Proof, Refused, Waiting};
 use super::authenticate::{Principal, authenticate};
 use super::authorize::{authorize, resolve};
 use super::operation::{Operation, Outcome, Remember};
@@ -20,6 +20,14 @@ use crate::sealing::Effect;
 
 /// How often an operation that lost a race for a row is computed again.
 const ATTEMPTS: usize = 16;
+
+/// How an attempt ended that did not fail.
+enum Attempted<R> {
+    /// Done.
+    Done(Done<R>),
+    /// It waits for others, and that is recorded.
+    Waiting(Refused),
+}
 
 /// Who calls: somebody outside, or the server itself.
 enum Caller {
@@ -77,13 +85,14 @@ impl Engine {
         arrival: &Arrival,
         operation: &O,
     ) -> Result<Done<O::Reply>, Refused> {
-        let unrecorded = |error| Refused { error, record: None };
+        let unrecorded = |error| Refused { error, record: None, waiting: None };
         let now = self.core.now().map_err(unrecorded)?;
         let random = self.core.id_random().map_err(unrecorded)?;
         let mut draft = Draft::new(RecordId::new(now, random), operation, arrival, now);
         for attempt in 1.. {
             let error = match self.attempt(caller, arrival, operation, now, &mut draft).await {
-                Ok(done) => return Ok(done),
+                Ok(Attempted::Done(done)) => return Ok(done),
+                Ok(Attempted::Waiting(refused)) => return Err(refused),
                 Err(error) => error,
             };
             if !error.is_retryable() || attempt == ATTEMPTS {
@@ -101,7 +110,7 @@ impl Engine {
         operation: &O,
         now: UnixMillis,
         draft: &mut Draft,
-    ) -> Result<Done<O::Reply>, Error> {
+    ) -> Result<Attempted<O::Reply>, Error> {
         let core = &*self.core;
         if O::DESCRIPTOR.needs == Needs::Open {
             // Before anything is decided, who is asking included.
@@ -133,31 +142,69 @@ impl Engine {
             Some(also) => Some(resolve(core, also.target, now).await?),
             None => None,
         };
+        draft.circumstances(&principal, now);
+        let ticket = Ticket::of(arrival, &principal, O::DESCRIPTOR);
         let who = (principal, arrival.source, now);
         let permit = authorize(core, opened.as_deref(), operation, who, (resource, second))?;
-        let approved = approve(permit);
-        self.perform(arrival, operation, &approved, draft).await
+        // Before others are asked: what was done needs no approval to be answered again.
+        if let Some(replay) = core.remembered(ticket.as_ref(), now).await? {
+            return self.repeat::<O>(&replay, draft).await.map(Attempted::Done);
+        }
+        match approve(core, opened.as_deref(), permit, operation).await? {
+            Consent::Approved(approved) => self.perform(ticket, operation, approved, draft).await.map(Attempted::Done),
+            Consent::Waiting(waiting, consequences) => {
+                self.park::<O>(waiting, consequences, draft).await.map(Attempted::Waiting)
+            }
+        }
+    }
+
+    /// Answers as before to a request that was done before.
+    async fn repeat<O: Operation>(&self, replay: &Replay, draft: &mut Draft) -> Result<Done<O::Reply>, Error> {
+        draft.record.details.insert("repeated".to_owned(), "true".to_owned());
+        let reply = replayed::<O>(replay)?;
+        // The first answer may have been lost on the way to the log.
+        self.core.mend_if_dirty().await?;
+        self.release::<O>(draft, Outcome::reply(reply)).await
+    }
+
+    /// Makes durable that a request waits.
+    async fn park<O: Operation>(
+        &self,
+        waiting: Box<Waiting>,
+        consequences: Consequences,
+        draft: &mut Draft,
+    ) -> Result<Refused, Error> {
+        let Consequences { changes, mut details, effects } = consequences;
+        draft.record.details.append(&mut details);
+        draft.record.details.insert("approval".to_owned(), waiting.approval.to_string());
+        draft.record.details.insert("digest".to_owned(), hex::encode(waiting.digest));
+        let text = format!(
+            "others have to agree first: this waits as {} until {}; `keyreeve approval show {}` tells for whom",
+            waiting.approval, waiting.expires, waiting.approval
+        );
+        let error = Error::new(Code::ApprovalNeeded, text);
+        let entry = draft.finish(outcome_of(&error));
+        let id = entry.as_ref().map(|entry| *entry.id());
+        let sealer = self.core.opened().map(|opened| Arc::clone(&opened.keys));
+        self.settle_for_good(Durable { name: O::DESCRIPTOR.name, changes, entry, sealer }, effects).await?;
+        Ok(Refused { error, record: id, waiting: Some(waiting) })
     }
 
     /// Executes, makes durable, releases.
     async fn perform<O: Operation>(
         &self,
-        arrival: &Arrival,
+        ticket: Option<Ticket>,
         operation: &O,
-        approved: &Approved<O>,
+        mut approved: Approved<O>,
         draft: &mut Draft,
     ) -> Result<Done<O::Reply>, Error> {
         let core = &*self.core;
         let now = approved.now();
-        let ticket = Ticket::of(arrival, approved.principal(), O::DESCRIPTOR);
-        if let Some(replay) = core.remembered(ticket.as_ref(), now).await? {
-            draft.record.details.insert("repeated".to_owned(), "true".to_owned());
-            let reply = replayed::<O>(&replay)?;
-            // The first answer may have been lost on the way to the log.
-            core.mend_if_dirty().await?;
-            return self.release::<O>(draft, Outcome::reply(reply)).await;
-        }
-        let mut outcome = operation.execute(approved, core).await?;
+        let consent = std::mem::take(&mut approved.consent);
+        let mut outcome = operation.execute(&approved, core).await?;
+        outcome.changes.extend(consent.changes);
+        outcome.details.extend(consent.details);
+        outcome.effects.extend(consent.effects);
         if O::DESCRIPTOR.needs == Needs::Open {
             // Sealed meanwhile: what was computed is not released.
             core.need_open()?;
@@ -220,12 +267,12 @@ impl Engine {
         }
         let id = draft.record.id;
         let Some(entry) = draft.finish(outcome_of(&error)) else {
-            return Refused { error, record: None };
+            return Refused { error, record: None, waiting: None };
         };
         let durable = Durable { name: O::DESCRIPTOR.name, changes: Vec::new(), entry: Some(entry), sealer: None };
         match self.core.commit(durable).await {
-            Ok(()) => Refused { error, record: Some(id) },
-            Err(unrecorded) => Refused { error: unrecorded, record: None },
+            Ok(()) => Refused { error, record: Some(id), waiting: None },
+            Err(unrecorded) => Refused { error: unrecorded, record: None, waiting: None },
         }
     }
 }

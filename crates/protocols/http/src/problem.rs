@@ -117,6 +117,8 @@ pub const fn status_of(fault: Fault) -> StatusCode {
         Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Fault::Unauthenticated => StatusCode::UNAUTHORIZED,
         Fault::Denied => StatusCode::FORBIDDEN,
+        Fault::Throttled => StatusCode::TOO_MANY_REQUESTS,
+        Fault::Waiting => StatusCode::ACCEPTED,
         Fault::Absent => StatusCode::NOT_FOUND,
         Fault::State => StatusCode::CONFLICT,
         Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -309,7 +311,8 @@ mod tests {
     fn every_code_of_the_engine_has_a_status_and_a_title() {
         for code in Code::ALL {
             let problem = Problem::from(Error::new(*code, "text"));
-            assert!(problem.status().is_client_error() || problem.status().is_server_error(), "{code:?}");
+            let waits = *code == Code::ApprovalNeeded && problem.status() == StatusCode::ACCEPTED;
+            assert!(waits || problem.status().is_client_error() || problem.status().is_server_error(), "{code:?}");
             assert_eq!(problem.code(), code.name());
             assert!(title(code.name()).starts_with(char::is_uppercase));
         }

@@ -326,6 +326,7 @@ pub(crate) fn principal(reply: &PrincipalReply) -> Result<wire::access::Principa
         networks: texts(&record.networks),
         certificates: record.certificates.iter().map(rule).collect(),
         disabled: record.disabled,
+        person: record.person.as_ref().map(ToString::to_string),
         created: timestamp(record.created),
         warnings: reply.warnings.clone(),
     })

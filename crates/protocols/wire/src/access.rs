@@ -90,6 +90,10 @@ pub struct PutPrincipal {
     /// True when it may do nothing for now.
     #[serde(default)]
     pub disabled: bool,
+    /// The human being behind it, where several principals are one: such a person counts once where people decide
+    /// together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
 }
 
 /// Alters a principal; what is not given stays as it is. A list is either altered, by what is added and removed, or
@@ -136,6 +140,9 @@ pub struct UpdatePrincipal {
     /// True when it may do nothing from now on, false when it may again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
+    /// Says which human being is behind it; an empty text takes that away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
 }
 
 /// How a client certificate maps to a principal.
@@ -167,6 +174,9 @@ pub struct Principal {
     pub certificates: Vec<CertificateRule>,
     /// True when it may do nothing for now.
     pub disabled: bool,
+    /// The human being behind it, where that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
     /// When it was made.
     pub created: Timestamp,
     /// What is probably not meant, in words: only in answers to writing.

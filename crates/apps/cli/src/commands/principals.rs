@@ -70,6 +70,9 @@ pub(crate) struct Put {
     /// It may do nothing for now
     #[arg(long)]
     disabled: bool,
+    /// The human being behind it, where several principals are one: counts once where people decide together
+    #[arg(long, value_name = "TEXT")]
+    person: Option<String>,
 }
 
 impl Put {
@@ -81,6 +84,7 @@ impl Put {
             networks: self.networks,
             certificates: rules(self.fingerprints, self.dns_names, self.uris),
             disabled: self.disabled,
+            person: self.person,
         };
         let answer = app.client()?.put_principal(&self.name, &put).await?;
         app.note_record("principal written", answer.audit_record.as_ref());
@@ -115,6 +119,9 @@ pub(crate) struct Update {
     /// It may do again what its roles give it
     #[arg(long)]
     enable: bool,
+    /// Say which human being is behind it; an empty text takes that away
+    #[arg(long, value_name = "TEXT")]
+    person: Option<String>,
     /// Add a role that policies refer to; may be repeated
     #[arg(long = "add-role", value_name = "ROLE")]
     add_roles: Vec<String>,
@@ -197,6 +204,7 @@ impl Update {
                 (false, true) => Some(false),
                 (false, false) => None,
             },
+            person: self.person,
         };
         let answer = app.client()?.update_principal(&self.name, &update).await?;
         app.note_record("principal altered; it applies from now on", answer.audit_record.as_ref());
@@ -265,6 +273,7 @@ fn details(principal: &Principal) -> String {
     facts(&[
         ("name", principal.name.clone()),
         ("kind", principal.kind.to_string()),
+        ("person", principal.person.clone().unwrap_or_default()),
         ("state", if principal.disabled { "disabled" } else { "enabled" }.to_owned()),
         ("roles", principal.roles.join(", ")),
         ("labels", labels.join(", ")),

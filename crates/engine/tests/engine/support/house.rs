@@ -339,6 +339,7 @@ impl House {
             networks: BTreeSet::new(),
             certificates: BTreeSet::new(),
             disabled: false,
+            person: None,
         }
     }
 

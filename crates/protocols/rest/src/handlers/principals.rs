@@ -12,7 +12,7 @@ use keyreeve_wire::names;
 use super::keyrings::Paging;
 use crate::answer;
 use crate::call::{Asking, Json, Known, Named, Plain};
-use crate::convert::{self, certificate_patch, label_patch, labels, set, set_patch};
+use crate::convert::{self, certificate_patch, label_patch, labels, optional, set, set_patch};
 use crate::routes::{Route, route};
 
 pub(crate) static ROUTES: &[Route] = &[
@@ -40,6 +40,7 @@ fn put_from(name: Name, body: PutPrincipal) -> Result<Put, Problem> {
         networks: body.networks.into_iter().collect(),
         certificates: body.certificates.into_iter().map(convert::certificate).collect(),
         disabled: body.disabled,
+        person: optional("person", body.person.as_deref().filter(|person| !person.is_empty()))?,
     };
     if (spec.networks.len(), spec.certificates.len()) == given {
         Ok(Put::new(spec))
@@ -64,6 +65,7 @@ fn patch(body: UpdatePrincipal) -> Result<PrincipalPatch, Problem> {
         networks: set_patch("networks", body.networks.as_deref(), (&body.add_networks, &body.remove_networks))?,
         certificates: certificate_patch(body.certificates, (body.add_certificates, body.remove_certificates))?,
         disabled: body.disabled,
+        person: optional("person", body.person.as_deref())?,
     })
 }
 

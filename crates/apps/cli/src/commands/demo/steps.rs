@@ -226,6 +226,7 @@ async fn explain(tour: &mut Tour<'_>) -> Result<(), Failure> {
         networks: Vec::new(),
         certificates: Vec::new(),
         disabled: false,
+        person: None,
     };
     tour.client.put_principal(&guest, &put).await?;
     for (principal, expected) in [(me, true), (guest.clone(), false)] {

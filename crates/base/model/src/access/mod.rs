@@ -8,6 +8,10 @@ use crate::ids::TokenId;
 use crate::metadata::{Label, Name};
 use crate::time::UnixMillis;
 
+mod session;
+
+pub use session::{MfaKind, MfaProof, SESSION_MAX, Session};
+
 /// What kind of actor a principal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -71,6 +75,18 @@ pub struct PrincipalRecord {
     pub disabled: bool,
     /// When it was made.
     pub created: UnixMillis,
+    /// The human being behind it, where several principals are one: such a person counts once where people decide
+    /// together. None means that the principal's name says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<Label>,
+}
+
+impl PrincipalRecord {
+    /// The human being or program behind the principal: whoever has the same counts once.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        self.person.as_ref().map_or_else(|| self.name.as_str(), Label::as_str)
+    }
 }
 
 /// A bearer token; its secret is known to the bearer only.
@@ -94,6 +110,12 @@ pub struct TokenRecord {
     /// When it was revoked, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<UnixMillis>,
+    /// Networks it is good from (CIDR), besides those of the principal; empty means any.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub networks: BTreeSet<String>,
+    /// The login it came from; none for one that somebody issued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Session>,
 }
 
 impl TokenRecord {

@@ -1,0 +1,144 @@
+//! Who is known: the principals.
+
+use keyreeve_model::access::CertificateRule;
+use keyreeve_model::change::NamedRow;
+use keyreeve_model::record::{BadRecord, RecordSealer, Revision, Table, open};
+use keyreeve_model::{Name, PrincipalKind, PrincipalRecord};
+use keyreeve_policy::{Network, PrincipalAttrs, PrincipalKind as AttrsKind, Revision as AttrsRevision};
+use keyreeve_store::Store;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::all_named;
+use crate::error::Error;
+use crate::pipeline::PeerCertificate;
+
+/// A principal whose row was checked.
+pub(crate) struct HeldPrincipal {
+    pub(crate) record: PrincipalRecord,
+    pub(crate) attrs: Arc<PrincipalAttrs>,
+}
+
+impl HeldPrincipal {
+    fn open(sealer: &dyn RecordSealer, row: &NamedRow) -> Result<Self, Error> {
+        let record: PrincipalRecord = open(sealer, Table::Principals, row.name.as_str().as_bytes(), &row.record)?;
+        if record.name != row.name {
+            return Err(BadRecord::Tampered { table: Table::Principals.name() }.into());
+        }
+        Ok(Self { attrs: Arc::new(principal_attrs(&record, row.record.revision)?), record })
+    }
+
+    /// Whether decisions remembered about `self` can be taken for decisions about `next`: a name that was given anew
+    /// counts its revisions from the start.
+    fn precedes(&self, next: &Self) -> bool {
+        match (self.attrs.revision, next.attrs.revision) {
+            (AttrsRevision::At(old), AttrsRevision::At(new)) => old < new || self.record == next.record,
+            _ => false,
+        }
+    }
+}
+
+/// All principals at one moment.
+#[derive(Clone, Default)]
+pub(crate) struct Directory {
+    principals: HashMap<Name, Arc<HeldPrincipal>>,
+    by_certificate: HashMap<CertificateRule, Name>,
+}
+
+impl Directory {
+    /// Reads and checks every principal.
+    pub(super) async fn load(store: &dyn Store, sealer: &dyn RecordSealer) -> Result<Self, Error> {
+        let mut directory = Self::default();
+        for row in all_named(|page| store.principals(page)).await? {
+            directory.insert(HeldPrincipal::open(sealer, &row)?);
+        }
+        Ok(directory)
+    }
+
+    /// Reads these principals anew, and whether decisions that were remembered still stand under their keys.
+    pub(super) async fn reading(
+        &self,
+        names: &BTreeSet<Name>,
+        store: &dyn Store,
+        sealer: &dyn RecordSealer,
+    ) -> Result<(Self, bool), Error> {
+        let (mut directory, mut stands) = (self.clone(), true);
+        for name in names {
+            let row = store.principal(name).await?;
+            if row.as_ref().is_some_and(|row| row.name != *name) {
+                return Err(BadRecord::Tampered { table: Table::Principals.name() }.into());
+            }
+            let next = row.map(|row| HeldPrincipal::open(sealer, &row)).transpose()?;
+            let known = directory.remove(name);
+            stands &= match (&known, &next) {
+                (None, _) => true,
+                (Some(known), Some(next)) => known.precedes(next),
+                (Some(_), None) => false,
+            };
+            if let Some(next) = next {
+                directory.insert(next);
+            }
+        }
+        Ok((directory, stands))
+    }
+
+    fn insert(&mut self, held: HeldPrincipal) {
+        for rule in &held.record.certificates {
+            self.by_certificate.insert(rule.clone(), held.record.name.clone());
+        }
+        self.principals.insert(held.record.name.clone(), Arc::new(held));
+    }
+
+    fn remove(&mut self, name: &Name) -> Option<Arc<HeldPrincipal>> {
+        let held = self.principals.remove(name)?;
+        for rule in &held.record.certificates {
+            if self.by_certificate.get(rule) == Some(name) {
+                self.by_certificate.remove(rule);
+            }
+        }
+        Some(held)
+    }
+
+    pub(crate) fn principal(&self, name: &Name) -> Option<Arc<HeldPrincipal>> {
+        self.principals.get(name).cloned()
+    }
+
+    pub(crate) fn principals(&self) -> impl Iterator<Item = &Arc<HeldPrincipal>> {
+        self.principals.values()
+    }
+
+    /// The principal a verified client certificate stands for: by fingerprint first, then by URI, then by DNS name.
+    pub(crate) fn certified(&self, peer: &PeerCertificate) -> Option<Arc<HeldPrincipal>> {
+        let fingerprint = std::iter::once(CertificateRule::Fingerprint(hex::encode(peer.fingerprint)));
+        let uris = peer.uris.iter().cloned().map(CertificateRule::Uri);
+        let names = peer.dns_names.iter().cloned().map(CertificateRule::DnsName);
+        let name = fingerprint.chain(uris).chain(names).find_map(|rule| self.by_certificate.get(&rule))?;
+        self.principal(name)
+    }
+
+    /// The principal that already claims a certificate rule.
+    pub(crate) fn claimant(&self, rule: &CertificateRule) -> Option<&Name> {
+        self.by_certificate.get(rule)
+    }
+}
+
+/// A revision as policies know it; 0 where nothing is stored.
+pub(crate) fn attrs_revision(revision: Revision) -> AttrsRevision {
+    AttrsRevision::At(revision.0.unsigned_abs())
+}
+
+pub(crate) fn principal_attrs(record: &PrincipalRecord, revision: Revision) -> Result<PrincipalAttrs, Error> {
+    let networks: Result<Vec<Network>, _> = record.networks.iter().map(|text| text.parse()).collect();
+    Ok(PrincipalAttrs {
+        id: record.name.to_string(),
+        revision: attrs_revision(revision),
+        name: record.name.to_string(),
+        kind: match record.kind {
+            PrincipalKind::Person => AttrsKind::Person,
+            PrincipalKind::Service => AttrsKind::Service,
+        },
+        roles: record.roles.iter().map(ToString::to_string).collect(),
+        networks: networks.map_err(Error::internal)?,
+        labels: record.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+    })
+}

@@ -1,0 +1,205 @@
+//! Who is known and what is allowed: a snapshot in memory. It has parts; a change has the part that it is about read
+//! anew, so that one more principal does not compile every policy again.
+
+use keyreeve_model::Name;
+use keyreeve_model::record::RecordSealer;
+use keyreeve_store::{Page, Store};
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::Error;
+
+mod directory;
+mod policies;
+mod tokens;
+
+pub(crate) use directory::{Directory, HeldPrincipal, attrs_revision, principal_attrs};
+pub(crate) use policies::{Compiler, DECISIONS_KEPT, Policies};
+pub(crate) use tokens::HeldToken;
+
+/// Rows read at a time.
+const PAGE: u32 = 1000;
+
+/// All that decisions about access are made from, at one moment.
+#[derive(Clone)]
+pub(crate) struct AccessSnapshot {
+    directory: Arc<Directory>,
+    policies: Policies,
+}
+
+impl AccessSnapshot {
+    /// Reads and checks all of it.
+    pub(crate) async fn load(store: &dyn Store, sealer: &dyn RecordSealer, compiler: &Compiler) -> Result<Self, Error> {
+        let directory = Arc::new(Directory::load(store, sealer).await?);
+        Ok(Self { directory, policies: Policies::load(store, sealer, compiler).await? })
+    }
+
+    /// The same with what is stale read anew.
+    pub(crate) async fn refreshed(
+        &self,
+        stale: &Stale,
+        store: &dyn Store,
+        sealer: &dyn RecordSealer,
+        compiler: &Compiler,
+    ) -> Result<Self, Error> {
+        if stale.everything {
+            return Self::load(store, sealer, compiler).await;
+        }
+        let mut next = self.clone();
+        if stale.policies {
+            next.policies = Policies::load(store, sealer, compiler).await?;
+        }
+        if !stale.principals.is_empty() {
+            let (directory, stands) = self.directory.reading(&stale.principals, store, sealer).await?;
+            next.directory = Arc::new(directory);
+            if !stands {
+                next.policies = next.policies.forgetting();
+            }
+        }
+        Ok(next)
+    }
+
+    /// What is allowed.
+    pub(crate) fn policies(&self) -> &Policies {
+        &self.policies
+    }
+}
+
+/// Who is known is asked for so often that the snapshot answers for its directory.
+impl Deref for AccessSnapshot {
+    type Target = Directory;
+
+    fn deref(&self) -> &Directory {
+        &self.directory
+    }
+}
+
+/// What of the snapshot has to be read anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stale {
+    everything: bool,
+    policies: bool,
+    principals: BTreeSet<Name>,
+}
+
+impl Stale {
+    /// All of it: it is not known what changed.
+    pub(crate) fn everything() -> Self {
+        Self { everything: true, ..Self::default() }
+    }
+
+    /// The policies.
+    pub(crate) fn policies() -> Self {
+        Self { policies: true, ..Self::default() }
+    }
+
+    /// One principal.
+    pub(crate) fn principal(name: Name) -> Self {
+        Self { principals: BTreeSet::from([name]), ..Self::default() }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.everything |= other.everything;
+        self.policies |= other.policies;
+        self.principals.extend(other.principals);
+    }
+}
+
+/// How often something changed that decisions are made from, and as of which change it was read: nothing is decided
+/// while the latter is behind.
+#[derive(Default)]
+pub(crate) struct Freshness {
+    changes: AtomicU64,
+    read: AtomicU64,
+    stale: Mutex<Stale>,
+}
+
+/// What is to be read, and as of which change it will then be known.
+pub(crate) struct Reading {
+    pub(crate) stale: Stale,
+    changes: u64,
+}
+
+impl Freshness {
+    /// Something changed.
+    pub(crate) fn changed(&self, what: Stale) {
+        let mut stale = self.stale.lock();
+        stale.add(what);
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether something changed that was not read since.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.read.load(Ordering::Acquire) < self.changes.load(Ordering::Acquire)
+    }
+
+    /// What is to be read. Whoever gives up half-way leaves all as it is.
+    pub(crate) fn begin(&self) -> Reading {
+        let stale = self.stale.lock();
+        Reading { stale: stale.clone(), changes: self.changes.load(Ordering::Acquire) }
+    }
+
+    /// It was read. What changed meanwhile is read by the next round, with what this one read.
+    pub(crate) fn done(&self, reading: &Reading) {
+        let mut stale = self.stale.lock();
+        if self.changes.load(Ordering::Acquire) == reading.changes {
+            *stale = Stale::default();
+        }
+        self.read.fetch_max(reading.changes, Ordering::AcqRel);
+    }
+}
+
+/// Reads every page of a table that is addressed by name.
+async fn all_named<'a, F, Fut>(read: F) -> Result<Vec<keyreeve_model::change::NamedRow>, Error>
+where
+    F: Fn(Page<Name>) -> Fut,
+    Fut: Future<Output = Result<Vec<keyreeve_model::change::NamedRow>, keyreeve_store::StoreError>> + 'a,
+{
+    let mut all: Vec<keyreeve_model::change::NamedRow> = Vec::new();
+    loop {
+        let after = all.last().map(|row| row.name.clone());
+        let rows = read(Page { after, limit: PAGE }).await?;
+        let last = rows.len() < PAGE as usize;
+        all.extend(rows);
+        if last {
+            return Ok(all);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_changes_while_something_is_read_is_read_by_the_next_round() {
+        let freshness = Freshness::default();
+        assert!(!freshness.is_behind());
+        freshness.changed(Stale::principal(name("alice")));
+        let first = freshness.begin();
+        freshness.changed(Stale::policies());
+        freshness.done(&first);
+        assert!(freshness.is_behind());
+        let second = freshness.begin();
+        assert!(second.stale.policies);
+        freshness.done(&second);
+        assert!(!freshness.is_behind());
+        assert_eq!(freshness.begin().stale, Stale::default());
+    }
+
+    #[test]
+    fn a_reading_that_was_given_up_leaves_all_to_be_read() {
+        let freshness = Freshness::default();
+        freshness.changed(Stale::principal(name("alice")));
+        drop(freshness.begin());
+        assert!(freshness.is_behind());
+        assert_eq!(freshness.begin().stale, Stale::principal(name("alice")));
+    }
+}

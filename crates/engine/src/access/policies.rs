@@ -1,0 +1,87 @@
+//! What is allowed: the policies of the deployment and the shipped ones, compiled.
+
+use keyreeve_model::record::{BadRecord, RecordSealer, Table, open};
+use keyreeve_model::{Name, PolicyRecord};
+use keyreeve_policy::{DecisionCache, PolicySet};
+use keyreeve_store::Store;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::all_named;
+use crate::error::{Code, Error};
+
+/// Decisions remembered (count); roughly 500 bytes each.
+pub(crate) const DECISIONS_KEPT: usize = 16 * 1024;
+
+/// A policy whose row was checked.
+pub(crate) struct HeldPolicy {
+    pub(crate) record: PolicyRecord,
+}
+
+/// All policies at one moment, and the decisions made by them.
+#[derive(Clone)]
+pub(crate) struct Policies {
+    pub(crate) stored: Arc<HashMap<Name, Arc<HeldPolicy>>>,
+    pub(crate) cache: Arc<DecisionCache>,
+}
+
+impl Policies {
+    /// Reads and checks every policy. A stored policy that does not compile refuses everything: better closed than open
+    /// by accident.
+    pub(super) async fn load(store: &dyn Store, sealer: &dyn RecordSealer, compiler: &Compiler) -> Result<Self, Error> {
+        let mut stored = HashMap::new();
+        for row in all_named(|page| store.policies(page)).await? {
+            let record: PolicyRecord = open(sealer, Table::Policies, row.name.as_str().as_bytes(), &row.record)?;
+            if record.name != row.name {
+                return Err(BadRecord::Tampered { table: Table::Policies.name() }.into());
+            }
+            stored.insert(row.name, Arc::new(HeldPolicy { record }));
+        }
+        let texts = stored.values().map(|held| (held.record.name.to_string(), held.record.text.clone()));
+        let set = Arc::new(compiler.compile(texts)?);
+        Ok(Self { stored: Arc::new(stored), cache: Arc::new(DecisionCache::new(set, DECISIONS_KEPT)) })
+    }
+
+    /// The same policies with no decision remembered.
+    pub(super) fn forgetting(&self) -> Self {
+        let cache = DecisionCache::new(self.cache.shared_policies(), DECISIONS_KEPT);
+        Self { stored: Arc::clone(&self.stored), cache: Arc::new(cache) }
+    }
+}
+
+/// Turns policy texts into a policy set: the shipped ones, those of the server's mode, and the deployment's own.
+pub(crate) struct Compiler {
+    schema: keyreeve_policy::Schema,
+    built_in: Vec<(String, String)>,
+}
+
+impl Compiler {
+    /// `extra` are policies of the server's mode, for instance the one that lets the developer do everything in `dev`.
+    pub(crate) fn new(extra: &[(String, String)]) -> Result<Self, Error> {
+        let schema = keyreeve_policy::Schema::generate(&crate::catalogue::actions()).map_err(Error::internal)?;
+        let shipped =
+            keyreeve_policy::shipped::documents().into_iter().map(|(name, text)| (name.to_string(), text.to_owned()));
+        Ok(Self { schema, built_in: shipped.chain(extra.iter().cloned()).collect() })
+    }
+
+    pub(crate) fn built_in(&self) -> &[(String, String)] {
+        &self.built_in
+    }
+
+    /// True when a name belongs to a shipped policy, which cannot be replaced through the interface.
+    pub(crate) fn is_built_in(&self, name: &str) -> bool {
+        self.built_in.iter().any(|(shipped, _)| shipped == name)
+    }
+
+    pub(crate) fn compile(&self, own: impl IntoIterator<Item = (String, String)>) -> Result<PolicySet, Error> {
+        let named = |(name, text): (String, String)| {
+            let name = keyreeve_policy::PolicyName::new(&name).map_err(|error| Error::invalid(error.to_string()))?;
+            Ok::<_, Error>((name, text))
+        };
+        let texts = self.built_in.iter().cloned().chain(own).map(named).collect::<Result<Vec<_>, _>>()?;
+        PolicySet::compile(&self.schema, texts).map_err(|problems| {
+            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            Error::new(Code::InvalidPolicy, lines.join("\n"))
+        })
+    }
+}

@@ -1,0 +1,276 @@
+//! Notices to people: filed in the transaction of their cause, delivered afterwards, tried until they are taken.
+//!
+//! An answer never waits for a delivery. A notice is a row for each channel; it is unfiled when the channel has taken
+//! it, so a restart loses none, and a crash between delivery and unfiling sends it once more under the same id.
+
+use keyreeve_audit::Record;
+use keyreeve_model::filed::{RowId, file, unfile};
+use keyreeve_model::ids::NoticeId;
+use keyreeve_model::record::{Revision, Table};
+use keyreeve_model::{Change, Facts, Notice, NoticeKind, RecordId, Transaction, UnixMillis};
+use keyreeve_notify::Notifier;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+use crate::core::{Core, Engine};
+use crate::error::Error;
+use crate::sealing::Opened;
+
+/// Notices looked at in one round (count).
+const ROUND: u32 = 1000;
+/// Failures in a row after which a round ends: the channel is not there, and others wait for their turn.
+const FAILURES: usize = 3;
+/// How long a channel is left alone when nothing waits for it, and at most between two attempts.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long after the store or the clock did not work.
+const AFTER_TROUBLE: Duration = Duration::from_secs(5);
+
+/// What people are told of without having asked: operations that were done, and as what (requirements A2, A6, A7).
+const TOLD: &[(&str, NoticeKind)] = &[
+    ("policy.put", NoticeKind::AccessChanged),
+    ("policy.delete", NoticeKind::AccessChanged),
+    ("principal.put", NoticeKind::AccessChanged),
+    ("principal.delete", NoticeKind::AccessChanged),
+    ("token.create", NoticeKind::AccessChanged),
+];
+
+/// A channel and what it is for.
+pub struct Channel {
+    /// What sends.
+    pub notifier: Arc<dyn Notifier>,
+    /// The kinds of notices that go there; all where there is nothing. Emergencies go everywhere.
+    pub only: Option<BTreeSet<NoticeKind>>,
+}
+
+impl Channel {
+    /// Whether notices of a kind go there.
+    fn takes(&self, kind: NoticeKind) -> bool {
+        kind.goes_everywhere() || self.only.as_ref().is_none_or(|only| only.contains(&kind))
+    }
+}
+
+/// Something to tell, before it is addressed.
+pub(crate) struct Telling {
+    pub(crate) kind: NoticeKind,
+    pub(crate) subject: String,
+    pub(crate) facts: Facts,
+}
+
+/// The channels, and the bell that says that there is something to deliver.
+pub(crate) struct Courier {
+    channels: Vec<Channel>,
+    bell: watch::Sender<()>,
+}
+
+impl Courier {
+    pub(crate) fn new(channels: Vec<Channel>) -> Self {
+        Self { channels, bell: watch::Sender::new(()) }
+    }
+
+    pub(crate) fn channels(&self) -> &[Channel] {
+        &self.channels
+    }
+
+    /// Whether these changes file notices.
+    pub(crate) fn concerns(changes: &[Change]) -> bool {
+        changes.iter().any(|change| matches!(change, Change::File(row) if row.table == Table::Notices))
+    }
+
+    /// There may be something to deliver.
+    pub(crate) fn ring(&self) {
+        self.bell.send_replace(());
+    }
+}
+
+impl Telling {
+    pub(crate) fn new(kind: NoticeKind, subject: impl Into<String>, facts: Facts) -> Self {
+        Self { kind, subject: subject.into(), facts }
+    }
+
+    /// What an operation that was done is worth telling of, from its audit record.
+    pub(crate) fn of(record: &Record) -> Option<Self> {
+        let (operation, kind) = TOLD.iter().find(|(name, _)| *name == record.operation)?;
+        let by = &record.actor.principal;
+        // A token for oneself gives nobody anything.
+        if *operation == "token.create" && record.details.get("grantee") == Some(by) {
+            return None;
+        }
+        let mut facts = Facts::default().with("operation", operation).with("by", by);
+        let mut subject = format!("{by} did {operation}");
+        if let Some(resource) = &record.resource {
+            facts = facts.with("resource", format!("{} {}", resource.kind, resource.id));
+            subject = format!("{subject} on {} {}", resource.kind, resource.id);
+        }
+        if let Some(source) = &record.source {
+            facts = facts.with("source", source);
+        }
+        let facts = record.details.iter().fold(facts, |facts, (name, value)| facts.with(name, value));
+        Some(Self::new(*kind, subject, facts))
+    }
+}
+
+impl Core {
+    /// The changes that file a notice, one for each channel it goes to. They belong into the transaction of its cause.
+    pub(crate) fn notice(
+        &self,
+        opened: &Opened,
+        telling: &Telling,
+        record: Option<RecordId>,
+        now: UnixMillis,
+    ) -> Result<Vec<Change>, Error> {
+        let channels = self.courier.channels().iter().filter(|channel| channel.takes(telling.kind));
+        channels.map(|channel| self.notice_for(opened, channel, telling, record, now)).collect()
+    }
+
+    /// The change that files a notice for one channel.
+    pub(crate) fn notice_for(
+        &self,
+        opened: &Opened,
+        channel: &Channel,
+        telling: &Telling,
+        record: Option<RecordId>,
+        now: UnixMillis,
+    ) -> Result<Change, Error> {
+        let id = NoticeId::new(now, self.id_random()?);
+        let channel = channel.notifier.channel().clone();
+        let notice = Notice::new(id, channel, telling.kind, &telling.subject, telling.facts.clone(), now);
+        let notice = Notice { record, ..notice };
+        Ok(file(&opened.keys, Revision::FIRST, &notice))
+    }
+
+    /// Files a notice whose cause changes nothing, in a transaction of its own.
+    #[allow(dead_code, reason = "for what is noticed without an operation that changes something")]
+    pub(crate) async fn tell(&self, telling: &Telling, record: Option<RecordId>) -> Result<(), Error> {
+        let (now, opened) = (self.now()?, self.need_open()?);
+        let changes = self.notice(&opened, telling, record, now)?;
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.ports.store.commit(Transaction { name: "notice", changes, ..Transaction::default() }).await?;
+        self.courier.ring();
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// How many channels there are.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.core.courier.channels().len()
+    }
+
+    /// Changes when there may be something to deliver.
+    #[must_use]
+    pub fn notices_filed(&self) -> watch::Receiver<()> {
+        self.core.courier.bell.subscribe()
+    }
+
+    /// Delivers what waits for a channel (by number) and is due. How long to wait until it is worth calling again,
+    /// unless [`Engine::notices_filed`] changes before. Called by one task for each channel, so that a channel that
+    /// does not answer holds up no other.
+    pub async fn deliver(&self, channel: usize) -> Duration {
+        let Some(channel) = self.core.courier.channels().get(channel) else { return IDLE };
+        match self.deliver_due(channel).await {
+            Ok(None) => IDLE,
+            Ok(Some(wait)) => wait.min(IDLE),
+            Err(error) => {
+                tracing::warn!(channel = %channel.notifier.channel(), %error, "notices wait");
+                AFTER_TROUBLE
+            }
+        }
+    }
+
+    async fn deliver_due(&self, channel: &Channel) -> Result<Option<Duration>, Error> {
+        let core = &*self.core;
+        // While sealed nothing is known of what waits; opening rings.
+        let Some(opened) = core.opened() else { return Ok(None) };
+        let mut waiting: Vec<(Notice, Revision)> = core.filed_due(&opened, UnixMillis(i64::MAX), ROUND).await?;
+        waiting.retain(|(notice, _)| notice.channel == *channel.notifier.channel());
+        // New ones first: one that is always refused does not keep others waiting.
+        waiting.sort_by_key(|(notice, _)| (notice.attempts, notice.created));
+        let (mut next, mut failures) = (None, 0);
+        for (notice, revision) in waiting {
+            let mut again = Some(notice.next);
+            if notice.next <= core.now()? && failures < FAILURES {
+                again = self.deliver_one(&opened, channel, notice, revision).await?;
+                failures = if again.is_some() { failures + 1 } else { 0 };
+            }
+            next = again.into_iter().chain(next).min();
+        }
+        let now = core.now()?;
+        // What is due and had no turn in this round has it in the next.
+        let wait = |next: UnixMillis| u64::try_from(next.since(now)).unwrap_or(0).max(1000);
+        Ok(next.map(|next| Duration::from_millis(wait(next))))
+    }
+
+    /// One attempt; when the next one is.
+    async fn deliver_one(
+        &self,
+        opened: &Opened,
+        channel: &Channel,
+        notice: Notice,
+        revision: Revision,
+    ) -> Result<Option<UnixMillis>, Error> {
+        let core = &*self.core;
+        let sent = channel.notifier.send(&notice, core.now()?).await;
+        let (name, change, again) = match sent {
+            Ok(()) => {
+                tracing::info!(notice = %notice.id, channel = %notice.channel, kind = %notice.kind, "delivered");
+                ("notice-delivered", unfile(revision, &notice), None)
+            }
+            Err(error) => {
+                let failed = notice.failed(&error.to_string(), error.is_for_good(), core.now()?);
+                tell_of_failure(&failed);
+                let again = failed.given_up.is_none().then_some(failed.next);
+                ("notice-failed", file(&opened.keys, revision.next(), &failed), again)
+            }
+        };
+        core.ports.store.commit(Transaction { name, changes: vec![change], ..Transaction::default() }).await?;
+        Ok(again)
+    }
+
+    /// Gives up what waits for channels that are not configured any more.
+    pub(crate) async fn give_up_orphans(&self) -> Result<(), Error> {
+        let core = &*self.core;
+        let (now, opened) = (core.now()?, core.need_open()?);
+        let known = |notice: &Notice| core.courier.channels().iter().any(|c| *c.notifier.channel() == notice.channel);
+        let due: Vec<(Notice, Revision)> = core.filed_due(&opened, now, ROUND).await?;
+        for (notice, revision) in due.into_iter().filter(|(notice, _)| !known(notice)) {
+            let failed = notice.failed("the channel is not configured any more", true, now);
+            tell_of_failure(&failed);
+            let changes = vec![file(&opened.keys, revision.next(), &failed)];
+            core.ports.store.commit(Transaction { name: "notice-failed", changes, ..Transaction::default() }).await?;
+        }
+        Ok(())
+    }
+}
+
+fn tell_of_failure(notice: &Notice) {
+    let (id, channel, kind, attempts) = (notice.id, &notice.channel, notice.kind, notice.attempts);
+    let trouble = notice.trouble.as_deref().unwrap_or_default();
+    if notice.given_up.is_some() {
+        tracing::error!(notice = %id, %channel, %kind, attempts, trouble, "a notice was given up");
+    } else {
+        tracing::warn!(notice = %id, %channel, %kind, attempts, trouble, "a notice was not taken, it is tried again");
+    }
+}
+
+/// Where a page of notices begins that follows this one.
+pub(crate) fn after(id: NoticeId) -> RowId {
+    id.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue;
+
+    #[test]
+    fn what_is_told_of_is_in_the_catalogue() {
+        for (name, _) in TOLD {
+            assert!(catalogue::find(name).is_some(), "{name}");
+        }
+    }
+}
