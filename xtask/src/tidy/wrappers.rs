@@ -12,6 +12,8 @@ const CLI: &str = "crates/apps/cli";
 const HTTP: &str = "crates/protocols/http";
 const WEBHOOK: &str = "crates/drivers/notify-webhook";
 const REST: &str = "crates/protocols/rest";
+const OIDC: &str = "crates/drivers/login-oidc";
+const LDAP: &str = "crates/drivers/login-ldap";
 const PROTOCOLS: &[&str] = &["crates/protocols/http", "crates/protocols/rest", "crates/protocols/console", SERVER];
 const ABOVE_BASE: &[&str] =
     &["crates/ports/*", "crates/engine", "crates/drivers/*", "crates/protocols/*", "crates/apps/*"];
@@ -27,6 +29,7 @@ const TABLE: &[Wrapper] = &[
     Wrapper { name: "subtle", only_in: &["crates/base/secret", "crates/base/crypto"] },
     // The wire types stand alone and wipe their own buffers.
     Wrapper { name: "zeroize", only_in: &["crates/base/secret", "crates/base/crypto", "crates/protocols/wire"] },
+    Wrapper { name: "jsonwebtoken", only_in: &["crates/base/identity"] },
     Wrapper { name: "cedar-policy", only_in: &["crates/base/policy"] },
     Wrapper { name: "ciborium", only_in: &["crates/base/identity"] },
     Wrapper { name: "sqlx", only_in: &["crates/drivers/store-postgres"] },
@@ -38,14 +41,15 @@ const TABLE: &[Wrapper] = &[
     Wrapper { name: "http-body-util", only_in: PROTOCOLS },
     Wrapper { name: "tower", only_in: PROTOCOLS },
     Wrapper { name: "tokio-rustls", only_in: &[HTTP, SERVER] },
-    Wrapper { name: "rustls", only_in: &[HTTP, SERVER, CLIENT, WEBHOOK] },
-    Wrapper { name: "rustls-pki-types", only_in: &[HTTP, SERVER, CLIENT] },
+    Wrapper { name: "rustls", only_in: &[HTTP, SERVER, CLIENT, WEBHOOK, OIDC, LDAP] },
+    Wrapper { name: "rustls-pki-types", only_in: &[HTTP, SERVER, CLIENT, LDAP] },
     Wrapper { name: "x509-parser", only_in: &[HTTP, SERVER] },
     Wrapper { name: "rcgen", only_in: &[SERVER] },
     Wrapper { name: "sd-notify", only_in: &[SERVER] },
     Wrapper { name: "utoipa", only_in: &["crates/protocols/wire", REST, SERVER] },
     Wrapper { name: "utoipa-axum", only_in: &[REST, SERVER] },
-    Wrapper { name: "reqwest", only_in: &[CLIENT, WEBHOOK] },
+    Wrapper { name: "reqwest", only_in: &[CLIENT, WEBHOOK, OIDC] },
+    Wrapper { name: "ldap3", only_in: &[LDAP] },
     Wrapper { name: "lettre", only_in: &["crates/drivers/notify-smtp"] },
     Wrapper { name: "clap", only_in: &[CLI] },
     Wrapper { name: "clap_complete", only_in: &[CLI] },

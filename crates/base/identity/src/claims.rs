@@ -153,10 +153,10 @@ impl Claims {
         if !same(nonce, expect.nonce) {
             return Err(IdentityError::Nonce);
         }
-        if let (Some(hash), Some(token)) = (text(&self.members, "at_hash")?, expect.access_token) {
-            if !same(hash, &access_token_hash(algorithm, token)) {
-                return Err(IdentityError::AccessTokenHash);
-            }
+        if let (Some(hash), Some(token)) = (text(&self.members, "at_hash")?, expect.access_token)
+            && !same(hash, &access_token_hash(algorithm, token))
+        {
+            return Err(IdentityError::AccessTokenHash);
         }
         Ok(())
     }
@@ -312,6 +312,3 @@ fn access_token_hash(algorithm: JwsAlgorithm, token: &str) -> String {
 fn same(one: &str, other: &str) -> bool {
     SecretBytes::copy_from(one.as_bytes()).ct_eq(other.as_bytes())
 }
-
-#[cfg(test)]
-mod tests;

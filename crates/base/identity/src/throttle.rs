@@ -215,10 +215,10 @@ impl Throttle {
         entry.touched = self.counter;
         change(entry);
         self.order.insert(self.counter, key);
-        if self.entries.len() > self.most {
-            if let Some((_, oldest)) = self.order.pop_first() {
-                self.entries.remove(&oldest);
-            }
+        if self.entries.len() > self.most
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.entries.remove(&oldest);
         }
     }
 
