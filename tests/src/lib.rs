@@ -7,29 +7,37 @@
 //!
 //! - [`Binary`], [`Server`]: the program and a running process of it; [`Dev`], [`Production`]: the two ways to run one
 //! - [`Api`]: one caller over HTTPS; [`Cli`]: the command line; [`Wire`]: raw bytes over TLS
+//! - [`Idp`], [`Slapd`]: an OpenID provider and a directory of other people's
+//! - [`Browser`]: Chromium with an authenticator
 //! - [`Pki`], [`Database`], [`Chance`], [`log`]: certificates, PostgreSQL, repeatable randomness, the audit log's files
 #![allow(clippy::unwrap_used)]
 
 mod api;
+mod browser;
 mod chance;
 mod cli;
 mod database;
 mod dev;
+mod idp;
 pub mod log;
 mod pki;
 mod production;
 mod server;
+mod slapd;
 mod wire;
 
 pub use api::{Answer, Api, Endpoint, NoAnswer};
+pub use browser::{Browser, Screen};
 pub use chance::Chance;
 pub use cli::{Cli, Done};
 pub use database::Database;
 pub use dev::Dev;
 pub use http::Method;
+pub use idp::{Callback, Idp};
 pub use pki::Pki;
 pub use production::{Layout, People, Production, Up};
 pub use server::{Binary, Server, wait_until};
+pub use slapd::Slapd;
 pub use wire::Wire;
 
 /// True when nothing may be left out silently (`KEYREEVE_TEST_ALL=1`, which `cargo xtask test` sets).

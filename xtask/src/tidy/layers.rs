@@ -60,7 +60,8 @@ const TABLE: &[Room] = &[
             SECRET,
         ],
     },
-    // Outside of the house: they may look at everything, nobody may look at them.
+    // Outside of the house: they may look at everything. Nobody may look at them; only tests of drivers start the
+    // counterparts that live in `tests`, as a development dependency.
     Room { folder: "tests", may_use: &["crates/*"] },
     // Fuzz targets build quickly: what they reach is the base floor and the wire types.
     Room { folder: "fuzz", may_use: &[BASE, WIRE] },
