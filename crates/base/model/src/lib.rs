@@ -13,7 +13,7 @@
 //! - [`mfa`]: second factors and the challenges they answer
 //! - [`notice`]: what people are told without having asked
 //! - [`approval`]: requests that wait for consent; [`rules`]: which do, and for whose; [`canonical`]: JSON in one form
-//! - [`grant`]: rights for a time
+//! - [`grant`]: rights for a time; [`policy_version`]: the history of the policies
 //! - [`context`]: encryption context in canonical form; [`ciphertext`]: what leaves the server
 //! - [`hold`], [`incident`], [`emergency`]: what is out of the ordinary; [`actor`]: the person behind a principal
 //! - [`change`]: the only way to alter what is stored
@@ -45,6 +45,7 @@ pub mod material;
 pub mod metadata;
 pub mod mfa;
 pub mod notice;
+pub mod policy_version;
 pub mod record;
 pub mod rules;
 pub mod time;
