@@ -1,10 +1,10 @@
 //! Filters with what was typed in them, and entries as they come back.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use keyreeve_identity::ldap::filter;
 use keyreeve_identity_port::{Groups, OutsideError};
-use ldap3::{ResultEntry, SearchEntry, ldap_escape};
+use ldap3::{ResultEntry, SearchEntry};
 
 /// The entry of a person.
 #[derive(Debug)]
@@ -40,65 +40,35 @@ pub(crate) fn attributes_of<'a>(user_attr: &'a str, groups: &'a Groups) -> Vec<&
     }
 }
 
-/// A filter with values in the places that wait for them (RFC 4515, section 3).
-///
-/// It is filled in one pass: a value that looks like a place is not filled again.
-pub(crate) fn fill(filter: &str, values: &[(&str, &str)]) -> Result<String, OutsideError> {
-    let (mut filled, mut rest) = (String::with_capacity(filter.len() + 64), filter);
-    let mut places = 0_u32;
-    while let Some(at) = rest.find('{') {
-        let (before, after) = rest.split_at(at);
-        let hit = values.iter().find_map(|(place, value)| Some((after.strip_prefix(place)?, *value)));
-        let Some((after, value)) = hit else {
-            return Err(OutsideError::Refused("the filter has a place in braces that is not known".to_owned()));
-        };
-        filled.push_str(before);
-        filled.push_str(&escaped(value));
-        (rest, places) = (after, places + 1);
+/// A filter with a name in it: without a place for one, everybody would be found by any name.
+pub(crate) fn of_person(template: &str, user: &str) -> Result<String, OutsideError> {
+    if !template.contains("{user}") {
+        return Err(OutsideError::Refused("the filter has no `{user}`".to_owned()));
     }
-    if places == 0 {
-        return Err(OutsideError::Refused("the filter has no place for a name".to_owned()));
-    }
-    filled.push_str(rest);
-    Ok(filled)
+    Ok(filter(template, user, ""))
 }
 
-fn escaped(value: &str) -> Cow<'_, str> {
-    ldap_escape(value)
+/// A filter of groups.
+pub(crate) fn of_groups(template: &str, of: &Found) -> Result<String, OutsideError> {
+    if !template.contains("{user}") && !template.contains("{dn}") {
+        return Err(OutsideError::Refused("the filter of groups has neither `{dn}` nor `{user}`".to_owned()));
+    }
+    Ok(filter(template, &of.user, &of.dn))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of_user(filter: &str, user: &str) -> Result<String, OutsideError> {
-        fill(filter, &[("{user}", user)])
-    }
-
     #[test]
-    fn what_was_typed_stays_a_value() {
-        for (typed, expected) in [
-            ("alice", "(uid=alice)"),
-            ("*", "(uid=\\2a)"),
-            ("a)(uid=*", "(uid=a\\29\\28uid=\\2a)"),
-            ("a\\2a", "(uid=a\\5c2a)"),
-            ("a\0b", "(uid=a\\00b)"),
-            ("{user}", "(uid={user})"),
-            ("jörg", "(uid=jörg)"),
-        ] {
-            assert_eq!(of_user("(uid={user})", typed).unwrap(), expected);
-        }
-    }
-
-    #[test]
-    fn every_place_is_filled_once_and_must_be_known() {
-        let values = [("{dn}", "cn={user},dc=x"), ("{user}", "a*")];
+    fn a_filter_has_a_place_for_a_name() {
+        assert_eq!(of_person("(uid={user})", "a*").unwrap(), "(uid=a\\2a)");
+        assert!(of_person("(uid=alice)", "alice").is_err());
+        let found = Found { dn: "uid=a,dc=x".to_owned(), user: "a".to_owned(), attributes: BTreeMap::new() };
         assert_eq!(
-            fill("(|(member={dn})(memberUid={user}))", &values).unwrap(),
-            "(|(member=cn={user},dc=x)(memberUid=a\\2a))"
+            of_groups("(|(member={dn})(memberUid={user}))", &found).unwrap(),
+            "(|(member=uid=a,dc=x)(memberUid=a))"
         );
-        for bad in ["(uid=alice)", "(uid={name})", "(uid={user)", "(uid={user})(x={)", ""] {
-            assert!(of_user(bad, "a").is_err(), "{bad}");
-        }
+        assert!(of_groups("(objectClass=*)", &found).is_err());
     }
 }

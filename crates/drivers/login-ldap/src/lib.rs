@@ -7,15 +7,13 @@ mod entry;
 mod session;
 
 use async_trait::async_trait;
-use keyreeve_identity_port::{Directory, DirectoryEntry, DirectoryPlace, OutsideError, TOTAL};
+use keyreeve_identity::ldap::{LdapEntry, is_password, is_user_name};
+use keyreeve_identity_port::{Directory, DirectoryPlace, OutsideError, TOTAL};
 use keyreeve_secret::SecretString;
 
 use address::Address;
 use entry::Found;
 use session::Session;
-
-/// Longest name and password that are sent on, in bytes.
-const TYPED_MAX: usize = 1024;
 
 /// Asks directories.
 #[derive(Debug, Default)]
@@ -37,9 +35,9 @@ impl Directory for LdapDirectory {
         service: Option<&SecretString>,
         user: &str,
         password: &SecretString,
-    ) -> Result<Option<DirectoryEntry>, OutsideError> {
+    ) -> Result<Option<LdapEntry>, OutsideError> {
         let address = Address::of(place)?;
-        if password.is_empty() || user.is_empty() || user.len() > TYPED_MAX || password.len() > TYPED_MAX {
+        if !is_user_name(user) || !is_password(password.expose()) {
             return Ok(None);
         }
         let question = Question {
@@ -68,7 +66,7 @@ struct Question {
 }
 
 impl Question {
-    async fn ask(self) -> Result<Option<DirectoryEntry>, OutsideError> {
+    async fn ask(self) -> Result<Option<LdapEntry>, OutsideError> {
         let mut searching = Session::open(&self.address, &self.place.trust).await?;
         if let Some(dn) = &self.place.bind_dn {
             let Some(service) = self.service.as_ref().filter(|password| !password.is_empty()) else {
@@ -89,8 +87,8 @@ impl Question {
         }
     }
 
-    async fn with_groups(&self, searching: &mut Session, found: Found) -> Result<DirectoryEntry, OutsideError> {
+    async fn with_groups(&self, searching: &mut Session, found: Found) -> Result<LdapEntry, OutsideError> {
         let groups = searching.groups(&self.place.groups, &found).await?;
-        Ok(DirectoryEntry { dn: found.dn, user: found.user, groups, attributes: found.attributes })
+        Ok(LdapEntry { dn: found.dn, user: found.user, groups, attributes: found.attributes })
     }
 }

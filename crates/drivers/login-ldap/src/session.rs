@@ -7,7 +7,7 @@ use keyreeve_secret::SecretString;
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, ResultEntry, Scope, SearchEntry, SearchOptions};
 
 use crate::address::{Address, tls};
-use crate::entry::{Found, attributes_of, fill};
+use crate::entry::{Found, attributes_of, of_groups, of_person};
 
 /// Result codes of RFC 4511, appendix A.1, as far as they decide something.
 mod code {
@@ -91,7 +91,7 @@ impl Session {
 
     /// The one entry of a name; nothing when there is none, or more than one.
     pub(crate) async fn person(&mut self, place: &DirectoryPlace, user: &str) -> Result<Option<Found>, OutsideError> {
-        let filter = fill(&place.filter, &[("{user}", user)])?;
+        let filter = of_person(&place.filter, user)?;
         let wanted = attributes_of(&place.user_attr, &place.groups);
         let (mut entries, more) = self.search(&place.base, &filter, wanted, PEOPLE).await?;
         match (entries.pop(), entries.is_empty() && !more) {
@@ -101,14 +101,14 @@ impl Session {
     }
 
     /// The groups of somebody.
-    pub(crate) async fn groups(&mut self, how: &Groups, of: &Found) -> Result<BTreeSet<String>, OutsideError> {
+    pub(crate) async fn groups(&mut self, how: &Groups, of: &Found) -> Result<Vec<String>, OutsideError> {
         let names: BTreeSet<String> = match how {
             Groups::None => BTreeSet::new(),
             Groups::Attribute(name) => {
                 of.attributes.get(&name.to_ascii_lowercase()).into_iter().flatten().cloned().collect()
             }
             Groups::Search { base, filter, attribute } => {
-                let filter = fill(filter, &[("{dn}", &of.dn), ("{user}", &of.user)])?;
+                let filter = of_groups(filter, of)?;
                 let most = i32::try_from(GROUPS_MAX).unwrap_or(i32::MAX);
                 let (entries, more) = self.search(base, &filter, vec![attribute], most).await?;
                 if more {
@@ -119,7 +119,7 @@ impl Session {
                 of_the_name.flat_map(|(_, values)| values).collect()
             }
         };
-        if names.len() > GROUPS_MAX { Err(too_many()) } else { Ok(names) }
+        if names.len() > GROUPS_MAX { Err(too_many()) } else { Ok(names.into_iter().collect()) }
     }
 }
 

@@ -106,7 +106,7 @@ mod slapd {
         let (driver, service) = (LdapDirectory::new(), fixture.service());
         let place = of(Groups::Attribute("uid".to_owned()));
         let found = driver.bind(&place, Some(&service), "alice", &password_of("alice")).await.unwrap().unwrap();
-        assert_eq!(found.groups.into_iter().collect::<Vec<_>>(), ["alice"]);
+        assert_eq!(found.groups, ["alice"]);
         let found = driver.bind(&of(Groups::None), Some(&service), "bob", &password_of("bob")).await.unwrap().unwrap();
         assert!(found.groups.is_empty());
     }

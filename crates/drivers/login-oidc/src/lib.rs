@@ -8,6 +8,7 @@ mod trouble;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use keyreeve_identity::oidc::{discovery_url, parse_token_error};
 use keyreeve_identity_port::{ANSWER_MAX, CONNECT, ClientProof, Exchange, OidcProvider, OutsideError, TOTAL, Trust};
 use keyreeve_secret::{SecretBuffer, SecretBytes, SecretString};
 use parking_lot::Mutex;
@@ -19,9 +20,6 @@ use form::Form;
 
 /// Clients that are kept, one for each set of authorities; more than any deployment has providers.
 const CLIENTS_KEPT: usize = 32;
-
-/// Where an issuer's document is, below its address (OpenID Connect Discovery 1.0, section 4).
-const WELL_KNOWN: &str = ".well-known/openid-configuration";
 
 /// Asks OpenID providers.
 #[derive(Debug, Default)]
@@ -91,9 +89,7 @@ impl OidcProvider for HttpsProvider {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(OutsideError::Untrusted("the issuer has a query or a fragment".to_owned()));
         }
-        // Below the issuer's path, whether that ends with a slash or not.
-        let url = self.address(&format!("{}/{WELL_KNOWN}", issuer.trim_end_matches('/')))?;
-        self.get(url, trust, None).await
+        self.get(self.address(&discovery_url(issuer))?, trust, None).await
     }
 
     async fn keys(&self, url: &str, trust: &Trust, bearer: Option<&SecretString>) -> Result<Vec<u8>, OutsideError> {
@@ -122,7 +118,7 @@ impl OidcProvider for HttpsProvider {
         if status == StatusCode::OK {
             return read(answer).await;
         }
-        let said = if status.is_client_error() { error_code(read(answer).await?.expose()) } else { None };
+        let said = if status.is_client_error() { Some(parse_token_error(read(answer).await?.expose())) } else { None };
         Err(refusal(status, said))
     }
 }
@@ -192,7 +188,7 @@ async fn read(mut answer: Response) -> Result<SecretBytes, OutsideError> {
     Ok(read.finish())
 }
 
-fn refusal(status: StatusCode, said: Option<String>) -> OutsideError {
+fn refusal(status: StatusCode, said: Option<&str>) -> OutsideError {
     let what =
         said.map_or_else(|| format!("status {}", status.as_u16()), |code| format!("{code} ({})", status.as_u16()));
     if status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) {
@@ -204,15 +200,6 @@ fn refusal(status: StatusCode, said: Option<String>) -> OutsideError {
     } else {
         OutsideError::Malformed(what)
     }
-}
-
-/// The error code of a token endpoint (RFC 6749, section 5.2), and nothing else of its answer: descriptions may repeat
-/// what was sent.
-fn error_code(body: &[u8]) -> Option<String> {
-    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let code = answer.get("error")?.as_str()?;
-    let fits = |code: &str| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    fits(code).then(|| code.to_owned())
 }
 
 /// A literal address of this machine. A name may be anybody's.
@@ -253,18 +240,6 @@ mod tests {
         let text = value.to_str().unwrap().strip_prefix("Basic ").unwrap();
         let pair = base64_simd::STANDARD.decode_to_vec(text).unwrap();
         assert_eq!(pair, b"key%3Areeve:a+b%3Ac%25");
-    }
-
-    #[test]
-    fn only_a_short_code_is_taken_from_a_refusal() {
-        assert_eq!(
-            error_code(br#"{"error":"invalid_grant","error_description":"x"}"#).as_deref(),
-            Some("invalid_grant")
-        );
-        for other in ["", "no json", "{}", r#"{"error":7}"#, r#"{"error":"a b"}"#, r#"{"error":"\u001b[2J"}"#] {
-            assert_eq!(error_code(other.as_bytes()), None, "{other}");
-        }
-        assert_eq!(error_code(format!(r#"{{"error":"{}"}}"#, "x".repeat(65)).as_bytes()), None);
     }
 
     #[test]

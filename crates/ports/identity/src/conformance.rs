@@ -161,7 +161,7 @@ async fn the_right_password_finds_somebody(driver: &dyn Directory, real: &dyn Di
     let (name, password, groups) = real.somebody();
     let found = driver.bind(&real.place(), Some(&real.service()), &name, &password).await.unwrap().unwrap();
     assert_eq!(found.user, name);
-    assert_eq!(found.groups.into_iter().collect::<Vec<_>>(), groups);
+    assert_eq!(found.groups, groups);
     assert!(found.dn.contains(&name), "{}", found.dn);
 }
 

@@ -9,10 +9,10 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(any(test, feature = "conformance"), allow(clippy::unwrap_used))]
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use keyreeve_identity::ldap::LdapEntry;
 use keyreeve_secret::{SecretBytes, SecretString};
 use thiserror::Error;
 
@@ -154,19 +154,6 @@ pub enum Groups {
     },
 }
 
-/// Somebody whose password was right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DirectoryEntry {
-    /// The distinguished name of the entry.
-    pub dn: String,
-    /// The name in `user_attr`, as the directory writes it, which may differ in case from what was typed.
-    pub user: String,
-    /// Names of groups.
-    pub groups: BTreeSet<String>,
-    /// The entry's other attributes that were asked for, by name in lower case.
-    pub attributes: BTreeMap<String, Vec<String>>,
-}
-
 /// Most groups of one person that are taken; more is [`OutsideError::Malformed`].
 pub const GROUPS_MAX: usize = 1024;
 
@@ -186,12 +173,13 @@ pub const GROUPS_MAX: usize = 1024;
 /// - Referrals are not followed.
 #[async_trait]
 pub trait Directory: Send + Sync {
-    /// Whose name and password these are. `service` is the password of `bind_dn`.
+    /// Whose name and password these are; what the entry says, its groups sorted. `service` is the password of
+    /// `bind_dn`. Names and passwords that cannot be any (`keyreeve_identity::ldap`) are nobody's.
     async fn bind(
         &self,
         place: &DirectoryPlace,
         service: Option<&SecretString>,
         user: &str,
         password: &SecretString,
-    ) -> Result<Option<DirectoryEntry>, OutsideError>;
+    ) -> Result<Option<LdapEntry>, OutsideError>;
 }
