@@ -20,15 +20,35 @@ pub(super) enum Tool {
     Python,
     Schemathesis,
     Aiosmtpd,
+    Fido2,
+    Chromium,
+    Oathtool,
     Mounts,
     Faketime,
+    Node,
+    OidcProvider,
+    Slapd,
     Cmake,
     Go,
 }
 
 /// What the tests need besides cargo.
-pub(super) const OF_TESTS: &[Tool] =
-    &[Tool::Postgres, Tool::Openssl, Tool::Curl, Tool::Python, Tool::Schemathesis, Tool::Aiosmtpd, Tool::Mounts, Tool::Faketime];
+pub(super) const OF_TESTS: &[Tool] = &[
+    Tool::Postgres,
+    Tool::Openssl,
+    Tool::Curl,
+    Tool::Python,
+    Tool::Schemathesis,
+    Tool::Aiosmtpd,
+    Tool::Fido2,
+    Tool::Chromium,
+    Tool::Oathtool,
+    Tool::Mounts,
+    Tool::Faketime,
+    Tool::Node,
+    Tool::OidcProvider,
+    Tool::Slapd,
+];
 
 /// What the FIPS build of the cryptographic module needs besides, and the tests that are run on it.
 pub(super) const OF_FIPS: &[Tool] =
@@ -36,11 +56,15 @@ pub(super) const OF_FIPS: &[Tool] =
 
 /// The version whose options the tests use.
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+/// The second verifier of what authenticators answer.
+const FIDO2: &str = "fido2==2.2.1";
+/// The version whose settings `tests/counterparts/idp.mjs` uses.
+const OIDC_PROVIDER: (&str, &str) = ("oidc-provider", "9.13.3");
 /// The version that the receiver in tests/access/smtp.py was written for.
 const AIOSMTPD: &str = "aiosmtpd==1.4.6";
 
 impl Tool {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Rustfmt,
         Self::Clippy,
         Self::Cxx,
@@ -50,8 +74,14 @@ impl Tool {
         Self::Python,
         Self::Schemathesis,
         Self::Aiosmtpd,
+        Self::Fido2,
+        Self::Chromium,
+        Self::Oathtool,
         Self::Mounts,
         Self::Faketime,
+        Self::Node,
+        Self::OidcProvider,
+        Self::Slapd,
         Self::Cmake,
         Self::Go,
     ];
@@ -66,9 +96,15 @@ impl Tool {
             Self::Curl => "curl",
             Self::Python => "Python",
             Self::Schemathesis => "schemathesis",
+            Self::Chromium => "Chromium, driven",
+            Self::Fido2 => "python-fido2",
+            Self::Oathtool => "oathtool",
             Self::Aiosmtpd => "aiosmtpd",
             Self::Mounts => "mount namespaces",
             Self::Faketime => "faketime",
+            Self::Node => "Node",
+            Self::OidcProvider => "oidc-provider",
+            Self::Slapd => "slapd",
             Self::Cmake => "cmake",
             Self::Go => "Go",
         }
@@ -83,9 +119,15 @@ impl Tool {
             Self::Curl => Some("curl::"),
             Self::Python => Some("python::"),
             Self::Schemathesis => Some("schemathesis::"),
+            Self::Chromium => Some("chromium::"),
+            Self::Fido2 => Some("fido2::"),
+            Self::Oathtool => Some("oathtool::"),
             Self::Aiosmtpd => Some("aiosmtpd::"),
             Self::Mounts => Some("mounted::"),
             Self::Faketime => Some("faketime::"),
+            // Without Node there is no provider.
+            Self::Node | Self::OidcProvider => Some("idp::"),
+            Self::Slapd => Some("slapd::"),
         }
     }
 
@@ -99,9 +141,14 @@ impl Tool {
             Self::Curl => "the interface in another program's hands",
             Self::Python => "verifiers written from the specifications",
             Self::Schemathesis => "what the OpenAPI document promises",
+            Self::Chromium => "the console, and authenticators in a browser",
+            Self::Fido2 => "a second verifier of authenticators",
+            Self::Oathtool => "one-time codes of another program",
             Self::Aiosmtpd => "mail to a server that is not ours",
             Self::Mounts => "full and read-only disks",
             Self::Faketime => "what happens after days",
+            Self::Node | Self::OidcProvider => "logins with an OpenID provider",
+            Self::Slapd => "logins with a directory",
             Self::Cmake | Self::Go => "the FIPS build of AWS-LC",
         }
     }
@@ -121,9 +168,30 @@ impl Tool {
                 imports.ok().filter(|output| output.status.success()).and_then(|_| asked("python3"))
             }
             Self::Faketime => asked("faketime"),
+            Self::Node => asked("node"),
+            Self::OidcProvider => {
+                let manifest = npm_folder(root).join("node_modules/oidc-provider/package.json");
+                let text = std::fs::read_to_string(manifest).ok()?;
+                let version = text.lines().find_map(|line| line.trim().strip_prefix("\"version\": "))?;
+                let version = version.trim_matches(['"', ',']);
+                (version == OIDC_PROVIDER.1).then(|| format!("{} {version}", OIDC_PROVIDER.0))
+            }
+            Self::Slapd => {
+                let path = ["/usr/sbin/slapd", "/usr/local/libexec/slapd", "/usr/libexec/slapd"];
+                path.into_iter().find_map(slapd_version)
+            }
             Self::Cmake => asked("cmake"),
             Self::Go => cargo::output_of(Command::new("go").arg("version")),
             Self::Schemathesis => asked(&environment(root, "schemathesis").join("bin/schemathesis").to_string_lossy()),
+            Self::Fido2 => {
+                let python = environment(root, "fido2").join("bin/python");
+                cargo::output_of(Command::new(python).args(["-c", "import fido2; print('fido2', fido2.__version__)"]))
+            }
+            Self::Chromium => {
+                let certutil = Command::new("certutil").arg("-H").output().is_ok();
+                asked("chromium").filter(|_| certutil && asked("chromedriver").is_some())
+            }
+            Self::Oathtool => asked("oathtool"),
             Self::Aiosmtpd => asked(&environment(root, "aiosmtpd").join("bin/aiosmtpd").to_string_lossy()),
             Self::Mounts => {
                 let how = if is_root() { "-m" } else { "-rm" };
@@ -145,8 +213,14 @@ impl Tool {
             Self::Python => Source::Apt(&["python3", "python3-cryptography", "python3-venv"]),
             Self::Schemathesis => Source::Pip { environment: "schemathesis", package: SCHEMATHESIS },
             Self::Aiosmtpd => Source::Pip { environment: "aiosmtpd", package: AIOSMTPD },
+            Self::Fido2 => Source::Pip { environment: "fido2", package: FIDO2 },
+            Self::Chromium => Source::Apt(&["chromium", "chromium-driver", "libnss3-tools"]),
+            Self::Oathtool => Source::Apt(&["oathtool"]),
             Self::Mounts => Source::Permission,
             Self::Faketime => Source::Apt(&["faketime"]),
+            Self::Node => Source::Apt(&["nodejs", "npm"]),
+            Self::OidcProvider => Source::Npm,
+            Self::Slapd => Source::Apt(&["slapd", "ldap-utils"]),
             Self::Cmake => Source::Apt(&["cmake"]),
             Self::Go => Source::Apt(&["golang-go"]),
         }
@@ -162,6 +236,10 @@ impl Tool {
             Source::Pip { environment, package } => {
                 format!("python3 -m venv target/{environment}, then its pip installs {package}")
             }
+            Source::Npm => {
+                let (name, version) = OIDC_PROVIDER;
+                format!("npm install --prefix target/oidc-provider {name}@{version}")
+            }
             Source::Permission => "run as root, or where users may make namespaces".to_owned(),
         }
     }
@@ -175,6 +253,8 @@ enum Source {
         environment: &'static str,
         package: &'static str,
     },
+    /// The OpenID provider, into a folder of its own.
+    Npm,
     /// Nothing that can be installed.
     Permission,
 }
@@ -182,6 +262,19 @@ enum Source {
 /// Where what comes from Python's package index lives.
 fn environment(root: &Path, name: &str) -> PathBuf {
     workspace::target_folder(root).join(name)
+}
+
+/// Where what comes from Node's package registry lives.
+fn npm_folder(root: &Path) -> PathBuf {
+    workspace::target_folder(root).join("oidc-provider")
+}
+
+/// The program says its version on the standard error, as `@(#) $OpenLDAP: slapd 2.5.13 …`.
+fn slapd_version(path: &str) -> Option<String> {
+    let output = Command::new(path).arg("-VV").output().ok()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let version = said.split_once("slapd ")?.1.split_whitespace().next()?.to_owned();
+    Some(format!("slapd {version}"))
 }
 
 /// Finds the tools, installs what is missing where it may; what is missing still.
@@ -202,7 +295,7 @@ pub(super) fn find_or_install(root: &Path, needs: &BTreeSet<Tool>) -> BTreeSet<T
 }
 
 fn install(root: &Path, absent: &[Tool]) {
-    let (mut packages, mut from_index) = (Vec::new(), Vec::new());
+    let (mut packages, mut from_index, mut from_npm) = (Vec::new(), Vec::new(), false);
     for tool in absent {
         match tool.source() {
             Source::Rustup(component) => {
@@ -210,6 +303,7 @@ fn install(root: &Path, absent: &[Tool]) {
             }
             Source::Apt(names) => packages.extend(names),
             Source::Pip { environment, package } => from_index.push((environment, package)),
+            Source::Npm => from_npm = true,
             Source::Permission => {}
         }
     }
@@ -220,6 +314,13 @@ fn install(root: &Path, absent: &[Tool]) {
         if ran(Command::new("python3").args(["-m", "venv"]).arg(&environment)) {
             ran(Command::new(environment.join("bin/pip")).args(["install", "--quiet", package]));
         }
+    }
+    if from_npm {
+        let (folder, (name, version)) = (npm_folder(root), OIDC_PROVIDER);
+        println!("  installing {name}@{version} in {}", folder.display());
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]).arg(folder);
+        ran(npm.arg(format!("{name}@{version}")));
     }
 }
 
