@@ -3,6 +3,7 @@
 use arc_swap::ArcSwapOption;
 use keyreeve_crypto::{Random, Registry};
 use keyreeve_epochs::EpochVault;
+use keyreeve_identity_port::{Directory, OidcProvider};
 use keyreeve_journal::Journal;
 use keyreeve_model::ids::KeyringId;
 use keyreeve_model::{KeyId, MaterialRow, Name, Profile, RecordId, TokenId, UnixMillis};
@@ -47,6 +48,10 @@ pub struct Ports {
     pub random: Arc<Random>,
     /// Metrics.
     pub observer: Arc<dyn Observer>,
+    /// OpenID providers, and whoever else publishes the keys of tokens.
+    pub oidc: Arc<dyn OidcProvider>,
+    /// Directories that know passwords.
+    pub directory: Arc<dyn Directory>,
 }
 
 /// What an operator decides about the engine.

@@ -6,6 +6,8 @@ use keyreeve_engine::{CLOCK_TOLERANCE_MS, Clock, Engine, Ports, Settings};
 use keyreeve_epochs_file::FileEpochVault;
 use keyreeve_journal::{Journal, Scan};
 use keyreeve_journal_file::{FileJournal, Options};
+use keyreeve_login_ldap::LdapDirectory;
+use keyreeve_login_oidc::HttpsProvider;
 use keyreeve_model::UnixMillis;
 use keyreeve_root::Root;
 use keyreeve_root_software::{SealedFileRoot, ShamirRoot};
@@ -67,9 +69,19 @@ pub(crate) async fn assemble(config: &Config, mode: Mode) -> Result<Parts, Serve
         clock: Arc::clone(&clock),
         random: Arc::new(random),
         observer: Arc::clone(&moves) as _,
+        oidc: Arc::new(provider(mode)),
+        directory: Arc::new(LdapDirectory::new()),
     };
     let engine = Engine::new(ports, settings(config, mode)?).map_err(|error| ServerError::part("engine", error))?;
     Ok(Parts { engine, store, journal, clock, operations, moves, holder, lock })
+}
+
+/// In development a provider may run beside the server, without TLS.
+fn provider(mode: Mode) -> HttpsProvider {
+    match mode {
+        Mode::Production => HttpsProvider::new(),
+        Mode::Development => HttpsProvider::with_plain_loopback(),
+    }
 }
 
 fn settings(config: &Config, mode: Mode) -> Result<Settings, ServerError> {

@@ -16,6 +16,8 @@ use keyreeve_epochs_file::FileEpochVault;
 use keyreeve_journal::faulty::FaultyJournal;
 use keyreeve_journal::{Journal, Scan};
 use keyreeve_journal_file::{FileJournal, LogDirectory, Options};
+use keyreeve_login_ldap::LdapDirectory;
+use keyreeve_login_oidc::HttpsProvider;
 use keyreeve_model::{EncryptionContext, PrincipalKind, UnixMillis};
 use keyreeve_root::Root;
 use keyreeve_root::faulty::FaultyRoot;
@@ -221,6 +223,8 @@ impl House {
             clock: Arc::clone(&self.clock) as Arc<dyn keyreeve_engine::Clock>,
             random: Arc::new(random),
             observer: Arc::clone(&observer) as Arc<dyn Observer>,
+            oidc: Arc::new(HttpsProvider::new()),
+            directory: Arc::new(LdapDirectory::new()),
         };
         let engine = Engine::new(ports, self.settings.clone())?;
         let started = engine.start().await;

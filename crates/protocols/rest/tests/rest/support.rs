@@ -150,6 +150,8 @@ impl Server {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             random: Arc::new(random),
             observer: Arc::clone(&seen) as Arc<dyn Observer>,
+            oidc: Arc::new(keyreeve_login_oidc::HttpsProvider::new()),
+            directory: Arc::new(keyreeve_login_ldap::LdapDirectory::new()),
         };
         let engine = Engine::new(ports, Settings::development()).unwrap();
         engine.start().await.unwrap();
