@@ -4,7 +4,7 @@
 //! so that neither an old copy of the database nor a list of guesses finds them.
 
 use data_encoding::BASE32_NOPAD;
-use keyreeve_crypto::mac::hmac_sha256;
+use keyreeve_crypto::mac::MacKey;
 use keyreeve_crypto::{Random, RandomError};
 use keyreeve_secret::{SecretArray, SecretBytes, SecretString, ct_eq};
 
@@ -35,10 +35,10 @@ fn text(bytes: &SecretArray<CODE_BYTES>) -> SecretString {
     SecretString::from(grouped)
 }
 
-/// What is kept of a code: HMAC-SHA-256 under the server's key over the set's name and the code. None for a text that
+/// What is kept of a code: the HMAC under the server's key over the set's name and the code. None for a text that
 /// is no code. Dashes, spaces and the case of letters do not matter.
 #[must_use]
-pub fn fingerprint(key: &[u8; 32], set: &str, code: &str) -> Option<[u8; 32]> {
+pub fn fingerprint(key: &MacKey, set: &str, code: &str) -> Option<Vec<u8>> {
     if code.len() > 64 {
         return None;
     }
@@ -54,31 +54,35 @@ pub fn fingerprint(key: &[u8; 32], set: &str, code: &str) -> Option<[u8; 32]> {
     message.extend_from_slice(set.as_bytes());
     message.extend_from_slice(bytes.expose());
     let message = SecretBytes::from_vec(message);
-    Some(hmac_sha256(key, message.expose()))
+    Some(key.mac(message.expose()))
 }
 
 /// Which of the kept fingerprints is this one's. All are compared, whichever it is.
 #[must_use]
-pub fn find(kept: &[[u8; 32]], offered: &[u8; 32]) -> Option<usize> {
+pub fn find(kept: &[Vec<u8>], offered: &[u8]) -> Option<usize> {
     kept.iter().enumerate().fold(None, |found, (index, one)| if ct_eq(one, offered) { Some(index) } else { found })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use keyreeve_crypto::HashAlgorithm;
+
+    fn key(byte: u8) -> MacKey {
+        MacKey::new(HashAlgorithm::Sha256, &[byte; 32])
+    }
 
     #[test]
     fn a_set_has_ten_different_codes_that_are_found_by_their_fingerprints() {
         let codes = generate(&Random::from_module().unwrap()).unwrap();
         assert_eq!(codes.len(), COUNT);
-        let kept: Vec<[u8; 32]> =
-            codes.iter().map(|code| fingerprint(&[7; 32], "set", code.expose()).unwrap()).collect();
+        let kept: Vec<Vec<u8>> = codes.iter().map(|code| fingerprint(&key(7), "set", code.expose()).unwrap()).collect();
         for (index, code) in codes.iter().enumerate() {
             assert_eq!(code.len(), 19);
             let sloppy = code.expose().replace('-', " ").to_lowercase();
-            assert_eq!(find(&kept, &fingerprint(&[7; 32], "set", &sloppy).unwrap()), Some(index));
-            assert_eq!(find(&kept, &fingerprint(&[8; 32], "set", code.expose()).unwrap()), None);
-            assert_eq!(find(&kept, &fingerprint(&[7; 32], "other", code.expose()).unwrap()), None);
+            assert_eq!(find(&kept, &fingerprint(&key(7), "set", &sloppy).unwrap()), Some(index));
+            assert_eq!(find(&kept, &fingerprint(&key(8), "set", code.expose()).unwrap()), None);
+            assert_eq!(find(&kept, &fingerprint(&key(7), "other", code.expose()).unwrap()), None);
         }
     }
 
@@ -87,7 +91,7 @@ mod tests {
         for text in
             ["", "ABCD", "ABCD-EFGH-IJKL-MNO1", "ABCD-EFGH-IJKL-MNOP-AA", &"A".repeat(4000), "ÄBCD-EFGH-IJKL-MNO"]
         {
-            assert_eq!(fingerprint(&[7; 32], "set", text), None, "{text}");
+            assert_eq!(fingerprint(&key(7), "set", text), None, "{text}");
         }
     }
 }
