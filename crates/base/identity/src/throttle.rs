@@ -35,7 +35,8 @@ const PENDING: Duration = Duration::from_secs(30);
 /// Who tries.
 #[derive(Clone, Copy, Debug)]
 pub struct Asking<'a> {
-    /// As whom: what was typed, whether it exists or not. Empty where the evidence itself says it.
+    /// As whom: what was typed, whether it exists or not. Empty where only the evidence says it: then the source alone
+    /// is measured.
     pub name: &'a str,
     /// From where.
     pub source: Option<IpAddr>,
@@ -146,17 +147,19 @@ impl Throttle {
         Self { secret, entries: HashMap::new(), order: BTreeMap::new(), counter: 0, most: ENTRIES_MAX }
     }
 
-    /// Whether somebody may try now. An attempt that may must end with [`failed`](Self::failed) or
-    /// [`passed`](Self::passed).
+    /// Whether somebody may try now. An attempt that may must end with [`failed`](Self::failed),
+    /// [`passed`](Self::passed) or [`gave_up`](Self::gave_up).
     ///
     /// # Errors
     /// How long to wait: at most 60 s.
     pub fn ask(&mut self, who: Asking<'_>, now: UnixMillis) -> Result<(), Duration> {
-        let pair = self.read(self.pair(who));
+        let pair = if who.name.is_empty() { Entry::default() } else { self.read(self.pair(who)) };
         let mut waits = vec![pair.wait(PAIR_FREE, WAIT_MAX_S, now)];
         if !pair.proven {
             waits.push(self.read(self.source(who)).wait(SOURCE_FREE, WAIT_MAX_S, now));
-            waits.push(self.read(self.name(who)).wait(NAME_FREE, NAME_WAIT_MAX_S, now));
+            if !who.name.is_empty() {
+                waits.push(self.read(self.name(who)).wait(NAME_FREE, NAME_WAIT_MAX_S, now));
+            }
         }
         // Guesses that have not been answered yet may all be wrong.
         let open = pair.pending_at(now);
@@ -176,12 +179,12 @@ impl Throttle {
 
     /// An attempt failed.
     pub fn failed(&mut self, who: Asking<'_>, now: UnixMillis) -> Alarm {
-        self.touch(self.pair(who), |entry| {
-            entry.fail(now);
-            entry.pending = entry.pending.saturating_sub(1);
-        });
         let mut alarm = Alarm::default();
         if !who.name.is_empty() {
+            self.touch(self.pair(who), |entry| {
+                entry.fail(now);
+                entry.pending = entry.pending.saturating_sub(1);
+            });
             self.touch(self.name(who), |entry| {
                 entry.fail(now);
                 alarm.name = entry.alarm(now);
@@ -196,12 +199,22 @@ impl Throttle {
 
     /// An attempt succeeded. Only the pair is forgiven: somebody with one good login must not be able to wipe out what
     /// he tried with the names of others.
-    pub fn passed(&mut self, who: Asking<'_>, _now: UnixMillis) {
+    pub fn passed(&mut self, who: Asking<'_>) {
+        if who.name.is_empty() {
+            return;
+        }
         self.touch(self.pair(who), |entry| {
             entry.failures = 0;
             entry.pending = entry.pending.saturating_sub(1);
             entry.proven = true;
         });
+    }
+
+    /// An attempt ended without an answer, for which the one who tried is not to blame.
+    pub fn gave_up(&mut self, who: Asking<'_>) {
+        if who.guessable && !who.name.is_empty() {
+            self.touch(self.pair(who), |entry| entry.pending = entry.pending.saturating_sub(1));
+        }
     }
 
     fn read(&self, key: Key) -> Entry {
@@ -310,7 +323,7 @@ mod tests {
         for n in 0..SOURCE_FREE + 4 {
             fail(&mut throttle, who(&format!("victim{n}"), "192.0.2.1"), 1, at(0));
         }
-        throttle.passed(own, at(0));
+        throttle.passed(own);
         assert_eq!(throttle.ask(own, at(0)), Ok(()), "who has logged in before is measured by himself");
         assert!(throttle.ask(who("somebody", "192.0.2.1"), at(0)).is_err(), "the source is still slow for others");
     }
@@ -319,7 +332,7 @@ mod tests {
     fn nobody_is_locked_out_by_others() {
         let mut throttle = throttle();
         let victim = who("alice", "198.51.100.7");
-        throttle.passed(victim, at(0));
+        throttle.passed(victim);
         for n in 0..200 {
             fail(&mut throttle, who("alice", &format!("192.0.2.{n}")), 3, at(1));
         }
@@ -337,6 +350,12 @@ mod tests {
         let admitted = (0..50).filter(|_| throttle.ask(eve, at(0)).is_ok()).count();
         assert_eq!(admitted, PAIR_FREE as usize);
         assert_eq!(throttle.ask(eve, at(31)), Ok(()), "abandoned attempts do not count for ever");
+        assert_eq!((0..10).filter(|_| throttle.ask(eve, at(31)).is_ok()).count(), 4);
+        throttle.gave_up(eve);
+        assert_eq!(throttle.ask(eve, at(31)), Ok(()), "one place is free again");
+        let nameless = who("", "192.0.2.9");
+        fail(&mut throttle, nameless, SOURCE_FREE, at(0));
+        assert!(throttle.ask(nameless, at(0)).is_err(), "without a name the source is measured");
         let workload = Asking { guessable: false, ..who("app", "192.0.2.2") };
         assert_eq!((0..50).filter(|_| throttle.ask(workload, at(0)).is_ok()).count(), 50);
     }
@@ -390,8 +409,8 @@ mod tests {
                 if failed {
                     prop_assert_eq!(one.failed(a, now), other.failed(b, now));
                 } else {
-                    one.passed(a, now);
-                    other.passed(b, now);
+                    one.passed(a);
+                    other.passed(b);
                 }
             }
         }

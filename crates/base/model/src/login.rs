@@ -126,6 +126,8 @@ pub struct LoginMethod {
     pub networks: BTreeSet<String>,
     /// True when nobody can log in with it, and no token of it counts.
     pub disabled: bool,
+    /// When it was made. What came before, under a method of the same name that was removed, does not count.
+    pub created: UnixMillis,
     /// When it was last written.
     pub updated: UnixMillis,
     /// By whom.
@@ -170,6 +172,9 @@ pub struct OidcMethod {
     /// The client's secret, for a confidential client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<SealedField>,
+    /// How the secret is shown to the provider.
+    #[serde(default)]
+    pub client_auth: ClientAuth,
     /// Where the provider may send people back to, besides a loopback address with any port (RFC 8252 section 7.3).
     pub redirect_uris: BTreeSet<String>,
     /// What is asked for besides `openid`.
@@ -186,6 +191,17 @@ pub struct OidcMethod {
     /// Certificates to trust instead of the usual roots, in PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_pem: Option<String>,
+}
+
+/// How a confidential client shows its secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientAuth {
+    /// In the header `Authorization` (`client_secret_basic`, RFC 6749 section 2.3.1).
+    #[default]
+    Basic,
+    /// In the body (`client_secret_post`), for providers that offer nothing else.
+    Post,
 }
 
 /// Tokens of a platform: Kubernetes service accounts, CI systems, SPIFFE.
@@ -255,14 +271,29 @@ pub struct LdapMethod {
     pub filter: String,
     /// The attribute that names the person for bindings.
     pub user_attribute: String,
-    /// Below which entry groups are; none means that groups are not asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group_base: Option<String>,
-    /// How somebody's groups are found; `{dn}` stands for the person's entry and `{user}` for what was typed, escaped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group_filter: Option<String>,
-    /// The attribute that names a group.
-    pub group_attribute: String,
+    /// How somebody's groups are found.
+    #[serde(default)]
+    pub groups: LdapGroups,
+}
+
+/// How the groups of somebody are found in a directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum LdapGroups {
+    /// None are asked for.
+    #[default]
+    None,
+    /// They stand in an attribute of the person's own entry, such as `memberOf`.
+    Attribute(String),
+    /// By a search of their own.
+    Search {
+        /// Below which entry groups are.
+        base: String,
+        /// Which groups somebody is in; `{dn}` stands for the person's entry and `{user}` for the person's name.
+        filter: String,
+        /// The attribute that names a group, such as `cn`.
+        attribute: String,
+    },
 }
 
 /// Client certificates.

@@ -29,7 +29,7 @@ pub const GOVERNANCE_ROLES: [&str; 7] =
 /// The role of [`development`].
 pub const DEVELOPER_ROLE: &str = "developer";
 
-const DOCUMENTS: [(&str, &str); 11] = [
+const DOCUMENTS: [(&str, &str); 12] = [
     ("application", include_str!("../policies/application.cedar")),
     ("bootstrap", include_str!("../policies/bootstrap.cedar")),
     ("governance", include_str!("../policies/governance.cedar")),
@@ -37,6 +37,7 @@ const DOCUMENTS: [(&str, &str); 11] = [
     ("key-auditor", include_str!("../policies/key-auditor.cedar")),
     ("key-user-decrypt", include_str!("../policies/key-user-decrypt.cedar")),
     ("key-user-encrypt", include_str!("../policies/key-user-encrypt.cedar")),
+    ("login", include_str!("../policies/login.cedar")),
     ("operator", include_str!("../policies/operator.cedar")),
     ("pipeline", include_str!("../policies/pipeline.cedar")),
     ("self", include_str!("../policies/self.cedar")),

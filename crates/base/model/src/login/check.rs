@@ -1,8 +1,8 @@
 //! What a login method must be like before it is stored.
 
 use super::{
-    Binding, CertificateMethod, InvalidMethod, JwsAlgorithm, JwtKeys, JwtMethod, LdapMethod, LoginMethod, MethodKind,
-    OidcMethod, PrincipalRule, SubjectRule,
+    Binding, CertificateMethod, InvalidMethod, JwsAlgorithm, JwtKeys, JwtMethod, LdapGroups, LdapMethod, LoginMethod,
+    MethodKind, OidcMethod, PrincipalRule, SubjectRule,
 };
 use std::collections::BTreeSet;
 
@@ -153,24 +153,32 @@ impl LdapMethod {
         if host.is_empty() || host.contains(['/', '?', '@', ' ']) {
             return no("url: ldaps://host:port, or ldap://host:port with starttls");
         }
-        let fixed = [&self.url, &self.base, &self.filter, &self.user_attribute, &self.group_attribute];
-        texts("LDAP settings", fixed)?;
-        texts("LDAP settings", [&self.bind_dn, &self.group_base, &self.group_filter].into_iter().flatten())?;
+        let fixed = [&self.url, &self.base, &self.filter, &self.user_attribute];
+        texts("LDAP settings", fixed.into_iter().chain(&self.bind_dn))?;
         document("ca_pem", self.ca_pem.as_ref())?;
         if !self.filter.contains("{user}") {
             return no("filter: write {user} where the name that was typed belongs");
         }
-        if self.group_base.is_some() != self.group_filter.is_some() {
-            return no("groups: group_base and group_filter go together");
+        if self.bind_dn.is_none() && self.bind_password.is_some() {
+            return no("bind_password: without bind_dn it is nobody's");
         }
-        let asks = |filter: &String| filter.contains("{dn}") || filter.contains("{user}");
-        if self.group_filter.as_ref().is_some_and(|filter| !asks(filter)) {
-            return no("group_filter: write {dn} or {user} where the person belongs");
+        self.groups.check()
+    }
+}
+
+impl LdapGroups {
+    fn check(&self) -> Result<(), InvalidMethod> {
+        match self {
+            Self::None => Ok(()),
+            Self::Attribute(attribute) => texts("groups", [attribute]),
+            Self::Search { base, filter, attribute } => {
+                texts("groups", [base, filter, attribute])?;
+                if !filter.contains("{dn}") && !filter.contains("{user}") {
+                    return no("groups: write {dn} or {user} where the person belongs");
+                }
+                Ok(())
+            }
         }
-        if self.bind_dn.is_some() != self.bind_password.is_some() {
-            return no("bind_dn and bind_password go together");
-        }
-        Ok(())
     }
 }
 

@@ -24,7 +24,7 @@ const REVOKE: &str = "key.compromise";
 const REPLACE: &str = "key.rotate";
 const HOLD: &str = "hold.place";
 const REVIEW: &str = "review.decide";
-const BOOTSTRAP: &str = "system.unseal system.status";
+const BOOTSTRAP: &str = "system.unseal system.status login.jwt";
 const OWN: &str = "random.generate token.renew audit.prove";
 
 fn set(lists: &[&str]) -> BTreeSet<String> {

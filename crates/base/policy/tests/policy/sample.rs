@@ -31,6 +31,7 @@ pub(crate) const CATALOGUE: &[ActionSpec] = &[
     spec("key.sign", Key, &["sign-side"]),
     spec("key.verify", Key, &["verify-side"]),
     spec("key.derive", Key, &["derive-side"]),
+    spec("login.jwt", Login, &["login"]),
     spec("random.generate", System, &["self"]),
     // No token action of the engine is everybody's; this one tests that it would be for one's own only.
     spec("token.renew", Token, &["self"]),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ids::CredentialId;
-use crate::login::{Digest, Provision, Reuse, ServiceCredential};
+use crate::login::{ClientAuth, Digest, Provision, Reuse, ServiceCredential};
 use crate::metadata::Label;
 use crate::time::UnixMillis;
 use std::collections::BTreeMap;
@@ -42,6 +42,7 @@ fn oidc() -> OidcMethod {
         issuer: "https://id.example".into(),
         client_id: "keyreeve".into(),
         client_secret: None,
+        client_auth: ClientAuth::Basic,
         redirect_uris: set(&["https://keys.example/console/login/callback"]),
         scopes: set(&["groups"]),
         algorithms: BTreeSet::from([JwsAlgorithm::Rs256]),
@@ -62,9 +63,7 @@ fn ldap() -> LdapMethod {
         base: "ou=people,dc=example".into(),
         filter: "(uid={user})".into(),
         user_attribute: "uid".into(),
-        group_base: None,
-        group_filter: None,
-        group_attribute: "cn".into(),
+        groups: LdapGroups::None,
     }
 }
 
@@ -87,6 +86,7 @@ fn method(kind: MethodKind) -> LoginMethod {
         renew_s: 43_200,
         networks: BTreeSet::new(),
         disabled: false,
+        created: UnixMillis(1),
         updated: UnixMillis(1),
         updated_by: "root".parse().unwrap(),
     }
@@ -186,10 +186,15 @@ fn certificates_count_by_whole_names() {
 fn directories_are_asked_completely() {
     let wrong = |change: &dyn Fn(&mut LdapMethod)| changed(&ldap(), |c| change(c)).check(false).is_err();
     assert!(wrong(&|l| l.filter = "(uid=admin)".into()));
-    assert!(wrong(&|l| l.group_base = Some("ou=groups".into())));
-    assert!(wrong(&|l| (l.group_base, l.group_filter) = (Some("o=g".into()), Some("(cn=all)".into()))));
-    assert!(wrong(&|l| l.bind_dn = Some("cn=search".into())));
-    assert!(!wrong(&|l| (l.group_base, l.group_filter) = (Some("o=g".into()), Some("(member={dn})".into()))));
+    let search = |filter: &str| {
+        let (base, filter, attribute) = ("ou=groups".to_owned(), filter.to_owned(), "cn".to_owned());
+        LdapGroups::Search { base, filter, attribute }
+    };
+    assert!(wrong(&|l| l.groups = search("(cn=all)")));
+    assert!(wrong(&|l| l.groups = LdapGroups::Attribute(String::new())));
+    assert!(wrong(&|l| l.bind_password = Some(crate::SealedField::new(vec![1]))));
+    assert!(!wrong(&|l| l.groups = search("(member={dn})")));
+    assert!(!wrong(&|l| l.bind_dn = Some("cn=search".into())));
 }
 
 #[test]
