@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 use crate::access::Stale;
 use crate::catalogue::Descriptor;
 use crate::core::{Core, Engine};
+use crate::courier::Courier;
 use crate::error::{Code, Error};
 use crate::pipeline::{Arrival, Principal};
 use crate::sealing::{Effect, SystemKeys};
@@ -115,6 +116,7 @@ impl Core {
         };
         let outbox: Vec<Outbox> = entry.iter().map(sealed).collect();
         let settled = std::mem::take(&mut *self.settled.lock());
+        let tells = Courier::concerns(&changes);
         let transaction = Transaction { name, changes, outbox, settled: settled.clone() };
         let announced = self.announce(&transaction.changes);
         let committed = self.store(transaction).await;
@@ -125,6 +127,9 @@ impl Core {
                 self.doubt();
             }
             return Err(error.into());
+        }
+        if tells {
+            self.courier.ring();
         }
         let id = entry.as_ref().map(|entry| *entry.id());
         if let Err(error) = self.record(entry).await {

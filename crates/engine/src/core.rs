@@ -21,6 +21,7 @@ use crate::access::{Compiler, DECISIONS_KEPT, Freshness, HeldToken};
 use crate::cache::RowCache;
 use crate::catalogue::Descriptor;
 use crate::clock::{Clock, Latest};
+use crate::courier::{Channel, Courier};
 use crate::error::{Code, Error};
 use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef};
 use crate::running::{Overdue, Readiness};
@@ -52,6 +53,8 @@ pub struct Ports {
     pub oidc: Arc<dyn OidcProvider>,
     /// Directories that know passwords.
     pub directory: Arc<dyn Directory>,
+    /// The channels on which people are told of what happened.
+    pub notifiers: Vec<Channel>,
 }
 
 /// What an operator decides about the engine.
@@ -148,6 +151,8 @@ pub struct Core {
     pub(crate) lease_lost: tokio::sync::watch::Sender<bool>,
     /// What readiness was, and when it was looked at.
     pub(crate) readiness: tokio::sync::Mutex<Option<(Duration, Readiness)>>,
+    /// Tells people.
+    pub(crate) courier: Courier,
     /// One at a time opens or seals the server.
     pub(crate) transition: tokio::sync::Mutex<()>,
 }
@@ -163,7 +168,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the shipped policies do not fit the catalogue, which is a defect.
-    pub fn new(ports: Ports, settings: Settings) -> Result<Self, Error> {
+    pub fn new(mut ports: Ports, settings: Settings) -> Result<Self, Error> {
         let compiler = Compiler::new(&settings.extra_policies)?;
         let set = compiler.compile(std::iter::empty())?;
         let core = Core {
@@ -189,6 +194,7 @@ impl Engine {
             lease_lost: tokio::sync::watch::Sender::new(false),
             readiness: tokio::sync::Mutex::default(),
             transition: tokio::sync::Mutex::new(()),
+            courier: Courier::new(std::mem::take(&mut ports.notifiers)),
             ports,
             settings,
         };

@@ -4,7 +4,7 @@
 //! it, so a restart loses none, and a crash between delivery and unfiling sends it once more under the same id.
 
 use keyreeve_audit::Record;
-use keyreeve_model::filed::{RowId, file, unfile};
+use keyreeve_model::filed::{file, unfile};
 use keyreeve_model::ids::NoticeId;
 use keyreeve_model::record::{Revision, Table};
 use keyreeve_model::{Change, Facts, Notice, NoticeKind, RecordId, Transaction, UnixMillis};
@@ -121,7 +121,7 @@ impl Core {
         now: UnixMillis,
     ) -> Result<Vec<Change>, Error> {
         let channels = self.courier.channels().iter().filter(|channel| channel.takes(telling.kind));
-        channels.map(|channel| self.notice_for(opened, channel, telling, record, now)).collect()
+        channels.map(|channel| Ok(self.notice_for(opened, channel, telling, record, now)?.1)).collect()
     }
 
     /// The change that files a notice for one channel.
@@ -132,12 +132,12 @@ impl Core {
         telling: &Telling,
         record: Option<RecordId>,
         now: UnixMillis,
-    ) -> Result<Change, Error> {
+    ) -> Result<(NoticeId, Change), Error> {
         let id = NoticeId::new(now, self.id_random()?);
         let channel = channel.notifier.channel().clone();
         let notice = Notice::new(id, channel, telling.kind, &telling.subject, telling.facts.clone(), now);
         let notice = Notice { record, ..notice };
-        Ok(file(&opened.keys, Revision::FIRST, &notice))
+        Ok((id, file(&opened.keys, Revision::FIRST, &notice)))
     }
 
     /// Files a notice whose cause changes nothing, in a transaction of its own.
@@ -255,11 +255,6 @@ fn tell_of_failure(notice: &Notice) {
     } else {
         tracing::warn!(notice = %id, %channel, %kind, attempts, trouble, "a notice was not taken, it is tried again");
     }
-}
-
-/// Where a page of notices begins that follows this one.
-pub(crate) fn after(id: NoticeId) -> RowId {
-    id.into()
 }
 
 #[cfg(test)]

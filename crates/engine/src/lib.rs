@@ -22,6 +22,7 @@ mod cache;
 mod clock;
 mod commit;
 mod core;
+mod courier;
 #[allow(dead_code, reason = "the groups that file records read them by it")]
 mod filed;
 mod running;
@@ -29,6 +30,7 @@ mod sealing;
 
 pub use crate::clock::{CLOCK_TOLERANCE_MS, Clock};
 pub use crate::core::{Core, Engine, Observer, Ports, Settings};
+pub use crate::courier::Channel;
 pub use catalogue::{AuditClass, Descriptor};
 pub use error::{Code, Error, Fault};
 pub use keyreeve_root::SealStatus;

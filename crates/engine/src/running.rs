@@ -130,6 +130,7 @@ impl Engine {
         let hierarchy =
             Hierarchy::new(Arc::clone(&core.ports.root), Arc::clone(&core.ports.vault), Arc::clone(&core.ports.random));
         core.set_opened(Some(Arc::new(Opened::new(deployment, keys, hierarchy, access))));
+        core.courier.ring();
         core.mend_outbox().await
     }
 
@@ -239,6 +240,7 @@ impl Engine {
         if self.core.opened().is_some() {
             errors.extend(self.destroy_due().await.err());
             errors.extend(self.sweep_epochs().await.err());
+            errors.extend(self.give_up_orphans().await.err());
         }
         match self.core.now() {
             Ok(now) => errors.extend(self.core.settle(now).await.err()),

@@ -2,7 +2,7 @@
 
 use keyreeve_audit::Record;
 use keyreeve_crypto::{Random, selftest};
-use keyreeve_engine::{CLOCK_TOLERANCE_MS, Clock, Engine, Ports, Settings};
+use keyreeve_engine::{CLOCK_TOLERANCE_MS, Channel, Clock, Engine, Ports, Settings};
 use keyreeve_epochs_file::FileEpochVault;
 use keyreeve_journal::{Journal, Scan};
 use keyreeve_journal_file::{FileJournal, Options};
@@ -21,7 +21,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Config, Fault, RootConfig, StoreConfig};
+use crate::config::{Config, Fault, OpenedChannel, RootConfig, StoreConfig};
 use crate::error::ServerError;
 use crate::files;
 use crate::machine::{SystemClock, SystemEntropy, host_name};
@@ -71,9 +71,16 @@ pub(crate) async fn assemble(config: &Config, mode: Mode) -> Result<Parts, Serve
         observer: Arc::clone(&moves) as _,
         oidc: Arc::new(provider(mode)),
         directory: Arc::new(LdapDirectory::new()),
+        notifiers: channels(config)?,
     };
     let engine = Engine::new(ports, settings(config, mode)?).map_err(|error| ServerError::part("engine", error))?;
     Ok(Parts { engine, store, journal, clock, operations, moves, holder, lock })
+}
+
+fn channels(config: &Config) -> Result<Vec<Channel>, ServerError> {
+    let opened = config.notify.open().map_err(|fault| refuse(config, fault))?;
+    let channel = |OpenedChannel { notifier, only }| Channel { notifier, only };
+    Ok(opened.into_iter().map(channel).collect())
 }
 
 /// In development a provider may run beside the server, without TLS.

@@ -4,6 +4,7 @@
 mod algorithms;
 mod limits;
 mod listeners;
+mod notify;
 mod postgres;
 mod root;
 
@@ -19,6 +20,8 @@ use crate::files::{self, Trouble};
 pub use algorithms::Dates;
 pub use limits::{LimitsConfig, RateConfig, RatesConfig};
 pub use listeners::{ClientAuth, ListenerConfig, Listeners, TlsFiles, TlsVersion};
+pub(crate) use notify::Opened as OpenedChannel;
+pub use notify::{ChannelConfig, MailTls, NotifyConfig};
 pub use root::RootConfig;
 
 /// What is wrong with a configuration.
@@ -92,6 +95,9 @@ pub struct Config {
     /// The life of keys.
     #[serde(default)]
     pub lifecycle: LifecycleConfig,
+    /// The channels on which people are told of what happened.
+    #[serde(default)]
+    pub notify: NotifyConfig,
     /// Dates of algorithms that differ from the shipped ones.
     #[serde(default)]
     pub algorithms: BTreeMap<String, Dates>,
@@ -250,6 +256,7 @@ impl Config {
             StoreConfig::Postgres { password_file, .. } => password_file.iter_mut().for_each(absolute),
         }
         self.listeners.paths().for_each(absolute);
+        self.notify.resolve(base);
     }
 
     pub(crate) fn check(&self) -> Result<(), Fault> {
@@ -269,6 +276,7 @@ impl Config {
         self.listeners.check()?;
         self.limits.check()?;
         self.registry()?;
+        self.notify.open()?;
         if self.memory.keys == 0 || self.memory.tokens == 0 {
             return Err(Fault::new("memory", "nothing could be held in memory", "give numbers of at least 1"));
         }
@@ -323,6 +331,10 @@ impl Config {
             remarks.push(
                 "store.password_file: there is none, so the database must know this server by other means".into(),
             );
+        }
+        if self.notify.channels.is_empty() {
+            remarks
+                .push("notify.channels: there is none, so nobody is told of what waits for them or went wrong".into());
         }
         remarks
     }

@@ -162,6 +162,7 @@ fn config(data_dir: &Path, paths: &Paths, listen: SocketAddr) -> Config {
         memory: Default::default(),
         log: Log::default(),
         lifecycle: Default::default(),
+        notify: Default::default(),
         algorithms: BTreeMap::new(),
     }
 }

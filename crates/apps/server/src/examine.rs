@@ -37,6 +37,7 @@ pub(crate) fn examine(config: &Config, file: &Path, now: UnixMillis) -> Result<C
         found.checked.push(format!("store.password_file: {} is for its owner alone", path.display()));
     }
     found.listeners(config, now).map_err(|fault| fault.in_file(file))?;
+    found.checked.extend(config.notify.seen().map_err(|fault| fault.in_file(file))?);
     Ok(found)
 }
 

@@ -84,7 +84,8 @@ pub struct Running {
     reloadable: Vec<Reloadable>,
     listeners: JoinSet<()>,
     lease: JoinHandle<bool>,
-    ticks: JoinHandle<()>,
+    /// Work in the background: the tick, and the courier of each channel.
+    ticks: JoinSet<()>,
     stop: CancellationToken,
     /// Ends the renewal of the lease: after everything that works on the store.
     release: CancellationToken,
@@ -103,7 +104,11 @@ impl Running {
         parts.engine.start().await.map_err(|error| ServerError::part("engine", error))?;
         let stop = CancellationToken::new();
         let open = listeners::open(&config, mode, &parts, &stop)?;
-        let ticks = tokio::spawn(tick(parts.engine.clone(), stop.clone()));
+        let mut ticks = JoinSet::new();
+        ticks.spawn(tick(parts.engine.clone(), stop.clone()));
+        for channel in 0..parts.engine.channels() {
+            ticks.spawn(courier(parts.engine.clone(), channel, stop.clone()));
+        }
         let release = CancellationToken::new();
         let lease = tokio::spawn(lease.keep(release.clone()));
         for (name, address) in &open.addresses {
@@ -185,7 +190,7 @@ impl Running {
             tracing::error!("the lease on the store was lost while ending: requests under way are given up");
             self.lease.abort();
             self.listeners.abort_all();
-            self.ticks.abort();
+            self.ticks.abort_all();
         }
         self.parts.engine.stop().await;
         // Unlocked last: whoever opens the data directory next finds everything closed.
@@ -193,14 +198,16 @@ impl Running {
     }
 }
 
-async fn ended(listeners: &mut JoinSet<()>, ticks: &mut JoinHandle<()>) {
+async fn ended(listeners: &mut JoinSet<()>, ticks: &mut JoinSet<()>) {
     while let Some(ended) = listeners.join_next().await {
         if let Err(error) = ended {
             tracing::error!(%error, "a listener ended with an error");
         }
     }
-    if let Err(error) = ticks.await {
-        tracing::error!(%error, "work in the background ended with an error");
+    while let Some(ended) = ticks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "work in the background ended with an error");
+        }
     }
 }
 
@@ -214,6 +221,24 @@ async fn tick(engine: Engine, stop: CancellationToken) {
         }
         for error in engine.tick().await {
             tracing::error!(%error, cause = error.cause(), "work that fell due was not done");
+        }
+    }
+}
+
+/// Delivers what people are told on one channel, as it is filed and as it falls due.
+async fn courier(engine: Engine, channel: usize, stop: CancellationToken) {
+    let mut filed = engine.notices_filed();
+    loop {
+        filed.mark_unchanged();
+        let wait = tokio::select! {
+            // What was taken and not noted goes out once more, under the same id.
+            () = stop.cancelled() => return,
+            wait = engine.deliver(channel) => wait,
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = filed.changed() => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }

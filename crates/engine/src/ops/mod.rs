@@ -10,6 +10,7 @@ pub mod explain;
 pub mod keyrings;
 pub mod keys;
 pub mod lifecycle;
+pub mod notices;
 pub mod policies;
 pub mod principals;
 pub mod requests;

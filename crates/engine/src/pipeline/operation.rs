@@ -1,7 +1,7 @@
 //! What an operation is: one type in the catalogue.
 
 use keyreeve_audit::Resource as AuditResource;
-use keyreeve_model::{Change, EncryptionContext};
+use keyreeve_model::{Change, EncryptionContext, Facts, NoticeKind};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use super::approve::Approved;
 use super::authorize::Target;
 use crate::catalogue::Descriptor;
 use crate::core::Core;
+use crate::courier::Telling;
 use crate::error::Error;
 use crate::sealing::{Effect, SystemKeys};
 
@@ -82,6 +83,8 @@ pub struct Outcome<R> {
     pub(crate) resource: Option<AuditResource>,
     /// The key version that was used.
     pub(crate) version: Option<u32>,
+    /// What people are told of, with the changes and because of them.
+    pub(crate) notices: Vec<Telling>,
     /// What happens in memory once the changes are durable.
     pub(crate) effects: Vec<Effect>,
     /// The deployment's keys where the operation makes the deployment.
@@ -100,6 +103,7 @@ impl<R> Outcome<R> {
             details: BTreeMap::new(),
             resource: None,
             version: None,
+            notices: Vec::new(),
             effects: Vec::new(),
             sealer: None,
             opened_root: false,
@@ -150,6 +154,13 @@ impl<R> Outcome<R> {
 
     pub(crate) fn sealed_by(mut self, keys: Arc<SystemKeys>) -> Self {
         self.sealer = Some(keys);
+        self
+    }
+
+    /// Tells people, in the transaction of the changes. An operation that changes nothing tells nobody.
+    #[allow(dead_code, reason = "what most operations tell follows from their audit record")]
+    pub(crate) fn telling(mut self, kind: NoticeKind, subject: impl Into<String>, facts: Facts) -> Self {
+        self.notices.push(Telling::new(kind, subject, facts));
         self
     }
 

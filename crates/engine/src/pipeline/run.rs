@@ -15,6 +15,7 @@ use super::record::{Draft, outcome_of};
 use crate::catalogue::Needs;
 use crate::commit::{Durable, Replay, Ticket};
 use crate::core::Engine;
+use crate::courier::Telling;
 use crate::error::{Code, Error};
 use crate::sealing::Effect;
 
@@ -235,6 +236,12 @@ impl Engine {
         }
         if let (Some(version), Some(resource)) = (outcome.version, record.resource.as_mut()) {
             resource.version = Some(version);
+        }
+        let (now, cause) = (draft.record.time, draft.record.id);
+        if let (Some(opened), false) = (self.core.opened(), outcome.changes.is_empty()) {
+            for telling in outcome.notices.iter().chain(Telling::of(&draft.record).iter()) {
+                outcome.changes.extend(self.core.notice(&opened, telling, Some(cause), now)?);
+            }
         }
         let entry = draft.finish(how);
         let id = entry.as_ref().map(|entry| *entry.id());

@@ -12,6 +12,7 @@ mod destruction;
 mod durability;
 mod explaining;
 mod lifecycle;
+mod notices;
 mod roles;
 mod sealing;
 mod searching;

@@ -27,7 +27,7 @@ const ACCESS: &str = "token.create token.list token.revoke principal.put princip
 const AUDIT: &str = "audit.search audit.read policy.list policy.describe policy.explain";
 /// What one person may do in an emergency revocation.
 const REVOKE: &str = "key.suspend key.compromise";
-const SYSTEM: &str = "system.seal";
+const SYSTEM: &str = "system.seal notice.list notice.test";
 
 struct Row {
     role: &'static str,

@@ -16,6 +16,7 @@ fn directory() -> TempDir {
         secret(&dir, &format!("{name}-key.pem"), &key.serialize_pem());
     }
     secret(&dir, "password", "hunter2\n");
+    secret(&dir, "secret", "0123456789abcdef0123456789abcdef\n");
     secret(&dir, "empty", "\n");
     secret(&dir, "open-key.pem", "key");
     std::fs::set_permissions(dir.path().join("open-key.pem"), std::fs::Permissions::from_mode(0o644)).unwrap();
@@ -37,6 +38,17 @@ address = "127.0.0.1:7433"
 tls = { cert = "server.pem", key = "server-key.pem" }
 "#;
 
+fn webhook(url: &str, secret: &str) -> String {
+    format!("[[notify.channels]]\nkind = \"webhook\"\nname = \"oncall\"\nurl = \"{url}\"\nsecret_file = \"{secret}\"\n")
+}
+
+fn smtp(host: &str, tls: &str, more: &str) -> String {
+    format!(
+        "[[notify.channels]]\nkind = \"smtp\"\nname = \"mail\"\nhost = \"{host}\"\nport = 587\ntls = \"{tls}\"\n\
+         from = \"k@example.com\"\nto = [\"s@example.com\"]\n{more}"
+    )
+}
+
 fn load(dir: &TempDir, text: &str) -> Result<Config, ConfigError> {
     let path = dir.path().join("keyreeve.toml");
     std::fs::write(&path, text).unwrap();
@@ -52,6 +64,26 @@ fn a_good_configuration_is_read_and_its_paths_are_beside_it() {
     assert_eq!(config.sqlite_path(None), dir.path().join("data/store/keyreeve.db"));
     assert!(!config.data_dir.exists(), "checking makes nothing");
     assert!(config.remarks().iter().any(|remark| remark.starts_with("listeners.metrics")));
+}
+
+#[test]
+fn channels_are_opened_with_the_files_beside_the_configuration() {
+    let dir = directory();
+    let told = smtp("mail.example.com", "starttls", "user = \"u\"\npassword_file = \"password\"\nca = \"server.pem\"");
+    let text = format!("{GOOD}\n{}only = [\"approval-needed\"]\n{told}", webhook("https://h:8/x", "secret"));
+    let config = load(&dir, &text).unwrap();
+    let seen = config.notify.seen().ok().unwrap();
+    assert_eq!(
+        seen,
+        [
+            "notify.channels[0]: `oncall` (webhook) leads to https://h:8",
+            "notify.channels[1]: `mail` (smtp) leads to s@example.com by mail.example.com:587",
+        ]
+    );
+    let opened = config.notify.open().ok().unwrap();
+    assert_eq!(opened[0].only.as_ref().map(|kinds| kinds.len()), Some(1));
+    assert!(opened[1].only.is_none());
+    assert!(!config.remarks().iter().any(|remark| remark.starts_with("notify")));
 }
 
 #[test]
@@ -145,6 +177,17 @@ fn every_mistake_names_its_field_and_a_remedy() {
         (added("[limits]\nconnection_seconds = 0"), "limits.connection_seconds", "too little"),
         (added("[limits.rates]\nper_source = { per_second = 1 }"), "line 12", "missing field `burst`"),
         (added("[memory]\nkeys = 0"), "memory", "at least 1"),
+        (added(&webhook("http://h", "secret")), "notify.channels[0]", "https"),
+        (added(&webhook("https://h", "open-key.pem")), "channels[0].secret_file", "chmod 600"),
+        (added(&webhook("https://h", "password")), "notify.channels[0]", "32 bytes"),
+        (added(&format!("{}to = []", webhook("https://h", "secret"))), "line 11", "unknown field `to`"),
+        (added(&webhook("https://h", "secret").repeat(2)), "notify.channels[1].name", "two channels"),
+        (added(&format!("{}only = [\"all\"]", webhook("https://h", "secret"))), "notify.channels", "kind of notice"),
+        (added(&format!("{}timeout_seconds = 99", webhook("https://h", "secret"))), "timeout_seconds", "between 1"),
+        (added(&smtp("mail.example.com", "none", "")), "notify.channels[0]", "this machine only"),
+        (added(&smtp("mail.example.com", "starttls", "user = \"u\"")), "password_file", "belong together"),
+        (added(&smtp("mail.example.com", "opportunistic", "")), "notify.channels", "unknown variant"),
+        (added(&smtp("localhost", "none", "user = \"u\"\npassword_file = \"password\"")), "channels[0]", "password"),
         (added("[algorithms.des]\n"), "algorithms.des", "known are"),
         (added("[algorithms.rsa-2048]\nno_new_keys_from = \"soon\""), "no_new_keys_from", "2030-12-31"),
         (

@@ -20,6 +20,7 @@ macro_rules! cases {
 
 mod access;
 mod keys;
+mod notices;
 mod policy;
 mod system;
 mod uses;
@@ -136,7 +137,7 @@ const SERVER: &str = "server";
 const LOG: &str = "log";
 
 /// A list in each file.
-const FILES: &[&[Case]] = &[system::CASES, keys::CASES, uses::CASES, access::CASES, policy::CASES];
+const FILES: &[&[Case]] = &[system::CASES, keys::CASES, uses::CASES, access::CASES, policy::CASES, notices::CASES];
 
 /// Every case.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {

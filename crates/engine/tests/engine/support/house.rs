@@ -8,8 +8,8 @@ use keyreeve_engine::ops::keys::CreateSpec;
 use keyreeve_engine::ops::system::{Init, InitReply, Unseal};
 use keyreeve_engine::ops::{KeyReply, principals, tokens};
 use keyreeve_engine::{
-    Arrival, Code, Descriptor, Done, Engine, Error, Evidence, Idempotency, KeyRef, Observer, Operation, Ports, Refused,
-    Settings,
+    Arrival, Channel, Code, Descriptor, Done, Engine, Error, Evidence, Idempotency, KeyRef, Observer, Operation, Ports,
+    Refused, Settings,
 };
 use keyreeve_epochs::EpochVault;
 use keyreeve_epochs_file::FileEpochVault;
@@ -18,7 +18,7 @@ use keyreeve_journal::{Journal, Scan};
 use keyreeve_journal_file::{FileJournal, LogDirectory, Options};
 use keyreeve_login_ldap::LdapDirectory;
 use keyreeve_login_oidc::HttpsProvider;
-use keyreeve_model::{EncryptionContext, PrincipalKind, UnixMillis};
+use keyreeve_model::{EncryptionContext, NoticeKind, PrincipalKind, UnixMillis};
 use keyreeve_root::Root;
 use keyreeve_root::faulty::FaultyRoot;
 use keyreeve_root_software::{SealedFileRoot, ShamirRoot};
@@ -35,6 +35,7 @@ use tempfile::TempDir;
 
 use super::ask::{Checked, create, key_of, name, payloads};
 use super::clock::HandClock;
+use super::post::Post;
 use super::vault::FaultyVault;
 
 /// What the house stands on.
@@ -103,6 +104,8 @@ pub(crate) struct House {
     pub(crate) developer: Who,
     pub(crate) shares: Vec<SecretString>,
     pub(crate) vkeys: Vec<String>,
+    /// Channels: one for everything, one for requests that wait.
+    pub(crate) posts: Vec<Arc<Post>>,
 }
 
 impl House {
@@ -135,6 +138,7 @@ impl House {
             developer: Who::Nobody,
             shares: Vec::new(),
             vkeys: Vec::new(),
+            posts: ["first", "second"].map(|name| Arc::new(Post::new(name))).to_vec(),
         };
         house.open().await.unwrap();
         house
@@ -196,6 +200,12 @@ impl House {
         self.parts().observer.seen()
     }
 
+    fn channels(&self) -> Vec<Channel> {
+        let only = [None, Some([NoticeKind::ApprovalNeeded].into())];
+        let channel = |(post, only): (&Arc<Post>, _)| Channel { notifier: Arc::clone(post) as _, only };
+        self.posts.iter().zip(only).map(channel).collect()
+    }
+
     /// Makes an engine over what is in the directory.
     async fn open(&mut self) -> Result<(), Error> {
         let random = Random::from_module().unwrap();
@@ -225,6 +235,7 @@ impl House {
             observer: Arc::clone(&observer) as Arc<dyn Observer>,
             oidc: Arc::new(HttpsProvider::new()),
             directory: Arc::new(LdapDirectory::new()),
+            notifiers: self.channels(),
         };
         let engine = Engine::new(ports, self.settings.clone())?;
         let started = engine.start().await;

@@ -5,6 +5,7 @@ mod clock;
 mod forge;
 mod house;
 mod logs;
+mod post;
 mod vault;
 
 pub(crate) use ask::{Checked, context, create, key_of, keyring, label, name, payloads};

@@ -152,6 +152,7 @@ impl Server {
             observer: Arc::clone(&seen) as Arc<dyn Observer>,
             oidc: Arc::new(keyreeve_login_oidc::HttpsProvider::new()),
             directory: Arc::new(keyreeve_login_ldap::LdapDirectory::new()),
+            notifiers: Vec::new(),
         };
         let engine = Engine::new(ports, Settings::development()).unwrap();
         engine.start().await.unwrap();
