@@ -10,6 +10,7 @@ use keyreeve_wire::derivation::{
 };
 use keyreeve_wire::keyrings::CreateKeyring;
 use keyreeve_wire::keys::{CompromiseKey, CreateKey, Reason, ScheduleDestruction, SuspendKey, UpdateKey};
+use keyreeve_wire::notices::TestNotices;
 use keyreeve_wire::signing::{MacRequest, SignRequest, VerifyMacRequest, VerifyRequest};
 use keyreeve_wire::system::{InitRequest, UnsealRequest};
 use libfuzzer_sys::fuzz_target;
@@ -26,4 +27,5 @@ fuzz_target!(|body: &[u8]| {
     read!(body, DeriveRequest, AgreeRequest, WrapRequest, UnwrapRequest, DecapsulateRequest, RandomRequest);
     read!(body, CreateKeyring, CreateKey, UpdateKey, Reason, SuspendKey, CompromiseKey, ScheduleDestruction);
     read!(body, CreateToken, PutPrincipal, UpdatePrincipal, PutPolicy, ExplainRequest, InitRequest, UnsealRequest);
+    read!(body, TestNotices);
 });

@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::app::{App, Outcome};
 use crate::commands::{
-    agreement, algorithms, audit, completions, data_keys, decrypt, demo, encrypt, keyrings, keys, macs, policies,
-    principals, random, rewrap, server, signing, system, tokens, version, wrapping,
+    agreement, algorithms, audit, completions, data_keys, decrypt, demo, encrypt, keyrings, keys, macs, notices,
+    policies, principals, random, rewrap, server, signing, system, tokens, version, wrapping,
 };
 use crate::failure::{EXIT_CODES, Exit, Failure, Subject};
 use crate::files;
@@ -92,6 +92,8 @@ enum ClientCommand {
     Principal(principals::Command),
     #[command(subcommand)]
     Policy(policies::Command),
+    #[command(subcommand)]
+    Notice(notices::Command),
     Init(system::Init),
     Unseal(system::Unseal),
     Seal(system::Seal),
@@ -126,7 +128,8 @@ impl ClientCommand {
             | Self::Random(_)
             | Self::Algorithms(_)
             | Self::Keyring(_)
-            | Self::Policy(_) => None,
+            | Self::Policy(_)
+            | Self::Notice(_) => None,
         }
     }
 }
@@ -250,6 +253,7 @@ async fn client_command(command: ClientCommand, app: &App) -> Outcome {
         ClientCommand::Token(command) => command.run(app).await,
         ClientCommand::Principal(command) => command.run(app).await,
         ClientCommand::Policy(command) => command.run(app).await,
+        ClientCommand::Notice(command) => command.run(app).await,
         ClientCommand::Audit(command) => command.run(app).await,
     }
 }

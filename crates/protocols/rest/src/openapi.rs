@@ -81,6 +81,7 @@ fn tags() -> Vec<(&'static str, &'static str)> {
         ("tokens", "Bearer tokens."),
         ("principals", "Who may come in."),
         ("policies", "Who may do what."),
+        ("notices", "Telling people: channels and what waits for them."),
         ("audit", "The audit log and its proofs."),
     ]
 }

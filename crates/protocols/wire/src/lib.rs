@@ -19,6 +19,7 @@ pub mod derivation;
 pub mod keyrings;
 pub mod keys;
 pub mod names;
+pub mod notices;
 pub mod page;
 pub mod problem;
 pub mod signing;

@@ -11,6 +11,7 @@ pub(crate) mod encrypt;
 pub(crate) mod keyrings;
 pub(crate) mod keys;
 pub(crate) mod macs;
+pub(crate) mod notices;
 pub(crate) mod policies;
 pub(crate) mod principals;
 pub(crate) mod random;

@@ -6,6 +6,7 @@ mod cipher;
 mod derivation;
 mod keyrings;
 mod keys;
+mod notices;
 mod signing;
 mod system;
 

@@ -7,6 +7,7 @@ mod derivation;
 mod keyrings;
 mod keys;
 mod lifecycle;
+mod notices;
 mod policies;
 mod principals;
 mod signing;
@@ -28,6 +29,7 @@ pub(crate) static TABLES: &[&[Route]] = &[
     tokens::ROUTES,
     principals::ROUTES,
     policies::ROUTES,
+    notices::ROUTES,
     audit::ROUTES,
 ];
 
