@@ -1,6 +1,6 @@
 //! The engine's parts: ports, settings, what is held in memory, and the door.
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use keyreeve_crypto::{Random, Registry};
 use keyreeve_epochs::EpochVault;
 use keyreeve_identity_port::{Directory, OidcProvider};
@@ -79,6 +79,11 @@ pub struct Settings {
     /// Open even though the store refers to epoch keys that the vault does not hold; keys under them stay unusable. For
     /// recovery, after a person has made sure that they are lost.
     pub accept_missing_epochs: bool,
+    /// The relying party's id, a domain, under which authenticators are registered (W3C WebAuthn); none where there are
+    /// none.
+    pub relying: Option<String>,
+    /// The origins of the pages on which they are used; [`Engine::serve_origins`] replaces them.
+    pub origins: Vec<String>,
     /// Development mode: initialisation also makes a principal that may do everything.
     pub development: bool,
 }
@@ -89,7 +94,13 @@ impl Settings {
     pub fn development() -> Self {
         let (name, text) = keyreeve_policy::shipped::development();
         let extra_policies = vec![(name.to_string(), text.to_owned())];
-        Self { extra_policies, development: true, ..Self::default() }
+        Self {
+            extra_policies,
+            development: true,
+            relying: Some("localhost".to_owned()),
+            origins: vec!["https://localhost:7433".to_owned()],
+            ..Self::default()
+        }
     }
 }
 
@@ -105,6 +116,8 @@ impl Default for Settings {
             rewrap_step: 500,
             log_origin: "keyreeve.local/audit".to_owned(),
             accept_missing_epochs: false,
+            relying: None,
+            origins: Vec::new(),
             development: false,
         }
     }
@@ -117,8 +130,10 @@ type ShardLocks = Mutex<HashMap<(KeyringId, u32), Arc<RwLock<()>>>>;
 pub struct Core {
     pub(crate) ports: Ports,
     pub(crate) settings: Settings,
-    pub(crate) compiler: Compiler,
+    pub(crate) compiler: Arc<Compiler>,
     shipped: DecisionCache,
+    /// The origins of the pages on which authenticators are used.
+    pub(crate) origins: ArcSwap<Vec<String>>,
     latest: Latest,
     opened: ArcSwapOption<Opened>,
     pub(crate) keys: RowCache<KeyId, Arc<HeldKey>>,
@@ -145,6 +160,8 @@ pub struct Core {
     pub(crate) reloading: tokio::sync::Mutex<()>,
     /// One at a time gives certificates to principals, until others see it: no certificate proves two of them.
     pub(crate) claiming: Arc<RwLock<()>>,
+    /// Held shared by destructions and alone by whoever places a hold: none comes between the look and the erasure.
+    pub(crate) holding: Arc<RwLock<()>>,
     /// Whether what decisions about access are made from is as it was stored.
     pub(crate) access: Freshness,
     /// Becomes true when a commit was refused because another server has the store.
@@ -169,11 +186,12 @@ impl Engine {
     /// # Errors
     /// When the shipped policies do not fit the catalogue, which is a defect.
     pub fn new(mut ports: Ports, settings: Settings) -> Result<Self, Error> {
-        let compiler = Compiler::new(&settings.extra_policies)?;
+        let compiler = Arc::new(Compiler::new(&settings.extra_policies)?);
         let set = compiler.compile(std::iter::empty())?;
         let core = Core {
             shipped: DecisionCache::new(Arc::new(set), DECISIONS_KEPT),
             compiler,
+            origins: ArcSwap::from_pointee(settings.origins.clone()),
             latest: Latest::new(UnixMillis(0)),
             opened: ArcSwapOption::empty(),
             keys: RowCache::new(settings.keys_kept),
@@ -190,6 +208,7 @@ impl Engine {
             committing: RwLock::new(()),
             reloading: tokio::sync::Mutex::new(()),
             claiming: Arc::default(),
+            holding: Arc::default(),
             access: Freshness::default(),
             lease_lost: tokio::sync::watch::Sender::new(false),
             readiness: tokio::sync::Mutex::default(),
@@ -199,6 +218,11 @@ impl Engine {
             settings,
         };
         Ok(Self { core: Arc::new(core) })
+    }
+
+    /// The origins of the pages on which authenticators are used, once it is known on which ports the server listens.
+    pub fn serve_origins(&self, origins: Vec<String>) {
+        self.core.origins.store(Arc::new(origins));
     }
 
     /// True while the root of trust is open.

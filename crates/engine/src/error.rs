@@ -91,6 +91,8 @@ codes! {
     Denied = "denied", Denied;
     /// Policy demands a second factor, or a younger proof of it.
     MfaNeeded = "mfa-needed", Denied;
+    /// What was shown as a second factor is not right.
+    MfaRefused = "mfa-refused", Denied;
     /// Too many attempts failed: the next one is looked at later.
     TooManyAttempts = "too-many-attempts", Throttled;
     /// The request waits for the approval of others.
@@ -99,6 +101,10 @@ codes! {
     NotFound = "not-found", Absent;
     /// The key's state forbids it.
     WrongState = "wrong-state", State;
+    /// A legal hold covers the key.
+    UnderHold = "under-hold", State;
+    /// Somebody else has to do this: another person, or one with another role.
+    OtherPersonNeeded = "other-person-needed", State;
     /// A name is taken.
     AlreadyExists = "already-exists", State;
     /// Somebody else changed it at the same time, again and again.

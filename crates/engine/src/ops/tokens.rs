@@ -1,6 +1,7 @@
 //! Bearer tokens: issued once, stored as hashes, expiring, revocable at once.
 
 use keyreeve_crypto::digest::sha256;
+use keyreeve_model::access::{MfaProof, Session};
 use keyreeve_model::change::TokenRow;
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::{RecordSealer, Revision, Table, seal};
@@ -9,12 +10,14 @@ use keyreeve_secret::SecretString;
 use keyreeve_store::Page;
 use std::collections::BTreeSet;
 
+use super::forms::{TokenForm, written};
+use super::principals::check_networks;
 use super::{Listing, PAGE_MAX};
 use crate::access::HeldToken;
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
-use crate::pipeline::{Approved, Operation, Outcome, Remember, Target, join_token};
+use crate::pipeline::{Approved, Operation, Outcome, Permit, Remember, Target, join_token};
 
 /// The longest life of a token (days).
 pub const TOKEN_DAYS_MAX: u32 = 366;
@@ -30,28 +33,39 @@ pub struct Issued {
 
 impl Remember for Issued {}
 
+/// What a fresh token shall be.
+pub(super) struct NewToken<'a> {
+    /// Whom it proves.
+    pub(super) principal: &'a Name,
+    /// What it is for.
+    pub(super) description: &'a Label,
+    /// By whom it is made.
+    pub(super) created_by: &'a Name,
+    /// When it is made, and when it ends.
+    pub(super) life: (UnixMillis, UnixMillis),
+    /// Networks it is good from; empty means any.
+    pub(super) networks: &'a BTreeSet<String>,
+    /// The login it comes from.
+    pub(super) session: Option<Session>,
+}
+
 /// A fresh token and its row.
-pub(super) fn issue(
-    core: &Core,
-    keys: &dyn RecordSealer,
-    (principal, description): (&Name, &Label),
-    created_by: &Name,
-    (now, expires): (UnixMillis, UnixMillis),
-) -> Result<(Issued, Change), Error> {
+pub(super) fn issue(core: &Core, keys: &dyn RecordSealer, new: NewToken<'_>) -> Result<(Issued, Change), Error> {
+    let (now, expires) = new.life;
     let id = TokenId::new(now, core.id_random()?);
     let secret = core.ports.random.secret_array::<32>()?;
     let text = SecretString::from(hex::encode(secret.expose()));
     let record = TokenRecord {
         id,
         secret_sha256: hex::encode(sha256(text.expose().as_bytes())),
-        principal: principal.clone(),
-        description: description.clone(),
+        principal: new.principal.clone(),
+        description: new.description.clone(),
         created: now,
-        created_by: created_by.clone(),
+        created_by: new.created_by.clone(),
         expires,
         revoked: None,
-        networks: BTreeSet::new(),
-        session: None,
+        networks: new.networks.clone(),
+        session: new.session,
     };
     let change = Change::PutToken(token_row(keys, &record, Revision::FIRST));
     Ok((Issued { record, token: join_token(id, &text) }, change))
@@ -66,6 +80,15 @@ fn token_row(keys: &dyn RecordSealer, record: &TokenRecord, revision: Revision) 
     }
 }
 
+/// What writes a second factor's proof into a token, or takes it out. A token that somebody issued gets a session for
+/// it, which lasts as long as the token.
+pub(super) fn proved(keys: &dyn RecordSealer, held: &HeldToken, proof: Option<MfaProof>) -> Change {
+    let mut record = held.record.clone();
+    let session = record.session.take().unwrap_or_else(|| Session::issued(record.created, record.expires));
+    record.session = Some(Session { mfa: proof, ..session });
+    Change::PutToken(token_row(keys, &record, held.revision.next()))
+}
+
 /// Issues a token for a principal.
 #[derive(Debug)]
 pub struct Create {
@@ -75,6 +98,8 @@ pub struct Create {
     pub seconds: u64,
     /// What it is for.
     pub description: Label,
+    /// Networks it is good from (CIDR), besides those of the principal; empty means any.
+    pub networks: BTreeSet<String>,
 }
 
 impl Operation for Create {
@@ -85,18 +110,39 @@ impl Operation for Create {
         Target::NewToken(&self.principal)
     }
 
+    fn form(&self) -> Option<serde_json::Value> {
+        written(&TokenForm {
+            seconds: self.seconds,
+            description: self.description.clone(),
+            networks: self.networks.clone(),
+        })
+    }
+
+    /// Whoever has a token can have another.
+    fn widens(&self, permit: &Permit<Self>, _core: &Core) -> Result<bool, Error> {
+        Ok(permit.asker() != &self.principal)
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Issued>, Error> {
         if !(60..=u64::from(TOKEN_DAYS_MAX) * 86_400).contains(&self.seconds) {
             return Err(Error::invalid("a token lasts 60 seconds to 366 days"));
         }
+        check_networks(&self.networks)?;
         let opened = core.need_open()?;
         if opened.access().principal(&self.principal).is_none() {
             return Err(Error::not_found("principal"));
         }
         let now = approved.now();
         let expires = now.plus(std::time::Duration::from_secs(self.seconds));
-        let by = &approved.principal().name;
-        let (issued, change) = issue(core, &opened.keys, (&self.principal, &self.description), by, (now, expires))?;
+        let new = NewToken {
+            principal: &self.principal,
+            description: &self.description,
+            created_by: &approved.principal().name,
+            life: (now, expires),
+            networks: &self.networks,
+            session: None,
+        };
+        let (issued, change) = issue(core, &opened.keys, new)?;
         let resource = keyreeve_audit::Resource {
             kind: "token".to_owned(),
             id: issued.record.id.to_string(),
@@ -107,6 +153,7 @@ impl Operation for Create {
             .changing(change)
             .on(resource)
             .detail("grantee", &self.principal)
+            .detail("networks", self.networks.iter().map(String::as_str).collect::<Vec<_>>().join(" "))
             .detail("expires", expires))
     }
 }

@@ -10,7 +10,7 @@ use crate::time::UnixMillis;
 
 mod session;
 
-pub use session::{MfaKind, MfaProof, SESSION_MAX, Session};
+pub use session::{ISSUED, MfaKind, MfaProof, SESSION_MAX, Session};
 
 /// What kind of actor a principal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

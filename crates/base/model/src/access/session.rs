@@ -84,6 +84,34 @@ pub struct Session {
     pub ttl_seconds: u32,
 }
 
+/// The login of a token that was issued and not logged in for; no login method has this name.
+pub const ISSUED: &str = "token";
+
+impl Session {
+    /// The session of a token that somebody issued: for the proofs of second factors that it carries.
+    #[must_use]
+    pub fn issued(created: UnixMillis, expires: UnixMillis) -> Self {
+        // Unwrap safety: it is a well-formed name.
+        #[allow(clippy::expect_used)]
+        let login = ISSUED.parse().expect("a well-formed name");
+        Self {
+            login,
+            subject_sha256: String::new(),
+            roles: BTreeSet::new(),
+            authenticated: created,
+            mfa: None,
+            renew_until: expires,
+            ttl_seconds: 0,
+        }
+    }
+
+    /// True for the session of a token that somebody issued.
+    #[must_use]
+    pub fn is_issued(&self) -> bool {
+        self.login.as_str() == ISSUED
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,9 @@
 //! A house to test in: an engine on real drivers in a directory, a clock turned by hand, and people with tokens.
 
 mod ask;
+mod authenticator;
 mod clock;
+mod council;
 mod forge;
 mod house;
 mod logs;
@@ -9,7 +11,9 @@ mod post;
 mod vault;
 
 pub(crate) use ask::{Checked, context, create, key_of, keyring, label, name, payloads};
+pub(crate) use authenticator::Authenticator;
 pub(crate) use clock::{DAY, START};
+pub(crate) use council::{Council, Member, waiting};
 pub(crate) use forge::forge_key;
 pub(crate) use house::{House, RootKind, Who};
 pub(crate) use logs::captured_logs;

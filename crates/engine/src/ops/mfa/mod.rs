@@ -1,0 +1,200 @@
+//! Second factors: enrolling them, showing them, and what administrators do when they are lost.
+//!
+//! A person's first factor needs an invitation, so that a stolen token alone cannot enrol one; further ones need a
+//! fresh proof. The proof itself is kept in the token that it was shown with. Where nobody has a factor yet nobody could
+//! have been invited: there, whoever manages principals enrols without.
+
+mod admin;
+mod recovery;
+mod totp;
+mod verify;
+mod webauthn;
+
+use keyreeve_crypto::digest::sha256;
+use keyreeve_model::access::MfaKind;
+use keyreeve_model::filed::{RowId, unfile};
+use keyreeve_model::mfa::{ChallengePurpose, FACTORS_MAX, Factor, MfaChallenge, MfaCredential, MfaRefusal};
+use keyreeve_model::record::Revision;
+use keyreeve_model::{Change, Name, UnixMillis};
+use keyreeve_policy::PrincipalKind;
+use keyreeve_secret::{SecretString, ct_eq};
+use keyreeve_store::Page;
+
+use crate::catalogue;
+use crate::core::Core;
+use crate::error::{Code, Error};
+use crate::pipeline::{Approved, Operation, Principal, Remember};
+use crate::sealing::Opened;
+
+pub use admin::{Invitation, Invite, List, Remove, Reset, Status, StatusReply};
+pub use recovery::{RecoveryCodes, RecoveryReply};
+pub use totp::{TotpFinish, TotpStart, TotpStarted};
+pub use verify::{Answer, Assertion, ChallengeFor, ChallengeReply, NewChallenge, ProofReply, Verify, vote_digest};
+pub(crate) use verify::{Purpose, prove_mfa};
+pub use webauthn::{WebAuthnFinish, WebAuthnStart, WebAuthnStarted};
+
+/// How old a proof may be for altering one's own factors, in seconds.
+const FRESH_SECONDS: u64 = 300;
+
+/// An answer to a question that can be got wrong, where getting it wrong is remembered.
+#[derive(Debug)]
+pub enum Answered<T> {
+    /// Right.
+    Right(T),
+    /// Wrong: refused, and counted.
+    Wrong(Error),
+}
+
+impl<T> Remember for Answered<T> {}
+
+/// A factor as it is shown; no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactorView {
+    /// Its name: `mfa_…`.
+    pub id: keyreeve_model::ids::MfaId,
+    /// What it is.
+    pub kind: MfaKind,
+    /// What its owner calls it.
+    pub label: String,
+    /// When it was made.
+    pub created: UnixMillis,
+    /// Whether it proves anything.
+    pub usable: bool,
+    /// When it last did.
+    pub last_used: Option<UnixMillis>,
+    /// Recovery codes that are left.
+    pub codes_left: Option<usize>,
+    /// Whether an authenticator's credential is copied elsewhere.
+    pub backed_up: Option<bool>,
+}
+
+impl From<&MfaCredential> for FactorView {
+    fn from(credential: &MfaCredential) -> Self {
+        let backed_up = match &credential.factor {
+            Factor::Webauthn { backed_up, .. } => Some(*backed_up),
+            Factor::Totp { .. } | Factor::Recovery { .. } => None,
+        };
+        Self {
+            id: credential.id,
+            kind: credential.kind(),
+            label: credential.label.to_string(),
+            created: credential.created,
+            usable: credential.is_usable(),
+            last_used: credential.last_used,
+            codes_left: credential.codes_left(),
+            backed_up,
+        }
+    }
+}
+
+impl Remember for Vec<FactorView> {}
+
+impl From<MfaRefusal> for Error {
+    fn from(refusal: MfaRefusal) -> Self {
+        let code = match refusal {
+            MfaRefusal::Confirmed | MfaRefusal::TooLate => Code::WrongState,
+            MfaRefusal::Paused { .. } => Code::TooManyAttempts,
+        };
+        Self::new(code, refusal.to_string())
+    }
+}
+
+/// A principal's factors and the revisions of their rows.
+type Factors = Vec<(MfaCredential, Revision)>;
+
+/// Everything the person has, what is not confirmed included.
+async fn factors(core: &Core, opened: &Opened, principal: &Name) -> Result<Factors, Error> {
+    core.filed_all::<MfaCredential>(opened, Some(principal.as_str())).await
+}
+
+/// Whether there is something that the person carries and that works.
+fn has_factor(factors: &Factors) -> bool {
+    factors.iter().any(|(factor, _)| factor.is_usable() && factor.is_carried())
+}
+
+/// Whoever asks, who must be a person: services are bound by network and credential instead.
+fn person<O: Operation>(approved: &Approved<O>) -> Result<&Principal, Error> {
+    let principal = approved.principal();
+    if principal.attrs.kind == PrincipalKind::Person {
+        return Ok(principal);
+    }
+    let text = "second factors are for people: a service is bound by its networks and its credential";
+    Err(Error::new(Code::WrongState, text))
+}
+
+/// Refuses unless the caller showed a second factor just now.
+fn need_fresh(principal: &Principal, now: UnixMillis) -> Result<(), Error> {
+    let age = principal.mfa().and_then(|proof| proof.age_seconds(now));
+    if age.is_some_and(|age| age <= FRESH_SECONDS) {
+        return Ok(());
+    }
+    let text = "this needs a second factor shown in the last 5 minutes: `keyreeve mfa verify`";
+    Err(Error::new(Code::MfaNeeded, text))
+}
+
+/// Whether the caller may enrol another factor. The first one needs an invitation; only where nobody has a factor yet,
+/// whoever may invite needs none.
+async fn may_enrol<O: Operation>(
+    core: &Core,
+    opened: &Opened,
+    approved: &Approved<O>,
+    invitation: Option<&SecretString>,
+) -> Result<(), Error> {
+    let (principal, now) = (person(approved)?, approved.now());
+    let factors = factors(core, opened, &principal.name).await?;
+    if factors.len() >= FACTORS_MAX {
+        let text = format!("there are {FACTORS_MAX} factors already: remove one first");
+        return Err(Error::new(Code::WrongState, text));
+    }
+    if has_factor(&factors) {
+        return need_fresh(principal, now);
+    }
+    // Whoever lost everything but the codes on paper comes back with one of them.
+    if principal.mfa().is_some() && need_fresh(principal, now).is_ok() {
+        return Ok(());
+    }
+    if let Some(code) = invitation {
+        let offered = hex::encode(sha256(code.expose().trim().as_bytes()));
+        let known = invitations(core, opened, &principal.name).await?;
+        let fits = |invited: &MfaChallenge| match &invited.purpose {
+            ChallengePurpose::Invitation { code_sha256, .. } => ct_eq(code_sha256.as_bytes(), offered.as_bytes()),
+            ChallengePurpose::Enrol | ChallengePurpose::StepUp { .. } | ChallengePurpose::Vote { .. } => false,
+        };
+        if known.iter().any(|(invited, _)| invited.stands(now) && fits(invited)) {
+            return Ok(());
+        }
+        return Err(Error::new(Code::MfaRefused, "the invitation is not good: ask for a new one (`keyreeve mfa invite`)"));
+    }
+    if core.may_but_for_mfa(approved, &catalogue::PRINCIPAL_LIST)? && nobody_has_a_factor(core, opened).await? {
+        return Ok(());
+    }
+    let text = "a first second factor needs an invitation: ask an operator for one (`keyreeve mfa invite`)";
+    Err(Error::new(Code::WrongState, text))
+}
+
+async fn nobody_has_a_factor(core: &Core, opened: &Opened) -> Result<bool, Error> {
+    let mut after: Option<RowId> = None;
+    loop {
+        let page = Page { after, limit: 100 };
+        let (factors, next) = core.filed_page::<MfaCredential>(opened, None, page).await?;
+        if has_factor(&factors) {
+            return Ok(false);
+        }
+        after = next;
+        if after.is_none() {
+            return Ok(true);
+        }
+    }
+}
+
+async fn invitations(core: &Core, opened: &Opened, principal: &Name) -> Result<Vec<(MfaChallenge, Revision)>, Error> {
+    let mut all = core.filed_all::<MfaChallenge>(opened, Some(principal.as_str())).await?;
+    all.retain(|(challenge, _)| matches!(challenge.purpose, ChallengePurpose::Invitation { .. }));
+    Ok(all)
+}
+
+/// What ends the invitations of a person who has a factor now.
+async fn use_invitations(core: &Core, opened: &Opened, principal: &Name) -> Result<Vec<Change>, Error> {
+    let all = invitations(core, opened, principal).await?;
+    Ok(all.iter().map(|(invited, revision)| unfile(*revision, invited)).collect())
+}
