@@ -8,6 +8,7 @@ use keyreeve_wire::cipher::{
 use keyreeve_wire::derivation::{
     AgreeRequest, DecapsulateRequest, DeriveRequest, RandomRequest, UnwrapRequest, WrapRequest,
 };
+use keyreeve_wire::grants::CreateGrant;
 use keyreeve_wire::keyrings::CreateKeyring;
 use keyreeve_wire::keys::{CompromiseKey, CreateKey, Reason, ScheduleDestruction, SuspendKey, UpdateKey};
 use keyreeve_wire::notices::TestNotices;
@@ -26,6 +27,7 @@ fuzz_target!(|body: &[u8]| {
     read!(body, SignRequest, VerifyRequest, MacRequest, VerifyMacRequest);
     read!(body, DeriveRequest, AgreeRequest, WrapRequest, UnwrapRequest, DecapsulateRequest, RandomRequest);
     read!(body, CreateKeyring, CreateKey, UpdateKey, Reason, SuspendKey, CompromiseKey, ScheduleDestruction);
+    read!(body, CreateGrant);
     read!(body, CreateToken, PutPrincipal, UpdatePrincipal, PutPolicy, ExplainRequest, InitRequest, UnsealRequest);
     read!(body, TestNotices);
 });

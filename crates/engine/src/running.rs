@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 use keyreeve_epochs::EpochId;
-use keyreeve_model::record::{BadRecord, Table, open};
+use keyreeve_model::record::{BadRecord, RecordSealer, Table, open};
 use keyreeve_model::{DeploymentRecord, DestructionRecord, KeyId, KeyringId, UnixMillis};
 use keyreeve_root::SealStatus;
 use keyreeve_store::Page;
@@ -124,7 +124,7 @@ impl Engine {
         let secret = core.ports.root.unwrap(&system_context(&deployment.id), &wrapped).await?;
         let keys = Arc::new(SystemKeys::derive(&secret, &deployment.log_origin)?);
         let deployment: DeploymentRecord = open(&keys, Table::Deployment, deployment.id.as_bytes(), &record)?;
-        let access = AccessSnapshot::load(&*core.ports.store, &keys, &core.compiler).await?;
+        let access = AccessSnapshot::load((&*core.ports.store, &keys), &core.compiler, core.now()?).await?;
         self.learn_epochs().await?;
         core.ports.journal.set_signers(keys.signers.clone())?;
         let hierarchy =
@@ -203,7 +203,8 @@ impl Engine {
         // Noted before reading: a change from here on is read by the next round.
         let reading = core.access.begin();
         let known = opened.access().clone();
-        let next = known.refreshed(&reading.stale, &*core.ports.store, &opened.keys, &core.compiler).await?;
+        let from = (&*core.ports.store, &opened.keys as &dyn RecordSealer);
+        let next = known.refreshed(&reading.stale, from, &core.compiler, core.now()?).await?;
         opened.replace_access(next);
         core.access.done(&reading);
         Ok(())

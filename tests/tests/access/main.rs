@@ -4,3 +4,5 @@
 //! A module `idp` holds what needs the OpenID provider, a module `slapd` what needs the directory, so that
 //! `cargo xtask test` can leave them out where these are missing.
 #![allow(clippy::unwrap_used)]
+
+mod grants;

@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::app::{App, Outcome};
 use crate::commands::{
-    agreement, algorithms, audit, completions, data_keys, decrypt, demo, encrypt, keyrings, keys, macs, notices,
-    policies, principals, random, rewrap, server, signing, system, tokens, version, wrapping,
+    agreement, algorithms, audit, completions, data_keys, decrypt, demo, encrypt, grants, keyrings, keys, macs,
+    notices, policies, principals, random, rewrap, server, signing, system, tokens, version, wrapping,
 };
 use crate::failure::{EXIT_CODES, Exit, Failure, Subject};
 use crate::files;
@@ -91,6 +91,8 @@ enum ClientCommand {
     #[command(subcommand)]
     Principal(principals::Command),
     #[command(subcommand)]
+    Grant(grants::Command),
+    #[command(subcommand)]
     Policy(policies::Command),
     #[command(subcommand)]
     Notice(notices::Command),
@@ -128,6 +130,7 @@ impl ClientCommand {
             | Self::Random(_)
             | Self::Algorithms(_)
             | Self::Keyring(_)
+            | Self::Grant(_)
             | Self::Policy(_)
             | Self::Notice(_) => None,
         }
@@ -252,6 +255,7 @@ async fn client_command(command: ClientCommand, app: &App) -> Outcome {
         ClientCommand::Random(command) => command.run(app).await,
         ClientCommand::Token(command) => command.run(app).await,
         ClientCommand::Principal(command) => command.run(app).await,
+        ClientCommand::Grant(command) => command.run(app).await,
         ClientCommand::Policy(command) => command.run(app).await,
         ClientCommand::Notice(command) => command.run(app).await,
         ClientCommand::Audit(command) => command.run(app).await,

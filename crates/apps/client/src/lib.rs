@@ -32,7 +32,7 @@ mod side;
 mod tls;
 mod transport;
 
-pub use api::{AuditFilter, KeyFilter};
+pub use api::{AuditFilter, GrantFilter, KeyFilter};
 pub use envelope::{Context, NewEnvelope, OpenedEnvelope};
 pub use error::ClientError;
 pub use keyreeve_envelope::{EnvelopeError, FileHeader, StreamError, read_header};

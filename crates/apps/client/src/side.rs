@@ -40,7 +40,9 @@ impl Side {
             ["keys", _, verb] if post && USES.contains(verb) => Self::Data,
             ["decrypt" | "random" | "rewrap" | "unwrap-data-key"] if post => Self::Data,
             ["algorithms"] | ["keys", _] | ["keys", _, "public-key"] if get => Self::Data,
-            ["system", "status"] | ["tokens", "self"] | ["audit", "records", _, "proof"] if get => Self::Data,
+            ["system", "status"] | ["tokens" | "grants", "self"] | ["audit", "records", _, "proof"] if get => {
+                Self::Data
+            }
             _ => Self::Admin,
         }
     }

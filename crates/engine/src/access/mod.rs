@@ -1,8 +1,8 @@
 //! Who is known and what is allowed: a snapshot in memory. It has parts; a change has the part that it is about read
 //! anew, so that one more principal does not compile every policy again.
 
-use keyreeve_model::Name;
 use keyreeve_model::record::RecordSealer;
+use keyreeve_model::{Name, UnixMillis};
 use keyreeve_store::{Page, Store};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -13,10 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::error::Error;
 
 mod directory;
+mod grants;
 mod policies;
 mod tokens;
 
 pub(crate) use directory::{Directory, HeldPrincipal, attrs_revision, principal_attrs};
+pub(crate) use grants::{Asked, GrantBook, Granting};
 pub(crate) use policies::{Compiler, DECISIONS_KEPT, Policies};
 pub(crate) use tokens::HeldToken;
 
@@ -28,25 +30,31 @@ const PAGE: u32 = 1000;
 pub(crate) struct AccessSnapshot {
     directory: Arc<Directory>,
     policies: Policies,
+    grants: Arc<GrantBook>,
 }
 
 impl AccessSnapshot {
     /// Reads and checks all of it.
-    pub(crate) async fn load(store: &dyn Store, sealer: &dyn RecordSealer, compiler: &Compiler) -> Result<Self, Error> {
+    pub(crate) async fn load(
+        (store, sealer): (&dyn Store, &dyn RecordSealer),
+        compiler: &Compiler,
+        now: UnixMillis,
+    ) -> Result<Self, Error> {
         let directory = Arc::new(Directory::load(store, sealer).await?);
-        Ok(Self { directory, policies: Policies::load(store, sealer, compiler).await? })
+        let grants = Arc::new(GrantBook::load(store, sealer, now).await?);
+        Ok(Self { directory, policies: Policies::load(store, sealer, compiler).await?, grants })
     }
 
     /// The same with what is stale read anew.
     pub(crate) async fn refreshed(
         &self,
         stale: &Stale,
-        store: &dyn Store,
-        sealer: &dyn RecordSealer,
+        (store, sealer): (&dyn Store, &dyn RecordSealer),
         compiler: &Compiler,
+        now: UnixMillis,
     ) -> Result<Self, Error> {
         if stale.everything {
-            return Self::load(store, sealer, compiler).await;
+            return Self::load((store, sealer), compiler, now).await;
         }
         let mut next = self.clone();
         if stale.policies {
@@ -59,7 +67,15 @@ impl AccessSnapshot {
                 next.policies = next.policies.forgetting();
             }
         }
+        if !stale.grants.is_empty() {
+            next.grants = Arc::new(self.grants.reading(&stale.grants, store, sealer, now).await?);
+        }
         Ok(next)
+    }
+
+    /// Rights for a time.
+    pub(crate) fn grants(&self) -> &GrantBook {
+        &self.grants
     }
 
     /// What is allowed.
@@ -83,6 +99,7 @@ pub(crate) struct Stale {
     everything: bool,
     policies: bool,
     principals: BTreeSet<Name>,
+    grants: BTreeSet<Name>,
 }
 
 impl Stale {
@@ -101,10 +118,16 @@ impl Stale {
         Self { principals: BTreeSet::from([name]), ..Self::default() }
     }
 
+    /// One principal's grants.
+    pub(crate) fn grants(principal: Name) -> Self {
+        Self { grants: BTreeSet::from([principal]), ..Self::default() }
+    }
+
     fn add(&mut self, other: Self) {
         self.everything |= other.everything;
         self.policies |= other.policies;
         self.principals.extend(other.principals);
+        self.grants.extend(other.grants);
     }
 }
 

@@ -8,12 +8,14 @@ use keyreeve_audit::Class;
 use keyreeve_policy::{ActionSpec, ResourceKind};
 
 mod access;
+mod grants;
 mod keys;
 mod notices;
 mod policy;
 mod system;
 
 pub use access::*;
+pub use grants::*;
 pub use keys::*;
 pub use notices::*;
 pub use policy::*;
@@ -108,7 +110,7 @@ const SYSTEM: AuditClass = AuditClass::Recorded(Class::System);
 
 /// The files of the catalogue, a group of operations each. A new file comes here and to the modules above.
 #[allow(unused_qualifications, reason = "each file has its `ROWS`")]
-const FILES: &[&[&Descriptor]] = &[system::ROWS, keys::ROWS, access::ROWS, policy::ROWS, notices::ROWS];
+const FILES: &[&[&Descriptor]] = &[system::ROWS, keys::ROWS, access::ROWS, policy::ROWS, notices::ROWS, grants::ROWS];
 
 const fn count() -> usize {
     let (mut file, mut count) = (0, 0);

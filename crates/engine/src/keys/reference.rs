@@ -2,11 +2,13 @@
 
 use keyreeve_model::metadata::InvalidMetadata;
 use keyreeve_model::{KeyId, KeyringId, Name};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// A key by its id or one of its aliases.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum KeyRef {
     /// `key_…`
     Id(KeyId),
@@ -35,7 +37,8 @@ impl fmt::Display for KeyRef {
 }
 
 /// A keyring by its id or name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum KeyringRef {
     /// `krg_…`
     Id(KeyringId),
@@ -62,6 +65,28 @@ impl fmt::Display for KeyringRef {
         }
     }
 }
+
+macro_rules! as_text {
+    ($($reference:ty),+) => {
+        $(
+            impl From<$reference> for String {
+                fn from(reference: $reference) -> Self {
+                    reference.to_string()
+                }
+            }
+
+            impl TryFrom<String> for $reference {
+                type Error = InvalidMetadata;
+
+                fn try_from(text: String) -> Result<Self, InvalidMetadata> {
+                    text.parse()
+                }
+            }
+        )+
+    };
+}
+
+as_text!(KeyRef, KeyringRef);
 
 #[cfg(test)]
 mod tests {

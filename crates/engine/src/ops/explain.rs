@@ -1,16 +1,21 @@
 //! The question why: what the pipeline would say to a request, without the request.
 
 use keyreeve_crypto::KeyAlgorithm;
+use keyreeve_model::ids::GrantId;
 use keyreeve_model::{EncryptionContext, KeyMetadata, Name, State, TokenId, UnixMillis};
-use keyreeve_policy::{Explanation, Method, PolicySet, Request, ResourceKind};
+use keyreeve_policy::{Explanation, Method, PrincipalAttrs, Request, ResourceKind};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::access::HeldPrincipal;
+use crate::access::{AccessSnapshot, Granting, HeldPrincipal};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::Error;
 use crate::keys::{KeyRef, KeyringRef, attrs_of};
-use crate::pipeline::{Approved, Circumstances, Operation, Outcome, Reason, Remember, Resource, Target, resolve};
+use crate::ops::grants::Wanted;
+use crate::pipeline::{
+    Approved, Circumstances, Operation, Outcome, Reason, Remember, Resource, Target, elevated, granted, resolve,
+};
 
 /// Answers whether a principal may do something, and why.
 #[derive(Debug)]
@@ -72,13 +77,16 @@ impl Operation for Explain {
         if let Some(address) = assumed {
             remarks.push(format!("Assumed to come from {address}, in the first of its networks."));
         }
+        let (elevations, attrs) = elevated(&access, &holder, BTreeSet::new(), (circumstances.source, None, now));
+        for grant in elevations {
+            remarks.push(format!("The grant {grant} adds a role for a time."));
+        }
         let mut decisions = Vec::new();
         let mut look = |action: &'static Descriptor, resource: Resource| {
             if let Some(what) = resource.missing() {
                 remarks.push(format!("There is no such {what}: it would be refused as not found at the latest."));
             }
-            let set = access.policies().cache.policies();
-            decisions.push((action.name, self.decided(set, &holder, (action, &resource), circumstances)));
+            decisions.push((action.name, self.decided(&access, &attrs, (action, &resource), circumstances)));
         };
         look(row, self.resource(core, row, now).await?);
         if let Some(second) = self.second(row)? {
@@ -121,18 +129,28 @@ impl Explain {
 
     fn decided(
         &self,
-        policies: &PolicySet,
-        holder: &HeldPrincipal,
+        access: &AccessSnapshot,
+        attrs: &PrincipalAttrs,
         (action, resource): (&'static Descriptor, &Resource),
         circumstances: Circumstances<'_>,
     ) -> Explanation {
-        let attrs = resource.attrs();
-        policies.explain(&Request {
-            principal: &holder.attrs,
-            action: action.name,
-            resource: &attrs,
-            context: &circumstances.context(Some(&self.context), 1),
-        })
+        let about = resource.attrs();
+        let context = circumstances.context(Some(&self.context), 1);
+        let request = Request { principal: attrs, action: action.name, resource: &about, context: &context };
+        let mut explanation = access.policies().cache.policies().explain(&request);
+        match granted(access, &explanation.decision, &self.principal, &request) {
+            Granting::No => {}
+            Granting::Yes(grant) => {
+                explanation.decision.allowed = true;
+                explanation.missing.clear();
+                explanation.answer = format!("Allowed by the grant {grant}, where policies are silent.");
+            }
+            Granting::NeedsMfa => {
+                let text = "a second factor shown not long ago: then a grant allows it";
+                explanation.missing.insert(0, text.to_owned());
+            }
+        }
+        explanation
     }
 
     async fn resource(&self, core: &Core, row: &Descriptor, now: UnixMillis) -> Result<Resource, Error> {
@@ -160,7 +178,15 @@ impl Explain {
             },
             ResourceKind::Policy => resolve(core, Target::Policy(&name()?), now).await,
             ResourceKind::Principal => resolve(core, Target::Principal(&name()?), now).await,
-            ResourceKind::Grant | ResourceKind::Approval | ResourceKind::Login | ResourceKind::Case => {
+            ResourceKind::Grant => match needed()?.parse::<GrantId>() {
+                Ok(id) => resolve(core, Target::Grant(id), now).await,
+                Err(_) => {
+                    let key: KeyRef = needed()?.parse()?;
+                    let wanted = Wanted::Key { key, operations: BTreeSet::new() };
+                    resolve(core, Target::NewGrant(&self.principal, &wanted), now).await
+                }
+            },
+            ResourceKind::Approval | ResourceKind::Login | ResourceKind::Case => {
                 Err(Error::internal("no operation acts on this kind of thing"))
             }
         }

@@ -7,6 +7,7 @@ pub mod data_keys;
 pub mod derivation;
 pub mod destruction;
 pub mod explain;
+pub mod grants;
 pub mod keyrings;
 pub mod keys;
 pub mod lifecycle;

@@ -3,6 +3,7 @@
 use keyreeve_audit::{Actor, Method as AuditMethod};
 use keyreeve_crypto::digest::sha256;
 use keyreeve_model::access::{MfaProof, Session};
+use keyreeve_model::ids::GrantId;
 use keyreeve_model::{Name, TokenId, UnixMillis};
 use keyreeve_policy::{Method, PrincipalAttrs, Revision};
 use keyreeve_secret::SecretString;
@@ -11,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::arrival::{Arrival, Evidence, PeerCertificate};
-use crate::access::HeldPrincipal;
+use crate::access::{AccessSnapshot, HeldPrincipal};
 use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::sealing::Opened;
@@ -34,6 +35,8 @@ pub struct Principal {
     pub token: Option<TokenId>,
     /// The login that the token came from.
     pub(crate) session: Option<Arc<Session>>,
+    /// The grants of roles that are in force for it.
+    pub(crate) elevations: Vec<GrantId>,
 }
 
 impl Principal {
@@ -41,7 +44,7 @@ impl Principal {
         // Unwrap safety: `anonymous` and `system` are well-formed names.
         #[allow(clippy::expect_used)]
         let name = attrs.name.parse().expect("a well-formed name");
-        Self { name, attrs: Arc::new(attrs), method, token: None, session: None }
+        Self { name, attrs: Arc::new(attrs), method, token: None, session: None, elevations: Vec::new() }
     }
 
     /// Nobody in particular.
@@ -210,12 +213,39 @@ async fn bearer(
         return Err(Reason::TokenElsewhere.into());
     }
     let mut principal = admit(&holder, source, Method::Token, Some(id))?;
-    if let Some(session) = &token.session {
-        let added: BTreeSet<&Name> = session.roles.iter().collect();
-        principal.attrs = with_roles(&principal.attrs, &added);
-        principal.session = Some(Arc::clone(session));
+    principal.session = token.session.clone();
+    Ok(raised(opened, &holder, principal, source, now))
+}
+
+/// The principal with the roles that its login and the grants in force add to those of its record.
+fn raised(
+    opened: &Opened,
+    holder: &HeldPrincipal,
+    mut principal: Principal,
+    source: Option<IpAddr>,
+    now: UnixMillis,
+) -> Principal {
+    let age = principal.mfa().and_then(|mfa| mfa.age_seconds(now));
+    let session = principal.session.clone();
+    let roles = session.iter().flat_map(|session| &session.roles).collect();
+    (principal.elevations, principal.attrs) = elevated(&opened.access(), holder, roles, (source, age, now));
+    principal
+}
+
+/// The grants of roles that are in force for somebody who comes in so, and what policies then see.
+pub(crate) fn elevated<'a>(
+    access: &'a AccessSnapshot,
+    holder: &'a HeldPrincipal,
+    mut roles: BTreeSet<&'a Name>,
+    how: (Option<IpAddr>, Option<u64>, UnixMillis),
+) -> (Vec<GrantId>, Arc<PrincipalAttrs>) {
+    let who = (holder.record.kind, holder.record.created);
+    let mut elevations = Vec::new();
+    for (grant, role) in access.grants().elevations(&holder.record.name, who, how) {
+        elevations.push(grant);
+        roles.insert(role);
     }
-    Ok(principal)
+    (elevations, with_roles(&holder.attrs, &roles))
 }
 
 /// A principal with more roles than its record gives it. Decisions about it are remembered apart from those about the
@@ -250,7 +280,8 @@ fn by_certificate(
         return Err(Reason::Expired);
     }
     let holder = opened.access().certified(peer).ok_or(Reason::UnknownCertificate)?;
-    admit(&holder, source, Method::MutualTls, None)
+    let principal = admit(&holder, source, Method::MutualTls, None)?;
+    Ok(raised(opened, &holder, principal, source, now))
 }
 
 fn admit(
@@ -260,7 +291,8 @@ fn admit(
     token: Option<TokenId>,
 ) -> Result<Principal, Reason> {
     holder.admit(source)?;
-    Ok(Principal { name: holder.record.name.clone(), attrs: Arc::clone(&holder.attrs), method, token, session: None })
+    let (name, attrs) = (holder.record.name.clone(), Arc::clone(&holder.attrs));
+    Ok(Principal { name, attrs, method, token, session: None, elevations: Vec::new() })
 }
 
 impl HeldPrincipal {

@@ -2,11 +2,13 @@
 
 use keyreeve_audit::Resource as AuditResource;
 use keyreeve_model::access::{MfaKind, MfaProof};
+use keyreeve_model::grant::GrantRecord;
+use keyreeve_model::ids::GrantId;
 use keyreeve_model::record::Revision as RecordRevision;
 use keyreeve_model::{EncryptionContext, Name, TokenId, UnixMillis};
 use keyreeve_policy::{
-    ContextAttrs, KeyAttrs, KeyringAttrs, Method, MfaKind as AttrsMfaKind, PrincipalAttrs, Request, ResourceAttrs,
-    ResourceDetails, Revision,
+    ContextAttrs, Decision, KeyAttrs, KeyringAttrs, Method, MfaKind as AttrsMfaKind, PrincipalAttrs, Request,
+    ResourceAttrs, ResourceDetails, Revision,
 };
 use std::marker::PhantomData;
 use std::net::IpAddr;
@@ -14,11 +16,12 @@ use std::sync::Arc;
 
 use super::authenticate::Principal;
 use super::operation::Operation;
-use crate::access::principal_attrs;
+use crate::access::{AccessSnapshot, Asked, Granting, principal_attrs};
 use crate::catalogue::Descriptor;
 use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef, attrs_of};
+use crate::ops::grants::Wanted;
 use crate::ops::keys::MetadataPatch;
 use crate::ops::principals::PrincipalPatch;
 use crate::sealing::Opened;
@@ -52,6 +55,10 @@ pub enum Target<'a> {
     AlteredPrincipal(&'a Name, &'a PrincipalPatch),
     /// A policy.
     Policy(&'a Name),
+    /// A grant.
+    Grant(GrantId),
+    /// A grant to be made: whose, and of what.
+    NewGrant(&'a Name, &'a Wanted),
 }
 
 /// What an operation acts on, found.
@@ -109,6 +116,8 @@ pub struct Permit<O: Operation> {
     pub(super) second: Option<Resource>,
     pub(super) now: UnixMillis,
     pub(super) source: Option<IpAddr>,
+    /// The grants that allowed it, where policies were silent.
+    pub(super) grants: Vec<GrantId>,
     operation: PhantomData<fn() -> O>,
 }
 
@@ -153,7 +162,44 @@ pub(crate) async fn resolve(core: &Core, target: Target<'_>, now: UnixMillis) ->
         }
         Target::AlteredPrincipal(name, patch) => resolve_altered(core, name, patch)?,
         Target::Policy(name) => plain("policy", name.as_str(), ResourceDetails::Policy),
+        Target::Grant(id) => resolve_grant(core, id).await?,
+        Target::NewGrant(principal, wanted) => resolve_new_grant(core, principal, wanted).await?,
     })
+}
+
+/// A grant, with whose it is and on what.
+async fn resolve_grant(core: &Core, id: GrantId) -> Result<Resource, Error> {
+    let found = core.filed::<GrantRecord>(&*core.need_open()?, id).await?;
+    let details = |principal: String, key: String| ResourceDetails::Grant { principal, key };
+    let Some((record, _)) = found else {
+        // Of no key, and not of a role either: whoever may see grants on keys hears that there is none.
+        let missing = plain("grant", &id.to_string(), details(String::new(), "missing".to_owned()));
+        return Ok(Resource { held: Held::Missing("grant"), ..missing });
+    };
+    let key = record.what.on().unwrap_or_default();
+    Ok(plain("grant", &id.to_string(), details(record.principal.to_string(), key)))
+}
+
+/// A grant to be made. Its id says whose it will be and on what, by the ids of what was found: so whoever agrees to it
+/// agrees to that key, wherever an alias leads later.
+async fn resolve_new_grant(core: &Core, principal: &Name, wanted: &Wanted) -> Result<Resource, Error> {
+    let (on, held) = match wanted {
+        Wanted::Key { key, .. } => match core.find_key(key).await? {
+            Some(found) => (found.record.id().to_string(), Held::Key(found)),
+            None => (key.to_string(), Held::Missing("key")),
+        },
+        Wanted::Keyring { keyring, .. } => match core.find_keyring(keyring).await? {
+            Some(found) => (found.record.id.to_string(), Held::Keyring(found)),
+            None => (keyring.to_string(), Held::Missing("keyring")),
+        },
+        Wanted::Role { .. } => (String::new(), Held::Nothing),
+    };
+    let id = match wanted {
+        Wanted::Role { role } => format!("{principal}:{role}"),
+        Wanted::Key { .. } | Wanted::Keyring { .. } => format!("{principal}:{on}"),
+    };
+    let new = plain("grant", &id, ResourceDetails::Grant { principal: principal.to_string(), key: on });
+    Ok(Resource { held, ..new })
 }
 
 /// A token with the principal it proves, so that policies about whose token it is can be written.
@@ -317,7 +363,8 @@ pub(super) fn authorize<O: Operation>(
     let (circumstances, items) = (Circumstances::of(&principal, source, now), operation.items());
     let context = circumstances.context(operation.context(), items);
     let question = Question { principal: &principal, action: O::DESCRIPTOR, resource: &resource, context };
-    decide(core, opened, &question)?;
+    let mut grants = Vec::new();
+    grants.extend(decide(opened, core, &question)?);
     let also = operation.also();
     debug_assert_eq!(
         also.as_ref().map(|also| also.action.name),
@@ -326,17 +373,20 @@ pub(super) fn authorize<O: Operation>(
     );
     if let (Some(also), Some(second)) = (also, &second) {
         let context = circumstances.context(also.context, items);
-        decide(core, opened, &Question { principal: &principal, action: also.action, resource: second, context })?;
+        let question = Question { principal: &principal, action: also.action, resource: second, context };
+        grants.extend(decide(opened, core, &question)?);
     }
     for found in std::iter::once(&resource).chain(&second) {
         if let Some(what) = found.missing() {
             return Err(Error::not_found(what));
         }
     }
-    Ok(Permit { principal, resource, second, now, source, operation: PhantomData })
+    Ok(Permit { principal, resource, second, now, source, grants, operation: PhantomData })
 }
 
-fn decide(core: &Core, opened: Option<&Opened>, question: &Question<'_>) -> Result<(), Error> {
+/// Asks policy, and grants where policy is silent: what a policy forbids, or fails on, no grant allows. Tells the grant
+/// that it took.
+fn decide(opened: Option<&Opened>, core: &Core, question: &Question<'_>) -> Result<Option<GrantId>, Error> {
     let request = Request {
         principal: &question.principal.attrs,
         action: question.action.name,
@@ -348,13 +398,18 @@ fn decide(core: &Core, opened: Option<&Opened>, question: &Question<'_>) -> Resu
         None => core.shipped_policies().decide(&request),
     };
     if decision.allowed {
-        return Ok(());
+        return Ok(None);
     }
     if question.principal.method == Method::Anonymous {
         let text = "no credential was sent: send `Authorization: Bearer <token>` or a client certificate";
         return Err(Error::new(Code::Unauthenticated, text));
     }
-    if needs_only_mfa(opened, &request) {
+    let granting =
+        opened.map_or(Granting::No, |opened| granted(&opened.access(), &decision, &question.principal.name, &request));
+    if let Granting::Yes(grant) = granting {
+        return Ok(Some(grant));
+    }
+    if granting == Granting::NeedsMfa || needs_only_mfa(opened, question.principal, &request) {
         let text = "policy demands a second factor for this, shown not long ago: `keyreeve mfa verify`, then try again";
         return Err(Error::new(Code::MfaNeeded, text));
     }
@@ -369,15 +424,38 @@ fn decide(core: &Core, opened: Option<&Opened>, question: &Question<'_>) -> Resu
     Err(Error::new(Code::Denied, text))
 }
 
+/// What grants say where policies are silent.
+pub(crate) fn granted(
+    access: &AccessSnapshot,
+    decision: &Decision,
+    principal: &Name,
+    request: &Request<'_>,
+) -> Granting {
+    let silent = !decision.allowed && decision.denied_by.is_empty() && decision.errors.is_empty();
+    let Some(holder) = access.principal(principal).filter(|_| silent) else { return Granting::No };
+    let asked = Asked {
+        principal,
+        kind: holder.record.kind,
+        since: holder.record.created,
+        action: request.action,
+        resource: request.resource,
+        context: request.context,
+    };
+    access.grants().ask(&asked, UnixMillis(request.context.time_ms))
+}
+
 /// Whether the answer would be yes to somebody who has just shown a second factor.
-fn needs_only_mfa(opened: Option<&Opened>, request: &Request<'_>) -> bool {
+fn needs_only_mfa(opened: Option<&Opened>, principal: &Principal, request: &Request<'_>) -> bool {
     let Some(opened) = opened else { return false };
     let shown = ContextAttrs {
         mfa_age_seconds: Some(0),
         mfa_kind: Some(request.context.mfa_kind.unwrap_or(AttrsMfaKind::Totp)),
         ..*request.context
     };
-    opened.access().policies().cache.decide(&Request { context: &shown, ..*request }).allowed
+    let shown = Request { context: &shown, ..*request };
+    let access = opened.access();
+    let decision = access.policies().cache.decide(&shown);
+    decision.allowed || granted(&access, &decision, &principal.name, &shown) != Granting::No
 }
 
 impl Core {
@@ -392,6 +470,6 @@ impl Core {
         let (source, now) = (approved.source(), approved.now());
         let context = Circumstances::of(principal, source, now).context(None, 1);
         let question = Question { principal, action, resource: approved.resource(), context };
-        Ok(decide(self, Some(&opened), &question).is_ok())
+        Ok(decide(Some(&opened), self, &question).is_ok())
     }
 }

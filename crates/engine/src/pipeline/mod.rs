@@ -74,6 +74,6 @@ pub use arrival::{Arrival, Done, Evidence, Idempotency, PeerCertificate, Proof, 
 pub use authenticate::Principal;
 pub use authorize::{Permit, Resource, Target};
 
-pub(crate) use authenticate::{Reason, join_token};
-pub(crate) use authorize::{Circumstances, resolve};
+pub(crate) use authenticate::{Reason, elevated, join_token};
+pub(crate) use authorize::{Circumstances, granted, resolve};
 pub use operation::{Also, Operation, Outcome, Remember};

@@ -2,6 +2,7 @@
 
 use keyreeve_audit::{Actor, Class, Method, Outcome as AuditOutcome, Record};
 use keyreeve_journal::Entry;
+use keyreeve_model::ids::GrantId;
 use keyreeve_model::{RecordId, UnixMillis};
 use std::collections::BTreeMap;
 
@@ -44,6 +45,9 @@ impl Draft {
     /// Notes the login that the caller's session came from and how old its second factor is: what a decision could
     /// depend on and the rest of the record does not tell.
     pub(super) fn circumstances(&mut self, principal: &Principal, now: UnixMillis) {
+        if !principal.elevations.is_empty() {
+            self.record.details.insert("elevation".to_owned(), joined(&principal.elevations));
+        }
         let Some(session) = &principal.session else { return };
         self.record.details.insert("login".to_owned(), session.login.to_string());
         if let Some((mfa, age)) = session.mfa.as_ref().and_then(|mfa| Some((mfa, mfa.age_seconds(now)?))) {
@@ -52,11 +56,22 @@ impl Draft {
         }
     }
 
+    /// Notes the grants without which policy would not have allowed the call.
+    pub(super) fn granted(&mut self, grants: &[GrantId]) {
+        if !grants.is_empty() {
+            self.record.details.insert("granted_by".to_owned(), joined(grants));
+        }
+    }
+
     /// The finished record as an entry of the log, or none for operations that are only counted.
     pub(super) fn finish(&mut self, outcome: AuditOutcome) -> Option<Entry> {
         self.record.outcome = outcome;
         self.recorded.then(|| Entry::of(&self.record))
     }
+}
+
+fn joined(grants: &[GrantId]) -> String {
+    grants.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// How a failure is recorded: refused when nothing was tried, failed when something broke.

@@ -147,6 +147,7 @@ impl Engine {
         let ticket = Ticket::of(arrival, &principal, O::DESCRIPTOR);
         let who = (principal, arrival.source, now);
         let permit = authorize(core, opened.as_deref(), operation, who, (resource, second))?;
+        draft.granted(&permit.grants);
         // Before others are asked: what was done needs no approval to be answered again.
         if let Some(replay) = core.remembered(ticket.as_ref(), now).await? {
             return self.repeat::<O>(&replay, draft).await.map(Attempted::Done);

@@ -25,7 +25,7 @@ const FOR_ANYBODY: [&str; 6] =
     ["request.refuse", "system.health", "system.init", "system.metrics", "system.status", "system.unseal"];
 
 /// What everybody may do who is known.
-const FOR_THE_KNOWN: [&str; 4] = ["algorithm.list", "audit.prove", "random.generate", "token.self"];
+const FOR_THE_KNOWN: [&str; 5] = ["algorithm.list", "audit.prove", "grant.self", "random.generate", "token.self"];
 
 /// What is refused even to the developer, because of the state of the house: it is initialised, and its root takes no
 /// shares.

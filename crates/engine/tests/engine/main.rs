@@ -11,6 +11,7 @@ mod credentials;
 mod destruction;
 mod durability;
 mod explaining;
+mod grants;
 mod lifecycle;
 mod notices;
 mod roles;

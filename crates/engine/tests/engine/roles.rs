@@ -11,7 +11,7 @@ use crate::cases::{self, CONSUMERS, Stage};
 use crate::support::{House, Who};
 
 const EVERYBODY: &str = "system.health system.status system.metrics request.refuse system.init system.unseal \
-    random.generate algorithm.list token.self audit.prove";
+    random.generate algorithm.list token.self grant.self audit.prove";
 const LIFECYCLE: &str = "keyring.create key.create key.update key.activate key.suspend key.deactivate key.compromise \
     key.rotate key.schedule-destruction key.cancel-destruction key.destroy";
 const READ: &str = "keyring.list keyring.describe key.list key.describe key.destruction";
@@ -24,7 +24,8 @@ const RE_ENCRYPT: &str = "key.re-encrypt-from";
 const OTHER_USE: &str = "key.sign key.verify key.mac key.verify-mac key.derive key.agree";
 const ACCESS: &str = "token.create token.list token.revoke principal.put principal.list principal.describe \
     principal.delete policy.put policy.list policy.describe policy.delete policy.explain";
-const AUDIT: &str = "audit.search audit.read policy.list policy.describe policy.explain";
+const AUDIT: &str = "audit.search audit.read policy.list policy.describe policy.explain grant.list grant.describe";
+const GRANT: &str = "grant.create grant.revoke grant.list grant.describe";
 /// What one person may do in an emergency revocation.
 const REVOKE: &str = "key.suspend key.compromise";
 const SYSTEM: &str = "system.seal notice.list notice.test";
@@ -40,8 +41,8 @@ const fn row(role: &'static str, kind: PrincipalKind, may: &'static [&'static st
 }
 
 const TABLE: [Row; 16] = [
-    row("operator", PrincipalKind::Person, &[SYSTEM, ACCESS]),
-    row("key-admin", PrincipalKind::Person, &[LIFECYCLE, READ]),
+    row("operator", PrincipalKind::Person, &[SYSTEM, ACCESS, GRANT]),
+    row("key-admin", PrincipalKind::Person, &[LIFECYCLE, READ, GRANT]),
     row("key-user-encrypt", PrincipalKind::Person, &[ENCRYPT]),
     row("key-user-decrypt", PrincipalKind::Person, &[DECRYPT]),
     row("key-auditor", PrincipalKind::Person, &[READ, AUDIT]),

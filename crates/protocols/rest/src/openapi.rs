@@ -80,6 +80,7 @@ fn tags() -> Vec<(&'static str, &'static str)> {
         ("derivation", "Derive, wrap, encapsulate, agree; random bytes."),
         ("tokens", "Bearer tokens."),
         ("principals", "Who may come in."),
+        ("grants", "Rights for a time."),
         ("policies", "Who may do what."),
         ("notices", "Telling people: channels and what waits for them."),
         ("audit", "The audit log and its proofs."),

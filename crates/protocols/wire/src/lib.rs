@@ -3,7 +3,7 @@
 //! - [`bytes`]: binary values and secrets as text; [`text`]: instants and maps; [`names`]: the closed lists of names
 //! - [`system`], [`keyrings`], [`keys`]: what is managed; [`cipher`], [`signing`], [`derivation`]: what keys are used
 //!   for
-//! - [`access`], [`audit`]: who may, and who did; [`problem`], [`page`]: what answers share
+//! - [`access`], [`grants`], [`audit`]: who may, and who did; [`problem`], [`page`]: what answers share
 //!
 //! Requests refuse unknown and repeated fields. Replies may gain fields in later versions: clients ignore those they do
 //! not know. Every instant is RFC 3339 in UTC, every binary value standard base64 with padding (RFC 4648 §4), every
@@ -16,6 +16,7 @@ pub mod audit;
 pub mod bytes;
 pub mod cipher;
 pub mod derivation;
+pub mod grants;
 pub mod keyrings;
 pub mod keys;
 pub mod names;

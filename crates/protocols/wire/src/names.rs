@@ -363,6 +363,20 @@ names! {
 }
 
 names! {
+    /// Where a grant stands.
+    GrantState, "state of a grant" {
+        /// It begins later.
+        Pending = "pending",
+        /// It is in force.
+        Active = "active",
+        /// It is over.
+        Expired = "expired",
+        /// It was taken back.
+        Revoked = "revoked",
+    }
+}
+
+names! {
     /// How far a policy statement went for a request.
     Reach, "reach of a statement" {
         /// It applies.

@@ -8,6 +8,7 @@ pub(crate) mod data_keys;
 pub(crate) mod decrypt;
 pub(crate) mod demo;
 pub(crate) mod encrypt;
+pub(crate) mod grants;
 pub(crate) mod keyrings;
 pub(crate) mod keys;
 pub(crate) mod macs;

@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod cipher;
 mod derivation;
+mod grants;
 mod keyrings;
 mod keys;
 mod notices;
@@ -11,6 +12,7 @@ mod signing;
 mod system;
 
 pub use audit::AuditFilter;
+pub use grants::GrantFilter;
 pub use keys::KeyFilter;
 
 use crate::error::ClientError;

@@ -19,6 +19,7 @@ macro_rules! cases {
 }
 
 mod access;
+mod grants;
 mod keys;
 mod notices;
 mod policy;
@@ -137,7 +138,8 @@ const SERVER: &str = "server";
 const LOG: &str = "log";
 
 /// A list in each file.
-const FILES: &[&[Case]] = &[system::CASES, keys::CASES, uses::CASES, access::CASES, policy::CASES, notices::CASES];
+const FILES: &[&[Case]] =
+    &[system::CASES, keys::CASES, uses::CASES, access::CASES, policy::CASES, notices::CASES, grants::CASES];
 
 /// Every case.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {

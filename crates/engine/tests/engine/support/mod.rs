@@ -14,7 +14,7 @@ pub(crate) use ask::{Checked, context, create, key_of, keyring, label, name, pay
 pub(crate) use authenticator::Authenticator;
 pub(crate) use clock::{DAY, START};
 pub(crate) use council::{Council, Member, waiting};
-pub(crate) use forge::forge_key;
+pub(crate) use forge::{forge_key, forge_session};
 pub(crate) use house::{House, RootKind, Who};
 pub(crate) use logs::captured_logs;
 pub(crate) use vault::VaultFault;

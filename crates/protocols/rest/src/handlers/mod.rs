@@ -4,6 +4,7 @@ mod audit;
 mod cipher;
 mod data_keys;
 mod derivation;
+mod grants;
 mod keyrings;
 mod keys;
 mod lifecycle;
@@ -28,6 +29,7 @@ pub(crate) static TABLES: &[&[Route]] = &[
     derivation::ROUTES,
     tokens::ROUTES,
     principals::ROUTES,
+    grants::ROUTES,
     policies::ROUTES,
     notices::ROUTES,
     audit::ROUTES,

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 /// A target for a route.
 fn target(route: &Route) -> String {
     let id = match route.path.split('/').nth(1) {
+        Some("grants") => "grt_0190a7b2c3d4e5f60718293a4b5c6d7e",
         Some("tokens") => "tok_0190a7b2c3d4e5f60718293a4b5c6d7e",
         _ => "rec_0190a7b2c3d4e5f60718293a4b5c6d7e",
     };

@@ -1,0 +1,183 @@
+//! Rights for a time: the grants, in memory.
+//!
+//! They are asked where policy is silent. Whether one is in force is worked out for each request from its record and
+//! the instant, so none outlives its end by a single request.
+
+use keyreeve_model::filed::open_filed;
+use keyreeve_model::grant::{GrantRecord, Granted};
+use keyreeve_model::ids::GrantId;
+use keyreeve_model::record::{RecordSealer, Table};
+use keyreeve_model::{FiledRow, Name, PrincipalKind, UnixMillis};
+use keyreeve_policy::{ContextAttrs, Network, ResourceAttrs, ResourceDetails};
+use keyreeve_store::{Page, Store};
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::PAGE;
+use crate::error::Error;
+
+/// A grant whose row was checked.
+pub(crate) struct HeldGrant {
+    pub(crate) record: GrantRecord,
+    networks: Vec<Network>,
+    /// The id of the key or keyring; empty of a role.
+    on: String,
+}
+
+/// A request that policy neither allows nor forbids.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// Who asks.
+    pub(crate) principal: &'a Name,
+    /// Person or program.
+    pub(crate) kind: PrincipalKind,
+    /// Since when there is a principal by that name: a grant of an earlier one gives it nothing.
+    pub(crate) since: UnixMillis,
+    /// What is asked for.
+    pub(crate) action: &'a str,
+    /// On what.
+    pub(crate) resource: &'a ResourceAttrs,
+    /// Under which circumstances.
+    pub(crate) context: &'a ContextAttrs<'a>,
+}
+
+/// What grants say to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Granting {
+    /// Nothing.
+    No,
+    /// One would allow it to somebody whose second factor is fresh.
+    NeedsMfa,
+    /// This one allows it.
+    Yes(GrantId),
+}
+
+/// All grants that are in force or will be, by whose they are.
+#[derive(Clone, Default)]
+pub(crate) struct GrantBook {
+    by_principal: HashMap<Name, Vec<Arc<HeldGrant>>>,
+}
+
+impl HeldGrant {
+    fn open(sealer: &dyn RecordSealer, row: &FiledRow) -> Result<Self, Error> {
+        let (record, _) = open_filed::<GrantRecord>(sealer, row)?;
+        let networks: Result<Vec<Network>, _> = record.constraints.networks.iter().map(|text| text.parse()).collect();
+        let on = record.what.on().unwrap_or_default();
+        Ok(Self { networks: networks.map_err(Error::internal)?, on, record })
+    }
+
+    fn is_good_from(&self, source: Option<IpAddr>) -> bool {
+        self.networks.is_empty() || source.is_some_and(|ip| self.networks.iter().any(|network| network.contains(ip)))
+    }
+
+    fn gives(&self, action: &str, resource: &ResourceAttrs) -> bool {
+        let ResourceDetails::Key(key) = &resource.details else { return false };
+        let covered = match &self.record.what {
+            Granted::Key { .. } => self.on == resource.id,
+            Granted::Keyring { .. } => self.on == key.keyring_id,
+            Granted::Role { .. } => false,
+        };
+        covered && self.record.what.operations().is_some_and(|all| all.contains(action))
+    }
+}
+
+impl GrantBook {
+    /// Reads and checks every grant, and keeps those that are not over.
+    pub(super) async fn load(store: &dyn Store, sealer: &dyn RecordSealer, now: UnixMillis) -> Result<Self, Error> {
+        let mut book = Self::default();
+        for held in read(store, sealer, None, now).await? {
+            book.by_principal.entry(held.record.principal.clone()).or_default().push(held);
+        }
+        Ok(book)
+    }
+
+    /// Reads these principals' grants anew.
+    pub(super) async fn reading(
+        &self,
+        names: &BTreeSet<Name>,
+        store: &dyn Store,
+        sealer: &dyn RecordSealer,
+        now: UnixMillis,
+    ) -> Result<Self, Error> {
+        let mut book = self.clone();
+        for name in names {
+            let grants = read(store, sealer, Some(name), now).await?;
+            if grants.is_empty() {
+                book.by_principal.remove(name);
+            } else {
+                book.by_principal.insert(name.clone(), grants);
+            }
+        }
+        Ok(book)
+    }
+
+    /// A principal's grants; some may be over by now.
+    pub(crate) fn of(&self, principal: &Name) -> &[Arc<HeldGrant>] {
+        self.by_principal.get(principal).map_or(&[], Vec::as_slice)
+    }
+
+    /// What the grants say to a request.
+    pub(crate) fn ask(&self, asked: &Asked<'_>, now: UnixMillis) -> Granting {
+        let context = asked.context;
+        let mut granting = Granting::No;
+        for held in self.of(asked.principal) {
+            let record = &held.record;
+            let fits = record.is_in_force(now)
+                && record.created >= asked.since
+                && held.gives(asked.action, asked.resource)
+                && held.is_good_from(context.source_ip)
+                && record.constraints.fits_context(context.encryption_context);
+            if !fits {
+                continue;
+            }
+            if record.constraints.fits_mfa(asked.kind, context.mfa_age_seconds) {
+                return Granting::Yes(record.id);
+            }
+            granting = Granting::NeedsMfa;
+        }
+        granting
+    }
+
+    /// The grants of roles that are in force for a principal as it comes in now.
+    pub(crate) fn elevations<'a>(
+        &'a self,
+        principal: &Name,
+        (kind, since): (PrincipalKind, UnixMillis),
+        (source, mfa_age, now): (Option<IpAddr>, Option<u64>, UnixMillis),
+    ) -> impl Iterator<Item = (GrantId, &'a Name)> {
+        self.of(principal).iter().filter_map(move |held| {
+            let record = &held.record;
+            let role = record.what.role()?;
+            let fits = record.is_in_force(now)
+                && record.created >= since
+                && held.is_good_from(source)
+                && record.constraints.fits_mfa(kind, mfa_age);
+            fits.then_some((record.id, role))
+        })
+    }
+}
+
+/// Reads grants that are not over: all, or those of one principal.
+async fn read(
+    store: &dyn Store,
+    sealer: &dyn RecordSealer,
+    principal: Option<&Name>,
+    now: UnixMillis,
+) -> Result<Vec<Arc<HeldGrant>>, Error> {
+    let (mut grants, mut after) = (Vec::new(), None);
+    loop {
+        let page = Page { after, limit: PAGE };
+        let rows = store.filed_page(Table::Grants, principal.map(Name::as_str), page).await?;
+        for row in &rows {
+            let held = HeldGrant::open(sealer, row)?;
+            if !held.record.is_over(now) {
+                grants.push(Arc::new(held));
+            }
+        }
+        after = rows.last().filter(|_| rows.len() == PAGE as usize).map(|row| row.id.clone());
+        if after.is_none() {
+            return Ok(grants);
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Grants: rights for a time (requirement A5).
+
+use keyreeve_model::filed::file;
+use keyreeve_model::grant::{Constraints, GRANTS_MAX, GrantRecord, GrantState, Granted};
+use keyreeve_model::ids::GrantId;
+use keyreeve_model::record::Revision;
+use keyreeve_model::{Label, Name, RowId, UnixMillis};
+use keyreeve_policy::{Network, groups};
+use keyreeve_store::Page;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{Listing, PAGE_MAX};
+use crate::access::Stale;
+use crate::catalogue::{self, Descriptor};
+use crate::core::Core;
+use crate::error::{Code, Error};
+use crate::keys::{KeyRef, KeyringRef};
+use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
+use crate::sealing::{Effect, Opened};
+
+/// Operations of these groups can be granted: what uses a key or shows it. What alters keys comes with a role.
+const GRANTABLE: [&str; 6] = [
+    groups::READ,
+    groups::ENCRYPT_SIDE,
+    groups::DECRYPT_SIDE,
+    groups::SIGN_SIDE,
+    groups::VERIFY_SIDE,
+    groups::DERIVE_SIDE,
+];
+
+/// Whether an operation on a key can be granted.
+pub(crate) fn is_grantable(row: &Descriptor) -> bool {
+    row.resource == keyreeve_policy::ResourceKind::Key && row.groups.iter().any(|group| GRANTABLE.contains(group))
+}
+
+/// What a grant shall give, as the caller names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Wanted {
+    /// Operations on a key.
+    Key {
+        /// By id or alias.
+        key: KeyRef,
+        /// By their names in the catalogue.
+        operations: BTreeSet<Name>,
+    },
+    /// Operations on every key of a keyring.
+    Keyring {
+        /// By id or name.
+        keyring: KeyringRef,
+        /// By their names in the catalogue.
+        operations: BTreeSet<Name>,
+    },
+    /// A role.
+    Role {
+        /// Its name.
+        role: Name,
+    },
+}
+
+/// A grant as it stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GrantReply {
+    /// The record.
+    pub record: GrantRecord,
+    /// The instant that its state is of.
+    pub at: UnixMillis,
+}
+
+impl GrantReply {
+    /// Where it stands at the instant of the reply.
+    #[must_use]
+    pub fn state(&self) -> GrantState {
+        self.record.state(self.at)
+    }
+}
+
+impl Remember for GrantReply {
+    fn remember(&self) -> Option<Vec<u8>> {
+        serde_json::to_vec(self).ok()
+    }
+
+    fn recall(stored: &[u8]) -> Option<Self> {
+        serde_json::from_slice(stored).ok()
+    }
+}
+
+/// Gives a principal a right for a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Create {
+    /// Whose it will be.
+    pub principal: Name,
+    /// What it gives.
+    pub what: Wanted,
+    /// Under which circumstances.
+    pub constraints: Constraints,
+    /// From when on; at once unless said.
+    pub not_before: Option<UnixMillis>,
+    /// How long it lasts from then on.
+    pub seconds: u64,
+    /// What it is for.
+    pub reason: Label,
+}
+
+impl Create {
+    /// The record, with the id of what the target was found to be.
+    async fn record(&self, approved: &Approved<Self>, core: &Core) -> Result<GrantRecord, Error> {
+        let now = approved.now();
+        let from = self.not_before.unwrap_or(now);
+        let record = GrantRecord {
+            id: GrantId::new(now, core.id_random()?),
+            principal: self.principal.clone(),
+            what: found(&self.what, core).await?,
+            constraints: self.constraints.clone(),
+            not_before: from,
+            expires: from.max(now).plus(Duration::from_secs(self.seconds)),
+            reason: self.reason.clone(),
+            created: now,
+            created_by: approved.principal().name.clone(),
+            approval: None,
+            emergency: None,
+            revoked: None,
+        };
+        record.check(now).map_err(|invalid| Error::invalid(invalid.to_string()))?;
+        Ok(record)
+    }
+}
+
+/// What is wanted, with ids instead of names.
+async fn found(wanted: &Wanted, core: &Core) -> Result<Granted, Error> {
+    Ok(match wanted {
+        Wanted::Key { key, operations } => {
+            let key = core.find_key(key).await?.ok_or_else(|| Error::not_found("key"))?;
+            Granted::Key { key: key.record.id(), operations: operations.clone() }
+        }
+        Wanted::Keyring { keyring, operations } => {
+            let keyring = core.find_keyring(keyring).await?.ok_or_else(|| Error::not_found("keyring"))?;
+            Granted::Keyring { keyring: keyring.record.id, operations: operations.clone() }
+        }
+        Wanted::Role { role } => Granted::Role { role: role.clone() },
+    })
+}
+
+/// Refuses operations that no grant gives, and networks that are none.
+fn check(what: &Granted, constraints: &Constraints) -> Result<(), Error> {
+    let no = |operation: &&Name| !catalogue::find(operation.as_str()).is_some_and(is_grantable);
+    if let Some(operation) = what.operations().and_then(|all| all.iter().find(no)) {
+        let text = format!(
+            "`{operation}` cannot be granted: name operations that use or show a key, such as `key.decrypt`; for \
+             others grant a role"
+        );
+        return Err(Error::invalid(text));
+    }
+    match constraints.networks.iter().find(|network| network.parse::<Network>().is_err()) {
+        Some(bad) => {
+            Err(Error::invalid(format!("`{bad}` is not a network: write it like 10.0.0.0/8 or 2001:db8::/32")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Nobody gives a right to themselves, under whatever name.
+fn refuse_to_oneself(opened: &Opened, grantor: &Name, grantee: &Name) -> Result<(), Error> {
+    let access = opened.access();
+    let receiver = access.principal(grantee).ok_or_else(|| Error::not_found("principal"))?;
+    let giver = access.principal(grantor);
+    let same = giver.is_some_and(|giver| giver.record.identity() == receiver.record.identity());
+    if same || grantor == grantee {
+        return Err(Error::new(Code::WrongState, "nobody grants anything to themselves: ask somebody else"));
+    }
+    Ok(())
+}
+
+/// A principal has so many rights for a time that nobody sees through them any more.
+fn refuse_too_many(opened: &Opened, grantee: &Name, now: UnixMillis) -> Result<(), Error> {
+    let access = opened.access();
+    if access.grants().of(grantee).iter().filter(|held| !held.record.is_over(now)).count() >= GRANTS_MAX {
+        let text = format!("`{grantee}` has {GRANTS_MAX} grants already: revoke some, or use a policy");
+        return Err(Error::new(Code::WrongState, text));
+    }
+    Ok(())
+}
+
+/// What the audit log tells of a grant.
+fn told<R>(outcome: Outcome<R>, record: &GrantRecord) -> Outcome<R> {
+    let outcome = outcome.detail("grant", record.id).detail("grantee", &record.principal);
+    let outcome = match &record.what {
+        Granted::Key { key, .. } => outcome.detail("key", key),
+        Granted::Keyring { keyring, .. } => outcome.detail("keyring", keyring),
+        Granted::Role { role } => outcome.detail("role", role),
+    };
+    let Some(operations) = record.what.operations() else { return outcome };
+    outcome.detail("permissions", operations.iter().map(Name::as_str).collect::<Vec<_>>().join(" "))
+}
+
+impl Operation for Create {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::GRANT_CREATE;
+    type Reply = GrantReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::NewGrant(&self.principal, &self.what)
+    }
+
+    fn form(&self) -> Option<serde_json::Value> {
+        serde_json::to_value(self).ok()
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<GrantReply>, Error> {
+        let (opened, now) = (core.need_open()?, approved.now());
+        let record = self.record(approved, core).await?;
+        check(&record.what, &record.constraints)?;
+        refuse_to_oneself(&opened, &approved.principal().name, &self.principal)?;
+        refuse_too_many(&opened, &self.principal, now)?;
+        let outcome = Outcome::reply(GrantReply { record: record.clone(), at: now })
+            .changing(file(&opened.keys, Revision::FIRST, &record))
+            .then(Effect::Reload(Stale::grants(record.principal.clone())))
+            .detail("not_before", record.not_before)
+            .detail("expires", record.expires)
+            .detail("reason", &record.reason);
+        Ok(told(outcome, &record))
+    }
+}
+
+/// Takes a grant back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoke {
+    /// Which.
+    pub grant: GrantId,
+    /// Why.
+    pub reason: Label,
+}
+
+impl Operation for Revoke {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::GRANT_REVOKE;
+    type Reply = GrantReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::Grant(self.grant)
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<GrantReply>, Error> {
+        let (opened, now) = (core.need_open()?, approved.now());
+        let (record, revision) = grant(core, &opened, self.grant).await?;
+        let over = || Error::new(Code::WrongState, "the grant is over or was taken back before: nothing was done");
+        let revoked = record.revoke(&approved.principal().name, &self.reason, now).ok_or_else(over)?;
+        let outcome = Outcome::reply(GrantReply { record: revoked.clone(), at: now })
+            .changing(file(&opened.keys, revision.next(), &revoked))
+            .then(Effect::Reload(Stale::grants(revoked.principal.clone())))
+            .detail("reason", &self.reason);
+        Ok(told(outcome, &revoked))
+    }
+}
+
+async fn grant(core: &Core, opened: &Opened, id: GrantId) -> Result<(GrantRecord, Revision), Error> {
+    core.filed::<GrantRecord>(opened, id).await?.ok_or_else(|| Error::not_found("grant"))
+}
+
+/// Shows a grant.
+#[derive(Debug)]
+pub struct Describe {
+    /// Which.
+    pub grant: GrantId,
+}
+
+impl Operation for Describe {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::GRANT_DESCRIBE;
+    type Reply = GrantReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::Grant(self.grant)
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<GrantReply>, Error> {
+        let (record, _) = grant(core, &*core.need_open()?, self.grant).await?;
+        Ok(Outcome::reply(GrantReply { record, at: approved.now() }))
+    }
+}
+
+/// Lists grants by id, which is by age; ended ones too.
+#[derive(Debug)]
+pub struct List {
+    /// Only this principal's.
+    pub principal: Option<Name>,
+    /// Only on this key or its keyring.
+    pub key: Option<KeyRef>,
+    /// Only those that are in force or will be.
+    pub standing: bool,
+    /// Only those after this one.
+    pub after: Option<GrantId>,
+    /// 1 to 1,000 looked at; what does not fit is left out of the page.
+    pub limit: u32,
+}
+
+impl Operation for List {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::GRANT_LIST;
+    type Reply = Listing<GrantReply>;
+
+    fn target(&self) -> Target<'_> {
+        Target::System
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Listing<GrantReply>>, Error> {
+        let (opened, at) = (core.need_open()?, approved.now());
+        let on = match &self.key {
+            Some(key) => {
+                let key = core.find_key(key).await?.ok_or_else(|| Error::not_found("key"))?;
+                Some([key.record.id().to_string(), key.keyring.record.id.to_string()])
+            }
+            None => None,
+        };
+        let page = Page { after: self.after.map(RowId::from), limit: self.limit.clamp(1, PAGE_MAX) };
+        let parent = self.principal.as_ref().map(Name::as_str);
+        let (records, next) = core.filed_page::<GrantRecord>(&opened, parent, page).await?;
+        let fits = |record: &GrantRecord| {
+            let about = on.as_ref().is_none_or(|on| record.what.on().is_some_and(|id| on.contains(&id)));
+            about && !(self.standing && record.is_over(at))
+        };
+        let next = next.and_then(|row| row.as_bytes().try_into().ok()).map(GrantId::from_bytes);
+        let records = records.into_iter().map(|(record, _)| record).filter(fits);
+        let items: Vec<_> = records.map(|record| GrantReply { record, at }).collect();
+        let count = items.len();
+        Ok(Outcome::reply(Listing { items, next: next.map(|id| id.to_string()) }).detail("listed", count))
+    }
+}
+
+/// Shows the caller's own grants that are in force or will be.
+#[derive(Debug)]
+pub struct Mine;
+
+impl Operation for Mine {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::GRANT_SELF;
+    type Reply = Listing<GrantReply>;
+
+    fn target(&self) -> Target<'_> {
+        Target::System
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Listing<GrantReply>>, Error> {
+        let (opened, at) = (core.need_open()?, approved.now());
+        let access = opened.access();
+        let standing = access.grants().of(&approved.principal().name).iter().filter(|held| !held.record.is_over(at));
+        let items: Vec<_> = standing.map(|held| GrantReply { record: held.record.clone(), at }).collect();
+        let count = items.len();
+        Ok(Outcome::reply(Listing { items, next: None }).detail("listed", count))
+    }
+}
