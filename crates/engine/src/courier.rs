@@ -31,6 +31,8 @@ const AFTER_TROUBLE: Duration = Duration::from_secs(5);
 const TOLD: &[(&str, NoticeKind)] = &[
     ("policy.put", NoticeKind::AccessChanged),
     ("policy.delete", NoticeKind::AccessChanged),
+    ("policy.apply", NoticeKind::AccessChanged),
+    ("policy.rollback", NoticeKind::AccessChanged),
     ("principal.put", NoticeKind::AccessChanged),
     ("principal.delete", NoticeKind::AccessChanged),
     ("token.create", NoticeKind::AccessChanged),

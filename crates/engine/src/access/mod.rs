@@ -176,7 +176,7 @@ impl Freshness {
 }
 
 /// Reads every page of a table that is addressed by name.
-async fn all_named<'a, F, Fut>(read: F) -> Result<Vec<keyreeve_model::change::NamedRow>, Error>
+pub(crate) async fn all_named<'a, F, Fut>(read: F) -> Result<Vec<keyreeve_model::change::NamedRow>, Error>
 where
     F: Fn(Page<Name>) -> Fut,
     Fut: Future<Output = Result<Vec<keyreeve_model::change::NamedRow>, keyreeve_store::StoreError>> + 'a,

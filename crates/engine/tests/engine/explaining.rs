@@ -11,7 +11,7 @@ use keyreeve_policy::Method;
 
 use crate::support::{House, context, name};
 
-fn about(action: &str, resource: Option<String>) -> Explain {
+pub(crate) fn about(action: &str, resource: Option<String>) -> Explain {
     Explain {
         principal: name("writer"),
         action: action.to_owned(),

@@ -14,6 +14,7 @@ mod explaining;
 mod grants;
 mod lifecycle;
 mod notices;
+mod policies;
 mod roles;
 mod sealing;
 mod searching;

@@ -23,8 +23,10 @@ const DECRYPT: &str = "key.decrypt key.unwrap-data-key key.unwrap key.decapsulat
 const RE_ENCRYPT: &str = "key.re-encrypt-from";
 const OTHER_USE: &str = "key.sign key.verify key.mac key.verify-mac key.derive key.agree";
 const ACCESS: &str = "token.create token.list token.revoke principal.put principal.list principal.describe \
-    principal.delete policy.put policy.list policy.describe policy.delete policy.explain";
-const AUDIT: &str = "audit.search audit.read policy.list policy.describe policy.explain grant.list grant.describe";
+    principal.delete policy.put policy.list policy.describe policy.delete policy.explain policy.apply policy.rollback \
+    policy.history policy.diff";
+const AUDIT: &str = "audit.search audit.read policy.list policy.describe policy.explain policy.history policy.diff \
+    grant.list grant.describe";
 const GRANT: &str = "grant.create grant.revoke grant.list grant.describe";
 /// What one person may do in an emergency revocation.
 const REVOKE: &str = "key.suspend key.compromise";

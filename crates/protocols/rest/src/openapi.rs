@@ -83,6 +83,7 @@ fn tags() -> Vec<(&'static str, &'static str)> {
         ("grants", "Rights for a time."),
         ("policies", "Who may do what."),
         ("notices", "Telling people: channels and what waits for them."),
+        ("policy_versions", "Policies as sets: applied, compared, put back."),
         ("audit", "The audit log and its proofs."),
     ]
 }

@@ -377,6 +377,18 @@ names! {
 }
 
 names! {
+    /// What became of a policy.
+    PolicyChange, "change of a policy" {
+        /// It is new.
+        Added = "added",
+        /// Its text is another.
+        Altered = "altered",
+        /// It is gone.
+        Removed = "removed",
+    }
+}
+
+names! {
     /// How far a policy statement went for a request.
     Reach, "reach of a statement" {
         /// It applies.

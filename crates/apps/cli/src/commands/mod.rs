@@ -14,6 +14,7 @@ pub(crate) mod keys;
 pub(crate) mod macs;
 pub(crate) mod notices;
 pub(crate) mod policies;
+pub(crate) mod policy_sets;
 pub(crate) mod principals;
 pub(crate) mod random;
 pub(crate) mod rewrap;

@@ -10,6 +10,7 @@ use keyreeve_wire::{Pairs, Timestamp};
 use serde_json::json;
 
 use super::encrypt::ContextArgs;
+use super::policy_sets;
 use crate::app::{App, Listing, Outcome};
 use crate::failure::{Exit, Failure};
 use crate::files::Source;
@@ -17,9 +18,9 @@ use crate::out::{Style, facts, printable, rows};
 use crate::text;
 
 /// The longest policy, in bytes.
-const POLICY_MAX: usize = 64 * 1024;
+pub(super) const POLICY_MAX: usize = 64 * 1024;
 
-/// Write, list, show and remove policies; explain why something is allowed or refused
+/// Write, compare and roll back policies; explain why something is allowed or refused
 ///
 /// Policies are written in Cedar. Nothing is allowed that no policy permits; what one forbids stays forbidden whatever
 /// others permit. The shipped policies define the roles.
@@ -32,6 +33,12 @@ pub(crate) enum Command {
     Delete(Delete),
     Explain(Explain),
     Actions(Actions),
+    Apply(policy_sets::Apply),
+    Check(policy_sets::Check),
+    Pull(policy_sets::Pull),
+    Log(policy_sets::Log),
+    Diff(policy_sets::Diff),
+    Rollback(policy_sets::Rollback),
 }
 
 impl Command {
@@ -43,6 +50,12 @@ impl Command {
             Self::Delete(command) => command.run(app).await,
             Self::Explain(command) => command.run(app).await,
             Self::Actions(command) => command.run(app).await,
+            Self::Apply(command) => command.run(app).await,
+            Self::Check(command) => command.run(app).await,
+            Self::Pull(command) => command.run(app).await,
+            Self::Log(command) => command.run(app).await,
+            Self::Diff(command) => command.run(app).await,
+            Self::Rollback(command) => command.run(app).await,
         }
     }
 }

@@ -8,6 +8,7 @@ mod grants;
 mod keyrings;
 mod keys;
 mod notices;
+mod policies;
 mod signing;
 mod system;
 

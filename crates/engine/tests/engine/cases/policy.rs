@@ -20,6 +20,20 @@ cases! {
         stage.house.ask(put).await;
         stage.run(who, &gone, policies::Delete { name: gone.clone() }).await
     };
+    "policy.apply" => |stage, who| {
+        let put = policy(&stage.fresh_name("policy"));
+        stage.run(who, SERVER, applying([(put.name, put.text)].into())).await
+    };
+    "policy.rollback" => |stage, who| {
+        stage.house.ask(policy(&stage.fresh_name("policy"))).await;
+        let rollback = policies::Rollback { version: 1, base: None, comment: Default::default() };
+        stage.run(who, SERVER, rollback).await
+    };
+    "policy.history" => |stage, who| stage.run(who, SERVER, policies::History { before: None, limit: 10 }).await;
+    "policy.diff" => |stage, who| {
+        stage.house.ask(policy(&stage.fresh_name("policy"))).await;
+        stage.run(who, SERVER, policies::Diff { from: Some(0), to: None }).await
+    };
     "policy.explain" => |stage, who| {
         let explain = explain::Explain {
             principal: name("developer"),
@@ -33,6 +47,11 @@ cases! {
         };
         stage.run(who, SERVER, explain).await
     };
+}
+
+/// Policies that join those that are there.
+fn applying(policies: std::collections::BTreeMap<keyreeve_model::Name, String>) -> policies::Apply {
+    policies::Apply { policies, delete_others: false, base: None, dry_run: false, comment: Default::default() }
 }
 
 /// A policy that alters nothing for anybody.

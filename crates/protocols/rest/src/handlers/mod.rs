@@ -10,6 +10,7 @@ mod keys;
 mod lifecycle;
 mod notices;
 mod policies;
+mod policy_versions;
 mod principals;
 mod signing;
 mod system;
@@ -32,6 +33,7 @@ pub(crate) static TABLES: &[&[Route]] = &[
     grants::ROUTES,
     policies::ROUTES,
     notices::ROUTES,
+    policy_versions::ROUTES,
     audit::ROUTES,
 ];
 

@@ -1,16 +1,22 @@
-//! Policies of the deployment's own.
+//! Policies of the deployment's own. Whatever alters them makes a new version of them, all in one transaction.
 
-use keyreeve_model::change::NamedRow;
-use keyreeve_model::record::{Revision, Table, seal};
-use keyreeve_model::{Change, Name, PolicyRecord, UnixMillis, limits};
+use keyreeve_model::metadata::Label;
+use keyreeve_model::{Name, PolicyRecord, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+mod apply;
+mod guard;
+mod versions;
+
+pub use apply::{Applied, Apply, Rollback};
+pub use versions::{Compared, Diff, History, PolicyVersion, PolicyVersions};
 
 use super::{Listing, PAGE_MAX};
-use crate::access::Stale;
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
-use crate::sealing::Effect;
+use versions::{Author, Edit, Standing};
 
 /// A policy.
 #[derive(Clone, Debug)]
@@ -37,7 +43,8 @@ fn own(record: &PolicyRecord) -> PolicyReply {
 }
 
 /// Makes or replaces a policy.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Put {
     /// Its name.
     pub name: Name,
@@ -53,39 +60,30 @@ impl Operation for Put {
         Target::Policy(&self.name)
     }
 
+    fn form(&self) -> Option<serde_json::Value> {
+        serde_json::to_value(self).ok()
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<PolicyReply>, Error> {
-        if self.text.len() > limits::POLICY_MAX {
-            return Err(Error::new(Code::TooLarge, "a policy has at most 64 KiB: split it"));
-        }
-        core.refuse_built_in(&self.name)?;
+        versions::check_text(core, &self.name, &self.text)?;
         let opened = core.need_open()?;
+        let standing = Standing::read(core, &opened).await?;
         // Validated as part of the whole set it will be in: names must not clash, and a broken set would refuse
         // everything.
-        let others = opened
-            .access()
-            .policies()
-            .stored
-            .values()
-            .map(|held| (held.record.name.clone(), held.record.text.clone()))
-            .collect::<Vec<_>>();
-        let others =
-            others.into_iter().filter(|(name, _)| *name != self.name).map(|(name, text)| (name.to_string(), text));
-        core.compiler.compile(others.chain([(self.name.to_string(), self.text.clone())]))?;
-        let stored = core.ports.store.policy(&self.name).await?;
+        let mut wanted = standing.texts();
+        wanted.insert(self.name.clone(), self.text.clone());
+        guard::admit(core, &opened, &wanted, approved.now()).await?;
+        let edit = Edit::of(core, &opened, &standing, &wanted, &Author::of(approved, Label::default())).await?;
         let record = PolicyRecord {
             name: self.name.clone(),
             text: self.text.clone(),
             updated: approved.now(),
             updated_by: approved.principal().name.clone(),
         };
-        let revision = stored.map_or(Revision::FIRST, |row| row.record.revision.next());
-        let sealed = seal(&opened.keys, Table::Policies, self.name.as_str().as_bytes(), revision, &record);
         let digest = hex::encode(keyreeve_crypto::digest::sha256(self.text.as_bytes()));
-        Ok(Outcome::reply(own(&record))
-            .changing(Change::PutPolicy(NamedRow { name: self.name.clone(), record: sealed }))
-            .then(Effect::Reload(Stale::policies()))
-            .detail("sha256", digest)
-            .detail("revision", revision.0))
+        let revision = edit.revision_of(&self.name).unwrap_or_else(|| standing.revision_of(&self.name));
+        let outcome = edit.carried_out(Outcome::reply(own(&record)));
+        Ok(outcome.detail("sha256", digest).detail("revision", revision.0))
     }
 }
 
@@ -171,7 +169,8 @@ impl Operation for List {
 }
 
 /// Removes a policy.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Delete {
     /// Its name.
     pub name: Name,
@@ -185,11 +184,18 @@ impl Operation for Delete {
         Target::Policy(&self.name)
     }
 
-    async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<()>, Error> {
+    fn form(&self) -> Option<serde_json::Value> {
+        serde_json::to_value(self).ok()
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<()>, Error> {
         core.refuse_built_in(&self.name)?;
-        let row = core.ports.store.policy(&self.name).await?.ok_or_else(|| Error::not_found("policy"))?;
-        Ok(Outcome::reply(())
-            .changing(Change::DeletePolicy { name: self.name.clone(), revision: row.record.revision })
-            .then(Effect::Reload(Stale::policies())))
+        let opened = core.need_open()?;
+        let standing = Standing::read(core, &opened).await?;
+        let mut wanted = standing.texts();
+        wanted.remove(&self.name).ok_or_else(|| Error::not_found("policy"))?;
+        guard::admit(core, &opened, &wanted, approved.now()).await?;
+        let edit = Edit::of(core, &opened, &standing, &wanted, &Author::of(approved, Label::default())).await?;
+        Ok(edit.carried_out(Outcome::reply(())))
     }
 }

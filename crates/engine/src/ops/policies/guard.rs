@@ -1,0 +1,74 @@
+//! What keeps people from locking themselves out: policies under which nobody could change policies any more.
+
+use keyreeve_model::{PrincipalKind, UnixMillis};
+use keyreeve_policy::{ContextAttrs, Method, MfaKind, PolicySet, Request, ResourceAttrs, ResourceDetails, Revision};
+use std::sync::Arc;
+
+use super::super::usable::compute;
+use super::versions::Texts;
+use crate::access::HeldPrincipal;
+use crate::catalogue;
+use crate::core::Core;
+use crate::error::{Code, Error};
+use crate::sealing::Opened;
+
+/// Whoever is needed to change policies afterwards: one, and another when the one is ill.
+const PEOPLE_NEEDED: usize = 2;
+
+/// Compiles the wanted policies together with those that are always there, and refuses those under which fewer people
+/// than [`PEOPLE_NEEDED`] could change them again, unless there are no more now.
+pub(super) async fn admit(
+    core: &Core,
+    opened: &Opened,
+    wanted: &Texts,
+    now: UnixMillis,
+) -> Result<Arc<PolicySet>, Error> {
+    let compiler = Arc::clone(&core.compiler);
+    let texts: Vec<(String, String)> = wanted.iter().map(|(name, text)| (name.to_string(), text.clone())).collect();
+    let access = Arc::clone(&opened.access());
+    let work = move || {
+        let draft = Arc::new(compiler.compile(texts)?);
+        let mut people: Vec<Arc<HeldPrincipal>> = access.principals().filter(|held| is_able(held)).cloned().collect();
+        // Those with roles first: among them are the two, and then nobody else need be asked about.
+        people.sort_by_key(|held| std::cmp::Reverse(held.record.roles.len()));
+        let able =
+            |set: &PolicySet| people.iter().filter(|held| may_change(set, held, now)).take(PEOPLE_NEEDED).count();
+        let after = able(&draft);
+        if after < PEOPLE_NEEDED && after < able(access.policies().cache.policies()) {
+            let text = format!(
+                "this would lock people out: afterwards {} could change policies, and there must stay \
+                 {PEOPLE_NEEDED} people who can; nothing was changed",
+                if after == 0 { "nobody".to_owned() } else { format!("only {after}") }
+            );
+            return Err(Error::new(Code::InvalidPolicy, text));
+        }
+        Ok(draft)
+    };
+    compute(true, work).await?
+}
+
+fn is_able(held: &HeldPrincipal) -> bool {
+    held.record.kind == PrincipalKind::Person && !held.record.disabled
+}
+
+/// Whether a person who has just shown a second factor, from one of its networks, could both apply a set of policies
+/// and put a single one.
+fn may_change(set: &PolicySet, held: &HeldPrincipal, now: UnixMillis) -> bool {
+    let context = ContextAttrs {
+        source_ip: held.attrs.networks.first().map(|network| network.address()),
+        time_ms: now.0,
+        method: Method::Token,
+        mfa_age_seconds: Some(0),
+        mfa_kind: Some(MfaKind::Totp),
+        login: None,
+        emergency: false,
+        encryption_context: None,
+        items: 1,
+    };
+    let policy = ResourceAttrs { id: "any".to_owned(), revision: Revision::Unstored, details: ResourceDetails::Policy };
+    let asked = [(&catalogue::POLICY_APPLY, &ResourceAttrs::system()), (&catalogue::POLICY_PUT, &policy)];
+    asked.into_iter().all(|(action, resource)| {
+        let request = Request { principal: &held.attrs, action: action.name, resource, context: &context };
+        set.decide(&request).allowed
+    })
+}
