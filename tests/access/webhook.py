@@ -1,6 +1,6 @@
 """A webhook receiver, written from docs/formats.md (Webhooks). Standard library only.
 
-    webhook.py CERTIFICATE KEY SECRET_FILE
+    webhook.py CERTIFICATE KEY SECRET_FILE [PORT]
 
 Prints {"port": N}, then one JSON object a line for each request: whether its signature and its time are good, its
 headers, its body. Takes orders on standard input, one a line, and repeats each: `status N` answers the next request with
@@ -75,7 +75,8 @@ def listen():
 
 def main():
     certificate, key, secret_file = sys.argv[1:4]
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    port = int(sys.argv[4]) if len(sys.argv) > 4 else 0
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)

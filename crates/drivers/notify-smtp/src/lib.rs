@@ -195,8 +195,8 @@ impl Notifier for Smtp {
     }
 }
 
-/// What an error means. A permanent refusal (5yz, RFC 5321 section 4.2.1) is one of this mail, unless it is about who we
-/// are: that is put right by somebody, and the mail goes then.
+/// What an error means. A permanent refusal (5yz, RFC 5321 section 4.2.1) is one of this mail, unless it is about who
+/// we are: that is put right by somebody, and the mail goes then.
 fn judge(error: &lettre::transport::smtp::Error) -> NotifyError {
     const ABOUT_US: [u16; 4] = [530, 534, 535, 538];
     let code = error.status().map(u16::from);

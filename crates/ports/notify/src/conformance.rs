@@ -1,4 +1,5 @@
-//! The suite every driver of this port passes, run from the driver's own tests over a receiver that somebody else wrote.
+//! The suite every driver of this port passes, run from the driver's own tests over a receiver that is none of
+//! ours.
 
 use keyreeve_model::ids::NoticeId;
 use keyreeve_model::{Facts, Notice, NoticeKind, RecordId, UnixMillis};

@@ -40,8 +40,8 @@ impl NotifyError {
 /// # Contract
 /// - `Ok` means that the other side said that it has the notice, and nothing less.
 /// - The receiver can tell a notice that it has seen: its id goes with it at every attempt.
-/// - Nothing is sent to somebody who has not shown that he is the receiver that was configured, unless the configuration
-///   says that he may be believed.
+/// - Nothing is sent to somebody who has not shown that he is the receiver that was configured, unless the
+///   configuration says that he may be believed.
 /// - What a notice says cannot become anything but content: no header, no recipient, no second message.
 /// - `send` ends within [`PATIENCE_SECONDS`], with an error if need be, and does not block the thread.
 /// - Any number of callers at once.

@@ -1,6 +1,7 @@
 //! Receivers for tests: programs that print one JSON object a line for each notice that they took.
 
 use serde_json::Value;
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver as Lines, RecvTimeoutError};
@@ -19,6 +20,8 @@ pub struct Program {
     child: Child,
     orders: Mutex<ChildStdin>,
     lines: Mutex<Lines<Value>>,
+    /// What came while an answer to an order was waited for.
+    early: Mutex<VecDeque<Value>>,
     port: u16,
 }
 
@@ -41,7 +44,7 @@ impl Program {
                 }
             }
         });
-        let mut program = Self { child, orders, lines: Mutex::new(lines), port: 0 };
+        let mut program = Self { child, orders, lines: Mutex::new(lines), early: Mutex::default(), port: 0 };
         let first = program.next();
         program.port = first["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap();
         program
@@ -62,7 +65,13 @@ impl Program {
         writeln!(orders, "{order}").unwrap();
         orders.flush().unwrap();
         drop(orders);
-        assert_eq!(self.next()["order"], order, "the receiver answers an order before anything else comes");
+        loop {
+            let line = self.line();
+            if line["order"] == order {
+                return;
+            }
+            self.early.lock().unwrap_or_else(PoisonError::into_inner).push_back(line);
+        }
     }
 
     /// What came next.
@@ -71,6 +80,11 @@ impl Program {
     /// When nothing comes.
     #[must_use]
     pub fn next(&self) -> Value {
+        let early = self.early.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        early.unwrap_or_else(|| self.line())
+    }
+
+    fn line(&self) -> Value {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         match lines.recv_timeout(PATIENCE) {
             Ok(line) => line,
@@ -98,6 +112,8 @@ impl Program {
     /// # Panics
     /// When something does.
     pub fn nothing(&self) {
+        let early = self.early.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        assert!(early.is_none(), "this was received: {early:?}");
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if let Ok(line) = lines.recv_timeout(SILENCE) {
             panic!("this was received: {line}");
