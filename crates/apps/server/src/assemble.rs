@@ -105,6 +105,8 @@ fn settings(config: &Config, mode: Mode) -> Result<Settings, ServerError> {
         batch_max: config.limits.batch_items,
         log_origin: config.audit.origin.clone(),
         accept_missing_epochs: config.epochs.accept_missing,
+        relying: config.webauthn.id.clone(),
+        origins: config.webauthn.origins.clone(),
         ..of_mode
     })
 }

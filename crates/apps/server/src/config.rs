@@ -7,6 +7,7 @@ mod listeners;
 mod notify;
 mod postgres;
 mod root;
+mod webauthn;
 
 use keyreeve_crypto::Registry;
 use keyreeve_model::Profile;
@@ -23,6 +24,7 @@ pub use listeners::{ClientAuth, ListenerConfig, Listeners, TlsFiles, TlsVersion}
 pub(crate) use notify::Opened as OpenedChannel;
 pub use notify::{ChannelConfig, MailTls, NotifyConfig};
 pub use root::RootConfig;
+pub use webauthn::WebAuthnConfig;
 
 /// What is wrong with a configuration.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +100,9 @@ pub struct Config {
     /// The channels on which people are told of what happened.
     #[serde(default)]
     pub notify: NotifyConfig,
+    /// Authenticators of people.
+    #[serde(default)]
+    pub webauthn: WebAuthnConfig,
     /// Dates of algorithms that differ from the shipped ones.
     #[serde(default)]
     pub algorithms: BTreeMap<String, Dates>,
@@ -277,6 +282,7 @@ impl Config {
         self.limits.check()?;
         self.registry()?;
         self.notify.open()?;
+        self.webauthn.check()?;
         if self.memory.keys == 0 || self.memory.tokens == 0 {
             return Err(Fault::new("memory", "nothing could be held in memory", "give numbers of at least 1"));
         }

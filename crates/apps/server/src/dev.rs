@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{
     AuditConfig, Config, EpochsConfig, ListenerConfig, Listeners, Log, LogFormat, LogLevel, RootConfig, StoreConfig,
-    TlsFiles,
+    TlsFiles, WebAuthnConfig,
 };
 use crate::error::ServerError;
 use crate::files;
@@ -163,6 +163,7 @@ fn config(data_dir: &Path, paths: &Paths, listen: SocketAddr) -> Config {
         log: Log::default(),
         lifecycle: Default::default(),
         notify: Default::default(),
+        webauthn: WebAuthnConfig { id: Some("localhost".to_owned()), ..WebAuthnConfig::default() },
         algorithms: BTreeMap::new(),
     }
 }

@@ -104,6 +104,9 @@ impl Running {
         parts.engine.start().await.map_err(|error| ServerError::part("engine", error))?;
         let stop = CancellationToken::new();
         let open = listeners::open(&config, mode, &parts, &stop)?;
+        if let Some(id) = &config.webauthn.id {
+            parts.engine.serve_origins(config.webauthn.origins(id, &open.addresses));
+        }
         let mut ticks = JoinSet::new();
         ticks.spawn(tick(parts.engine.clone(), stop.clone()));
         for channel in 0..parts.engine.channels() {

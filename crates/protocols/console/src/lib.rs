@@ -1,13 +1,15 @@
-//! The console: for now one page that shows what anybody may know, rendered here, without scripts.
+//! The console: a page that shows what anybody may know, rendered here without scripts, and one on which people sign in,
+//! enrol second factors and show them.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod page;
+mod security;
 
 use axum::Router;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::HeaderValue;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use keyreeve_engine::Engine;
@@ -38,12 +40,16 @@ struct Console {
     about: About,
 }
 
-/// The console's routes: `/`, `/console` and the stylesheet.
+/// The console's routes: its pages with their style and script, signing in and out.
 pub fn router(engine: Engine, about: About) -> Router {
     Router::new()
         .route("/", get(show))
         .route("/console", get(show))
         .route("/console/style.css", get(style))
+        .route("/console/security", get(security::page))
+        .route("/console/app.js", get(security::script))
+        .route("/console/api/sign-in", post(security::sign_in))
+        .route("/console/api/sign-out", post(security::sign_out))
         .with_state(Console { engine, about })
 }
 

@@ -24,6 +24,9 @@ pub(crate) const UNIT: usize = 4 << 10;
 /// costs nothing to announce, fewer idle connections could take all the room there is.
 const TRUSTED_LENGTH: usize = 16 << 10;
 
+/// The longest form, in bytes.
+const FORM_MAX: usize = 4 << 10;
+
 /// A request with a JSON body. No body at all counts as `{}`.
 #[derive(Debug)]
 pub struct JsonCall<T> {
@@ -36,6 +39,15 @@ pub struct JsonCall<T> {
 /// A request with an `application/octet-stream` body.
 #[derive(Debug)]
 pub struct OctetCall {
+    /// For the engine.
+    pub arrival: Arrival,
+    /// The body; wiped when the last handle is dropped.
+    pub bytes: Bytes,
+}
+
+/// A request with the small body of a page's form (`application/x-www-form-urlencoded`).
+#[derive(Debug)]
+pub struct FormCall {
     /// For the engine.
     pub arrival: Arrival,
     /// The body; wiped when the last handle is dropped.
@@ -74,6 +86,19 @@ impl<S: Sync> FromRequest<S> for OctetCall {
         let inbound = Inbound::take(&mut parts)?;
         expect_type(&parts.headers, "application/octet-stream")?;
         let body = read(&inbound, body, inbound.limits().octet_body).await?;
+        let arrival = inbound.arrival(&parts, body.as_slice())?;
+        Ok(Self { arrival, bytes: body.into_bytes() })
+    }
+}
+
+impl<S: Sync> FromRequest<S> for FormCall {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let inbound = Inbound::take(&mut parts)?;
+        expect_type(&parts.headers, "application/x-www-form-urlencoded")?;
+        let body = read(&inbound, body, inbound.limits().json_body.min(FORM_MAX)).await?;
         let arrival = inbound.arrival(&parts, body.as_slice())?;
         Ok(Self { arrival, bytes: body.into_bytes() })
     }

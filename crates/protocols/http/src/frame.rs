@@ -24,6 +24,7 @@ use crate::outline::{Outline, head_too_large, oversized, routes_only};
 use crate::problem::{HttpCode, PROBLEM_JSON, Problem};
 use crate::rate::{Asker, Held, Limiter, Shown};
 use crate::register::{Noted, Refusal, Register};
+use crate::session::{self, FETCH_SITE};
 use crate::sources::{Sources, room};
 use crate::words::Bare;
 use crate::{AUDIT_RECORD, REQUEST_ID};
@@ -35,9 +36,6 @@ static HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
 ];
-
-/// Where a browser says which site a request comes from.
-const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// A router with everything around it that does not depend on the connection.
 pub struct Frame {
@@ -103,7 +101,8 @@ impl Frame {
     }
 
     /// Answers one request.
-    pub async fn call(&self, peer: &Arc<Peer>, request: Request<Body>) -> Response {
+    pub async fn call(&self, peer: &Arc<Peer>, mut request: Request<Body>) -> Response {
+        session::enter(&mut request);
         let now = self.started.elapsed();
         let facts = Arc::new(Facts { id: self.request_id(request.headers()), proof: Proof::default() });
         let line = tracing::enabled!(tracing::Level::DEBUG).then(|| Line::of(&request));
@@ -317,7 +316,7 @@ fn shown(proof: &Proof, response: &Response, told: Option<Shown>) -> Option<Show
 
 /// Whether a browser sends this for a page, and it would change or use something: a page of another site, or one whose
 /// name was bound to this address, must not act with what the browser or its machine is trusted with (W3C Fetch
-/// Metadata; RFC 6454 section 7).
+/// Metadata; RFC 6454 section 7). Requests of the console's own pages are none any more, see [`session`].
 fn is_of_a_page(request: &Request<Body>) -> bool {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return false;

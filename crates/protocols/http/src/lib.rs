@@ -21,17 +21,19 @@ mod outline;
 mod problem;
 mod rate;
 mod register;
+mod session;
 mod sources;
 mod tls;
 mod words;
 
-pub use body::{JsonCall, OctetCall, PlainCall};
+pub use body::{FormCall, JsonCall, OctetCall, PlainCall};
 pub use counters::{Counters, Totals};
 pub use frame::Frame;
 pub use inbound::{IDEMPOTENCY_KEY_MAX, Inbound, MEANING, Peer};
 pub use limits::{Limits, Rate, Rates};
 pub use listener::{Listener, bind};
 pub use problem::{HttpCode, Problem, status_of};
+pub use session::{CONSOLE_API, SESSION_COOKIE, session_cookie};
 pub use tls::{ClientAuth, MinVersion, Tls, TlsError, TlsMaterial, provider};
 pub use tokio_util::sync::CancellationToken;
 
@@ -41,3 +43,5 @@ pub const REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-reques
 pub const IDEMPOTENCY_KEY: http::HeaderName = http::HeaderName::from_static("idempotency-key");
 /// The header that names the audit record of an answer.
 pub const AUDIT_RECORD: http::HeaderName = http::HeaderName::from_static("keyreeve-audit-record");
+/// The header that names what a request waits as.
+pub const APPROVAL: http::HeaderName = http::HeaderName::from_static("keyreeve-approval");

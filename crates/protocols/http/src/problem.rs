@@ -3,12 +3,13 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use keyreeve_engine::pipeline::Waiting;
 use keyreeve_engine::{Error, Fault, Refused};
 use keyreeve_model::RecordId;
 use serde::Serialize;
 use std::borrow::Cow;
 
-use crate::AUDIT_RECORD;
+use crate::{APPROVAL, AUDIT_RECORD};
 
 /// The media type of problem details (RFC 9457 §3).
 pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -138,6 +139,8 @@ pub struct Problem {
     allow: Option<HeaderValue>,
     /// It comes from the pipeline, which keeps its own record.
     by_engine: bool,
+    /// What the request waits for.
+    waiting: Option<Box<Waiting>>,
 }
 
 impl Problem {
@@ -153,7 +156,7 @@ impl Problem {
 
     fn with(status: StatusCode, code: &'static str, detail: Cow<'static, str>) -> Self {
         let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
-        Self { status, code, detail, record: None, retry_after, allow: None, by_engine: false }
+        Self { status, code, detail, record: None, retry_after, allow: None, by_engine: false, waiting: None }
     }
 
     /// The same, worth another try after so many seconds.
@@ -229,6 +232,12 @@ impl Problem {
         if let Some(record) = self.record.and_then(|id| HeaderValue::try_from(id.to_string()).ok()) {
             headers.insert(AUDIT_RECORD, record);
         }
+        if let Some(waiting) = &self.waiting {
+            let place = HeaderValue::try_from(format!("/v1/approvals/{}", waiting.approval));
+            let name = HeaderValue::try_from(waiting.approval.to_string());
+            headers.extend(place.ok().map(|place| (header::LOCATION, place)));
+            headers.extend(name.ok().map(|name| (APPROVAL, name)));
+        }
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, allow);
         }
@@ -250,6 +259,7 @@ impl Problem {
             code: self.code,
             request_id,
             audit_record: self.record.map(|id| id.to_string()),
+            approval: self.waiting.as_deref().map(Needed::of),
         };
         // Texts and numbers always serialise; an empty body is the answer that cannot happen.
         serde_json::to_vec(&document).unwrap_or_default()
@@ -267,6 +277,25 @@ struct Document<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     audit_record: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval: Option<Needed<'a>>,
+}
+
+/// What a request waits for.
+#[derive(Serialize)]
+struct Needed<'a> {
+    id: String,
+    digest: String,
+    expires: String,
+    missing: &'a [String],
+}
+
+impl<'a> Needed<'a> {
+    fn of(waiting: &'a Waiting) -> Self {
+        let digest = waiting.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let (id, expires) = (waiting.approval.to_string(), waiting.expires.to_string());
+        Self { id, digest, expires, missing: &waiting.missing }
+    }
 }
 
 /// `invalid-request` becomes `Invalid request`.
@@ -288,7 +317,7 @@ impl From<Error> for Problem {
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         let mut problem = Self::from(refused.error);
-        (problem.record, problem.by_engine) = (refused.record, true);
+        (problem.record, problem.by_engine, problem.waiting) = (refused.record, true, refused.waiting);
         problem
     }
 }
