@@ -3,6 +3,7 @@
 use arc_swap::{ArcSwap, ArcSwapOption};
 use keyreeve_crypto::{Random, Registry};
 use keyreeve_epochs::EpochVault;
+use keyreeve_identity::throttle::Throttle;
 use keyreeve_identity_port::{Directory, OidcProvider};
 use keyreeve_journal::Journal;
 use keyreeve_model::ids::KeyringId;
@@ -23,6 +24,7 @@ use crate::catalogue::Descriptor;
 use crate::clock::{Clock, Latest};
 use crate::courier::{Channel, Courier};
 use crate::error::{Code, Error};
+use crate::issuers::Issuers;
 use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef};
 use crate::running::{Overdue, Readiness};
 use crate::sealing::Opened;
@@ -170,6 +172,10 @@ pub struct Core {
     pub(crate) readiness: tokio::sync::Mutex<Option<(Duration, Readiness)>>,
     /// Tells people.
     pub(crate) courier: Courier,
+    /// How often logins failed.
+    pub(crate) throttle: Mutex<Throttle>,
+    /// The keys of token issuers.
+    pub(crate) issuers: Issuers,
     /// One at a time opens or seals the server.
     pub(crate) transition: tokio::sync::Mutex<()>,
 }
@@ -212,6 +218,8 @@ impl Engine {
             access: Freshness::default(),
             lease_lost: tokio::sync::watch::Sender::new(false),
             readiness: tokio::sync::Mutex::default(),
+            throttle: Mutex::new(Throttle::new(ports.random.secret_array()?)),
+            issuers: Issuers::default(),
             transition: tokio::sync::Mutex::new(()),
             courier: Courier::new(std::mem::take(&mut ports.notifiers)),
             ports,

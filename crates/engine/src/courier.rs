@@ -36,6 +36,10 @@ const TOLD: &[(&str, NoticeKind)] = &[
     ("principal.put", NoticeKind::AccessChanged),
     ("principal.delete", NoticeKind::AccessChanged),
     ("token.create", NoticeKind::AccessChanged),
+    ("login-method.put", NoticeKind::AccessChanged),
+    ("login-method.set-secret", NoticeKind::AccessChanged),
+    ("login-method.delete", NoticeKind::AccessChanged),
+    ("credential.issue", NoticeKind::AccessChanged),
 ];
 
 /// A channel and what it is for.

@@ -2,7 +2,9 @@
 //! text that only the server's log sees. Protocols map [`Fault`] to their own statuses, once.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use keyreeve_crypto::CryptoError;
 use keyreeve_crypto::random::RandomError;
@@ -12,7 +14,7 @@ use keyreeve_model::ciphertext::InvalidCiphertext;
 use keyreeve_model::context::InvalidContext;
 use keyreeve_model::metadata::InvalidMetadata;
 use keyreeve_model::record::BadRecord;
-use keyreeve_model::{Refusal, UnixMillis};
+use keyreeve_model::{Change, Refusal, UnixMillis};
 use keyreeve_root::RootError;
 use keyreeve_store::StoreError;
 
@@ -121,6 +123,8 @@ codes! {
     StoreUnavailable = "store-unavailable", Unavailable;
     /// The store's answer to a change was lost: it was made, or will be, or not.
     OutcomeUnknown = "outcome-unknown", Unavailable;
+    /// The identity provider or directory does not answer as it should.
+    IdentityUnavailable = "identity-unavailable", Unavailable;
     /// The root of trust does not answer.
     RootUnavailable = "root-unavailable", Unavailable;
     /// The clock went back.
@@ -140,12 +144,25 @@ pub struct Error {
     internal: Option<Box<dyn std::error::Error + Send + Sync>>,
     /// Lost the race for a row: worth computing again.
     retry: bool,
+    /// How long to wait before the next attempt.
+    wait: Option<Duration>,
+    /// What is stored and recorded with the refusal.
+    aftermath: Option<Box<Aftermath>>,
+}
+
+/// What a refusal leads to: it becomes durable with the refusal's record.
+#[derive(Default)]
+pub(crate) struct Aftermath {
+    /// Facts for the audit record.
+    pub(crate) details: BTreeMap<String, String>,
+    /// What is stored: notices, and what a refusal puts an end to. Nothing that the caller asked for.
+    pub(crate) changes: Vec<Change>,
 }
 
 impl Error {
     /// An error with a text for the caller: what is wrong and what to do.
     pub fn new(code: Code, public: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, public: public.into(), internal: None, retry: false }
+        Self { code, public: public.into(), internal: None, retry: false, wait: None, aftermath: None }
     }
 
     /// The same with its cause, for the server's log only.
@@ -186,6 +203,33 @@ impl Error {
     #[must_use]
     pub fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
         self.internal.as_deref()
+    }
+
+    /// How long to wait before the next attempt, where that is known.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        self.wait
+    }
+
+    /// The same for who may try again after a while.
+    #[must_use]
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
+        self
+    }
+
+    /// The same with what else is stored and recorded.
+    #[must_use]
+    pub(crate) fn leading_to(mut self, more: Aftermath) -> Self {
+        let aftermath = self.aftermath.get_or_insert_default();
+        aftermath.details.extend(more.details);
+        aftermath.changes.extend(more.changes);
+        self
+    }
+
+    /// What else is stored and recorded, once.
+    pub(crate) fn take_aftermath(&mut self) -> Aftermath {
+        self.aftermath.take().map(|aftermath| *aftermath).unwrap_or_default()
     }
 
     pub(crate) fn is_retryable(&self) -> bool {

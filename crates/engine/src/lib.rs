@@ -25,6 +25,7 @@ mod core;
 mod courier;
 #[allow(dead_code, reason = "the groups that file records read them by it")]
 mod filed;
+mod issuers;
 mod running;
 mod sealing;
 

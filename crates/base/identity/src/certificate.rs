@@ -14,8 +14,6 @@ pub struct Presented<'a> {
     pub dns_names: &'a [String],
     /// URIs it is for.
     pub uris: &'a [String],
-    /// SHA-256 of its issuer's SubjectPublicKeyInfo in hexadecimal, where the listener knows it.
-    pub issuer_spki_sha256: Option<&'a str>,
 }
 
 /// The one name of a certificate that a method admits.
@@ -44,11 +42,6 @@ impl Facts for CertificateFacts {
 /// leave in doubt who it is, and prove nothing (SPIFFE X.509-SVID section 2 admits one URI for the same reason).
 #[must_use]
 pub fn facts(method: &CertificateMethod, presented: &Presented<'_>) -> Option<CertificateFacts> {
-    let pinned = method.issuer_spki_sha256.is_empty()
-        || presented.issuer_spki_sha256.is_some_and(|issuer| method.issuer_spki_sha256.contains(issuer));
-    if !pinned {
-        return None;
-    }
     let uris: Vec<&String> = presented.uris.iter().filter(|uri| uri_counts(method, uri)).collect();
     let names: Vec<&String> = presented.dns_names.iter().filter(|name| dns_counts(method, name)).collect();
     let (name, is_uri) = match (uris.as_slice(), names.as_slice()) {
@@ -87,17 +80,13 @@ mod tests {
     }
 
     fn method() -> CertificateMethod {
-        CertificateMethod {
-            uri_prefixes: set(&["spiffe://prod.example/"]),
-            dns_suffixes: set(&[".payments.example"]),
-            issuer_spki_sha256: BTreeSet::new(),
-        }
+        CertificateMethod { uri_prefixes: set(&["spiffe://prod.example/"]), dns_suffixes: set(&[".payments.example"]) }
     }
 
     fn name(uris: &[&str], dns: &[&str]) -> Option<String> {
         let (uris, dns_names): (Vec<_>, Vec<_>) =
             (uris.iter().map(|u| (*u).to_owned()).collect(), dns.iter().map(|d| (*d).to_owned()).collect());
-        let presented = Presented { fingerprint: "f", dns_names: &dns_names, uris: &uris, issuer_spki_sha256: None };
+        let presented = Presented { fingerprint: "f", dns_names: &dns_names, uris: &uris };
         facts(&method(), &presented).map(|facts| facts.name)
     }
 
@@ -139,20 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pinned_issuer_must_be_the_one() {
-        let pinned = CertificateMethod { issuer_spki_sha256: set(&["aa"]), ..method() };
-        let uris = ["spiffe://prod.example/a".to_owned()];
-        let presented =
-            |issuer| Presented { fingerprint: "f", dns_names: &[], uris: &uris, issuer_spki_sha256: issuer };
-        assert!(facts(&pinned, &presented(Some("aa"))).is_some());
-        assert!(facts(&pinned, &presented(Some("bb"))).is_none());
-        assert!(facts(&pinned, &presented(None)).is_none());
-    }
-
-    #[test]
     fn a_certificate_says_what_kind_of_name_it_is() {
         let uris = ["spiffe://prod.example/a".to_owned()];
-        let presented = Presented { fingerprint: "ff", dns_names: &[], uris: &uris, issuer_spki_sha256: None };
+        let presented = Presented { fingerprint: "ff", dns_names: &[], uris: &uris };
         let facts = facts(&method(), &presented).unwrap();
         assert_eq!((facts.values("uri").len(), facts.values("dns").len()), (1, 0));
         assert_eq!((facts.subject(), facts.values("fingerprint")[0].as_ref()), ("spiffe://prod.example/a", "ff"));

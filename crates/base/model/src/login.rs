@@ -304,9 +304,6 @@ pub struct CertificateMethod {
     pub uri_prefixes: BTreeSet<String>,
     /// Suffixes of DNS names that count, each beginning with `.`, such as `.payments.example`.
     pub dns_suffixes: BTreeSet<String>,
-    /// Which issuers count: SHA-256 of their SubjectPublicKeyInfo in hexadecimal. Empty: every one that the listener
-    /// trusts.
-    pub issuer_spki_sha256: BTreeSet<String>,
 }
 
 /// What happens to somebody whom a binding names and the deployment does not know.

@@ -44,6 +44,11 @@ impl Network {
         self.address
     }
 
+    /// How many of the leading bits are the range's own.
+    pub const fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
     /// Whether `address` is in the range.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {

@@ -14,11 +14,13 @@ use crate::error::Error;
 
 mod directory;
 mod grants;
+mod logins;
 mod policies;
 mod tokens;
 
 pub(crate) use directory::{Directory, HeldPrincipal, attrs_revision, principal_attrs};
 pub(crate) use grants::{Asked, GrantBook, Granting};
+pub(crate) use logins::{CREDENTIAL, HeldMethod, LoginMethods, NO_METHODS};
 pub(crate) use policies::{Compiler, DECISIONS_KEPT, Policies};
 pub(crate) use tokens::HeldToken;
 
@@ -30,6 +32,7 @@ const PAGE: u32 = 1000;
 pub(crate) struct AccessSnapshot {
     directory: Arc<Directory>,
     policies: Policies,
+    logins: Arc<LoginMethods>,
     grants: Arc<GrantBook>,
 }
 
@@ -41,8 +44,9 @@ impl AccessSnapshot {
         now: UnixMillis,
     ) -> Result<Self, Error> {
         let directory = Arc::new(Directory::load(store, sealer).await?);
+        let logins = Arc::new(LoginMethods::load(store, sealer).await?);
         let grants = Arc::new(GrantBook::load(store, sealer, now).await?);
-        Ok(Self { directory, policies: Policies::load(store, sealer, compiler).await?, grants })
+        Ok(Self { directory, logins, policies: Policies::load(store, sealer, compiler).await?, grants })
     }
 
     /// The same with what is stale read anew.
@@ -60,6 +64,9 @@ impl AccessSnapshot {
         if stale.policies {
             next.policies = Policies::load(store, sealer, compiler).await?;
         }
+        if stale.logins {
+            next.logins = Arc::new(LoginMethods::load(store, sealer).await?);
+        }
         if !stale.principals.is_empty() {
             let (directory, stands) = self.directory.reading(&stale.principals, store, sealer).await?;
             next.directory = Arc::new(directory);
@@ -76,6 +83,11 @@ impl AccessSnapshot {
     /// Rights for a time.
     pub(crate) fn grants(&self) -> &GrantBook {
         &self.grants
+    }
+
+    /// How one can log in.
+    pub(crate) fn logins(&self) -> &LoginMethods {
+        &self.logins
     }
 
     /// What is allowed.
@@ -98,6 +110,7 @@ impl Deref for AccessSnapshot {
 pub(crate) struct Stale {
     everything: bool,
     policies: bool,
+    logins: bool,
     principals: BTreeSet<Name>,
     grants: BTreeSet<Name>,
 }
@@ -113,6 +126,11 @@ impl Stale {
         Self { policies: true, ..Self::default() }
     }
 
+    /// The login methods.
+    pub(crate) fn logins() -> Self {
+        Self { logins: true, ..Self::default() }
+    }
+
     /// One principal.
     pub(crate) fn principal(name: Name) -> Self {
         Self { principals: BTreeSet::from([name]), ..Self::default() }
@@ -126,6 +144,7 @@ impl Stale {
     fn add(&mut self, other: Self) {
         self.everything |= other.everything;
         self.policies |= other.policies;
+        self.logins |= other.logins;
         self.principals.extend(other.principals);
         self.grants.extend(other.grants);
     }

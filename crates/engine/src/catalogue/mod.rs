@@ -10,6 +10,7 @@ use keyreeve_policy::{ActionSpec, ResourceKind};
 mod access;
 mod grants;
 mod keys;
+mod login;
 mod notices;
 mod policy;
 mod system;
@@ -17,6 +18,7 @@ mod system;
 pub use access::*;
 pub use grants::*;
 pub use keys::*;
+pub use login::*;
 pub use notices::*;
 pub use policy::*;
 pub use system::*;
@@ -110,7 +112,8 @@ const SYSTEM: AuditClass = AuditClass::Recorded(Class::System);
 
 /// The files of the catalogue, a group of operations each. A new file comes here and to the modules above.
 #[allow(unused_qualifications, reason = "each file has its `ROWS`")]
-const FILES: &[&[&Descriptor]] = &[system::ROWS, keys::ROWS, access::ROWS, policy::ROWS, notices::ROWS, grants::ROWS];
+const FILES: &[&[&Descriptor]] =
+    &[system::ROWS, keys::ROWS, access::ROWS, login::ROWS, policy::ROWS, notices::ROWS, grants::ROWS];
 
 const fn count() -> usize {
     let (mut file, mut count) = (0, 0);

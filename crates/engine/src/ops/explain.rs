@@ -178,6 +178,7 @@ impl Explain {
             },
             ResourceKind::Policy => resolve(core, Target::Policy(&name()?), now).await,
             ResourceKind::Principal => resolve(core, Target::Principal(&name()?), now).await,
+            ResourceKind::Login => resolve(core, Target::Login(&name()?), now).await,
             ResourceKind::Grant => match needed()?.parse::<GrantId>() {
                 Ok(id) => resolve(core, Target::Grant(id), now).await,
                 Err(_) => {
@@ -186,7 +187,7 @@ impl Explain {
                     resolve(core, Target::NewGrant(&self.principal, &wanted), now).await
                 }
             },
-            ResourceKind::Approval | ResourceKind::Login | ResourceKind::Case => {
+            ResourceKind::Approval | ResourceKind::Case => {
                 Err(Error::internal("no operation acts on this kind of thing"))
             }
         }

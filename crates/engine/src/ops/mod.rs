@@ -11,6 +11,7 @@ pub mod grants;
 pub mod keyrings;
 pub mod keys;
 pub mod lifecycle;
+pub mod login;
 pub mod notices;
 pub mod policies;
 pub mod principals;

@@ -21,7 +21,7 @@ use crate::pipeline::{Also, Approved, Operation, Outcome, Remember, Target};
 use crate::sealing::{Effect, Guard};
 
 /// Names that mean something else than a stored principal.
-const RESERVED: [&str; 3] = ["anonymous", "system", "unknown"];
+pub(super) const RESERVED: [&str; 3] = ["anonymous", "system", "unknown"];
 
 /// A principal's record.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -71,7 +71,7 @@ pub(super) fn issue(core: &Core, keys: &dyn RecordSealer, new: NewToken<'_>) -> 
     Ok((Issued { record, token: join_token(id, &text) }, change))
 }
 
-fn token_row(keys: &dyn RecordSealer, record: &TokenRecord, revision: Revision) -> TokenRow {
+pub(super) fn token_row(keys: &dyn RecordSealer, record: &TokenRecord, revision: Revision) -> TokenRow {
     TokenRow {
         id: record.id,
         principal: record.principal.clone(),

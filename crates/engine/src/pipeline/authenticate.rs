@@ -100,6 +100,8 @@ pub(crate) enum Reason {
     /// The token is bound to networks, and this is none of them.
     TokenElsewhere,
     UnknownCertificate,
+    /// The login method that the token came from was removed or switched off.
+    LoginMethodGone,
 }
 
 impl Reason {
@@ -118,6 +120,7 @@ impl Reason {
             Self::OtherNetwork => "other-network",
             Self::TokenElsewhere => "token-elsewhere",
             Self::UnknownCertificate => "unknown-certificate",
+            Self::LoginMethodGone => "login-method-gone",
         }
     }
 }
@@ -211,6 +214,9 @@ async fn bearer(
     }
     if !token.is_good_from(source) {
         return Err(Reason::TokenElsewhere.into());
+    }
+    if token.session.as_ref().is_some_and(|session| !opened.access().logins().admit(session)) {
+        return Err(Reason::LoginMethodGone.into());
     }
     let mut principal = admit(&holder, source, Method::Token, Some(id))?;
     principal.session = token.session.clone();

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::authenticate::Principal;
 use super::operation::Operation;
-use crate::access::{AccessSnapshot, Asked, Granting, principal_attrs};
+use crate::access::{AccessSnapshot, Asked, CREDENTIAL, Granting, principal_attrs};
 use crate::catalogue::Descriptor;
 use crate::core::Core;
 use crate::error::{Code, Error};
@@ -55,6 +55,10 @@ pub enum Target<'a> {
     AlteredPrincipal(&'a Name, &'a PrincipalPatch),
     /// A policy.
     Policy(&'a Name),
+    /// A login method; `credential` stands for service credentials.
+    Login(&'a Name),
+    /// A login method to be made, of a kind.
+    NewLogin(&'a Name, &'static str),
     /// A grant.
     Grant(GrantId),
     /// A grant to be made: whose, and of what.
@@ -162,6 +166,8 @@ pub(crate) async fn resolve(core: &Core, target: Target<'_>, now: UnixMillis) ->
         }
         Target::AlteredPrincipal(name, patch) => resolve_altered(core, name, patch)?,
         Target::Policy(name) => plain("policy", name.as_str(), ResourceDetails::Policy),
+        Target::Login(name) => resolve_login(core, name)?,
+        Target::NewLogin(name, kind) => login_method(name, kind),
         Target::Grant(id) => resolve_grant(core, id).await?,
         Target::NewGrant(principal, wanted) => resolve_new_grant(core, principal, wanted).await?,
     })
@@ -200,6 +206,21 @@ async fn resolve_new_grant(core: &Core, principal: &Name, wanted: &Wanted) -> Re
     };
     let new = plain("grant", &id, ResourceDetails::Grant { principal: principal.to_string(), key: on });
     Ok(Resource { held, ..new })
+}
+
+fn login_method(name: &Name, kind: &str) -> Resource {
+    let details = ResourceDetails::Login { name: name.to_string(), kind: kind.to_owned() };
+    plain("login", name.as_str(), details)
+}
+
+fn resolve_login(core: &Core, name: &Name) -> Result<Resource, Error> {
+    if name.as_str() == CREDENTIAL {
+        return Ok(login_method(name, CREDENTIAL));
+    }
+    Ok(match core.need_open()?.access().logins().get(name) {
+        Some(held) => login_method(name, held.record.kind.name()),
+        None => Resource { held: Held::Missing("login method"), ..login_method(name, "") },
+    })
 }
 
 /// A token with the principal it proves, so that policies about whose token it is can be written.

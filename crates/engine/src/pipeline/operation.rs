@@ -26,6 +26,8 @@ pub trait Operation: Send + Sync + Sized + 'static {
     const DESCRIPTOR: &'static Descriptor;
     /// True where a credential that proves nothing does not end the operation: its caller is nobody then.
     const OF_STRANGERS: bool = false;
+    /// True where its success proves who the caller is: a login.
+    const PROVES: bool = false;
     /// What it answers.
     type Reply: Remember + Send;
 

@@ -16,7 +16,7 @@ use crate::catalogue::Needs;
 use crate::commit::{Durable, Replay, Ticket};
 use crate::core::Engine;
 use crate::courier::Telling;
-use crate::error::{Code, Error};
+use crate::error::{Aftermath, Code, Error};
 use crate::sealing::Effect;
 
 /// How often an operation that lost a race for a row is computed again.
@@ -92,12 +92,22 @@ impl Engine {
         let mut draft = Draft::new(RecordId::new(now, random), operation, arrival, now);
         for attempt in 1.. {
             let error = match self.attempt(caller, arrival, operation, now, &mut draft).await {
-                Ok(Attempted::Done(done)) => return Ok(done),
+                Ok(Attempted::Done(done)) => {
+                    if O::PROVES {
+                        arrival.proof.accept();
+                    }
+                    return Ok(done);
+                }
                 Ok(Attempted::Waiting(refused)) => return Err(refused),
                 Err(error) => error,
             };
             if !error.is_retryable() || attempt == ATTEMPTS {
-                return Err(self.refuse::<O>(now, draft, error).await);
+                match self.refuse::<O>(now, &mut draft, error).await {
+                    Ok(refused) => return Err(refused),
+                    // What the refusal leads to lost the race for a row.
+                    Err(conflict) if attempt == ATTEMPTS => return Err(unrecorded(conflict)),
+                    Err(_) => {}
+                }
             }
         }
         Err(unrecorded(Error::internal("the attempts ran out")))
@@ -268,19 +278,32 @@ impl Engine {
 
     /// Records a refusal. When even that fails, the caller hears that the audit log is unavailable, whatever else was
     /// wrong.
-    async fn refuse<O: Operation>(&self, now: UnixMillis, mut draft: Draft, error: Error) -> Refused {
+    ///
+    /// # Errors
+    /// What the refusal leads to conflicts with what was stored meanwhile: all is computed again.
+    async fn refuse<O: Operation>(
+        &self,
+        now: UnixMillis,
+        draft: &mut Draft,
+        mut error: Error,
+    ) -> Result<Refused, Error> {
         // A failed commit may have been applied with the record of its success: this record needs an id of its own.
         if let Ok(random) = self.core.id_random() {
             draft.record.id = RecordId::new(now, random);
         }
         let id = draft.record.id;
+        let Aftermath { mut details, changes } = error.take_aftermath();
+        draft.record.details.append(&mut details);
         let Some(entry) = draft.finish(outcome_of(&error)) else {
-            return Refused { error, record: None, waiting: None };
+            return Ok(Refused { error, record: None, waiting: None });
         };
-        let durable = Durable { name: O::DESCRIPTOR.name, changes: Vec::new(), entry: Some(entry), sealer: None };
-        match self.core.commit(durable).await {
-            Ok(()) => Refused { error, record: Some(id), waiting: None },
-            Err(unrecorded) => Refused { error: unrecorded, record: None, waiting: None },
+        let changing = !changes.is_empty();
+        let sealer = self.core.opened().map(|opened| Arc::clone(&opened.keys));
+        let durable = Durable { name: O::DESCRIPTOR.name, changes, entry: Some(entry), sealer };
+        match self.settle_for_good(durable, Vec::new()).await {
+            Ok(()) => Ok(Refused { error, record: Some(id), waiting: None }),
+            Err(conflict) if changing && conflict.is_retryable() => Err(conflict),
+            Err(unrecorded) => Ok(Refused { error: unrecorded, record: None, waiting: None }),
         }
     }
 }

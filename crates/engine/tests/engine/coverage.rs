@@ -21,16 +21,38 @@ const NOT_CALLED: [(&str, &str); 2] = [
 const COUNTED: [&str; 3] = ["system.health", "system.status", "system.metrics"];
 
 /// What anybody may do, who they are not being known.
-const FOR_ANYBODY: [&str; 6] =
-    ["request.refuse", "system.health", "system.init", "system.metrics", "system.status", "system.unseal"];
+const FOR_ANYBODY: [&str; 14] = [
+    "credential.unwrap",
+    "login.certificate",
+    "login.credential",
+    "login.jwt",
+    "login.ldap",
+    "login.methods",
+    "login.oidc-finish",
+    "login.oidc-start",
+    "request.refuse",
+    "system.health",
+    "system.init",
+    "system.metrics",
+    "system.status",
+    "system.unseal",
+];
 
 /// What everybody may do who is known.
-const FOR_THE_KNOWN: [&str; 5] = ["algorithm.list", "audit.prove", "grant.self", "random.generate", "token.self"];
+const FOR_THE_KNOWN: [&str; 7] = [
+    "token.renew",
+    "token.revoke-self",
+    "algorithm.list",
+    "audit.prove",
+    "grant.self",
+    "random.generate",
+    "token.self",
+];
 
 /// What is refused even to the developer, because of the state of the house: it is initialised, and its root takes no
 /// shares.
-const REFUSED_BY_STATE: [(&str, Code); 2] =
-    [("system.init", Code::WrongState), ("system.unseal", Code::InvalidRequest)];
+const REFUSED_BY_STATE: [(&str, Code); 3] =
+    [("system.init", Code::WrongState), ("system.unseal", Code::InvalidRequest), ("token.renew", Code::WrongState)];
 
 fn row(case: &Case) -> &'static Descriptor {
     catalogue::find(case.name).unwrap()

@@ -13,6 +13,7 @@ mod durability;
 mod explaining;
 mod grants;
 mod lifecycle;
+mod logins;
 mod notices;
 mod policies;
 mod roles;

@@ -11,7 +11,9 @@ use crate::cases::{self, CONSUMERS, Stage};
 use crate::support::{House, Who};
 
 const EVERYBODY: &str = "system.health system.status system.metrics request.refuse system.init system.unseal \
-    random.generate algorithm.list token.self grant.self audit.prove";
+    random.generate algorithm.list token.self token.renew token.revoke-self \
+    login.methods login.oidc-start login.oidc-finish login.jwt login.ldap login.certificate login.credential \
+    credential.unwrap grant.self audit.prove";
 const LIFECYCLE: &str = "keyring.create key.create key.update key.activate key.suspend key.deactivate key.compromise \
     key.rotate key.schedule-destruction key.cancel-destruction key.destroy";
 const READ: &str = "keyring.list keyring.describe key.list key.describe key.destruction";
@@ -22,7 +24,8 @@ const DECRYPT: &str = "key.decrypt key.unwrap-data-key key.unwrap key.decapsulat
 /// Needs both halves.
 const RE_ENCRYPT: &str = "key.re-encrypt-from";
 const OTHER_USE: &str = "key.sign key.verify key.mac key.verify-mac key.derive key.agree";
-const ACCESS: &str = "token.create token.list token.revoke principal.put principal.list principal.describe \
+const ACCESS: &str = "login-method.put login-method.set-secret login-method.list login-method.describe \
+    login-method.delete credential.issue credential.list credential.revoke token.create token.list token.revoke principal.put principal.list principal.describe \
     principal.delete policy.put policy.list policy.describe policy.delete policy.explain policy.apply policy.rollback \
     policy.history policy.diff";
 const AUDIT: &str = "audit.search audit.read policy.list policy.describe policy.explain policy.history policy.diff \

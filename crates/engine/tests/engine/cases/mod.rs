@@ -21,6 +21,7 @@ macro_rules! cases {
 mod access;
 mod grants;
 mod keys;
+mod login;
 mod notices;
 mod policy;
 mod system;
@@ -138,8 +139,16 @@ const SERVER: &str = "server";
 const LOG: &str = "log";
 
 /// A list in each file.
-const FILES: &[&[Case]] =
-    &[system::CASES, keys::CASES, uses::CASES, access::CASES, policy::CASES, notices::CASES, grants::CASES];
+const FILES: &[&[Case]] = &[
+    system::CASES,
+    keys::CASES,
+    uses::CASES,
+    access::CASES,
+    login::CASES,
+    policy::CASES,
+    notices::CASES,
+    grants::CASES,
+];
 
 /// Every case.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {

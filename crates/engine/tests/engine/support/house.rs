@@ -16,8 +16,6 @@ use keyreeve_epochs_file::FileEpochVault;
 use keyreeve_journal::faulty::FaultyJournal;
 use keyreeve_journal::{Journal, Scan};
 use keyreeve_journal_file::{FileJournal, LogDirectory, Options};
-use keyreeve_login_ldap::LdapDirectory;
-use keyreeve_login_oidc::HttpsProvider;
 use keyreeve_model::{EncryptionContext, NoticeKind, PrincipalKind, UnixMillis};
 use keyreeve_root::Root;
 use keyreeve_root::faulty::FaultyRoot;
@@ -35,6 +33,7 @@ use tempfile::TempDir;
 
 use super::ask::{Checked, create, key_of, name, payloads};
 use super::clock::HandClock;
+use super::outside::Outside;
 use super::post::Post;
 use super::vault::FaultyVault;
 
@@ -100,6 +99,8 @@ pub(crate) struct House {
     kind: RootKind,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<HandClock>,
+    /// Whom the server asks who somebody is.
+    pub(crate) outside: Arc<Outside>,
     parts: Option<Parts>,
     pub(crate) developer: Who,
     pub(crate) shares: Vec<SecretString>,
@@ -134,6 +135,7 @@ impl House {
             kind,
             settings,
             clock: Arc::new(HandClock::new()),
+            outside: Arc::new(Outside::new()),
             parts: None,
             developer: Who::Nobody,
             shares: Vec::new(),
@@ -233,8 +235,8 @@ impl House {
             clock: Arc::clone(&self.clock) as Arc<dyn keyreeve_engine::Clock>,
             random: Arc::new(random),
             observer: Arc::clone(&observer) as Arc<dyn Observer>,
-            oidc: Arc::new(HttpsProvider::new()),
-            directory: Arc::new(LdapDirectory::new()),
+            oidc: Arc::clone(&self.outside) as _,
+            directory: Arc::clone(&self.outside) as _,
             notifiers: self.channels(),
         };
         let engine = Engine::new(ports, self.settings.clone())?;

@@ -7,6 +7,7 @@ mod council;
 mod forge;
 mod house;
 mod logs;
+mod outside;
 mod post;
 mod vault;
 
@@ -17,4 +18,5 @@ pub(crate) use council::{Council, Member, waiting};
 pub(crate) use forge::{forge_key, forge_session};
 pub(crate) use house::{House, RootKind, Who};
 pub(crate) use logs::captured_logs;
+pub(crate) use outside::{CLIENT, ISSUER, Outside};
 pub(crate) use vault::VaultFault;

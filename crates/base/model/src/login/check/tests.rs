@@ -68,11 +68,7 @@ fn ldap() -> LdapMethod {
 }
 
 fn certificate() -> CertificateMethod {
-    CertificateMethod {
-        uri_prefixes: set(&["spiffe://prod.example/"]),
-        dns_suffixes: BTreeSet::new(),
-        issuer_spki_sha256: set(&[&"0".repeat(64)]),
-    }
+    CertificateMethod { uri_prefixes: set(&["spiffe://prod.example/"]), dns_suffixes: BTreeSet::new() }
 }
 
 fn method(kind: MethodKind) -> LoginMethod {
@@ -179,7 +175,6 @@ fn certificates_count_by_whole_names() {
     assert!(wrong(&|c| c.uri_prefixes = set(&["spiffe://prod"])));
     assert!(wrong(&|c| c.uri_prefixes.clear()));
     assert!(wrong(&|c| c.dns_suffixes = set(&["payments.example"])));
-    assert!(wrong(&|c| c.issuer_spki_sha256 = set(&["AB"])));
 }
 
 #[test]

@@ -1,0 +1,88 @@
+//! Ways to log in, at one moment.
+
+use keyreeve_identity::KeySet;
+use keyreeve_model::access::Session;
+use keyreeve_model::filed::{FiledRecord, open_filed};
+use keyreeve_model::login::{JwtKeys, LoginMethod, MethodKind};
+use keyreeve_model::record::{BadRecord, RecordSealer};
+use keyreeve_model::{Name, UnixMillis};
+use keyreeve_store::{Page, Store};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::error::Error;
+
+/// What the sessions of service credentials have in place of a method.
+pub(crate) const CREDENTIAL: &str = "credential";
+/// What stands in sessions for a login without a method, service credentials and issued tokens: no method is called so.
+pub(crate) const NO_METHODS: [&str; 2] = [CREDENTIAL, "token"];
+
+/// Rows read at a time.
+const PAGE: u32 = 1000;
+
+/// A login method whose row was checked.
+#[derive(Debug)]
+pub(crate) struct HeldMethod {
+    pub(crate) record: LoginMethod,
+    /// The keys of an issuer that the method itself holds.
+    pub(crate) keys: Option<Arc<KeySet>>,
+}
+
+impl HeldMethod {
+    fn new(record: LoginMethod) -> Result<Self, Error> {
+        let keys = match &record.kind {
+            MethodKind::Jwt(jwt) => match &jwt.keys {
+                JwtKeys::Static(text) => Some(KeySet::parse(text.as_bytes())),
+                JwtKeys::Discovery | JwtKeys::Url(_) => None,
+            },
+            MethodKind::Oidc(_) | MethodKind::Ldap(_) | MethodKind::Certificate(_) => None,
+        };
+        let keys = keys.transpose().map_err(|_| BadRecord::Unreadable { table: LoginMethod::TABLE.name() })?;
+        Ok(Self { record, keys: keys.map(Arc::new) })
+    }
+}
+
+/// All ways to log in.
+#[derive(Clone, Default)]
+pub(crate) struct LoginMethods {
+    methods: HashMap<Name, Arc<HeldMethod>>,
+}
+
+impl LoginMethods {
+    /// Reads and checks every method.
+    pub(super) async fn load(store: &dyn Store, sealer: &dyn RecordSealer) -> Result<Self, Error> {
+        let (mut methods, mut after) = (HashMap::new(), None);
+        loop {
+            let rows = store.filed_page(LoginMethod::TABLE, None, Page { after, limit: PAGE }).await?;
+            for row in &rows {
+                let (record, _) = open_filed::<LoginMethod>(sealer, row)?;
+                methods.insert(record.name.clone(), Arc::new(HeldMethod::new(record)?));
+            }
+            after = rows.last().filter(|_| rows.len() == PAGE as usize).map(|row| row.id.clone());
+            if after.is_none() {
+                return Ok(Self { methods });
+            }
+        }
+    }
+
+    /// The method of this name.
+    pub(crate) fn get(&self, name: &Name) -> Option<Arc<HeldMethod>> {
+        self.methods.get(name).cloned()
+    }
+
+    /// All, by name.
+    pub(crate) fn all(&self) -> Vec<Arc<HeldMethod>> {
+        let mut all: Vec<_> = self.methods.values().cloned().collect();
+        all.sort_by(|one, other| one.record.name.cmp(&other.record.name));
+        all
+    }
+
+    /// Whether a session still counts: its method is there, is not switched off, and is the one that made it.
+    pub(crate) fn admit(&self, session: &Session) -> bool {
+        if NO_METHODS.contains(&session.login.as_str()) {
+            return true;
+        }
+        let made_it = |method: &LoginMethod, at: UnixMillis| !method.disabled && method.created <= at;
+        self.methods.get(&session.login).is_some_and(|held| made_it(&held.record, session.authenticated))
+    }
+}
