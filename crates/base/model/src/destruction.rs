@@ -1,8 +1,9 @@
 //! Destruction: the waiting period, and the record that outlives the key (requirement R8).
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
-use crate::ids::{KeyId, KeyringId};
+use crate::ids::{HoldId, KeyId, KeyringId};
 use crate::lifecycle::Refusal;
 use crate::limits::{DESTRUCTION_WAIT_MAX_DAYS, DESTRUCTION_WAIT_MIN_DAYS};
 use crate::metadata::{Label, Name};
@@ -20,6 +21,9 @@ pub struct ScheduledDestruction {
     pub requested_by: Name,
     /// Why.
     pub reason: Label,
+    /// The holds that Legal knew of when it consented: these do not stand in the way.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub holds: BTreeSet<HoldId>,
 }
 
 /// Checks a waiting period.

@@ -246,6 +246,11 @@ pub struct Incident {
 }
 
 impl Incident {
+    /// What the rows of open incidents are found by.
+    pub const OPEN: &'static str = "open";
+    /// What the rows of closed incidents are found by.
+    pub const CLOSED: &'static str = "closed";
+
     /// An open incident. A reason is demanded by the operation that people open one with; an emergency revocation
     /// without one must not fail for that.
     ///
@@ -475,7 +480,7 @@ impl FiledRecord for Incident {
     }
 
     fn parent(&self) -> String {
-        if self.is_open() { "open" } else { "closed" }.to_owned()
+        if self.is_open() { Self::OPEN } else { Self::CLOSED }.to_owned()
     }
 
     fn due(&self) -> Option<UnixMillis> {

@@ -6,9 +6,10 @@
 
 use keyreeve_crypto::{KeyAlgorithm, Purpose};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 use crate::destruction::{ScheduledDestruction, check_waiting_period};
-use crate::ids::{KeyId, KeyringId};
+use crate::ids::{HoldId, KeyId, KeyringId};
 use crate::lifecycle::{self, Event, Profile, Refusal, State, Usage};
 use crate::limits;
 use crate::metadata::{KeyMetadata, Label, Name};
@@ -240,7 +241,8 @@ pub struct NewKey {
 }
 
 /// When a new key starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Activation {
     /// At once.
     #[default]
@@ -640,8 +642,18 @@ impl KeyRecord {
         }
         let due = cause.now.plus_days(days);
         let (requested_by, reason) = (cause.by.clone(), cause.reason.clone());
-        self.destruction = Some(ScheduledDestruction { requested: cause.now, due, requested_by, reason });
+        let holds = BTreeSet::new();
+        self.destruction = Some(ScheduledDestruction { requested: cause.now, due, requested_by, reason, holds });
         Ok(due)
+    }
+
+    /// Notes which holds Legal knew of when it consented to the destruction that waits.
+    ///
+    /// # Errors
+    /// [`Refusal::NotScheduled`].
+    pub fn consent_despite(&mut self, holds: BTreeSet<HoldId>) -> Result<(), Refusal> {
+        self.destruction.as_mut().ok_or(Refusal::NotScheduled)?.holds = holds;
+        Ok(())
     }
 
     /// Ends the waiting period; the key is as before.

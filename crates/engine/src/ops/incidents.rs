@@ -1,0 +1,407 @@
+//! Incidents: opened by people, and by the server when one person revokes a key in an emergency (requirement A6 and
+//! decision 2 of the requirements: what was done on one person's authority is confirmed by a second one afterwards).
+
+use keyreeve_model::ids::IncidentId;
+use keyreeve_model::incident::{Incident, IncidentKind, IncidentRefusal, NewIncident, Owing};
+use keyreeve_model::metadata::Label;
+use keyreeve_model::record::Revision;
+use keyreeve_model::rules::Confirm as MustConfirm;
+use keyreeve_model::{Actor, Change, Facts, KeyId, Name, NoticeKind, RecordId, UnixMillis, filed};
+use keyreeve_store::Page;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Listing, PAGE_MAX};
+use crate::access::Stale;
+use crate::catalogue::{self, Descriptor};
+use crate::commit::Durable;
+use crate::core::{Core, Engine};
+use crate::courier::Telling;
+use crate::error::{Code, Error};
+use crate::keys::KeyRef;
+use crate::pipeline::{Approved, CaseKind, CaseRef, Operation, Outcome, Principal, Target};
+use crate::sealing::{Effect, Opened};
+
+/// Incidents whose reminders are sent in one round (count).
+const REMINDED_AT_ONCE: u32 = 100;
+
+impl From<IncidentRefusal> for Error {
+    fn from(refusal: IncidentRefusal) -> Self {
+        let code = match refusal {
+            IncidentRefusal::NoText => Code::InvalidRequest,
+            IncidentRefusal::SamePerson | IncidentRefusal::Role { .. } => Code::OtherPersonNeeded,
+            IncidentRefusal::Closed { .. }
+            | IncidentRefusal::Owes { .. }
+            | IncidentRefusal::NotOwed { .. }
+            | IncidentRefusal::Full { .. } => Code::WrongState,
+        };
+        Self::new(code, refusal.to_string())
+    }
+}
+
+/// An incident as it stands at an instant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IncidentReply {
+    /// The record.
+    pub incident: Incident,
+    /// The instant.
+    pub at: UnixMillis,
+}
+
+super::replies::remember_as_json!(IncidentReply);
+
+/// Opens an incident.
+#[derive(Debug)]
+pub struct Open {
+    /// What it is about.
+    pub kind: IncidentKind,
+    /// The keys it touches.
+    pub keys: Vec<KeyRef>,
+    /// The ticket in the organisation's own system.
+    pub ticket: Option<Label>,
+    /// What happened.
+    pub reason: Label,
+}
+
+/// Shows an incident.
+#[derive(Debug)]
+pub struct Describe {
+    /// The incident.
+    pub incident: IncidentId,
+}
+
+/// Writes something down in an incident.
+#[derive(Debug)]
+pub struct Note {
+    /// The incident.
+    pub incident: IncidentId,
+    /// The text.
+    pub text: Label,
+}
+
+/// Confirms what somebody else did.
+#[derive(Debug)]
+pub struct Confirm {
+    /// The incident.
+    pub incident: IncidentId,
+    /// The number of the confirmation.
+    pub number: u32,
+}
+
+/// Closes an incident.
+#[derive(Debug)]
+pub struct Close {
+    /// The incident.
+    pub incident: IncidentId,
+    /// What came of it.
+    pub text: Label,
+}
+
+/// Lists incidents, oldest first.
+#[derive(Debug)]
+pub struct List {
+    /// Only those that are open, or only those that are closed.
+    pub open: Option<bool>,
+    /// Only those after this one.
+    pub after: Option<IncidentId>,
+    /// 1 to 1,000.
+    pub limit: u32,
+}
+
+impl Core {
+    /// A principal and the person behind it.
+    pub(crate) fn actor_of(&self, principal: &Principal) -> Result<Actor, Error> {
+        let held = self.need_open()?.access().principal(&principal.name);
+        Ok(Actor::new(principal.name.clone(), held.and_then(|held| held.record.person.clone())))
+    }
+
+    /// The roles that the deployment itself gives a principal: what a login adds does not count where people answer for
+    /// one another.
+    pub(crate) fn own_roles(&self, name: &Name) -> Result<BTreeSet<Name>, Error> {
+        let held = self.need_open()?.access().principal(name);
+        Ok(held.map(|held| held.record.roles.clone()).unwrap_or_default())
+    }
+
+    pub(crate) async fn incident(&self, opened: &Opened, id: IncidentId) -> Result<(Incident, Revision), Error> {
+        self.filed::<Incident>(opened, id).await?.ok_or_else(|| Error::not_found("incident"))
+    }
+
+    /// The keys that a caller names, by their ids.
+    pub(crate) async fn key_ids(&self, wanted: &[KeyRef]) -> Result<BTreeSet<KeyId>, Error> {
+        let mut ids = BTreeSet::new();
+        for key in wanted {
+            let held = self.find_key(key).await?;
+            let held = held.ok_or_else(|| Error::new(Code::NotFound, format!("there is no key `{key}`")))?;
+            ids.insert(held.record.id());
+        }
+        Ok(ids)
+    }
+
+    /// The next state of an incident, as an operation leads to it.
+    async fn altered<O: Operation<Reply = IncidentReply>>(
+        &self,
+        approved: &Approved<O>,
+        id: IncidentId,
+        alter: impl FnOnce(&Incident, Actor) -> Result<Incident, Error> + Send,
+    ) -> Result<Outcome<IncidentReply>, Error> {
+        let (opened, at) = (self.need_open()?, approved.now());
+        let (incident, revision) = self.incident(&opened, id).await?;
+        let incident = alter(&incident, self.actor_of(approved.principal())?)?;
+        let change = filed::file(&opened.keys, revision.next(), &incident);
+        let outcome = Outcome::reply(IncidentReply { incident, at }).changing(change);
+        Ok(outcome.then(Effect::Reload(Stale::cases())).detail("incident", id))
+    }
+}
+
+impl Operation for Open {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::INCIDENT_OPEN;
+    type Reply = IncidentReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::Case(CaseRef::New(CaseKind::Incident))
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<IncidentReply>, Error> {
+        let (opened, at) = (core.need_open()?, approved.now());
+        if self.reason.is_empty() {
+            return Err(IncidentRefusal::NoText.into());
+        }
+        let new = NewIncident {
+            id: IncidentId::new(at, core.id_random()?),
+            kind: self.kind,
+            keys: core.key_ids(&self.keys).await?,
+            ticket: self.ticket.clone(),
+            reason: self.reason.clone(),
+            by: core.actor_of(approved.principal())?,
+        };
+        let incident = Incident::open(new, at)?;
+        let telling = opened_telling(&incident, None);
+        let mut outcome = Outcome::reply(IncidentReply { incident: incident.clone(), at })
+            .changing(filed::file(&opened.keys, Revision::FIRST, &incident))
+            .then(Effect::Reload(Stale::cases()))
+            .on_case(incident.id())
+            .detail("incident", incident.id())
+            .detail("kind", self.kind.name())
+            .detail("keys", incident.keys().len())
+            .detail("reason", &self.reason);
+        outcome.notices.push(telling);
+        Ok(match &self.ticket {
+            Some(ticket) => outcome.detail("ticket", ticket),
+            None => outcome,
+        })
+    }
+}
+
+fn opened_telling(incident: &Incident, operation: Option<&str>) -> Telling {
+    let keys: Vec<String> = incident.keys().iter().map(ToString::to_string).collect();
+    let mut facts = Facts::default()
+        .with("incident", incident.id())
+        .with("kind", incident.kind().name())
+        .with("keys", keys.join(" "))
+        .with("by", &incident.opened_by().name)
+        .with("reason", incident.reason());
+    if let Some(ticket) = incident.ticket() {
+        facts = facts.with("ticket", ticket);
+    }
+    if let Some(operation) = operation {
+        facts = facts.with("operation", operation);
+    }
+    let subject = format!("an incident was opened: {}", incident.kind().name());
+    Telling::new(NoticeKind::IncidentOpened, subject, facts)
+}
+
+impl Operation for Describe {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::INCIDENT_DESCRIBE;
+    type Reply = IncidentReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::Case(CaseRef::Incident(self.incident))
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<IncidentReply>, Error> {
+        let opened = core.need_open()?;
+        let (incident, _) = core.incident(&opened, self.incident).await?;
+        Ok(Outcome::reply(IncidentReply { incident, at: approved.now() }))
+    }
+}
+
+impl Operation for Note {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::INCIDENT_NOTE;
+    type Reply = IncidentReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::Case(CaseRef::Incident(self.incident))
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<IncidentReply>, Error> {
+        let now = approved.now();
+        let note = |incident: &Incident, by: Actor| Ok(incident.note(self.text.clone(), &by.name, now)?);
+        core.altered(approved, self.incident, note).await
+    }
+}
+
+impl Operation for Confirm {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::INCIDENT_CONFIRM;
+    type Reply = IncidentReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::Case(CaseRef::Incident(self.incident))
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<IncidentReply>, Error> {
+        let (now, roles) = (approved.now(), core.own_roles(&approved.principal().name)?);
+        let confirm = |incident: &Incident, by: Actor| Ok(incident.confirm(self.number, &by, &roles, now)?);
+        Ok(core.altered(approved, self.incident, confirm).await?.detail("confirmation", self.number))
+    }
+}
+
+impl Operation for Close {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::INCIDENT_CLOSE;
+    type Reply = IncidentReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::Case(CaseRef::Incident(self.incident))
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<IncidentReply>, Error> {
+        let now = approved.now();
+        if let Some(emergency) = core.need_open()?.access().cases().emergency_under(self.incident) {
+            let text = format!("{emergency} belongs to the incident and is not closed: its review comes first");
+            return Err(Error::new(Code::WrongState, text));
+        }
+        let close = |incident: &Incident, by: Actor| Ok(incident.close(self.text.clone(), by, now)?);
+        core.altered(approved, self.incident, close).await
+    }
+}
+
+impl Operation for List {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::INCIDENT_LIST;
+    type Reply = Listing<IncidentReply>;
+
+    fn target(&self) -> Target<'_> {
+        Target::Case(CaseRef::All(CaseKind::Incident))
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Listing<IncidentReply>>, Error> {
+        let (opened, at) = (core.need_open()?, approved.now());
+        let parent = self.open.map(|open| if open { Incident::OPEN } else { Incident::CLOSED });
+        let page = Page { after: self.after.map(Into::into), limit: self.limit.clamp(1, PAGE_MAX) };
+        let (rows, next) = core.filed_page::<Incident>(&opened, parent, page).await?;
+        let items: Vec<_> = rows.into_iter().map(|(incident, _)| IncidentReply { incident, at }).collect();
+        let next = next.and(items.last().map(|last| last.incident.id().to_string()));
+        let count = items.len();
+        Ok(Outcome::reply(Listing { items, next }).detail("listed", count))
+    }
+}
+
+/// Something that one person did on a key in an emergency.
+pub(crate) struct Hurried<'a> {
+    /// The operation.
+    pub(crate) operation: &'static Descriptor,
+    /// The key.
+    pub(crate) key: KeyId,
+    /// Who did it.
+    pub(crate) by: Actor,
+    /// Why.
+    pub(crate) reason: Label,
+    /// Who confirms it afterwards, and within which time; nobody, unless said.
+    pub(crate) confirm: &'a [MustConfirm],
+}
+
+/// What an incident adds to the operation that it is about.
+pub(crate) struct IncidentChanges {
+    /// In the same transaction.
+    pub(crate) changes: Vec<Change>,
+    /// For the same audit record.
+    pub(crate) details: BTreeMap<String, String>,
+    /// Once both are durable.
+    pub(crate) effects: Vec<Effect>,
+}
+
+impl Core {
+    /// Writes down in the key's open incident what was done in a hurry, or opens one for it.
+    pub(crate) async fn hurried(
+        &self,
+        opened: &Opened,
+        hurried: &Hurried<'_>,
+        record: RecordId,
+        now: UnixMillis,
+    ) -> Result<IncidentChanges, Error> {
+        let known = opened.access().cases().incident_about(hurried.key);
+        let known = match known {
+            Some(id) => Some(self.incident(opened, id).await?).filter(|(incident, _)| incident.is_open()),
+            None => None,
+        };
+        let fresh = known.is_none();
+        let (incident, revision) = match known {
+            Some((incident, revision)) => (incident, revision.next()),
+            None => (self.opened_for(hurried, now)?, Revision::FIRST),
+        };
+        let operation = hurried.operation.name;
+        let incident = match hurried.confirm {
+            [] => incident.done(operation, hurried.key, &hurried.by.name, now)?,
+            confirm => confirm.iter().try_fold(incident, |incident, confirm| {
+                let within = Duration::from_secs(u64::from(confirm.within_hours) * 3600);
+                let (key, by, any_of) = (hurried.key, &hurried.by, &confirm.any_of);
+                incident.owe(&Owing { operation, key, by, any_of, within }, now)
+            })?,
+        };
+        let mut changes = vec![filed::file(&opened.keys, revision, &incident)];
+        if fresh {
+            changes.extend(self.notice(opened, &opened_telling(&incident, Some(operation)), Some(record), now)?);
+        }
+        let details = BTreeMap::from([("incident".to_owned(), incident.id().to_string())]);
+        Ok(IncidentChanges { changes, details, effects: vec![Effect::Reload(Stale::cases())] })
+    }
+
+    fn opened_for(&self, hurried: &Hurried<'_>, now: UnixMillis) -> Result<Incident, Error> {
+        let kind = if hurried.operation == &catalogue::KEY_COMPROMISE {
+            IncidentKind::Compromise
+        } else if hurried.operation == &catalogue::KEY_SUSPEND {
+            IncidentKind::Suspension
+        } else {
+            IncidentKind::Other
+        };
+        let new = NewIncident {
+            id: IncidentId::new(now, self.id_random()?),
+            kind,
+            keys: BTreeSet::from([hurried.key]),
+            ticket: None,
+            reason: hurried.reason.clone(),
+            by: hurried.by.clone(),
+        };
+        Ok(Incident::open(new, now)?)
+    }
+}
+
+impl Engine {
+    /// Reminds of confirmations that incidents owe. Safe to repeat: what was sent is written down with it.
+    pub(crate) async fn remind_of_incidents(&self) -> Result<(), Error> {
+        let core = &*self.core;
+        let (now, opened) = (core.now()?, core.need_open()?);
+        for (incident, revision) in core.filed_due::<Incident>(&opened, now, REMINDED_AT_ONCE).await? {
+            let Some((next, due)) = incident.remind(now) else { continue };
+            let mut changes = vec![filed::file(&opened.keys, revision.next(), &next)];
+            for owed in due {
+                let roles = owed.any_of.iter().map(Name::as_str).collect::<Vec<_>>().join(" ");
+                let facts = Facts::default()
+                    .with("incident", incident.id())
+                    .with("confirmation", owed.number)
+                    .with("operation", &owed.operation)
+                    .with("key", owed.key)
+                    .with("by", &owed.by.name)
+                    .with("roles", roles)
+                    .with("due", owed.due);
+                let late = if owed.is_overdue(now) { "is overdue" } else { "is owed" };
+                let subject = format!("a confirmation of {} {late}", owed.operation);
+                let telling = Telling::new(NoticeKind::IncidentOverdue, subject, facts);
+                changes.extend(core.notice(&opened, &telling, None, now)?);
+            }
+            let sealer = Some(Arc::clone(&opened.keys));
+            core.commit(Durable { name: "incident-reminded", changes, entry: None, sealer }).await?;
+        }
+        Ok(())
+    }
+}
