@@ -12,7 +12,7 @@ use keyreeve_wire::grants::CreateGrant;
 use keyreeve_wire::keyrings::CreateKeyring;
 use keyreeve_wire::keys::{CompromiseKey, CreateKey, Reason, ScheduleDestruction, SuspendKey, UpdateKey};
 use keyreeve_wire::notices::TestNotices;
-use keyreeve_wire::policies::{ApplyPolicies, RollBackPolicies};
+use keyreeve_wire::policies::{ApplyPolicies, RollBackPolicies, SimulatePolicies};
 use keyreeve_wire::signing::{MacRequest, SignRequest, VerifyMacRequest, VerifyRequest};
 use keyreeve_wire::system::{InitRequest, UnsealRequest};
 use libfuzzer_sys::fuzz_target;
@@ -31,5 +31,5 @@ fuzz_target!(|body: &[u8]| {
     read!(body, CreateGrant);
     read!(body, CreateToken, PutPrincipal, UpdatePrincipal, PutPolicy, ExplainRequest, InitRequest, UnsealRequest);
     read!(body, TestNotices);
-    read!(body, ApplyPolicies, RollBackPolicies);
+    read!(body, ApplyPolicies, RollBackPolicies, SimulatePolicies);
 });

@@ -18,7 +18,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::RwLock;
 
-use crate::access::{Compiler, DECISIONS_KEPT, Freshness, HeldToken};
+use crate::access::{Compiler, Freshness, HeldToken};
 use crate::cache::RowCache;
 use crate::catalogue::Descriptor;
 use crate::clock::{Clock, Latest};
@@ -72,6 +72,8 @@ pub struct Settings {
     pub keys_kept: usize,
     /// Tokens held in memory (count).
     pub tokens_kept: usize,
+    /// Decisions of policy that are remembered (count); roughly 500 bytes each.
+    pub decisions_kept: usize,
     /// The most items of one batch.
     pub batch_max: usize,
     /// The most rows of material that a destruction wraps anew in one transaction; 1 to 1,000.
@@ -114,6 +116,7 @@ impl Default for Settings {
             extra_policies: Vec::new(),
             keys_kept: 16 * 1024,
             tokens_kept: 16 * 1024,
+            decisions_kept: 64 * 1024,
             batch_max: 1000,
             rewrap_step: 500,
             log_origin: "keyreeve.local/audit".to_owned(),
@@ -192,10 +195,10 @@ impl Engine {
     /// # Errors
     /// When the shipped policies do not fit the catalogue, which is a defect.
     pub fn new(mut ports: Ports, settings: Settings) -> Result<Self, Error> {
-        let compiler = Arc::new(Compiler::new(&settings.extra_policies)?);
+        let compiler = Arc::new(Compiler::new(&settings.extra_policies, settings.decisions_kept)?);
         let set = compiler.compile(std::iter::empty())?;
         let core = Core {
-            shipped: DecisionCache::new(Arc::new(set), DECISIONS_KEPT),
+            shipped: DecisionCache::new(Arc::new(set), settings.decisions_kept),
             compiler,
             origins: ArcSwap::from_pointee(settings.origins.clone()),
             latest: Latest::new(UnixMillis(0)),

@@ -44,6 +44,11 @@ impl Progress {
         Self { bar }
     }
 
+    /// Says how far it is.
+    pub(crate) fn tell(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+    }
+
     pub(crate) fn set(&self, done: u64) {
         self.bar.set_position(done);
     }

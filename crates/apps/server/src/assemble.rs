@@ -102,6 +102,7 @@ fn settings(config: &Config, mode: Mode) -> Result<Settings, ServerError> {
         profile: config.lifecycle.profile,
         keys_kept: config.memory.keys,
         tokens_kept: config.memory.tokens,
+        decisions_kept: config.memory.decisions,
         batch_max: config.limits.batch_items,
         log_origin: config.audit.origin.clone(),
         accept_missing_epochs: config.epochs.accept_missing,

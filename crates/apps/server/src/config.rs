@@ -163,11 +163,13 @@ pub struct MemoryConfig {
     pub keys: usize,
     /// Tokens (count).
     pub tokens: usize,
+    /// Decisions of policy (count); roughly 500 bytes each.
+    pub decisions: usize,
 }
 
 impl Default for MemoryConfig {
     fn default() -> Self {
-        Self { keys: 16 * 1024, tokens: 16 * 1024 }
+        Self { keys: 16 * 1024, tokens: 16 * 1024, decisions: 64 * 1024 }
     }
 }
 
@@ -283,7 +285,7 @@ impl Config {
         self.registry()?;
         self.notify.open()?;
         self.webauthn.check()?;
-        if self.memory.keys == 0 || self.memory.tokens == 0 {
+        if self.memory.keys == 0 || self.memory.tokens == 0 || self.memory.decisions == 0 {
             return Err(Fault::new("memory", "nothing could be held in memory", "give numbers of at least 1"));
         }
         Ok(())

@@ -21,6 +21,8 @@ pub struct Replayed<'a> {
     /// Whether policy allowed it then; `None` where the record does not tell, as for a request that failed before policy
     /// was asked.
     pub allowed_then: Option<bool>,
+    /// A grant allowed it: then it is allowed wherever nothing forbids it.
+    pub granted: bool,
 }
 
 /// A side of a decision that would be another.
@@ -34,7 +36,7 @@ pub struct Side {
 }
 
 impl Side {
-    fn of(decision: &Decision) -> Self {
+    fn of(decision: &Decision, granted: bool) -> Self {
         let mut policies: Vec<String> = if decision.allowed {
             decision.reasons.iter().map(ToString::to_string).collect()
         } else {
@@ -43,8 +45,12 @@ impl Side {
         };
         policies.sort_unstable();
         policies.dedup();
-        Self { allowed: decision.allowed, policies }
+        Self { allowed: allows(decision, granted), policies }
     }
+}
+
+fn allows(decision: &Decision, granted: bool) -> bool {
+    decision.allowed || granted && decision.denied_by.is_empty() && decision.errors.is_empty()
 }
 
 /// Requests that are alike and would be decided otherwise.
@@ -121,10 +127,11 @@ impl<'a> Replay<'a> {
         let was: Arc<Decision> = self.present.decide(&asked.request);
         let would = self.draft.decide(&asked.request);
         self.sums.decided += 1;
-        if asked.allowed_then.is_some_and(|then| then != was.allowed) {
+        let (is_allowed, would_be) = (allows(&was, asked.granted), allows(&would, asked.granted));
+        if asked.allowed_then.is_some_and(|then| then != is_allowed) {
             self.sums.differ_from_record += 1;
         }
-        if was.allowed == would.allowed {
+        if is_allowed == would_be {
             return;
         }
         self.sums.changed += 1;
@@ -133,8 +140,8 @@ impl<'a> Replay<'a> {
             action: asked.request.action.to_owned(),
             kind: asked.request.resource.details.kind().name(),
             resource: asked.resource.to_owned(),
-            was: Side::of(&was),
-            would: Side::of(&would),
+            was: Side::of(&was, asked.granted),
+            would: Side::of(&would, asked.granted),
         };
         if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(&alike) {
             self.sums.ungrouped += 1;

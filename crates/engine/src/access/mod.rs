@@ -21,7 +21,7 @@ mod tokens;
 pub(crate) use directory::{Directory, HeldPrincipal, attrs_revision, principal_attrs};
 pub(crate) use grants::{Asked, GrantBook, Granting};
 pub(crate) use logins::{CREDENTIAL, HeldMethod, LoginMethods, NO_METHODS};
-pub(crate) use policies::{Compiler, DECISIONS_KEPT, Policies};
+pub(crate) use policies::{Compiler, Policies};
 pub(crate) use tokens::HeldToken;
 
 /// Rows read at a time.

@@ -10,9 +10,6 @@ use std::sync::Arc;
 use super::all_named;
 use crate::error::{Code, Error};
 
-/// Decisions remembered (count); roughly 500 bytes each.
-pub(crate) const DECISIONS_KEPT: usize = 16 * 1024;
-
 /// A policy whose row was checked.
 pub(crate) struct HeldPolicy {
     pub(crate) record: PolicyRecord,
@@ -23,6 +20,8 @@ pub(crate) struct HeldPolicy {
 pub(crate) struct Policies {
     pub(crate) stored: Arc<HashMap<Name, Arc<HeldPolicy>>>,
     pub(crate) cache: Arc<DecisionCache>,
+    /// Decisions remembered at most.
+    kept: usize,
 }
 
 impl Policies {
@@ -39,13 +38,14 @@ impl Policies {
         }
         let texts = stored.values().map(|held| (held.record.name.to_string(), held.record.text.clone()));
         let set = Arc::new(compiler.compile(texts)?);
-        Ok(Self { stored: Arc::new(stored), cache: Arc::new(DecisionCache::new(set, DECISIONS_KEPT)) })
+        let kept = compiler.decisions_kept;
+        Ok(Self { stored: Arc::new(stored), cache: Arc::new(DecisionCache::new(set, kept)), kept })
     }
 
     /// The same policies with no decision remembered.
     pub(super) fn forgetting(&self) -> Self {
-        let cache = DecisionCache::new(self.cache.shared_policies(), DECISIONS_KEPT);
-        Self { stored: Arc::clone(&self.stored), cache: Arc::new(cache) }
+        let cache = DecisionCache::new(self.cache.shared_policies(), self.kept);
+        Self { stored: Arc::clone(&self.stored), cache: Arc::new(cache), kept: self.kept }
     }
 }
 
@@ -53,15 +53,17 @@ impl Policies {
 pub(crate) struct Compiler {
     schema: keyreeve_policy::Schema,
     built_in: Vec<(String, String)>,
+    /// Decisions remembered by what is compiled (count); roughly 500 bytes each.
+    pub(crate) decisions_kept: usize,
 }
 
 impl Compiler {
     /// `extra` are policies of the server's mode, for instance the one that lets the developer do everything in `dev`.
-    pub(crate) fn new(extra: &[(String, String)]) -> Result<Self, Error> {
+    pub(crate) fn new(extra: &[(String, String)], decisions_kept: usize) -> Result<Self, Error> {
         let schema = keyreeve_policy::Schema::generate(&crate::catalogue::actions()).map_err(Error::internal)?;
         let shipped =
             keyreeve_policy::shipped::documents().into_iter().map(|(name, text)| (name.to_string(), text.to_owned()));
-        Ok(Self { schema, built_in: shipped.chain(extra.iter().cloned()).collect() })
+        Ok(Self { schema, built_in: shipped.chain(extra.iter().cloned()).collect(), decisions_kept })
     }
 
     pub(crate) fn built_in(&self) -> &[(String, String)] {

@@ -15,6 +15,8 @@ super::rows! {
     POLICY_HISTORY = "policy.history", System, [ACCESS, AUDIT], READ, Open, "Lists the versions of the policies.";
     POLICY_DIFF = "policy.diff", System, [ACCESS, AUDIT], READ, Open,
         "Compares two versions of the policies, in text and in what roles may do.";
+    POLICY_SIMULATE = "policy.simulate", System, [ACCESS, AUDIT], READ, Open,
+        "Puts the requests of past days, from the audit log, to a draft of the policies, and tells what would change.";
     POLICY_EXPLAIN = "policy.explain", System, [ACCESS, AUDIT], READ, Open,
         "Answers whether a principal may do something, and why.";
 }

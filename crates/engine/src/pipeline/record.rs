@@ -4,6 +4,7 @@ use keyreeve_audit::{Actor, Class, Method, Outcome as AuditOutcome, Record};
 use keyreeve_journal::Entry;
 use keyreeve_model::ids::GrantId;
 use keyreeve_model::{RecordId, UnixMillis};
+use keyreeve_policy::Revision;
 use std::collections::BTreeMap;
 
 use super::arrival::Arrival;
@@ -42,11 +43,16 @@ impl Draft {
         Self { record, recorded }
     }
 
-    /// Notes the login that the caller's session came from and how old its second factor is: what a decision could
-    /// depend on and the rest of the record does not tell.
+    /// Notes the roles that the principal had, where they are not those of its record, the login that its session came
+    /// from and how old its second factor is: what a decision could depend on and the rest of the record does not tell.
     pub(super) fn circumstances(&mut self, principal: &Principal, now: UnixMillis) {
         if !principal.elevations.is_empty() {
             self.record.details.insert("elevation".to_owned(), joined(&principal.elevations));
+        }
+        if let Revision::Composed { .. } = principal.attrs.revision {
+            let mut roles = principal.attrs.roles.clone();
+            roles.sort_unstable();
+            self.record.details.insert("roles".to_owned(), roles.join(" "));
         }
         let Some(session) = &principal.session else { return };
         self.record.details.insert("login".to_owned(), session.login.to_string());

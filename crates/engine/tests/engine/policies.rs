@@ -1,7 +1,7 @@
 //! Versions of the policies: applied as a set, compared, put back, and never so that nobody can change them again.
 
 use keyreeve_engine::Code;
-use keyreeve_engine::ops::policies::{Apply, Delete, Diff, History, Put, Rollback};
+use keyreeve_engine::ops::policies::{Apply, Delete, Diff, History, Put, Rollback, Simulate, Simulated};
 use keyreeve_engine::ops::principals::{Put as PutPrincipal, PutSpec};
 use keyreeve_model::Name;
 use keyreeve_policy::diff::DocumentChange;
@@ -239,4 +239,75 @@ async fn rows_put_back_from_outside_are_noticed_and_can_be_mended() {
     house.ask(rollback(2)).await;
     assert_eq!(stored(&house).await, texts(&[("a", &signers("signer"))]));
     house.ask(Put { name: name("b"), text: NOBODY.to_owned() }).await;
+}
+
+fn simulate(of: &[(&str, &str)]) -> Simulate {
+    Simulate { policies: texts(of), delete_others: false, days: 30, before: None, limit: 50_000 }
+}
+
+/// All pages of a simulation, with the changed decisions of each.
+async fn simulated(house: &House, simulate: Simulate) -> Vec<Simulated> {
+    let (mut pages, mut before) = (Vec::new(), None);
+    loop {
+        let page = house.ask(Simulate { before, policies: simulate.policies.clone(), ..simulate }).await;
+        before = page.next;
+        pages.push(page);
+        if before.is_none() {
+            return pages;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_draft_is_tried_on_the_requests_of_the_past() {
+    let house = House::new().await;
+    let key = house.aead().await;
+    let writer = house.welcome(House::person("writer", &["key-user-encrypt"])).await;
+    for _ in 0..3 {
+        house.call(&writer, House::encrypting(&key, b"x")).await.unwrap();
+    }
+    assert_eq!(house.code_for(&writer, House::decrypting(&key, b"x")).await, Code::Denied);
+    let no_writing = "forbid (principal in Keyreeve::Role::\"key-user-encrypt\", action, resource);\n";
+    let reading = "permit (principal, action == Keyreeve::Action::\"key.decrypt\", resource)
+        when { principal.name == \"writer\" };\n";
+    let pages = simulated(&house, Simulate { limit: 4, ..simulate(&[("no-writing", no_writing)]) }).await;
+    assert!(pages.len() > 1, "{pages:?}");
+    let changed: u64 = pages.iter().map(|page| page.simulation.changed).sum();
+    let groups: Vec<_> = pages.iter().flat_map(|page| &page.simulation.groups).collect();
+    assert_eq!(changed, 3);
+    assert_eq!(groups.iter().map(|group| group.count).sum::<u64>(), 3);
+    for group in groups {
+        assert_eq!((group.principal.as_str(), group.action.as_str(), group.kind), ("writer", "key.encrypt", "Key"));
+        assert!(group.was.allowed && group.was.policies == ["key-user-encrypt"], "{group:?}");
+        assert!(!group.would.allowed && group.would.policies == ["no-writing"], "{group:?}");
+    }
+    let [page] = &simulated(&house, simulate(&[("reading", reading)])).await[..] else { panic!("one page") };
+    let [group] = &page.simulation.groups[..] else { panic!("{page:?}") };
+    assert_eq!((group.action.as_str(), group.would.allowed, group.count), ("key.decrypt", true, 1));
+    assert_eq!(page.simulation.differ_from_record, 0, "policies have not changed since");
+    assert_eq!(stored(&house).await, BTreeMap::new(), "nothing was applied");
+    // Roles change: what the present policies say now differs from what is on record.
+    house.ask(House::putting("writer", &[])).await;
+    let [page] = &simulated(&house, simulate(&[])).await[..] else { panic!("one page") };
+    assert_eq!((page.simulation.differ_from_record, page.simulation.changed), (3, 0));
+    assert_eq!(page.records, page.simulation.decided + page.not_rebuilt.values().sum::<u64>(), "{page:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_rebuilt_is_counted_and_days_are_days() {
+    let house = House::new().await;
+    let key = house.aead().await;
+    let writer = house.welcome(House::person("writer", &["key-user-encrypt"])).await;
+    house.call(&writer, House::encrypting(&key, b"x")).await.unwrap();
+    house.ask(keyreeve_engine::ops::principals::Delete { name: name("writer") }).await;
+    let [page] = &simulated(&house, simulate(&[])).await[..] else { panic!("one page") };
+    assert_eq!(page.not_rebuilt.get("principal-unknown-now"), Some(&1), "{:?}", page.not_rebuilt);
+    for days in [0, 91] {
+        assert_eq!(house.code(Simulate { days, ..simulate(&[]) }).await, Code::InvalidRequest);
+    }
+    assert_eq!(house.code(simulate(&[("a", "permit (")])).await, Code::InvalidPolicy);
+    house.pass(2 * 86_400_000).await;
+    let before = simulated(&house, Simulate { days: 1, ..simulate(&[]) }).await;
+    let records: u64 = before.iter().map(|page| page.records).sum();
+    assert!(records < page.records, "{records} of {}", page.records);
 }

@@ -27,9 +27,9 @@ const OTHER_USE: &str = "key.sign key.verify key.mac key.verify-mac key.derive k
 const ACCESS: &str = "login-method.put login-method.set-secret login-method.list login-method.describe \
     login-method.delete credential.issue credential.list credential.revoke token.create token.list token.revoke principal.put principal.list principal.describe \
     principal.delete policy.put policy.list policy.describe policy.delete policy.explain policy.apply policy.rollback \
-    policy.history policy.diff";
+    policy.history policy.diff policy.simulate";
 const AUDIT: &str = "audit.search audit.read policy.list policy.describe policy.explain policy.history policy.diff \
-    grant.list grant.describe";
+    policy.simulate grant.list grant.describe";
 const GRANT: &str = "grant.create grant.revoke grant.list grant.describe";
 /// What one person may do in an emergency revocation.
 const REVOKE: &str = "key.suspend key.compromise";

@@ -1,6 +1,7 @@
 //! Sets of policies: applied as a whole, compared, put back, tried out on the past and on the present.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 use crate::names::{PolicyChange, PrincipalKind};
@@ -141,4 +142,84 @@ pub struct PolicyVersion {
     pub altered: Vec<String>,
     /// Policies that it removed.
     pub removed: Vec<String>,
+}
+
+/// Puts the requests of past days, from the audit log, to a draft of the policies.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SimulatePolicies {
+    /// The draft: Cedar by name, each at most 64 KiB.
+    #[schema(example = json!({"office-hours": "forbid (principal, action, resource) when { context.items > 100 };"}))]
+    pub policies: Pairs,
+    /// Whether the draft has no other policies than these; otherwise they join or replace the present ones.
+    #[serde(default)]
+    pub delete_others: bool,
+    /// How many days back: 1 to 90.
+    pub days: u32,
+    /// Records of the log below this index: `next` of the former page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// Records looked at: 1 to 50,000; 10,000 unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// A page of a simulation. Requests are rebuilt from their records, with the attributes that principals, keys and
+/// keyrings have now.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct SimulatedPolicies {
+    /// Records that were looked at.
+    pub records: u64,
+    /// When the oldest of them was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<Timestamp>,
+    /// Requests that were put to the present policies and to the draft.
+    pub decided: u64,
+    /// Of these, how many the draft decides otherwise.
+    pub changed: u64,
+    /// Of these, how many the present policies decide otherwise than it was decided then: policies, roles or attributes
+    /// have changed since.
+    pub differ_from_record: u64,
+    /// The changed ones, in groups.
+    pub groups: Vec<ChangedDecision>,
+    /// Changed ones that are in none of these groups: there would be too many.
+    pub ungrouped: u64,
+    /// Records that could not be put to policies, counted by the reason.
+    pub not_rebuilt: BTreeMap<String, u64>,
+    /// Give this as `before` for the next page; missing when the days are done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// Requests that are alike and would be decided otherwise.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ChangedDecision {
+    /// Who asked.
+    pub principal: String,
+    /// For what.
+    pub action: String,
+    /// On what kind of thing: `Key`, `Keyring`, `Token` …
+    pub kind: String,
+    /// Its id or name, as the records have it.
+    pub resource: String,
+    /// What the present policies say.
+    pub was: Verdict,
+    /// What the draft says.
+    pub would: Verdict,
+    /// How many such requests there were.
+    pub count: u64,
+    /// The id of the first one's audit record.
+    pub first: String,
+    /// The id of the last one's.
+    pub last: String,
+}
+
+/// What policies say.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+pub struct Verdict {
+    /// Whether it is allowed.
+    pub allowed: bool,
+    /// The policies that permit it; where it is refused, those that forbid it or cannot be evaluated. Empty where
+    /// nothing permits it.
+    pub policies: Vec<String>,
 }

@@ -15,6 +15,7 @@ pub(crate) mod macs;
 pub(crate) mod notices;
 pub(crate) mod policies;
 pub(crate) mod policy_sets;
+pub(crate) mod policy_trials;
 pub(crate) mod principals;
 pub(crate) mod random;
 pub(crate) mod rewrap;

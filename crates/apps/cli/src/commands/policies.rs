@@ -10,7 +10,7 @@ use keyreeve_wire::{Pairs, Timestamp};
 use serde_json::json;
 
 use super::encrypt::ContextArgs;
-use super::policy_sets;
+use super::{policy_sets, policy_trials};
 use crate::app::{App, Listing, Outcome};
 use crate::failure::{Exit, Failure};
 use crate::files::Source;
@@ -39,6 +39,7 @@ pub(crate) enum Command {
     Log(policy_sets::Log),
     Diff(policy_sets::Diff),
     Rollback(policy_sets::Rollback),
+    Simulate(policy_trials::Simulate),
 }
 
 impl Command {
@@ -56,6 +57,7 @@ impl Command {
             Self::Log(command) => command.run(app).await,
             Self::Diff(command) => command.run(app).await,
             Self::Rollback(command) => command.run(app).await,
+            Self::Simulate(command) => command.run(app).await,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Policies as sets: applied as a whole, compared, put back.
 
 use keyreeve_wire::Page;
-use keyreeve_wire::policies::{AppliedPolicies, ApplyPolicies, ComparedPolicies, PolicyVersion, RollBackPolicies};
+use keyreeve_wire::policies::{
+    AppliedPolicies, ApplyPolicies, ComparedPolicies, PolicyVersion, RollBackPolicies, SimulatePolicies,
+    SimulatedPolicies,
+};
 use reqwest::Method;
 
 use crate::error::ClientError;
@@ -22,6 +25,17 @@ impl Client {
     /// [`ClientError`].
     pub async fn roll_back_policies(&self, request: &RollBackPolicies) -> Result<Answer<AppliedPolicies>, ClientError> {
         self.change(Method::POST, &["policy-versions", "rollback"], request).await
+    }
+
+    /// Puts requests of the past to a draft of the policies: a page of the log.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn simulate_policies(
+        &self,
+        request: &SimulatePolicies,
+    ) -> Result<Answer<SimulatedPolicies>, ClientError> {
+        self.apply(&["policy-simulations"], request).await
     }
 
     /// A page of the versions of the policies, newest first; `before` is `next` of the former page.

@@ -25,7 +25,13 @@ fn what_would_be_decided_otherwise_is_told_in_groups() {
         let action = if n < 8 { "key.sign" } else { "key.verify" };
         let request = Request { principal: &who, action, resource: &what, context: &context() };
         let allowed_then = [Some(true), Some(false), None][n % 3];
-        replay.ask(&Replayed { request, resource: "billing", record: &format!("aud_{n}"), allowed_then });
+        replay.ask(&Replayed {
+            request,
+            resource: "billing",
+            record: &format!("aud_{n}"),
+            allowed_then,
+            granted: false,
+        });
     }
     let found = replay.finish();
     assert_eq!((found.decided, found.changed, found.differ_from_record, found.ungrouped), (10, 4, 3, 0));
@@ -46,7 +52,7 @@ fn what_no_policy_permits_names_none_and_what_fails_names_its_policy() {
     let would = |draft: &str| {
         let (present, draft) = (cached(ALL), cached(draft));
         let mut replay = Replay::new(&present, &draft);
-        replay.ask(&Replayed { request, resource: "k", record: "aud_1", allowed_then: None });
+        replay.ask(&Replayed { request, resource: "k", record: "aud_1", allowed_then: None, granted: false });
         replay.finish().groups.remove(0).would
     };
     let nothing = "permit (principal, action == Keyreeve::Action::\"key.verify\", resource);";
@@ -64,8 +70,25 @@ fn groups_are_bounded_and_the_rest_is_counted() {
     for n in 0..MAX_GROUPS + 5 {
         let (id, what) = (format!("key-{n}"), key(&format!("key-{n}"), &[]));
         let request = Request { principal: &who, action: "key.sign", resource: &what, context: &context() };
-        replay.ask(&Replayed { request, resource: &id, record: "aud_1", allowed_then: Some(true) });
+        replay.ask(&Replayed { request, resource: &id, record: "aud_1", allowed_then: Some(true), granted: false });
     }
     let found = replay.finish();
     assert_eq!((found.groups.len(), found.ungrouped, found.changed), (MAX_GROUPS, 5, MAX_GROUPS as u64 + 5));
+}
+
+#[test]
+fn what_a_grant_allowed_stays_allowed_unless_it_is_forbidden() {
+    let none = "permit (principal, action == Keyreeve::Action::\"key.verify\", resource);";
+    let (what, who) = (key("key-1", &[]), principal("pat", PrincipalKind::Person, &[]));
+    let request = Request { principal: &who, action: "key.sign", resource: &what, context: &context() };
+    let asked = |draft: &str| {
+        let (present, draft) = (cached(none), cached(draft));
+        let mut replay = Replay::new(&present, &draft);
+        replay.ask(&Replayed { request, resource: "k", record: "aud_1", allowed_then: Some(true), granted: true });
+        replay.finish()
+    };
+    for (draft, changed) in [(none, 0), (ALL, 0), ("forbid (principal, action, resource);", 1)] {
+        let found = asked(draft);
+        assert_eq!((found.changed, found.differ_from_record), (changed, 0), "{draft}");
+    }
 }

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 mod apply;
 mod guard;
+mod simulate;
 mod versions;
 
 pub use apply::{Applied, Apply, Rollback};
+pub use simulate::{Simulate, Simulated};
 pub use versions::{Compared, Diff, History, PolicyVersion, PolicyVersions};
 
 use super::{Listing, PAGE_MAX};

@@ -34,6 +34,16 @@ cases! {
         stage.house.ask(policy(&stage.fresh_name("policy"))).await;
         stage.run(who, SERVER, policies::Diff { from: Some(0), to: None }).await
     };
+    "policy.simulate" => |stage, who| {
+        let simulate = policies::Simulate {
+            policies: Default::default(),
+            delete_others: true,
+            days: 1,
+            before: None,
+            limit: 100,
+        };
+        stage.run(who, SERVER, simulate).await
+    };
     "policy.explain" => |stage, who| {
         let explain = explain::Explain {
             principal: name("developer"),

@@ -3,14 +3,17 @@
 use axum::extract::State;
 use axum::response::Response;
 use keyreeve_engine::Engine;
-use keyreeve_engine::ops::policies::{Applied, Apply, Compared, Diff, History, PolicyVersion as Version, Rollback};
+use keyreeve_engine::ops::policies::{
+    Applied, Apply, Compared, Diff, History, PolicyVersion as Version, Rollback, Simulate, Simulated,
+};
 use keyreeve_http::Problem;
 use keyreeve_model::Name;
 use keyreeve_policy::diff::{DocumentChange, DocumentDiff, MeaningChange as Meaning};
+use keyreeve_policy::simulate::{self, Simulation};
 use keyreeve_policy::{PrincipalKind, diff};
 use keyreeve_wire::policies::{
-    AppliedPolicies, ApplyPolicies, ComparedPolicies, MeaningChange, PolicyDiff, PolicyDifference, PolicyVersion,
-    RollBackPolicies,
+    AppliedPolicies, ApplyPolicies, ChangedDecision, ComparedPolicies, MeaningChange, PolicyDiff, PolicyDifference,
+    PolicyVersion, RollBackPolicies, SimulatePolicies, SimulatedPolicies, Verdict,
 };
 use keyreeve_wire::{Page, Pairs, names};
 use std::collections::BTreeMap;
@@ -34,7 +37,14 @@ pub(crate) static ROUTES: &[Route] = &[
         .lists::<PolicyVersion>()
         .note("Newest first. Give `next` as `before` for older ones."),
     route!(Get "/policy-versions/diff", Admin, POLICY_DIFF, compare).query(Two::PARAMS).gives::<ComparedPolicies>(),
+    route!(Post "/policy-simulations", Admin, POLICY_SIMULATE, try_out)
+        .takes::<SimulatePolicies>(r#"{"policies":{},"delete_others":true,"days":30}"#)
+        .gives::<SimulatedPolicies>()
+        .note("Nothing is changed. Give `next` as `before` until it is missing, and add up."),
 ];
+
+/// Records looked at unless said.
+const SIMULATED: u32 = 10_000;
 
 struct Before;
 
@@ -91,6 +101,47 @@ async fn compare(State(engine): State<Engine>, call: Asking<Two>) -> Result<Resp
     let done = engine.call(call.arrival, operation).await?;
     let (from, to) = (done.reply.from, done.reply.to);
     answer::json(done.record, &ComparedPolicies { from, to, difference: difference(done.reply) })
+}
+
+fn simulate_from(body: SimulatePolicies) -> Result<Simulate, Problem> {
+    let limit = body.limit.unwrap_or(SIMULATED);
+    let policies = texts(body.policies)?;
+    Ok(Simulate { policies, delete_others: body.delete_others, days: body.days, before: body.before, limit })
+}
+
+async fn try_out(State(engine): State<Engine>, call: Json<SimulatePolicies>) -> Result<Response, Problem> {
+    let done = engine.call(call.arrival, simulate_from(call.body)?).await?;
+    answer::json(done.record, &simulated(done.reply))
+}
+
+fn simulated(found: Simulated) -> SimulatedPolicies {
+    let Simulation { decided, changed, differ_from_record, groups, ungrouped } = found.simulation;
+    SimulatedPolicies {
+        records: found.records,
+        oldest: found.oldest.map(timestamp),
+        decided,
+        changed,
+        differ_from_record,
+        groups: groups.into_iter().map(group).collect(),
+        ungrouped,
+        not_rebuilt: found.not_rebuilt.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
+        next: found.next,
+    }
+}
+
+fn group(group: simulate::ChangedDecision) -> ChangedDecision {
+    let verdict = |side: simulate::Side| Verdict { allowed: side.allowed, policies: side.policies };
+    ChangedDecision {
+        principal: group.principal,
+        action: group.action,
+        kind: group.kind.to_owned(),
+        resource: group.resource,
+        was: verdict(group.was),
+        would: verdict(group.would),
+        count: group.count,
+        first: group.first,
+        last: group.last,
+    }
 }
 
 fn applied(reply: Applied) -> AppliedPolicies {
