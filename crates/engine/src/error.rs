@@ -213,7 +213,7 @@ impl Error {
 
     /// The same for who may try again after a while.
     #[must_use]
-    pub(crate) fn after(mut self, wait: Duration) -> Self {
+    pub fn after(mut self, wait: Duration) -> Self {
         self.wait = Some(wait);
         self
     }

@@ -149,7 +149,13 @@ fn next_step(code: &str) -> Option<&'static str> {
         "algorithm-not-allowed" => "`keyreeve algorithms` shows which algorithms may still be used",
         "invalid-policy" => "`keyreeve policy actions` lists the actions; `keyreeve policy show NAME` shows examples",
         "decryption-failed" => "the context must be the one given when encrypting: `--context NAME=VALUE`",
-        "rate-limited" | "overloaded" | "timeout" | "store-unavailable" | "root-unavailable" => "try again later",
+        "rate-limited"
+        | "overloaded"
+        | "timeout"
+        | "store-unavailable"
+        | "root-unavailable"
+        | "identity-unavailable"
+        | "too-many-attempts" => "try again later",
         "outcome-unknown" => "the change may have been made: look before you repeat the command",
         "unknown-route" => {
             "a listener for use of keys serves no administration, and the other way round: give the address of the \

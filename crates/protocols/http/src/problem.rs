@@ -310,7 +310,12 @@ fn title(code: &str) -> String {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let code = error.code();
-        Self::with(status_of(code.fault()), code.name(), error.public().to_owned().into())
+        let problem = Self::with(status_of(code.fault()), code.name(), error.public().to_owned().into());
+        match error.wait() {
+            // Whole seconds, and not one too few.
+            Some(wait) => problem.retry_after(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
+            None => problem,
+        }
     }
 }
 
@@ -360,6 +365,9 @@ mod tests {
     fn unavailable_and_unauthenticated_carry_their_headers() {
         let response = Problem::from(Error::new(Code::Sealed, "sealed")).render("r1");
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        let wait = std::time::Duration::from_millis(3001);
+        let response = Problem::from(Error::new(Code::TooManyAttempts, "wait").after(wait)).render("r1");
+        assert_eq!(response.headers()[header::RETRY_AFTER], "4");
         let response = Problem::from(Error::new(Code::Unauthenticated, "who")).render("r1");
         assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer realm=\"keyreeve\"");
         assert_eq!(response.headers()[header::CONTENT_TYPE], PROBLEM_JSON);

@@ -304,7 +304,8 @@ impl Operation for Delete {
     }
 
     fn form(&self) -> Option<serde_json::Value> {
-        Some(serde_json::json!({ "method": self.method }))
+        // Which one stands in the target.
+        Some(serde_json::json!({}))
     }
 
     async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<()>, Error> {
