@@ -1,0 +1,217 @@
+//! Each operation with the command line.
+
+use keyreeve_tests::{Cli, Done};
+use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::Actor;
+
+/// How an operation is asked for: words, and what stands on standard input.
+struct Command {
+    operation: &'static str,
+    words: &'static str,
+    input: &'static str,
+}
+
+const fn command(operation: &'static str, words: &'static str) -> Command {
+    Command { operation, words, input: "" }
+}
+
+const fn given(operation: &'static str, words: &'static str, input: &'static str) -> Command {
+    Command { operation, words, input }
+}
+
+/// Operations that have no command, and why.
+const WITHOUT: [(&str, &str); 5] = [
+    ("audit.read", "`audit verify` works on a copy of the log's directory"),
+    ("login.oidc-finish", "the second half of `login --method`"),
+    ("mfa.challenge", "the first half of `mfa verify` with a security key, in a browser"),
+    ("mfa.webauthn-start", "security keys are enrolled in a browser"),
+    ("mfa.webauthn-finish", "security keys are enrolled in a browser"),
+];
+
+/// `DOOMED` is a key that may be brought to any state, `SEALED` a ciphertext of the key `orders`, `RECORD` an audit
+/// record of one's own.
+const COMMANDS: &[Command] = &[
+    command("system.status", "status"),
+    command("system.init", "init --shares 3 --threshold 2 --out-dir never"),
+    given("system.unseal", "unseal -", "no share"),
+    command("system.seal", "seal"),
+    command("random.generate", "random 8"),
+    command("algorithm.list", "algorithms"),
+    command("audit.search", "audit search --limit 1"),
+    command("audit.prove", "audit prove RECORD"),
+    command("token.create", "token create somebody"),
+    command("token.list", "token list"),
+    command("token.revoke", "token revoke tok_0190a7b2c3d4e5f60718293a4b5c6d7e"),
+    command("token.self", "token self"),
+    command("principal.put", "principal put somebody --kind person"),
+    command("principal.list", "principal list"),
+    command("principal.describe", "principal show somebody"),
+    command("principal.delete", "principal delete somebody"),
+    given("policy.put", "policy put nothing -", "forbid (principal, action, resource) when { 1 == 2 };"),
+    command("policy.list", "policy list"),
+    command("policy.describe", "policy show nothing"),
+    command("policy.delete", "policy delete nothing"),
+    command("policy.explain", "policy explain somebody key.encrypt orders"),
+    command("policy.apply", "policy check policies"),
+    command("policy.history", "policy log"),
+    command("policy.diff", "policy diff 1 2"),
+    command("policy.rollback", "policy rollback 99 --comment none"),
+    command("grant.create", "grant create somebody --key orders --operation key.decrypt --for 8h --reason none"),
+    command("grant.list", "grant list"),
+    command("grant.describe", "grant show grt_0190a7b2c3d4e5f60718293a4b5c6d7e"),
+    command("grant.revoke", "grant revoke grt_0190a7b2c3d4e5f60718293a4b5c6d7e --reason none"),
+    command("grant.self", "grant mine"),
+    command("notice.list", "notice list"),
+    command("notice.test", "notice test"),
+    command("keyring.create", "keyring create payments"),
+    command("keyring.list", "keyring list"),
+    command("keyring.describe", "keyring show default"),
+    command("key.create", "key create"),
+    command("key.list", "key list"),
+    command("key.describe", "key show orders"),
+    command("key.update", "key update DOOMED --description none"),
+    command("key.activate", "key activate DOOMED --reason none"),
+    command("key.suspend", "key suspend DOOMED --reason none"),
+    command("key.deactivate", "key deactivate DOOMED --reason none"),
+    command("key.compromise", "key compromise DOOMED --reason none"),
+    command("key.rotate", "key rotate DOOMED --reason none"),
+    command("key.schedule-destruction", "key destroy schedule DOOMED --reason none"),
+    command("key.cancel-destruction", "key destroy cancel DOOMED --reason none"),
+    command("key.destroy", "key destroy now DOOMED"),
+    command("key.destruction", "key destroy record orders"),
+    given("key.encrypt", "encrypt orders --small --context tenant=acme", "text"),
+    given("key.decrypt", "decrypt --context tenant=acme", "SEALED"),
+    given("key.rewrap", "rewrap --context tenant=acme", "SEALED"),
+    given("key.re-encrypt-from", "reencrypt orders archive --context tenant=acme", "SEALED"),
+    command("key.generate-data-key", "data-key orders -o data.key"),
+    command("key.generate-data-key-without-plaintext", "data-key orders --wrapped-only"),
+    given("key.unwrap-data-key", "unwrap-data-key -o unwrapped.key", "SEALED"),
+    given("key.sign", "sign orders", "text"),
+    given("key.verify", "verify orders --signature-base64 AAAA", "text"),
+    given("key.mac", "mac orders", "text"),
+    given("key.verify-mac", "verify-mac orders --mac-base64 AAAA", "text"),
+    command("key.derive", "derive orders --info none -o derived.key"),
+    command("key.agree", "agree orders --peer peer.pem --info none -o agreed.key"),
+    command("key.encapsulate", "encapsulate orders --ciphertext secret.kem -o shared.key"),
+    given("key.decapsulate", "decapsulate orders -o shared.key", "secret"),
+    given("key.wrap", "wrap orders", "0123456789abcdef0123456789abcdef"),
+    given("key.unwrap", "unwrap orders -o unwrapped.key", "0123456789abcdef0123456789abcdef"),
+    command("mfa.status", "mfa status"),
+    command("mfa.list", "mfa list somebody"),
+    command("mfa.invite", "mfa invite somebody"),
+    command("mfa.reset", "mfa reset somebody"),
+    command("mfa.remove", "mfa remove mfa_0190a7b2c3d4e5f60718293a4b5c6d7e"),
+    command("mfa.recovery-codes", "mfa recovery-codes"),
+    given("mfa.totp-start", "mfa totp --label phone", ""),
+    given("mfa.totp-finish", "mfa confirm mfa_0190a7b2c3d4e5f60718293a4b5c6d7e", "123456"),
+    given("mfa.verify", "mfa verify", "123456"),
+    command("login.methods", "login --list"),
+    command("login.oidc-start", "login --method corp"),
+    command("login.jwt", "login --method ci --jwt-file jwt -o new.token"),
+    given("login.ldap", "login --method ad --user olga -o new.token", "password"),
+    command("login.certificate", "login --method spiffe --certificate -o new.token"),
+    command("login.credential", "login --role-id billing --secret-id-file jwt -o new.token"),
+    command("credential.unwrap", "credential unwrap jwt -o secret-id"),
+    command("credential.issue", "credential issue somebody --for 1d -o secret-id"),
+    command("credential.list", "credential list somebody"),
+    command("credential.revoke", "credential revoke somebody crd_0190a7b2c3d4e5f60718293a4b5c6d7e"),
+    command("login-method.put", "login-method put corp corp.toml"),
+    command("login-method.set-secret", "login-method set-secret corp jwt"),
+    command("login-method.list", "login-method list"),
+    command("login-method.describe", "login-method show corp"),
+    command("login-method.delete", "login-method delete corp"),
+    command("token.renew", "token renew"),
+    command("token.revoke-self", "logout"),
+    command("approval.list", "approval list"),
+    command("approval.describe", "approval show apr_0190a7b2c3d4e5f60718293a4b5c6d7e"),
+    command("approval.vote", "approval reject apr_0190a7b2c3d4e5f60718293a4b5c6d7e --reason none"),
+    command("approval.withdraw", "approval withdraw apr_0190a7b2c3d4e5f60718293a4b5c6d7e"),
+    command("approval.execute", "approval run apr_0190a7b2c3d4e5f60718293a4b5c6d7e"),
+    command("rules.describe", "rules show"),
+    command("rules.check", "rules check rules.toml"),
+    command("rules.put", "rules put rules.toml"),
+    command("governance.enact", "governance enact --yes"),
+    command("hold.place", "hold place DOOMED --matter none"),
+    command("hold.place-on-keyring", "hold place --keyring default --matter none"),
+    command("hold.list", "hold list"),
+    command("hold.release", "hold release hld_0190a7b2c3d4e5f60718293a4b5c6d7e --reason none"),
+    command("incident.open", "incident open --kind other --reason none"),
+    command("incident.list", "incident list"),
+    command("incident.describe", "incident show inc_0190a7b2c3d4e5f60718293a4b5c6d7e"),
+    command("incident.note", "incident note inc_0190a7b2c3d4e5f60718293a4b5c6d7e none"),
+    command("incident.confirm", "incident confirm inc_0190a7b2c3d4e5f60718293a4b5c6d7e 1"),
+    command("incident.close", "incident close inc_0190a7b2c3d4e5f60718293a4b5c6d7e --text none"),
+    command("emergency.list", "emergency list"),
+    command("emergency.describe", "emergency show emg_0190a7b2c3d4e5f60718293a4b5c6d7e"),
+    command("emergency.end", "emergency end emg_0190a7b2c3d4e5f60718293a4b5c6d7e"),
+];
+
+/// What the command for an operation asks for first, so that the operation itself is not reached where that is not
+/// there.
+pub(super) const BEHIND_ANOTHER: [&str; 1] = ["approval.vote"];
+
+/// The operations that have a command, and those that have none.
+pub(super) fn named() -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().map(|command| command.operation).chain(WITHOUT.iter().map(|(operation, _)| *operation))
+}
+
+/// Whether policy refuses an operation to somebody; nothing where there is no command.
+pub(super) fn denied(actor: &Actor<'_>, operation: &str) -> Option<bool> {
+    let command = COMMANDS.iter().find(|command| command.operation == operation)?;
+    let stage = actor.stage;
+    let home = stage.home.path().join(&actor.name);
+    let cli = at_home(actor, &home, &actor.token_for(operation));
+    let doomed = if command.words.contains("DOOMED") { stage.doomed() } else { String::new() };
+    let record = if command.words.contains("RECORD") { own_record(actor) } else { String::new() };
+    let words = command.words.replace("DOOMED", &doomed).replace("RECORD", &record);
+    let input = command.input.replace("SEALED", &stage.ciphertext);
+    let words: Vec<&str> = words.split(' ').chain(["--output", "json"]).collect();
+    let done = cli.run_with(&words, input.as_bytes());
+    assert!(done.code != 2 || told(&done).is_some(), "the command was not understood: {done}");
+    let code = told(&done).unwrap_or_default();
+    assert_eq!(super::is_denied(403, &code), done.code == 3, "{done}");
+    Some(done.code == 3)
+}
+
+/// The code of a refusal, as programs are told of it.
+fn told(done: &Done) -> Option<String> {
+    let line = done.stderr.lines().find(|line| line.starts_with('{'))?;
+    let told: Value = serde_json::from_str(line).ok()?;
+    Some(told["code"].as_str().unwrap_or("none").to_owned())
+}
+
+/// A directory with everything that the commands name.
+fn at_home(actor: &Actor<'_>, home: &Path, token: &str) -> Cli {
+    let profile = home.join("client.toml");
+    if !home.exists() {
+        std::fs::create_dir_all(home.join("policies")).unwrap();
+        std::fs::set_permissions(home, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(home.join(name), text).unwrap();
+        write("policies/nothing.cedar", "forbid (principal, action, resource) when { 1 == 2 };");
+        write("peer.pem", PEER);
+        write("corp.toml", METHOD);
+        write("rules.toml", "");
+        write("jwt", "e30.e30.e30");
+        std::fs::set_permissions(home.join("jwt"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        write("ca.pem", actor.stage.production.pki.pem());
+        let url = actor.stage.up.endpoint("all").url;
+        write("client.toml", &format!("address = \"{url}\"\nca_file = \"ca.pem\"\ntoken_file = \"token\"\n"));
+    }
+    std::fs::write(home.join("token"), token).unwrap();
+    std::fs::set_permissions(home.join("token"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    Cli::new(home).with_profile(&profile)
+}
+
+fn own_record(actor: &Actor<'_>) -> String {
+    let api = actor.stage.up.api("all", &actor.token);
+    api.post("/v1/random", &json!({ "bytes": 1 })).record().unwrap().to_owned()
+}
+
+/// A way to log in.
+const METHOD: &str = "kind = \"jwt\"\n";
+
+/// An X25519 public key (RFC 7748, section 6.1).
+const PEER: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VuAyEAhSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\n-----END PUBLIC KEY-----\n";
