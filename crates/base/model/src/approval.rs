@@ -25,7 +25,7 @@ use crate::filed::{FiledRecord, RowId};
 use crate::ids::{ApprovalId, DeploymentId, RecordId};
 use crate::metadata::{Label, Name};
 use crate::record::Table;
-use crate::rules::{Requirement, Rule, Run, SYSTEM_OWNER, Seat, SeatKind};
+use crate::rules::{Requirement, Rule, SYSTEM_OWNER, Seat, SeatKind};
 use crate::time::UnixMillis;
 
 /// The largest form of a request in bytes of canonical JSON.
@@ -506,7 +506,6 @@ pub struct Proposal {
     approved: Option<Term>,
     valid_seconds: u64,
     mfa_seconds: u64,
-    run: Run,
     end: End,
 }
 
@@ -541,7 +540,6 @@ impl Proposal {
             approved: None,
             valid_seconds: needed.valid.as_secs(),
             mfa_seconds: needed.mfa.as_secs(),
-            run: needed.run,
             end: End::Open,
         }
     }
@@ -761,12 +759,6 @@ impl Proposal {
     #[must_use]
     pub const fn approved(&self) -> Option<Term> {
         self.approved
-    }
-
-    /// How it comes to be done.
-    #[must_use]
-    pub const fn run(&self) -> Run {
-        self.run
     }
 
     /// How it ended.

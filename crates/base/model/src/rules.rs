@@ -214,17 +214,6 @@ impl Way {
     }
 }
 
-/// How what was approved comes to be done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Run {
-    /// The proposer asks again, or runs it by its id.
-    #[default]
-    ByProposer,
-    /// At once when the last seat is filled.
-    OnQuorum,
-}
-
 /// What somebody has to confirm afterwards.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "ConfirmForm", into = "ConfirmForm")]
@@ -286,8 +275,6 @@ pub struct Rule {
     pub valid: Option<Duration>,
     /// How old a second factor may be at a vote.
     pub mfa: Option<Duration>,
-    /// How it comes to be done.
-    pub run: Run,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -313,18 +300,12 @@ struct RuleForm {
     valid_hours: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mfa_minutes: Option<u32>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    run: Run,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     confirm: Option<Confirm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seats: Option<Vec<Seat>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ways: Option<Vec<Way>>,
-}
-
-fn is_default(run: &Run) -> bool {
-    *run == Run::default()
 }
 
 /// A time in minutes or hours, not both, within its bounds.
@@ -364,7 +345,6 @@ impl TryFrom<RuleForm> for Rule {
             opens_incident: form.opens_incident,
             overrides: form.overrides,
             confirm: form.confirm,
-            run: form.run,
         })
     }
 }
@@ -389,7 +369,6 @@ impl From<Rule> for RuleForm {
             valid_minutes: minutes(rule.valid),
             valid_hours: None,
             mfa_minutes: minutes(rule.mfa),
-            run: rule.run,
             confirm: rule.confirm,
             seats,
             ways,
@@ -511,6 +490,14 @@ impl TryFrom<Vec<Rule>> for Rules {
                 return Err(InvalidRules::Rule { rule: rule.name.to_string(), message });
             }
         }
+        let mut confirmed = BTreeSet::new();
+        for rule in rules.iter().filter(|rule| rule.confirm.is_some()) {
+            if let Some(twice) = rule.operations.iter().find(|operation| !confirmed.insert(*operation)) {
+                let message =
+                    format!("another rule with `confirm` names `{twice}` too: one confirmation is owed, not two");
+                return Err(InvalidRules::Rule { rule: rule.name.to_string(), message });
+            }
+        }
         let overridden = |name: &Name| rules.iter().any(|rule| rule.overrides.contains(name));
         for guarded in GUARDED {
             let guards =
@@ -627,11 +614,9 @@ pub struct Requirement {
     pub valid: Duration,
     /// How old a second factor may be at a vote: the youngest of the rules.
     pub mfa: Duration,
-    /// On quorum only where every rule says so.
-    pub run: Run,
     /// Some rule opens an incident.
     pub opens_incident: bool,
-    /// What has to be confirmed afterwards.
+    /// What has to be confirmed afterwards; at most one, for no two rules of a book ask for it of one operation.
     pub confirm: Vec<Confirm>,
 }
 
@@ -666,14 +651,12 @@ impl Requirement {
         let shortest = |of: fn(&Rule) -> Option<Duration>, otherwise: Duration| {
             rules.iter().map(|rule| of(rule).unwrap_or(otherwise)).min().unwrap_or(otherwise)
         };
-        let on_quorum = rules.iter().all(|rule| rule.run == Run::OnQuorum);
         Ok((!rules.is_empty()).then(|| Self {
             rules: rules.iter().map(|rule| rule.name.clone()).collect(),
             seats: seats.collect(),
             expires: shortest(|rule| rule.expires, EXPIRES),
             valid: shortest(|rule| rule.valid, VALID),
             mfa: shortest(|rule| rule.mfa, MFA),
-            run: if on_quorum { Run::OnQuorum } else { Run::ByProposer },
             opens_incident: rules.iter().any(|rule| rule.opens_incident),
             confirm: rules.iter().filter_map(|rule| rule.confirm.clone()).collect(),
         }))

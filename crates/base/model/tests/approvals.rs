@@ -11,7 +11,7 @@ use keyreeve_model::approval::{
     unsatisfiable,
 };
 use keyreeve_model::ids::{ApprovalId, RecordId};
-use keyreeve_model::rules::{Requirement, Rule, Rules, Run, Seat, SeatKind, Way};
+use keyreeve_model::rules::{Requirement, Rule, Rules, Seat, SeatKind, Way};
 use keyreeve_model::{Label, Name, UnixMillis};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -78,7 +78,6 @@ fn requirement(seats: Vec<Seat>) -> Requirement {
         expires: Duration::from_secs(EXPIRES),
         valid: Duration::from_secs(VALID),
         mfa: Duration::from_secs(MFA),
-        run: Run::ByProposer,
         opens_incident: false,
         confirm: Vec::new(),
     }

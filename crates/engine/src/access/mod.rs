@@ -1,6 +1,7 @@
 //! Who is known and what is allowed: a snapshot in memory. It has parts; a change has the part that it is about read
 //! anew, so that one more principal does not compile every policy again.
 
+use keyreeve_model::filed::{FiledRecord, open_filed};
 use keyreeve_model::record::RecordSealer;
 use keyreeve_model::{Name, UnixMillis};
 use keyreeve_store::{Page, Store};
@@ -12,16 +13,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::Error;
 
+mod cases;
 mod directory;
 mod grants;
 mod logins;
 mod policies;
+mod rulebook;
 mod tokens;
 
+pub(crate) use cases::{Cases, Marks};
 pub(crate) use directory::{Directory, HeldPrincipal, attrs_revision, principal_attrs};
 pub(crate) use grants::{Asked, GrantBook, Granting};
 pub(crate) use logins::{CREDENTIAL, HeldMethod, LoginMethods, NO_METHODS};
 pub(crate) use policies::{Compiler, Policies};
+pub(crate) use rulebook::HeldRules;
 pub(crate) use tokens::HeldToken;
 
 /// Rows read at a time.
@@ -33,6 +38,8 @@ pub(crate) struct AccessSnapshot {
     directory: Arc<Directory>,
     policies: Policies,
     logins: Arc<LoginMethods>,
+    cases: Arc<Cases>,
+    rules: Arc<HeldRules>,
     grants: Arc<GrantBook>,
 }
 
@@ -45,8 +52,11 @@ impl AccessSnapshot {
     ) -> Result<Self, Error> {
         let directory = Arc::new(Directory::load(store, sealer).await?);
         let logins = Arc::new(LoginMethods::load(store, sealer).await?);
+        let cases = Arc::new(Cases::load(store, sealer).await?);
+        let rules = HeldRules::load(store, sealer, compiler).await?;
         let grants = Arc::new(GrantBook::load(store, sealer, now).await?);
-        Ok(Self { directory, logins, policies: Policies::load(store, sealer, compiler).await?, grants })
+        let policies = Policies::load(store, sealer, compiler).await?;
+        Ok(Self { directory, logins, policies, cases, rules, grants })
     }
 
     /// The same with what is stale read anew.
@@ -64,6 +74,12 @@ impl AccessSnapshot {
         if stale.policies {
             next.policies = Policies::load(store, sealer, compiler).await?;
         }
+        if stale.rules {
+            next.rules = HeldRules::load(store, sealer, compiler).await?;
+        }
+        if stale.cases {
+            next.cases = Arc::new(Cases::load(store, sealer).await?);
+        }
         if stale.logins {
             next.logins = Arc::new(LoginMethods::load(store, sealer).await?);
         }
@@ -80,9 +96,19 @@ impl AccessSnapshot {
         Ok(next)
     }
 
+    /// What is out of the ordinary.
+    pub(crate) fn cases(&self) -> &Cases {
+        &self.cases
+    }
+
     /// Rights for a time.
     pub(crate) fn grants(&self) -> &GrantBook {
         &self.grants
+    }
+
+    /// Who must agree to what.
+    pub(crate) fn rules(&self) -> Arc<HeldRules> {
+        Arc::clone(&self.rules)
     }
 
     /// How one can log in.
@@ -111,6 +137,8 @@ pub(crate) struct Stale {
     everything: bool,
     policies: bool,
     logins: bool,
+    rules: bool,
+    cases: bool,
     principals: BTreeSet<Name>,
     grants: BTreeSet<Name>,
 }
@@ -124,6 +152,16 @@ impl Stale {
     /// The policies.
     pub(crate) fn policies() -> Self {
         Self { policies: true, ..Self::default() }
+    }
+
+    /// The rules of approval.
+    pub(crate) fn rules() -> Self {
+        Self { rules: true, ..Self::default() }
+    }
+
+    /// Holds, incidents, emergencies.
+    pub(crate) fn cases() -> Self {
+        Self { cases: true, ..Self::default() }
     }
 
     /// The login methods.
@@ -145,6 +183,8 @@ impl Stale {
         self.everything |= other.everything;
         self.policies |= other.policies;
         self.logins |= other.logins;
+        self.rules |= other.rules;
+        self.cases |= other.cases;
         self.principals.extend(other.principals);
         self.grants.extend(other.grants);
     }
@@ -207,6 +247,25 @@ where
         let last = rows.len() < PAGE as usize;
         all.extend(rows);
         if last {
+            return Ok(all);
+        }
+    }
+}
+
+/// Reads every filed record of a kind, all of them or those of one parent.
+async fn all_filed<R: FiledRecord>(
+    store: &dyn Store,
+    sealer: &dyn RecordSealer,
+    parent: Option<&str>,
+) -> Result<Vec<R>, Error> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let rows = store.filed_page(R::TABLE, parent, Page { after, limit: PAGE }).await?;
+        for row in &rows {
+            all.push(open_filed::<R>(sealer, row)?.0);
+        }
+        after = rows.last().filter(|_| rows.len() == PAGE as usize).map(|row| row.id.clone());
+        if after.is_none() {
             return Ok(all);
         }
     }

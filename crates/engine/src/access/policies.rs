@@ -66,6 +66,10 @@ impl Compiler {
         Ok(Self { schema, built_in: shipped.chain(extra.iter().cloned()).collect(), decisions_kept })
     }
 
+    pub(super) fn schema(&self) -> &keyreeve_policy::Schema {
+        &self.schema
+    }
+
     pub(crate) fn built_in(&self) -> &[(String, String)] {
         &self.built_in
     }

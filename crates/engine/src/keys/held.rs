@@ -11,6 +11,8 @@ use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::access::Marks;
+
 /// A keyring whose row was checked.
 pub struct HeldKeyring {
     /// The record.
@@ -62,8 +64,8 @@ pub struct HeldKey {
     /// Its keyring.
     pub keyring: Arc<HeldKeyring>,
     pub(crate) revision: Revision,
-    /// What policies see, for the state it was made in.
-    attrs: RwLock<(State, Arc<ResourceAttrs>)>,
+    /// What policies see, for the state and the marks it was made with.
+    attrs: RwLock<(State, Marks, Arc<ResourceAttrs>)>,
     loaded: RwLock<Versions>,
     /// Wrapped material that was read with the record, until it is first used.
     wrapped: Mutex<Option<Box<MaterialRow>>>,
@@ -76,7 +78,8 @@ impl HeldKey {
             return Err(BadRecord::Tampered { table: Table::Keys.name() });
         }
         let state = record.state(UnixMillis(i64::MIN));
-        let attrs = RwLock::new((state, key_attrs(&record, row.record.revision, &keyring, state)));
+        let marks = Marks::default();
+        let attrs = RwLock::new((state, marks, key_attrs(&record, row.record.revision, &keyring, (state, marks))));
         let loaded = RwLock::new(SmallVec::new());
         Ok(Self { record, keyring, revision: row.record.revision, attrs, loaded, wrapped: Mutex::new(None) })
     }
@@ -91,17 +94,18 @@ impl HeldKey {
         self.wrapped.lock().take_if(|row| row.version == version).map(|row| *row)
     }
 
-    /// What policies see now. The state depends on the time, so it is checked at each call and rebuilt when it moved.
-    pub(crate) fn attrs(&self, now: UnixMillis) -> Arc<ResourceAttrs> {
+    /// What policies see now. The state depends on the time, the marks on rows of their own, so both are checked at each
+    /// call and the attributes rebuilt when one of them moved.
+    pub(crate) fn attrs(&self, now: UnixMillis, marks: Marks) -> Arc<ResourceAttrs> {
         let state = self.record.state(now);
         {
             let attrs = self.attrs.read();
-            if attrs.0 == state {
-                return Arc::clone(&attrs.1);
+            if (attrs.0, attrs.1) == (state, marks) {
+                return Arc::clone(&attrs.2);
             }
         }
-        let fresh = key_attrs(&self.record, self.revision, &self.keyring, state);
-        *self.attrs.write() = (state, Arc::clone(&fresh));
+        let fresh = key_attrs(&self.record, self.revision, &self.keyring, (state, marks));
+        *self.attrs.write() = (state, marks, Arc::clone(&fresh));
         fresh
     }
 
@@ -123,18 +127,26 @@ impl fmt::Debug for HeldKey {
     }
 }
 
-/// The attributes of a key for policies. Their revision changes with the key's row, its keyring's row and its state.
+/// The attributes of a key for policies. Their revision changes with the key's row, its keyring's row, its state and
+/// its marks.
 ///
 /// Of the keyring's revision only 20 bits fit. That a decision is found again which was made before the keyring changed
 /// would take 2^20 changes of the keyring, none of the key, and a decision that stays remembered through all of them.
-fn key_attrs(record: &KeyRecord, revision: Revision, keyring: &HeldKeyring, state: State) -> Arc<ResourceAttrs> {
+fn key_attrs(
+    record: &KeyRecord,
+    revision: Revision,
+    keyring: &HeldKeyring,
+    (state, marks): (State, Marks),
+) -> Arc<ResourceAttrs> {
     let details = KeyAttrs {
         keyring_id: keyring.record.id.to_string(),
         keyring: keyring.record.name.to_string(),
+        hold: marks.hold,
+        incident: marks.incident,
         ..super::attrs_of(record.algorithm(), record.purpose(), state, &record.metadata)
     };
-    let revision =
-        (revision.0.unsigned_abs() << 24) | ((keyring.revision.0.unsigned_abs() & 0xf_ffff) << 4) | state as u64;
+    let (own, of_ring) = (revision.0.unsigned_abs(), keyring.revision.0.unsigned_abs());
+    let revision = (own << 26) | ((of_ring & 0xf_ffff) << 6) | (marks.bits() << 4) | state as u64;
     Arc::new(ResourceAttrs {
         id: record.id().to_string(),
         revision: AttrsRevision::At(revision),

@@ -10,6 +10,8 @@ use keyreeve_model::{DestructionRecord, KeyRecord, MaterialRow, UnixMillis, Usag
 use std::sync::Arc;
 
 use super::KeyReply;
+use super::forms::{ScheduleForm, written};
+use super::holds::under_hold;
 use super::keys::save;
 use super::usable::key_row;
 use crate::catalogue::{self, Descriptor};
@@ -41,8 +43,20 @@ impl Operation for Schedule {
         Target::Key(&self.key)
     }
 
+    fn form(&self) -> Option<serde_json::Value> {
+        written(&ScheduleForm { days: self.days, reason: self.reason.clone() })
+    }
+
+    fn reason(&self) -> Option<&Label> {
+        Some(&self.reason)
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {
         let key = approved.key()?;
+        let opened = core.need_open()?;
+        if let Some(hold) = core.hold_against(&opened, key) {
+            return Err(under_hold(hold));
+        }
         let mut record = key.record.clone();
         let due = record.schedule_destruction(self.days, &approved.cause(&self.reason))?;
         let outcome = save(core, key, &record, approved.now())?;
@@ -94,6 +108,7 @@ impl Operation for Destroy {
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {
         let (key, now) = (approved.key()?, approved.now());
         let opened = core.need_open()?;
+        let not_held = core.refuse_under_hold(&opened, key).await?;
         let mut record = key.record.clone();
         let pending = record.destroy(&approved.cause(&Label::default()))?;
         let (ring, shard) = (&key.keyring.record, record.shard());
@@ -122,6 +137,7 @@ impl Operation for Destroy {
             .then(Effect::EraseEpochs { old: found.old, next })
             .then(Effect::VerifyDestruction(record.id()))
             .then(Effect::Hold(Guard::Exclusive(alone)))
+            .then(Effect::Hold(not_held))
             .detail("verification_hash", hash)
             .detail("versions", destruction.versions.len())
             .detail("reason", pending.reason)

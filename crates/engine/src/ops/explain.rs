@@ -14,7 +14,8 @@ use crate::error::Error;
 use crate::keys::{KeyRef, KeyringRef, attrs_of};
 use crate::ops::grants::Wanted;
 use crate::pipeline::{
-    Approved, Circumstances, Operation, Outcome, Reason, Remember, Resource, Target, elevated, granted, resolve,
+    Approved, CaseKind, CaseRef, Circumstances, Operation, Outcome, Reason, Remember, Resource, Target, elevated,
+    granted, resolve,
 };
 
 /// Answers whether a principal may do something, and why.
@@ -179,6 +180,7 @@ impl Explain {
             ResourceKind::Policy => resolve(core, Target::Policy(&name()?), now).await,
             ResourceKind::Principal => resolve(core, Target::Principal(&name()?), now).await,
             ResourceKind::Login => resolve(core, Target::Login(&name()?), now).await,
+            ResourceKind::Case => resolve(core, Target::Case(case(needed()?)?), now).await,
             ResourceKind::Grant => match needed()?.parse::<GrantId>() {
                 Ok(id) => resolve(core, Target::Grant(id), now).await,
                 Err(_) => {
@@ -187,11 +189,25 @@ impl Explain {
                     resolve(core, Target::NewGrant(&self.principal, &wanted), now).await
                 }
             },
-            ResourceKind::Approval | ResourceKind::Case => {
-                Err(Error::internal("no operation acts on this kind of thing"))
-            }
+            ResourceKind::Approval => Err(Error::internal("no operation acts on this kind of thing")),
         }
     }
+}
+
+/// A case by its id; by its kind those in general.
+fn case(text: &str) -> Result<CaseRef, Error> {
+    if let Ok(id) = text.parse() {
+        return Ok(CaseRef::Incident(id));
+    }
+    if let Ok(id) = text.parse() {
+        return Ok(CaseRef::Hold(id));
+    }
+    if let Ok(id) = text.parse() {
+        return Ok(CaseRef::Emergency(id));
+    }
+    let kind = CaseKind::ALL.into_iter().find(|kind| kind.name() == text);
+    let text = "a case is named by its id, as inc_…, or by its kind: incident, hold, emergency";
+    kind.map(CaseRef::All).ok_or_else(|| Error::invalid(text))
 }
 
 /// Why a principal does not come in at all, and what would have to be otherwise.

@@ -6,6 +6,7 @@ use keyreeve_model::record::{Revision, Table, seal};
 use keyreeve_model::{Change, Classification, Environment, KeyringId, KeyringRecord, Name};
 use keyreeve_store::Page;
 
+use super::forms::{KeyringForm, written};
 use super::{KeyringReply, Listing, PAGE_MAX};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
@@ -51,6 +52,16 @@ impl Operation for Create {
 
     fn target(&self) -> Target<'_> {
         Target::NewKeyring(&self.name)
+    }
+
+    fn form(&self) -> Option<serde_json::Value> {
+        written(&KeyringForm {
+            owner: self.owner.clone(),
+            description: self.description.clone(),
+            classification: self.classification,
+            environment: self.environment,
+            allow_deterministic: self.allow_deterministic,
+        })
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyringReply>, Error> {

@@ -8,9 +8,11 @@ use keyreeve_model::{
 };
 use keyreeve_policy::KeyAttrs;
 use keyreeve_store::{KeyFilter, Page};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::forms::{KeyForm, written};
 use super::patch::Differences;
 use super::usable::{compute, key_row, not_allowed};
 use super::{KeyReply, LabelPatch, Listing, PAGE_MAX, SetPatch};
@@ -18,7 +20,7 @@ use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef, attrs_of};
-use crate::pipeline::{Also, Approved, Operation, Outcome, Target};
+use crate::pipeline::{Also, Approved, Operation, Outcome, Permit, Target};
 use crate::sealing::Effect;
 
 /// Rows looked at for one page of a filtered listing (count); the caller goes on from where the page ends.
@@ -185,6 +187,25 @@ impl Operation for Create {
 
     fn target(&self) -> Target<'_> {
         Target::NewKey(&self.keyring, &self.attrs)
+    }
+
+    fn form(&self) -> Option<serde_json::Value> {
+        written(&KeyForm {
+            algorithm: self.algorithm,
+            purpose: self.purpose,
+            scope: self.scope,
+            exportable: self.exportable,
+            activation: self.activation,
+            deactivates: self.deactivates,
+            deterministic_reason: self.deterministic_reason.clone(),
+            metadata: self.metadata.clone(),
+            environment: self.environment,
+            reason: self.reason.clone(),
+        })
+    }
+
+    fn reason(&self) -> Option<&Label> {
+        Some(&self.reason)
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {
@@ -363,7 +384,8 @@ fn page(items: Vec<KeyReply>, next: Option<KeyId>) -> Outcome<Listing<KeyReply>>
 }
 
 /// Alterations of a key's metadata; what is not given stays.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MetadataPatch {
     /// Alters the aliases.
     pub aliases: SetPatch<Name>,
@@ -435,6 +457,21 @@ impl Operation for Update {
         // Allowed for the key as it is and as it shall be: what nobody may make, nobody may turn a key into either.
         let target = Target::AlteredKey(&self.key, &self.patch);
         Some(Also { action: &catalogue::KEY_UPDATE, target, context: None })
+    }
+
+    fn form(&self) -> Option<serde_json::Value> {
+        written(&self.patch)
+    }
+
+    fn widens(&self, permit: &Permit<Self>, _core: &Core) -> Result<bool, Error> {
+        let Some(key) = permit.resource().key() else { return Ok(true) };
+        let known = &key.record.metadata;
+        let mut next = known.clone();
+        // What cannot be applied is refused when it is carried out.
+        self.patch.apply(&mut next)?;
+        Ok(!next.consumers.is_subset(&known.consumers)
+            || !next.custodians.is_subset(&known.custodians)
+            || next.owner != known.owner)
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {

@@ -4,6 +4,7 @@ use keyreeve_model::Change;
 use keyreeve_model::metadata::Label;
 
 use super::KeyReply;
+use super::forms::{ReasonForm, written};
 use super::keys::{generate, save};
 use super::usable::key_row;
 use crate::catalogue::{self, Descriptor};
@@ -65,6 +66,10 @@ macro_rules! transition {
                 Target::Key(&self.key)
             }
 
+            fn reason(&self) -> Option<&Label> {
+                Some(&self.reason)
+            }
+
             async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {
                 let key = approved.key()?;
                 let ($self_, mut $record) = (self, key.record.clone());
@@ -103,6 +108,14 @@ impl Operation for Rotate {
 
     fn target(&self) -> Target<'_> {
         Target::Key(&self.key)
+    }
+
+    fn form(&self) -> Option<serde_json::Value> {
+        written(&ReasonForm { reason: self.reason.clone() })
+    }
+
+    fn reason(&self) -> Option<&Label> {
+        Some(&self.reason)
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {

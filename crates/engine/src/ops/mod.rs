@@ -1,25 +1,32 @@
 //! The operations, a file for each group that belongs together. Each is a type of the catalogue; none is reachable but
 //! through the pipeline.
 
+pub mod approvals;
 pub mod audit;
 pub mod cipher;
 pub mod data_keys;
 pub mod derivation;
 pub mod destruction;
+pub mod emergencies;
 pub mod explain;
 pub mod grants;
+pub mod holds;
+pub mod incidents;
 pub mod keyrings;
 pub mod keys;
 pub mod lifecycle;
 pub mod login;
+pub mod mfa;
 pub mod notices;
 pub mod policies;
 pub mod principals;
 pub mod requests;
+pub mod rules;
 pub mod signing;
 pub mod system;
 pub mod tokens;
 
+mod forms;
 mod patch;
 mod payload;
 mod replies;

@@ -3,6 +3,7 @@
 //! told value by value in the audit record.
 
 use keyreeve_model::metadata::{Label, Name};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
@@ -10,7 +11,8 @@ use crate::error::{Code, Error};
 use crate::pipeline::Outcome;
 
 /// How a list is altered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, bound(deserialize = "T: Ord + Deserialize<'de>"))]
 pub enum SetPatch<T> {
     /// Some come, some go, the rest stays. What is there already may be added again; what is not there cannot be
     /// removed, for that is a mistake more often than not.
@@ -31,7 +33,8 @@ impl<T> Default for SetPatch<T> {
 }
 
 /// How labels are altered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum LabelPatch {
     /// Some are set, some go, the rest stays.
     Alter {
@@ -111,7 +114,7 @@ impl LabelPatch {
 pub(super) struct Differences(BTreeMap<String, String>);
 
 impl Differences {
-    fn tell(&mut self, what: &str, name: &str, values: impl serde::Serialize) -> Result<(), Error> {
+    fn tell(&mut self, what: &str, name: &str, values: impl Serialize) -> Result<(), Error> {
         self.0.insert(format!("{what}_{name}"), serde_json::to_string(&values).map_err(Error::internal)?);
         Ok(())
     }

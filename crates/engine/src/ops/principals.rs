@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::forms::{EmptyForm, PatchForm, PutForm, written};
 use super::patch::Differences;
 use super::{LabelPatch, Listing, PAGE_MAX, SetPatch};
 use crate::access::{AccessSnapshot, HeldPrincipal, Stale, attrs_revision, principal_attrs};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
-use crate::pipeline::{Also, Approved, Operation, Outcome, Remember, Target};
+use crate::pipeline::{Also, Approved, Operation, Outcome, Permit, Remember, Target};
 use crate::sealing::{Effect, Guard};
 
 /// Names that mean something else than a stored principal.
@@ -63,7 +64,8 @@ pub struct Put {
 }
 
 /// What [`Put`] needs.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PutSpec {
     /// Its name.
     pub name: Name,
@@ -118,7 +120,8 @@ impl Put {
 }
 
 /// Alterations of a principal; what is not given stays.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PrincipalPatch {
     /// Alters the roles.
     pub roles: SetPatch<Name>,
@@ -157,23 +160,30 @@ pub struct Update {
     pub patch: PrincipalPatch,
 }
 
+/// Refuses lists of networks that are too long or hold something else.
+pub(super) fn check_networks(networks: &BTreeSet<String>) -> Result<(), Error> {
+    if networks.len() > limits::LIST_MAX {
+        return Err(Error::invalid(format!("too many networks: at most {}", limits::LIST_MAX)));
+    }
+    match networks.iter().find(|network| network.parse::<Network>().is_err()) {
+        Some(bad) => {
+            Err(Error::invalid(format!("`{bad}` is not a network: write it like 10.0.0.0/8 or 2001:db8::/32")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Refuses what cannot be a principal.
 fn check(record: &PrincipalRecord) -> Result<(), Error> {
     if RESERVED.contains(&record.name.as_str()) {
         return Err(Error::invalid(format!("`{}` is not a name for a principal: choose another", record.name)));
     }
-    let counts = [
-        ("roles", record.roles.len()),
-        ("labels", record.labels.len()),
-        ("networks", record.networks.len()),
-        ("certificates", record.certificates.len()),
-    ];
+    let counts =
+        [("roles", record.roles.len()), ("labels", record.labels.len()), ("certificates", record.certificates.len())];
     if let Some((what, _)) = counts.into_iter().find(|(_, count)| *count > limits::LIST_MAX) {
         return Err(Error::invalid(format!("too many {what}: at most {}", limits::LIST_MAX)));
     }
-    if let Some(bad) = record.networks.iter().find(|network| network.parse::<Network>().is_err()) {
-        return Err(Error::invalid(format!("`{bad}` is not a network: write it like 10.0.0.0/8 or 2001:db8::/32")));
-    }
+    check_networks(&record.networks)?;
     match record.certificates.iter().find(|rule| !is_well_formed(rule)) {
         Some(_) => Err(Error::invalid(
             "a certificate is named by the SHA-256 of its DER in 64 hexadecimal digits, a DNS name or a URI",
@@ -219,6 +229,41 @@ fn differences(known: Option<&PrincipalRecord>, record: &PrincipalRecord) -> Res
         .labels(&old.labels, &record.labels)?
         .list("networks", &old.networks, &record.networks)?
         .list("certificates", &old.certificates, &record.certificates)
+}
+
+/// Whether a principal gets more than it had: a role, a certificate, a wider network, or that it may come in again.
+/// Another person behind it counts as well, for one person's consent must not become that of two.
+fn widens(known: &PrincipalRecord, next: &PrincipalRecord) -> bool {
+    let networks = match (known.networks.is_empty(), next.networks.is_empty()) {
+        (true, _) => false,
+        (false, true) => true,
+        (false, false) => !next.networks.is_subset(&known.networks),
+    };
+    networks
+        || !next.roles.is_subset(&known.roles)
+        || !next.certificates.is_subset(&known.certificates)
+        || next.labels != known.labels
+        || next.kind != known.kind
+        || next.identity() != known.identity()
+        || (known.disabled && !next.disabled)
+}
+
+impl Core {
+    /// Whether an alteration gives a principal more than it had; one that is not there yet has nothing.
+    fn principal_widens(
+        &self,
+        name: &Name,
+        next: impl FnOnce(&PrincipalRecord) -> Result<PrincipalRecord, Error>,
+    ) -> Result<bool, Error> {
+        match self.need_open()?.access().principal(name) {
+            Some(held) => Ok(widens(&held.record, &next(&held.record)?)),
+            None => Ok(true),
+        }
+    }
+
+    async fn principal_revision(&self, name: &Name) -> Result<Option<i64>, Error> {
+        Ok(Some(self.ports.store.principal(name).await?.map_or(0, |row| row.record.revision.0)))
+    }
 }
 
 /// A principal as the decision about an operation saw it.
@@ -326,6 +371,18 @@ impl Operation for Put {
         Some(Also { action: &catalogue::PRINCIPAL_PUT, target: Target::NewPrincipal(&self.attrs), context: None })
     }
 
+    fn form(&self) -> Option<serde_json::Value> {
+        written(&PutForm { put: &self.spec })
+    }
+
+    fn widens(&self, _permit: &Permit<Self>, core: &Core) -> Result<bool, Error> {
+        core.principal_widens(&self.name, |known| Ok(self.record(known.created)))
+    }
+
+    async fn replaces(&self, _permit: &Permit<Self>, core: &Core) -> Result<Option<i64>, Error> {
+        core.principal_revision(&self.name).await
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<PrincipalReply>, Error> {
         let standing = core.standing(approved, &self.name).await?;
         let created = standing.held.as_ref().map_or(approved.now(), |held| held.record.created);
@@ -345,6 +402,21 @@ impl Operation for Update {
     fn also(&self) -> Option<Also<'_>> {
         let target = Target::AlteredPrincipal(&self.name, &self.patch);
         Some(Also { action: &catalogue::PRINCIPAL_PUT, target, context: None })
+    }
+
+    fn form(&self) -> Option<serde_json::Value> {
+        written(&PatchForm { patch: &self.patch })
+    }
+
+    fn widens(&self, _permit: &Permit<Self>, core: &Core) -> Result<bool, Error> {
+        core.principal_widens(&self.name, |known| {
+            let mut next = known.clone();
+            self.patch.apply(&mut next).map(|()| next)
+        })
+    }
+
+    async fn replaces(&self, _permit: &Permit<Self>, core: &Core) -> Result<Option<i64>, Error> {
+        core.principal_revision(&self.name).await
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<PrincipalReply>, Error> {
@@ -391,6 +463,15 @@ impl Operation for Delete {
 
     fn target(&self) -> Target<'_> {
         Target::Principal(&self.name)
+    }
+
+    fn form(&self) -> Option<serde_json::Value> {
+        written(&EmptyForm {})
+    }
+
+    /// Nobody gets anything by it.
+    fn widens(&self, _permit: &Permit<Self>, _core: &Core) -> Result<bool, Error> {
+        Ok(false)
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<()>, Error> {

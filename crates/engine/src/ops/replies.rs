@@ -42,7 +42,7 @@ pub struct Listing<T> {
 
 macro_rules! remember_as_json {
     ($($reply:ty),+) => {
-        $(impl Remember for $reply {
+        $(impl $crate::pipeline::Remember for $reply {
             fn remember(&self) -> Option<Vec<u8>> {
                 serde_json::to_vec(self).ok()
             }
@@ -53,6 +53,8 @@ macro_rules! remember_as_json {
         })+
     };
 }
+
+pub(super) use remember_as_json;
 
 remember_as_json!(KeyReply, KeyringReply);
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::keyrings::sealed_row;
 use super::principals::principal_row;
-use super::tokens::issue;
+use super::tokens::{NewToken, issue};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
@@ -179,7 +179,9 @@ impl Init {
         let days = if core.settings.development { DEVELOPER_TOKEN_DAYS } else { FIRST_TOKEN_DAYS };
         let life = (now, now.plus_days(days));
         let about = label("made by initialisation")?;
-        let (issued, token) = issue(core, &*keys, (&first.name, &about), &first.name, life)?;
+        let (principal, networks) = (&first.name, &BTreeSet::new());
+        let new = NewToken { principal, description: &about, created_by: principal, life, networks, session: None };
+        let (issued, token) = issue(core, &*keys, new)?;
         let sealed = seal(&*keys, Table::Deployment, id.as_bytes(), Revision::FIRST, &deployment);
         let reply = InitReply {
             shares: root.shares,

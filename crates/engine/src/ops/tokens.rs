@@ -71,6 +71,12 @@ pub(super) fn issue(core: &Core, keys: &dyn RecordSealer, new: NewToken<'_>) -> 
     Ok((Issued { record, token: join_token(id, &text) }, change))
 }
 
+/// The row of a token that is revoked.
+pub(crate) fn revoked_row(keys: &dyn RecordSealer, held: &HeldToken, now: UnixMillis) -> TokenRow {
+    let record = TokenRecord { revoked: Some(now), ..held.record.clone() };
+    token_row(keys, &record, held.revision.next())
+}
+
 pub(super) fn token_row(keys: &dyn RecordSealer, record: &TokenRecord, revision: Revision) -> TokenRow {
     TokenRow {
         id: record.id,

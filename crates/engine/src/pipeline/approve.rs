@@ -1,18 +1,24 @@
 //! The stage *approve*: does the operation need the consent of others?
 //!
-//! Approval rules come with their own requirements (A6); until then every permitted operation is approved. `Approved`
-//! stands and keeps operations from running without this stage. docs/decisions/0014 says how rules enter it.
+//! Rules of approval say so (docs/decisions/0014). An operation that no rule is about costs one look into a list. One
+//! that needs consent and has it runs, and its proposal is marked as executed in the operation's own transaction: two
+//! who run it conflict on that row, so it runs once. One that has no consent yet is stored and waits.
 
+use keyreeve_model::ids::{ApprovalId, EmergencyId};
 use keyreeve_model::key::Cause;
 use keyreeve_model::metadata::Label;
-use keyreeve_model::{Change, UnixMillis};
+use keyreeve_model::{Change, RecordId, UnixMillis};
+use keyreeve_policy::Method;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::aftermath::aftermath;
 use super::arrival::Waiting;
 use super::authenticate::Principal;
 use super::authorize::{Permit, Resource};
 use super::operation::Operation;
+use super::parked::consent;
+use super::requirement::needed;
 use crate::core::Core;
 use crate::error::Error;
 use crate::keys::HeldKey;
@@ -21,6 +27,10 @@ use crate::sealing::{Effect, Opened};
 /// The right to execute one operation once, on what it was approved for. Only this stage makes it.
 pub struct Approved<O: Operation> {
     permit: Permit<O>,
+    /// The audit record that the operation will have.
+    record: RecordId,
+    /// What others consented to, where they were asked.
+    approval: Option<ApprovalId>,
     /// What the consent itself changes: it becomes durable together with what the operation does, or not at all.
     pub(super) consent: Consequences,
 }
@@ -42,22 +52,79 @@ pub(super) enum Consent<O: Operation> {
     /// It may run now.
     Approved(Approved<O>),
     /// Others have to agree first: it is stored and recorded as waiting, and does not run.
-    #[allow(dead_code, reason = "no rule makes anything wait yet")]
     Waiting(Box<Waiting>, Consequences),
 }
 
 /// Asks whether others have to agree.
-#[allow(clippy::unused_async, reason = "rules read what is stored")]
 pub(super) async fn approve<O: Operation>(
-    _core: &Core,
-    _opened: Option<&Opened>,
+    core: &Core,
+    opened: Option<&Opened>,
     permit: Permit<O>,
-    _operation: &O,
+    operation: &O,
+    record: RecordId,
 ) -> Result<Consent<O>, Error> {
-    Ok(Consent::Approved(Approved { permit, consent: Consequences::default() }))
+    let pass = |permit, details| {
+        let consent = Consequences { details, ..Consequences::default() };
+        Ok(Consent::Approved(Approved::new(permit, record, None, consent)))
+    };
+    // What runs while the server is sealed cannot be named by a rule: there is nothing to read one from. What the
+    // server does when it falls due, people consented to when they asked for it.
+    let Some(opened) = opened.filter(|_| permit.principal.method != Method::System) else {
+        return pass(permit, BTreeMap::new());
+    };
+    if let Some(emergency) = permit.emergency {
+        // Several people consented to the emergency: what it covers needs no more consent.
+        return in_emergency(core, opened, (permit, emergency), record).await;
+    }
+    let rules = opened.access().rules();
+    if !rules.set.concerns(O::DESCRIPTOR.name) || operation.is_trial() {
+        return pass(permit, BTreeMap::new());
+    }
+    if !rules.are_in_force() {
+        return pass(permit, BTreeMap::from([("governance".to_owned(), "founding".to_owned())]));
+    }
+    let Some(needed) = needed(core, &opened.access(), &rules, &permit, operation)? else {
+        return pass(permit, BTreeMap::new());
+    };
+    let requirement = needed.requirement.clone();
+    let mut consent = if requirement.seats.is_empty() {
+        let names: Vec<&str> = requirement.rules.iter().map(|rule| rule.as_str()).collect();
+        let details = BTreeMap::from([("rules".to_owned(), names.join(" "))]);
+        let consent = Consequences { details, ..Consequences::default() };
+        Consent::Approved(Approved::new(permit, record, None, consent))
+    } else {
+        consent(core, opened, needed, (permit, operation, record)).await?
+    };
+    if let Consent::Approved(approved) = &mut consent {
+        aftermath(core, opened, &requirement, approved, operation).await?;
+    }
+    Ok(consent)
+}
+
+/// What somebody may do by an emergency is told at once.
+async fn in_emergency<O: Operation>(
+    core: &Core,
+    opened: &Opened,
+    (permit, emergency): (Permit<O>, EmergencyId),
+    record: RecordId,
+) -> Result<Consent<O>, Error> {
+    let key = permit.resource.key().ok_or_else(|| Error::internal("an emergency is about keys"))?;
+    let (who, now) = (&permit.principal.name, permit.now);
+    let used = core.used_in_emergency(opened, emergency, (who, O::DESCRIPTOR, key), (record, now)).await?;
+    let consent = Consequences { changes: used.changes, details: used.details, effects: used.effects };
+    Ok(Consent::Approved(Approved::new(permit, record, None, consent)))
 }
 
 impl<O: Operation> Approved<O> {
+    pub(super) fn new(
+        permit: Permit<O>,
+        record: RecordId,
+        approval: Option<ApprovalId>,
+        consent: Consequences,
+    ) -> Self {
+        Self { permit, record, approval, consent }
+    }
+
     /// Who asks.
     #[must_use]
     pub fn principal(&self) -> &Principal {
@@ -68,6 +135,18 @@ impl<O: Operation> Approved<O> {
     #[must_use]
     pub fn now(&self) -> UnixMillis {
         self.permit.now
+    }
+
+    /// The audit record that it will have when it is done.
+    #[must_use]
+    pub fn record(&self) -> RecordId {
+        self.record
+    }
+
+    /// The proposal that others consented to, where they were asked.
+    #[must_use]
+    pub fn approval(&self) -> Option<ApprovalId> {
+        self.approval
     }
 
     /// From which address the request came.

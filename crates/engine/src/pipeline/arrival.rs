@@ -75,6 +75,19 @@ pub struct Arrival {
     pub proof: Proof,
 }
 
+impl Arrival {
+    /// The same arrival without the wish against repetition, for the first of two operations that one request makes.
+    pub(crate) fn without_idempotency(&self) -> Self {
+        let evidence = match &self.evidence {
+            Evidence::None => Evidence::None,
+            Evidence::Bearer(token) => Evidence::Bearer(token.duplicate()),
+            Evidence::Certificate(peer) => Evidence::Certificate(Arc::clone(peer)),
+        };
+        let (source, request, proof) = (self.source, self.request.clone(), self.proof.clone());
+        Self { evidence, source, request, idempotency: None, proof }
+    }
+}
+
 /// An operation that was done, recorded and made durable.
 #[derive(Debug)]
 pub struct Done<R> {

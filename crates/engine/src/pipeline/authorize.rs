@@ -2,8 +2,9 @@
 
 use keyreeve_audit::Resource as AuditResource;
 use keyreeve_model::access::{MfaKind, MfaProof};
+use keyreeve_model::approval::Proposal;
 use keyreeve_model::grant::GrantRecord;
-use keyreeve_model::ids::GrantId;
+use keyreeve_model::ids::{ApprovalId, EmergencyId, GrantId, HoldId, IncidentId};
 use keyreeve_model::record::Revision as RecordRevision;
 use keyreeve_model::{EncryptionContext, Name, TokenId, UnixMillis};
 use keyreeve_policy::{
@@ -63,6 +64,73 @@ pub enum Target<'a> {
     Grant(GrantId),
     /// A grant to be made: whose, and of what.
     NewGrant(&'a Name, &'a Wanted),
+    /// A request that waits for consent.
+    Approval(ApprovalId),
+    /// An incident, a hold, an emergency, a review.
+    Case(CaseRef),
+}
+
+/// A case, by what kind of case it is.
+#[derive(Clone, Copy, Debug)]
+pub enum CaseRef {
+    /// One that is to be made.
+    New(CaseKind),
+    /// All of them.
+    All(CaseKind),
+    /// An incident.
+    Incident(IncidentId),
+    /// A hold.
+    Hold(HoldId),
+    /// An emergency.
+    Emergency(EmergencyId),
+}
+
+/// The kinds of cases, as policies name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaseKind {
+    /// Incidents.
+    Incident,
+    /// Holds.
+    Hold,
+    /// Emergencies.
+    Emergency,
+}
+
+impl CaseKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Incident, Self::Hold, Self::Emergency];
+
+    /// The word in policies.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Incident => "incident",
+            Self::Hold => "hold",
+            Self::Emergency => "emergency",
+        }
+    }
+}
+
+impl CaseRef {
+    fn kind(self) -> CaseKind {
+        match self {
+            Self::New(kind) | Self::All(kind) => kind,
+            Self::Incident(_) => CaseKind::Incident,
+            Self::Hold(_) => CaseKind::Hold,
+            Self::Emergency(_) => CaseKind::Emergency,
+        }
+    }
+
+    fn resource(self) -> Resource {
+        let id = match self {
+            Self::New(_) => "new".to_owned(),
+            Self::All(_) => "all".to_owned(),
+            Self::Incident(id) => id.to_string(),
+            Self::Hold(id) => id.to_string(),
+            Self::Emergency(id) => id.to_string(),
+        };
+        plain("case", &id, ResourceDetails::Case { kind: self.kind().name().to_owned() })
+    }
 }
 
 /// What an operation acts on, found.
@@ -120,9 +188,23 @@ pub struct Permit<O: Operation> {
     pub(super) second: Option<Resource>,
     pub(super) now: UnixMillis,
     pub(super) source: Option<IpAddr>,
+    /// The emergency that it is given by, where policy alone does not give it.
+    pub(super) emergency: Option<EmergencyId>,
     /// The grants that allowed it, where policies were silent.
     pub(super) grants: Vec<GrantId>,
     operation: PhantomData<fn() -> O>,
+}
+
+impl<O: Operation> Permit<O> {
+    /// Who asks.
+    pub(crate) fn asker(&self) -> &Name {
+        &self.principal.name
+    }
+
+    /// What it acts on.
+    pub(crate) fn resource(&self) -> &Resource {
+        &self.resource
+    }
 }
 
 fn audit_resource(kind: &str, id: impl ToString) -> AuditResource {
@@ -168,6 +250,8 @@ pub(crate) async fn resolve(core: &Core, target: Target<'_>, now: UnixMillis) ->
         Target::Policy(name) => plain("policy", name.as_str(), ResourceDetails::Policy),
         Target::Login(name) => resolve_login(core, name)?,
         Target::NewLogin(name, kind) => login_method(name, kind),
+        Target::Approval(id) => resolve_approval(core, id).await?,
+        Target::Case(case) => case.resource(),
         Target::Grant(id) => resolve_grant(core, id).await?,
         Target::NewGrant(principal, wanted) => resolve_new_grant(core, principal, wanted).await?,
     })
@@ -230,6 +314,18 @@ async fn resolve_token(core: &Core, id: TokenId) -> Result<Resource, Error> {
     Ok(plain("token", &id.to_string(), ResourceDetails::Token { principal }))
 }
 
+/// A request that waits, with who asked for what.
+async fn resolve_approval(core: &Core, id: ApprovalId) -> Result<Resource, Error> {
+    let opened = core.need_open()?;
+    let Some((proposal, _)) = core.filed::<Proposal>(&opened, id).await? else {
+        let details = ResourceDetails::Approval { operation: String::new(), proposer: String::new() };
+        return Ok(Resource { held: Held::Missing("approval"), ..plain("approval", &id.to_string(), details) });
+    };
+    let operation = proposal.request().operation.to_string();
+    let details = ResourceDetails::Approval { operation, proposer: proposal.proposer().name.to_string() };
+    Ok(plain("approval", &id.to_string(), details))
+}
+
 /// A principal as it is known, with its roles and labels.
 fn resolve_principal(core: &Core, name: &Name) -> Result<Resource, Error> {
     let held = core.need_open()?.access().principal(name);
@@ -266,7 +362,8 @@ async fn resolve_key(core: &Core, wanted: &KeyRef, now: UnixMillis) -> Result<Re
     };
     let keyring = Some(key.keyring.record.name.to_string());
     let audit = AuditResource { keyring, ..audit_resource("key", key.record.id()) };
-    Ok(Resource { attrs: key.attrs(now), audit, held: Held::Key(key) })
+    let marks = core.marks(&key)?;
+    Ok(Resource { attrs: key.attrs(now, marks), audit, held: Held::Key(key) })
 }
 
 /// A key as an alteration would leave it. One that cannot be applied is refused when it is carried out. The row may be
@@ -284,9 +381,12 @@ async fn resolve_altered_key(
     if patch.apply(&mut metadata).is_err() {
         return Ok(resource);
     }
+    let marks = core.marks(key)?;
     let details = KeyAttrs {
         keyring_id: ring.id.to_string(),
         keyring: ring.name.to_string(),
+        hold: marks.hold,
+        incident: marks.incident,
         ..attrs_of(record.algorithm(), record.purpose(), record.state(now), &metadata)
     };
     let details = ResourceDetails::Key(Box::new(details));
@@ -384,9 +484,14 @@ pub(super) fn authorize<O: Operation>(
     let (circumstances, items) = (Circumstances::of(&principal, source, now), operation.items());
     let context = circumstances.context(operation.context(), items);
     let question = Question { principal: &principal, action: O::DESCRIPTOR, resource: &resource, context };
-    let mut grants = Vec::new();
-    grants.extend(decide(opened, core, &question)?);
-    let also = operation.also();
+    let (mut grants, also) = (Vec::new(), operation.also());
+    let emergency = match decide(core, opened, &question) {
+        Err(refused) if also.is_none() => Some(in_emergency(core, opened, &question, now)?.ok_or(refused)?),
+        decided => {
+            grants.extend(decided?);
+            None
+        }
+    };
     debug_assert_eq!(
         also.as_ref().map(|also| also.action.name),
         O::DESCRIPTOR.also,
@@ -395,19 +500,41 @@ pub(super) fn authorize<O: Operation>(
     if let (Some(also), Some(second)) = (also, &second) {
         let context = circumstances.context(also.context, items);
         let question = Question { principal: &principal, action: also.action, resource: second, context };
-        grants.extend(decide(opened, core, &question)?);
+        grants.extend(decide(core, opened, &question)?);
     }
     for found in std::iter::once(&resource).chain(&second) {
         if let Some(what) = found.missing() {
             return Err(Error::not_found(what));
         }
     }
-    Ok(Permit { principal, resource, second, now, source, grants, operation: PhantomData })
+    Ok(Permit { principal, resource, second, now, source, emergency, grants, operation: PhantomData })
+}
+
+/// The emergency by which somebody may do what policy does not allow by itself. What a policy forbids stays forbidden,
+/// unless the policy itself makes an exception for emergencies.
+fn in_emergency(
+    core: &Core,
+    opened: Option<&Opened>,
+    question: &Question<'_>,
+    now: UnixMillis,
+) -> Result<Option<EmergencyId>, Error> {
+    let (Some(opened), Some(key)) = (opened, question.resource.key()) else { return Ok(None) };
+    let Some(emergency) = core.covering(opened, question.principal, question.action, key, now)? else {
+        return Ok(None);
+    };
+    let context = ContextAttrs { emergency: true, ..question.context };
+    let decision = opened.access().policies().cache.decide(&Request {
+        principal: &question.principal.attrs,
+        action: question.action.name,
+        resource: &question.resource.attrs,
+        context: &context,
+    });
+    Ok((decision.denied_by.is_empty() && decision.errors.is_empty()).then_some(emergency))
 }
 
 /// Asks policy, and grants where policy is silent: what a policy forbids, or fails on, no grant allows. Tells the grant
 /// that it took.
-fn decide(opened: Option<&Opened>, core: &Core, question: &Question<'_>) -> Result<Option<GrantId>, Error> {
+fn decide(core: &Core, opened: Option<&Opened>, question: &Question<'_>) -> Result<Option<GrantId>, Error> {
     let request = Request {
         principal: &question.principal.attrs,
         action: question.action.name,
@@ -480,6 +607,22 @@ fn needs_only_mfa(opened: Option<&Opened>, principal: &Principal, request: &Requ
 }
 
 impl Core {
+    /// The same, where a second factor may still be missing for it.
+    pub(crate) fn may_but_for_mfa<O: Operation>(
+        &self,
+        approved: &super::approve::Approved<O>,
+        action: &'static Descriptor,
+    ) -> Result<bool, Error> {
+        let opened = self.need_open()?;
+        let principal = approved.principal();
+        let context = Circumstances::of(principal, approved.source(), approved.now()).context(None, 1);
+        let question = Question { principal, action, resource: approved.resource(), context };
+        Ok(match decide(self, Some(&opened), &question) {
+            Ok(_) => true,
+            Err(error) => error.code() == Code::MfaNeeded,
+        })
+    }
+
     /// Whether the same principal may also do something else to the same resource.
     pub(crate) fn may<O: Operation>(
         &self,
@@ -491,6 +634,21 @@ impl Core {
         let (source, now) = (approved.source(), approved.now());
         let context = Circumstances::of(principal, source, now).context(None, 1);
         let question = Question { principal, action, resource: approved.resource(), context };
-        Ok(decide(Some(&opened), self, &question).is_ok())
+        Ok(decide(self, Some(&opened), &question).is_ok())
+    }
+
+    /// Whether the same principal may also do something that is about the server as a whole.
+    pub(crate) fn may_on_server<O: Operation>(
+        &self,
+        approved: &super::approve::Approved<O>,
+        action: &'static Descriptor,
+    ) -> Result<bool, Error> {
+        let opened = self.need_open()?;
+        let principal = approved.principal();
+        let context = Circumstances::of(principal, approved.source(), approved.now()).context(None, 1);
+        let details = ResourceDetails::System;
+        let resource = Resource { attrs: Arc::new(ResourceAttrs::system()), ..plain("system", "server", details) };
+        let question = Question { principal, action, resource: &resource, context };
+        Ok(decide(self, Some(&opened), &question).is_ok())
     }
 }

@@ -61,19 +61,24 @@
 //! }
 //! ```
 
+mod aftermath;
 mod approve;
 mod arrival;
 mod authenticate;
 mod authorize;
 mod operation;
+mod parked;
 mod record;
+mod requirement;
 mod run;
 
 pub use approve::Approved;
 pub use arrival::{Arrival, Done, Evidence, Idempotency, PeerCertificate, Proof, Refused, Waiting};
 pub use authenticate::Principal;
-pub use authorize::{Permit, Resource, Target};
+pub use authorize::{CaseKind, CaseRef, Permit, Resource, Target};
 
 pub(crate) use authenticate::{Reason, elevated, join_token};
 pub(crate) use authorize::{Circumstances, granted, resolve};
 pub use operation::{Also, Operation, Outcome, Remember};
+pub(crate) use parked::closed;
+pub(crate) use requirement::{parties, party};

@@ -1,13 +1,13 @@
 //! What an operation is: one type in the catalogue.
 
 use keyreeve_audit::Resource as AuditResource;
-use keyreeve_model::{Change, EncryptionContext, Facts, NoticeKind};
+use keyreeve_model::{Change, EncryptionContext, Facts, Label, NoticeKind};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
 use super::approve::Approved;
-use super::authorize::Target;
+use super::authorize::{Permit, Target};
 use crate::catalogue::Descriptor;
 use crate::core::Core;
 use crate::courier::Telling;
@@ -53,6 +53,30 @@ pub trait Operation: Send + Sync + Sized + 'static {
     /// any secret. None for what cannot wait.
     fn form(&self) -> Option<serde_json::Value> {
         None
+    }
+
+    /// True where it only tells what would be, and so waits for nobody.
+    fn is_trial(&self) -> bool {
+        false
+    }
+
+    /// Why it is asked for, for those who are to agree.
+    fn reason(&self) -> Option<&Label> {
+        None
+    }
+
+    /// Whether it gives anybody more than they had: some rules of approval ask for consent only then.
+    fn widens(&self, _permit: &Permit<Self>, _core: &Core) -> Result<bool, Error> {
+        Ok(true)
+    }
+
+    /// The revision of what it replaces as a whole: consent to the fifth version is none to replacing the sixth.
+    fn replaces(
+        &self,
+        _permit: &Permit<Self>,
+        _core: &Core,
+    ) -> impl Future<Output = Result<Option<i64>, Error>> + Send {
+        std::future::ready(Ok(None))
     }
 
     /// Does it, or says why not.
@@ -128,6 +152,11 @@ impl<R> Outcome<R> {
         self
     }
 
+    /// On a case that it made.
+    pub(crate) fn on_case(self, id: impl ToString) -> Self {
+        self.on(AuditResource { kind: "case".to_owned(), id: id.to_string(), version: None, keyring: None })
+    }
+
     pub(crate) fn version(mut self, version: u32) -> Self {
         self.version = Some(version);
         self
@@ -164,6 +193,12 @@ impl<R> Outcome<R> {
     pub(crate) fn telling(mut self, kind: NoticeKind, subject: impl Into<String>, facts: Facts) -> Self {
         self.notices.push(Telling::new(kind, subject, facts));
         self
+    }
+
+    /// The same with another reply.
+    pub(crate) fn with_reply<T>(self, reply: T) -> Outcome<T> {
+        let Self { changes, details, resource, version, notices, effects, sealer, opened_root, refused, .. } = self;
+        Outcome { reply, changes, details, resource, version, notices, effects, sealer, opened_root, refused }
     }
 
     pub(crate) fn then(mut self, effect: Effect) -> Self {

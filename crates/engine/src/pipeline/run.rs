@@ -162,7 +162,7 @@ impl Engine {
         if let Some(replay) = core.remembered(ticket.as_ref(), now).await? {
             return self.repeat::<O>(&replay, draft).await.map(Attempted::Done);
         }
-        match approve(core, opened.as_deref(), permit, operation).await? {
+        match approve(core, opened.as_deref(), permit, operation, draft.record.id).await? {
             Consent::Approved(approved) => self.perform(ticket, operation, approved, draft).await.map(Attempted::Done),
             Consent::Waiting(waiting, consequences) => {
                 self.park::<O>(waiting, consequences, draft).await.map(Attempted::Waiting)

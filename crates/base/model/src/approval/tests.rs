@@ -27,7 +27,6 @@ fn requirement(seats: Vec<Seat>) -> Requirement {
         expires: Duration::from_secs(3600),
         valid: Duration::from_secs(600),
         mfa: Duration::from_secs(300),
-        run: Run::ByProposer,
         opens_incident: false,
         confirm: Vec::new(),
     }

@@ -48,7 +48,6 @@ overrides = ["other"]
 expires_minutes = 90
 valid_hours = 2
 mfa_minutes = 3
-run = "on-quorum"
 confirm = { role = ["ciso", "dpo"], within_hours = 24 }
 ways = [
   { proposers = ["security-lead"], seats = [{ role = "ciso" }] },
@@ -63,7 +62,7 @@ seats = [{ role = "ciso" }]
     let rule = rules.find("all").unwrap();
     assert_eq!(rule.expires, Some(Duration::from_secs(90 * 60)));
     assert_eq!(rule.valid, Some(Duration::from_secs(2 * 3600)));
-    assert_eq!((rule.mfa, rule.run), (Some(Duration::from_secs(180)), Run::OnQuorum));
+    assert_eq!(rule.mfa, Some(Duration::from_secs(180)));
     assert_eq!(rule.ways[1].seats[1].only_if, Some(Fact::Incident));
     assert_eq!(Rules::parse(&rules.to_toml()), Ok(rules.clone()));
     let stored = serde_json::to_string(&rules).unwrap();
@@ -94,6 +93,15 @@ fn what_no_rule_can_say_is_refused_with_a_reason() {
         (rule("seats = [{ peer = true }]\noverrides = [\"none\"]"), "no rule of the book"),
         (rule("seats = [{ peer = true }]\nconfirm = { role = [], within_hours = 1 }"), "`confirm` names a role"),
         (rule("seats = [{ peer = true }]").repeat(2), "two rules of this name"),
+        (
+            ["r", "q"]
+                .map(|name| {
+                    rule("seats = []\nconfirm = { role = \"ciso\", within_hours = 1 }")
+                        .replace("\"r\"", &format!("\"{name}\""))
+                })
+                .concat(),
+            "names `key.rotate` too",
+        ),
         (rule("seats = [{ peer = true }]").replace("[\"key.rotate\"]", "[]"), "names no operation"),
         (rule(&format!("seats = [{}]", "{ peer = true },".repeat(9))), "at most 8"),
         ("[[rules]]\n".to_owned(), "unknown field"),
@@ -155,7 +163,6 @@ operations = ["key.rotate"]
 seats = [{ role = "ciso" }, { role = "ciso" }, { role = "legal", only_if = "hold" }]
 expires_hours = 10
 valid_hours = 1
-run = "on-quorum"
 [[rule]]
 name = "two"
 operations = ["key.rotate"]
@@ -174,7 +181,7 @@ seats = [{ owner = true }]
     let plain = needed(&rules, &proposer, false, false).unwrap().unwrap();
     assert_eq!(seats(&plain), ["ciso", "ciso", "peer of the proposer"]);
     assert_eq!((plain.expires.as_secs(), plain.valid.as_secs(), plain.mfa.as_secs()), (5 * 3600, 3600, 120));
-    assert_eq!((plain.run, plain.rules.len()), (Run::ByProposer, 2));
+    assert_eq!(plain.rules.len(), 2);
     let all = needed(&rules, &proposer, true, true).unwrap().unwrap();
     assert_eq!(seats(&all), ["ciso", "ciso", "legal", "system owner", "peer of the proposer"]);
 }

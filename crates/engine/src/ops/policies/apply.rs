@@ -56,8 +56,11 @@ impl Operation for Apply {
     }
 
     fn form(&self) -> Option<serde_json::Value> {
-        // What only tells what would be waits for nobody.
-        if self.dry_run { None } else { serde_json::to_value(self).ok() }
+        serde_json::to_value(self).ok()
+    }
+
+    fn is_trial(&self) -> bool {
+        self.dry_run
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Applied>, Error> {

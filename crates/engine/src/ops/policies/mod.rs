@@ -17,7 +17,7 @@ use super::{Listing, PAGE_MAX};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
-use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
+use crate::pipeline::{Approved, Operation, Outcome, Permit, Remember, Target};
 use versions::{Author, Edit, Standing};
 
 /// A policy.
@@ -64,6 +64,10 @@ impl Operation for Put {
 
     fn form(&self) -> Option<serde_json::Value> {
         serde_json::to_value(self).ok()
+    }
+
+    async fn replaces(&self, _permit: &Permit<Self>, core: &Core) -> Result<Option<i64>, Error> {
+        Ok(Some(core.ports.store.policy(&self.name).await?.map_or(0, |row| row.record.revision.0)))
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<PolicyReply>, Error> {

@@ -1,0 +1,328 @@
+//! Operations in the form in which they wait for consent, and back: what people consented to is made again from this.
+//!
+//! A form is closed, says everything that the request asks for besides what it acts on, and holds no secret. What it
+//! acts on stands beside it, by id: an alias that leads elsewhere later does not redirect what was approved.
+
+use keyreeve_crypto::{KeyAlgorithm, Purpose};
+use keyreeve_model::approval::{Proposal, Request};
+use keyreeve_model::key::{Activation, Scope};
+use keyreeve_model::metadata::Label;
+use keyreeve_model::{Classification, Environment, KeyMetadata, RecordId, UnixMillis};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::str::FromStr;
+
+use super::{
+    destruction, emergencies, grants, holds, keyrings, keys, lifecycle, login, mfa, policies, principals, rules,
+};
+use crate::core::Engine;
+use crate::error::{Code, Error};
+use crate::keys::{KeyRef, KeyringRef};
+use crate::pipeline::{Arrival, Operation, Refused};
+
+/// A form as it is stored. Nothing that cannot be written is in one.
+pub(crate) fn written(form: &impl Serialize) -> Option<Value> {
+    serde_json::to_value(form).ok()
+}
+
+fn read<T: DeserializeOwned>(request: &Request) -> Result<T, Error> {
+    serde_json::from_value(request.form.clone()).map_err(Error::internal)
+}
+
+fn target<T: FromStr>(request: &Request) -> Result<T, Error>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    request.target.id.parse().map_err(Error::internal)
+}
+
+fn key(request: &Request) -> Result<KeyRef, Error> {
+    Ok(KeyRef::Id(target(request)?))
+}
+
+/// An operation that can be made again from what was stored of it.
+pub(crate) trait Revive: Operation {
+    /// The same operation.
+    fn revive(request: &Request) -> Result<Self, Error>;
+}
+
+/// Says only why.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReasonForm {
+    pub(crate) reason: Label,
+}
+
+/// Says nothing.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EmptyForm {}
+
+/// Cedar, or rules in TOML.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TextForm {
+    pub(crate) text: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScheduleForm {
+    pub(crate) days: u32,
+    pub(crate) reason: Label,
+}
+
+impl Revive for destruction::Schedule {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        let form: ScheduleForm = read(request)?;
+        Ok(Self { key: key(request)?, days: form.days, reason: form.reason })
+    }
+}
+
+impl Revive for lifecycle::Rotate {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        Ok(Self { key: key(request)?, reason: read::<ReasonForm>(request)?.reason })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyForm {
+    pub(crate) algorithm: KeyAlgorithm,
+    pub(crate) purpose: Purpose,
+    pub(crate) scope: Scope,
+    pub(crate) exportable: bool,
+    pub(crate) activation: Activation,
+    pub(crate) deactivates: Option<UnixMillis>,
+    pub(crate) deterministic_reason: Option<Label>,
+    pub(crate) metadata: KeyMetadata,
+    pub(crate) environment: Option<Environment>,
+    pub(crate) reason: Label,
+}
+
+impl Revive for keys::Create {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        let form: KeyForm = read(request)?;
+        let keyring = request.second.as_ref().ok_or_else(|| Error::internal("a key is made in a keyring"))?;
+        Self::new(keys::CreateSpec {
+            keyring: KeyringRef::Id(keyring.id.parse().map_err(Error::internal)?),
+            algorithm: form.algorithm,
+            purpose: Some(form.purpose),
+            scope: form.scope,
+            exportable: form.exportable,
+            activation: form.activation,
+            deactivates: form.deactivates,
+            deterministic_reason: form.deterministic_reason,
+            metadata: form.metadata,
+            environment: form.environment,
+            reason: form.reason,
+        })
+    }
+}
+
+impl Revive for keys::Update {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        Ok(Self { key: key(request)?, patch: read(request)? })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyringForm {
+    pub(crate) owner: Label,
+    pub(crate) description: Label,
+    pub(crate) classification: Classification,
+    pub(crate) environment: Environment,
+    pub(crate) allow_deterministic: bool,
+}
+
+impl Revive for keyrings::Create {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        let form: KeyringForm = read(request)?;
+        Ok(Self {
+            name: target(request)?,
+            owner: form.owner,
+            description: form.description,
+            classification: form.classification,
+            environment: form.environment,
+            allow_deterministic: form.allow_deterministic,
+        })
+    }
+}
+
+/// A token that is to be issued.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokenForm {
+    pub(crate) seconds: u64,
+    pub(crate) description: Label,
+    pub(crate) networks: BTreeSet<String>,
+}
+
+/// A principal as it shall be.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PutForm<T> {
+    pub(crate) put: T,
+}
+
+/// A principal's alterations.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PatchForm<T> {
+    pub(crate) patch: T,
+}
+
+impl Revive for principals::Put {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        let form: PutForm<principals::PutSpec> = read(request)?;
+        Ok(Self::new(form.put))
+    }
+}
+
+impl Revive for principals::Update {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        let form: PatchForm<principals::PrincipalPatch> = read(request)?;
+        Ok(Self { name: target(request)?, patch: form.patch })
+    }
+}
+
+impl Revive for principals::Delete {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        read::<EmptyForm>(request)?;
+        Ok(Self { name: target(request)? })
+    }
+}
+
+impl Revive for mfa::Reset {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        Ok(Self { principal: target(request)? })
+    }
+}
+
+impl Revive for grants::Create {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        read::<grants::GrantForm>(request)?.of_found(&request.target.id)
+    }
+}
+
+impl Revive for grants::Request {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        let form: grants::RequestForm = read(request)?;
+        Ok(Self { request: form.request.of_found(&request.target.id)? })
+    }
+}
+
+impl Revive for login::methods::Put {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        Ok(Self { spec: read(request)? })
+    }
+}
+
+impl Revive for login::methods::Delete {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        read::<EmptyForm>(request)?;
+        Ok(Self { method: target(request)? })
+    }
+}
+
+/// Operations that are their own form.
+macro_rules! whole {
+    ($($operation:ty),+ $(,)?) => {
+        $(impl Revive for $operation {
+            fn revive(request: &Request) -> Result<Self, Error> {
+                read(request)
+            }
+        })+
+    };
+}
+
+whole!(policies::Put, policies::Delete, policies::Apply, policies::Rollback, holds::Release, emergencies::Declare);
+
+impl Revive for rules::Put {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        Ok(Self { text: read::<TextForm>(request)?.text })
+    }
+}
+
+type Running = Pin<Box<dyn Future<Output = Result<Option<RecordId>, Refused>> + Send>>;
+
+/// How an operation that waited is run.
+struct Form {
+    operation: &'static str,
+    run: fn(&Engine, Arrival, &Request) -> Result<Running, Error>,
+    again: fn(&Request) -> Option<Value>,
+}
+
+fn run<O: Revive>(engine: &Engine, arrival: Arrival, request: &Request) -> Result<Running, Error> {
+    let (engine, operation) = (engine.clone(), O::revive(request)?);
+    Ok(Box::pin(async move { engine.call(arrival, operation).await.map(|done| done.record) }))
+}
+
+fn again<O: Revive>(request: &Request) -> Option<Value> {
+    O::revive(request).ok()?.form()
+}
+
+const fn form<O: Revive>() -> Form {
+    Form { operation: O::DESCRIPTOR.name, run: run::<O>, again: again::<O> }
+}
+
+/// The operations that can be run from what was stored of them. Two forms of one operation are tried in this order;
+/// both are closed, so that only one of them can be read.
+const FORMS: &[Form] = &[
+    form::<destruction::Schedule>(),
+    form::<lifecycle::Rotate>(),
+    form::<keys::Create>(),
+    form::<keys::Update>(),
+    form::<keyrings::Create>(),
+    form::<principals::Put>(),
+    form::<principals::Update>(),
+    form::<principals::Delete>(),
+    form::<policies::Put>(),
+    form::<policies::Delete>(),
+    form::<policies::Apply>(),
+    form::<policies::Rollback>(),
+    form::<mfa::Reset>(),
+    form::<grants::Create>(),
+    form::<grants::Request>(),
+    form::<holds::Release>(),
+    form::<emergencies::Declare>(),
+    form::<login::methods::Put>(),
+    form::<login::methods::Delete>(),
+    form::<rules::Put>(),
+];
+
+/// Operations that can wait, and whose answer holds a secret: they are run by asking again, for the answer is given to
+/// whoever asks and to nobody later.
+const ASKED_AGAIN: &[&str] = &["token.create", "credential.issue"];
+
+/// Whether an operation can wait for consent.
+pub(crate) fn can_wait(operation: &str) -> bool {
+    FORMS.iter().any(|form| form.operation == operation) || ASKED_AGAIN.contains(&operation)
+}
+
+/// Whether a stored request is one that its operation would make again, to the letter.
+fn is_faithful(form: &Form, request: &Request) -> bool {
+    form.operation == request.operation.as_str() && (form.again)(request).as_ref() == Some(&request.form)
+}
+
+/// Runs a request that waited, for whoever arrives: it goes through every stage as if it had just been made.
+pub(crate) async fn run_again(
+    engine: &Engine,
+    arrival: Arrival,
+    proposal: &Proposal,
+) -> Result<Option<RecordId>, Refused> {
+    let request = proposal.request();
+    let refused = |error| Refused { error, record: None, waiting: None };
+    if ASKED_AGAIN.contains(&request.operation.as_str()) {
+        let text = "the answer to this request holds a secret: make the same request again, it runs now";
+        return Err(refused(Error::new(Code::WrongState, text)));
+    }
+    let unknown = || Error::internal("a stored request cannot be made again");
+    let form = FORMS.iter().find(|form| is_faithful(form, request)).ok_or_else(|| refused(unknown()))?;
+    (form.run)(engine, arrival, request).map_err(refused)?.await
+}

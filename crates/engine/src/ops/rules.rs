@@ -1,0 +1,214 @@
+//! The rules of approval: showing, checking and replacing them, and bringing them into force.
+
+use keyreeve_crypto::digest::sha256;
+use keyreeve_model::approval::{Party, unsatisfiable};
+use keyreeve_model::filed::file;
+use keyreeve_model::mfa::{Factor, MfaCredential};
+use keyreeve_model::record::Revision;
+use keyreeve_model::rules::{Enacted, RuleBook, Rules};
+use keyreeve_model::{Facts, NoticeKind};
+
+use super::forms::{TextForm, can_wait, written};
+use crate::access::{HeldRules, Stale};
+use crate::catalogue::{self, Descriptor};
+use crate::core::Core;
+use crate::error::{Code, Error};
+use crate::pipeline::{Approved, Operation, Outcome, Permit, Remember, Target, parties};
+use crate::sealing::{Effect, Opened};
+
+/// The rule book as it stands.
+#[derive(Clone, Debug)]
+pub struct RulesReply {
+    /// The book.
+    pub book: RuleBook,
+    /// Rules that nobody could satisfy, in words.
+    pub problems: Vec<String>,
+}
+
+impl Remember for RulesReply {}
+
+/// Shows the rules.
+#[derive(Debug)]
+pub struct Describe;
+
+impl Operation for Describe {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::RULES_DESCRIBE;
+    type Reply = RulesReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::System
+    }
+
+    async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<RulesReply>, Error> {
+        let opened = core.need_open()?;
+        let book = opened.access().rules().book.clone();
+        let problems = core.unsatisfiable(&opened, &book.rules).await?;
+        Ok(Outcome::reply(RulesReply { book, problems }))
+    }
+}
+
+/// What would be the matter with a rule book.
+#[derive(Clone, Debug)]
+pub struct CheckReply {
+    /// Rules that nobody could satisfy now, in words; a text that is no rule book is refused instead.
+    pub problems: Vec<String>,
+}
+
+impl Remember for CheckReply {}
+
+/// Looks whether rules could be put.
+#[derive(Debug)]
+pub struct Check {
+    /// The rules, in TOML.
+    pub text: String,
+}
+
+impl Operation for Check {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::RULES_CHECK;
+    type Reply = CheckReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::System
+    }
+
+    async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<CheckReply>, Error> {
+        let rules = core.read_rules(&self.text)?;
+        let problems = core.unsatisfiable(&*core.need_open()?, &rules).await?;
+        Ok(Outcome::reply(CheckReply { problems }))
+    }
+}
+
+/// Replaces the rules.
+#[derive(Debug)]
+pub struct Put {
+    /// The rules, in TOML.
+    pub text: String,
+}
+
+impl Operation for Put {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::RULES_PUT;
+    type Reply = RulesReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::System
+    }
+
+    fn form(&self) -> Option<serde_json::Value> {
+        written(&TextForm { text: self.text.clone() })
+    }
+
+    async fn replaces(&self, _permit: &Permit<Self>, core: &Core) -> Result<Option<i64>, Error> {
+        Ok(Some(core.need_open()?.access().rules().revision.map_or(0, |revision| revision.0)))
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<RulesReply>, Error> {
+        let opened = core.need_open()?;
+        let rules = core.read_rules(&self.text)?;
+        let held = opened.access().rules();
+        let problems = core.unsatisfiable(&opened, &rules).await?;
+        if held.are_in_force() && !problems.is_empty() {
+            let text = format!("nobody could satisfy these rules: {}; nothing was changed", problems.join("; "));
+            return Err(Error::new(Code::WrongState, text));
+        }
+        let book = RuleBook {
+            version: held.book.version + 1,
+            rules,
+            updated: approved.now(),
+            updated_by: approved.principal().name.clone(),
+            approval: approved.approval(),
+            ..held.book.clone()
+        };
+        let outcome = replacing(&opened, &held, &book);
+        let digest = hex::encode(sha256(self.text.as_bytes()));
+        let outcome = outcome.detail("version", book.version).detail("sha256", digest);
+        Ok(outcome.with_reply(RulesReply { book, problems }))
+    }
+}
+
+/// Brings the rules into force.
+#[derive(Debug)]
+pub struct Enact;
+
+impl Operation for Enact {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::GOVERNANCE_ENACT;
+    type Reply = RulesReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::System
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<RulesReply>, Error> {
+        if core.settings.development {
+            let text = "in development mode one person does everything: rules of approval are not brought into force";
+            return Err(Error::new(Code::WrongState, text));
+        }
+        let opened = core.need_open()?;
+        let held = opened.access().rules();
+        if held.are_in_force() {
+            return Err(Error::new(Code::AlreadyDone, "the rules of approval are in force already"));
+        }
+        let problems = core.unsatisfiable(&opened, &held.book.rules).await?;
+        if !problems.is_empty() {
+            let text = format!(
+                "the rules cannot be satisfied by the people there are who have a second factor: {}",
+                problems.join("; ")
+            );
+            return Err(Error::new(Code::WrongState, text));
+        }
+        let enacted = Enacted { at: approved.now(), by: approved.principal().name.clone() };
+        let book = RuleBook { enacted: Some(enacted), ..held.book.clone() };
+        let outcome = replacing(&opened, &held, &book).detail("version", book.version);
+        Ok(outcome.with_reply(RulesReply { book, problems }))
+    }
+}
+
+/// The changes that put a book in the place of another. A version that is replaced by another stays readable.
+fn replacing(opened: &Opened, held: &HeldRules, book: &RuleBook) -> Outcome<()> {
+    let revision = held.revision.map_or(Revision::FIRST, Revision::next);
+    let facts = Facts::default().with("version", book.version).with("in_force", book.enacted.is_some());
+    let subject = match (held.are_in_force(), book.enacted.is_some()) {
+        (false, true) => "the rules of approval came into force",
+        _ => "the rules of approval were replaced",
+    };
+    let outcome = Outcome::reply(())
+        .changing(file(&opened.keys, revision, book))
+        .telling(NoticeKind::GovernanceChanged, subject, facts)
+        .then(Effect::Reload(Stale::rules()));
+    if held.revision.is_none() || book.version == held.book.version {
+        return outcome;
+    }
+    let former = RuleBook { current: false, ..held.book.clone() };
+    outcome.changing(file(&opened.keys, Revision::FIRST, &former))
+}
+
+impl Core {
+    /// Reads rules, and compiles them against the catalogue.
+    fn read_rules(&self, text: &str) -> Result<Rules, Error> {
+        let rules = Rules::parse(text).map_err(|problem| Error::invalid(problem.to_string()))?;
+        self.compiler.rules(&rules)?;
+        for rule in rules.iter().filter(|rule| rule.ways.iter().any(|way| !way.seats.is_empty())) {
+            if let Some(operation) = rule.operations.iter().find(|operation| !can_wait(operation.as_str())) {
+                let text = format!("rule `{}`: `{operation}` cannot wait for consent: leave it out", rule.name);
+                return Err(Error::invalid(text));
+            }
+        }
+        Ok(rules)
+    }
+
+    /// The rules that nobody could satisfy, in words: by people who have a second factor, whoever of all asks.
+    async fn unsatisfiable(&self, opened: &Opened, rules: &Rules) -> Result<Vec<String>, Error> {
+        let everybody = parties(&opened.access());
+        let mut people: Vec<Party> = Vec::new();
+        for party in everybody.iter().filter(|party| party.counts) {
+            let factors = self.filed_all::<MfaCredential>(opened, Some(party.name.as_str())).await?;
+            let counts = |factor: &MfaCredential| {
+                factor.confirmed.is_some() && !matches!(factor.factor, Factor::Recovery { .. })
+            };
+            if factors.iter().any(|(factor, _)| counts(factor)) {
+                people.push(party.clone());
+            }
+        }
+        let found = unsatisfiable(rules.iter(), &people, &everybody);
+        Ok(found.iter().map(ToString::to_string).collect())
+    }
+}

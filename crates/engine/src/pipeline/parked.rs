@@ -1,0 +1,264 @@
+//! Requests that wait for consent: found again, run when there is consent, begun when there is none.
+
+use keyreeve_model::approval::{Event, NewProposal, OpenRequest, Party, Proposal, Refusal, Request, Shown, TargetRef};
+use keyreeve_model::filed::{file, unfile};
+use keyreeve_model::ids::ApprovalId;
+use keyreeve_model::record::Revision;
+use keyreeve_model::{Change, Facts, NoticeKind, RecordId, UnixMillis};
+use keyreeve_policy::{KeyAttrs, PrincipalAttrs, ResourceAttrs, ResourceDetails};
+use std::collections::BTreeMap;
+
+use super::approve::{Approved, Consent, Consequences};
+use super::arrival::Waiting;
+use super::authorize::{Permit, Resource};
+use super::operation::Operation;
+use super::requirement::{Needed, parties};
+use crate::core::Core;
+use crate::courier::Telling;
+use crate::error::{Code, Error};
+use crate::sealing::Opened;
+
+/// What a request is when it waits: everything it says, with what it acts on found.
+pub(super) async fn request_of<O: Operation>(
+    core: &Core,
+    permit: &Permit<O>,
+    operation: &O,
+) -> Result<Option<Request>, Error> {
+    let Some(form) = operation.form() else { return Ok(None) };
+    let target = reference(&permit.resource);
+    let second = permit.second.as_ref().map(reference).filter(|second| *second != target);
+    Ok(Some(Request {
+        operation: O::DESCRIPTOR.name.parse().map_err(Error::internal)?,
+        second: second.or_else(|| place(&permit.resource)),
+        target,
+        base_revision: operation.replaces(permit, core).await?,
+        form,
+    }))
+}
+
+fn reference(resource: &Resource) -> TargetRef {
+    TargetRef { kind: resource.audit().kind.clone(), id: resource.audit().id.clone() }
+}
+
+/// Where something new is to be made: a key to be made is named by its keyring, found.
+fn place(resource: &Resource) -> Option<TargetRef> {
+    match &resource.attrs().details {
+        ResourceDetails::Key(key) if resource.key().is_none() => {
+            Some(TargetRef { kind: "keyring".to_owned(), id: key.keyring_id.clone() })
+        }
+        _ => None,
+    }
+}
+
+/// Goes on with a request that needs consent.
+pub(super) async fn consent<O: Operation>(
+    core: &Core,
+    opened: &Opened,
+    needed: Needed,
+    (permit, operation, record): (Permit<O>, &O, RecordId),
+) -> Result<Consent<O>, Error> {
+    let Some(request) = request_of(core, &permit, operation).await? else {
+        return Err(Error::internal("a rule asks for consent to an operation that has no form to wait in"));
+    };
+    let invalid = |error: keyreeve_model::approval::NoDigest| Error::invalid(error.to_string());
+    let digest = request.digest(opened.deployment.id, &permit.principal.name).map_err(invalid)?;
+    let asked = Asked { needed, request, digest, record };
+    let known = core.filed::<OpenRequest>(opened, OpenRequest::row(digest)).await?;
+    let mut changes = Vec::new();
+    if let Some((open, open_revision)) = &known {
+        let (proposal, revision) = core.proposal(opened, open.approval).await?;
+        match asked.run(opened, &proposal, &permit) {
+            Ok(done) => {
+                let keys = &opened.keys;
+                let mut changes = vec![file(keys, revision.next(), &done), unfile(*open_revision, open)];
+                changes.extend(core.notice(opened, &closed(&done, permit.now), Some(record), permit.now)?);
+                let consent = Consequences { changes, details: told(&done), ..Consequences::default() };
+                let approval = Some(done.id());
+                return Ok(Consent::Approved(Approved::new(permit, record, approval, consent)));
+            }
+            Err(Refusal::Missing(missing)) if proposal.seats() == asked.needed.requirement.seats => {
+                let waiting = waiting(&proposal, digest, missing);
+                let details = told(&proposal);
+                return Ok(Consent::Waiting(Box::new(waiting), Consequences { details, ..Consequences::default() }));
+            }
+            // Others are asked for now, who could not vote on this one.
+            Err(Refusal::Missing(_)) => {
+                let withdrawn = proposal.step(&Event::Withdraw { by: &permit.principal.name }, permit.now);
+                changes.push(file(&opened.keys, revision.next(), &withdrawn.map_err(Error::internal)?));
+            }
+            Err(Refusal::Over(_)) => {}
+            Err(other) => return Err(Error::internal(other.to_string())),
+        }
+    }
+    let revision = known.map_or(Revision::FIRST, |(_, revision)| revision.next());
+    park(core, opened, asked, (&permit, operation, revision), changes)
+}
+
+struct Asked {
+    needed: Needed,
+    request: Request,
+    digest: [u8; 32],
+    record: RecordId,
+}
+
+impl Asked {
+    /// Runs a proposal if there is consent for what is asked for now.
+    fn run<O: Operation>(&self, opened: &Opened, known: &Proposal, permit: &Permit<O>) -> Result<Proposal, Refusal> {
+        let parties: Vec<Party> = parties(&opened.access());
+        let event = Event::Execute {
+            by: &self.needed.asker,
+            digest: &hex::encode(self.digest),
+            parties: &parties,
+            requirement: &self.needed.requirement,
+            owners: &self.needed.owners,
+            record: self.record,
+        };
+        known.step(&event, permit.now)
+    }
+}
+
+/// Begins to wait.
+fn park<O: Operation>(
+    core: &Core,
+    opened: &Opened,
+    asked: Asked,
+    (permit, operation, revision): (&Permit<O>, &O, Revision),
+    mut changes: Vec<Change>,
+) -> Result<Consent<O>, Error> {
+    let (now, digest) = (permit.now, asked.digest);
+    let new = NewProposal {
+        id: ApprovalId::new(now, core.id_random()?),
+        proposer: asked.needed.asker,
+        request: asked.request,
+        digest: hex::encode(digest),
+        reason: operation.reason().cloned().unwrap_or_default(),
+        requirement: asked.needed.requirement,
+        owners: asked.needed.owners,
+        shown: shown(permit),
+    };
+    let proposal = Proposal::new(new, now);
+    let open = OpenRequest { digest: hex::encode(digest), approval: proposal.id() };
+    changes.push(file(&opened.keys, Revision::FIRST, &proposal));
+    changes.push(file(&opened.keys, revision, &open));
+    changes.extend(core.notice(opened, &begun(&proposal), Some(asked.record), now)?);
+    let waiting = waiting(&proposal, digest, proposal.missing());
+    let details = told(&proposal);
+    Ok(Consent::Waiting(Box::new(waiting), Consequences { changes, details, ..Consequences::default() }))
+}
+
+fn waiting(proposal: &Proposal, digest: [u8; 32], missing: Vec<String>) -> Waiting {
+    Waiting { approval: proposal.id(), digest, expires: proposal.expires(), missing }
+}
+
+fn facts_of(proposal: &Proposal) -> Facts {
+    let request = proposal.request();
+    Facts::default()
+        .with("approval", proposal.id())
+        .with("operation", &request.operation)
+        .with("target", &request.target)
+        .with("proposer", &proposal.proposer().name)
+        .with("digest", proposal.digest())
+        .with("expires", proposal.expires())
+}
+
+/// What people are told when a request begins to wait.
+fn begun(proposal: &Proposal) -> Telling {
+    let operation = &proposal.request().operation;
+    let subject = format!("{} asks for consent to {operation}", proposal.proposer().name);
+    let facts = facts_of(proposal).with("missing", proposal.missing().join(", ")).with("reason", proposal.reason());
+    Telling::new(NoticeKind::ApprovalNeeded, subject, facts)
+}
+
+/// What people are told when a request waits no more.
+pub(crate) fn closed(proposal: &Proposal, now: UnixMillis) -> Telling {
+    let (operation, state) = (&proposal.request().operation, proposal.state(now));
+    let subject = format!("the request of {} for {operation} was {state}", proposal.proposer().name);
+    Telling::new(NoticeKind::ApprovalClosed, subject, facts_of(proposal).with("state", state))
+}
+
+/// What the audit record says of a proposal.
+pub(crate) fn told(proposal: &Proposal) -> BTreeMap<String, String> {
+    let rules: Vec<&str> = proposal.rules().iter().map(|rule| rule.as_str()).collect();
+    let seats: Vec<String> = proposal.seats().iter().map(ToString::to_string).collect();
+    [
+        ("approval", proposal.id().to_string()),
+        ("digest", proposal.digest().to_owned()),
+        ("rules", rules.join(" ")),
+        ("seats", seats.join(", ")),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// What approvers are shown besides the request: what it acts on as it is, and where it is altered as it becomes.
+fn shown<O: Operation>(permit: &Permit<O>) -> Vec<Shown> {
+    let before = facts(&permit.resource.attrs());
+    let after = permit.second.as_ref().map(|second| facts(&second.attrs())).unwrap_or_default();
+    let mut all: Vec<Shown> = before
+        .into_iter()
+        .map(|(name, value)| match after.iter().find(|(other, _)| *other == name) {
+            Some((_, next)) if *next != value => Shown { name: name.to_owned(), value: format!("{value} -> {next}") },
+            _ => Shown { name: name.to_owned(), value },
+        })
+        .collect();
+    if let Some(key) = permit.resource.key() {
+        let record = &key.record;
+        all.push(Shown { name: "versions".to_owned(), value: record.versions().len().to_string() });
+        all.push(Shown { name: "created".to_owned(), value: record.created().to_string() });
+    }
+    all
+}
+
+fn facts(attrs: &ResourceAttrs) -> Vec<(&'static str, String)> {
+    match &attrs.details {
+        ResourceDetails::Key(key) => of_key(key),
+        ResourceDetails::Keyring(keyring) => vec![("name", keyring.name.clone()), ("owner", keyring.owner.clone())],
+        ResourceDetails::Principal(principal) => of_principal(principal),
+        ResourceDetails::Token { principal } => vec![("principal", principal.clone())],
+        _ => Vec::new(),
+    }
+}
+
+fn of_key(key: &KeyAttrs) -> Vec<(&'static str, String)> {
+    let labels: Vec<String> = key.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    vec![
+        ("keyring", key.keyring.clone()),
+        ("aliases", key.aliases.join(" ")),
+        ("algorithm", key.algorithm.clone()),
+        ("purpose", key.purpose.clone()),
+        ("state", key.state.clone()),
+        ("classification", key.classification.to_string()),
+        ("environment", key.environment.clone()),
+        ("owner", key.owner.clone()),
+        ("custodians", key.custodians.join(", ")),
+        ("consumers", key.consumers.join(", ")),
+        ("labels", labels.join(" ")),
+        ("hold", key.hold.to_string()),
+        ("incident", key.incident.to_string()),
+    ]
+}
+
+fn of_principal(principal: &PrincipalAttrs) -> Vec<(&'static str, String)> {
+    let labels: Vec<String> = principal.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    vec![("kind", principal.kind.name().to_owned()), ("roles", principal.roles.join(" ")), ("labels", labels.join(" "))]
+}
+
+impl Core {
+    /// A proposal that must be there.
+    pub(crate) async fn proposal(&self, opened: &Opened, id: ApprovalId) -> Result<(Proposal, Revision), Error> {
+        let found = self.filed::<Proposal>(opened, id).await?;
+        found.ok_or_else(|| Error::not_found("approval"))
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let code = match &refusal {
+            Refusal::Over(keyreeve_model::approval::ProposalState::Executed) => Code::AlreadyDone,
+            Refusal::Over(_) | Refusal::OtherRequest | Refusal::Missing(_) | Refusal::TooManyVotes => Code::WrongState,
+            Refusal::OwnRequest | Refusal::NoSeat(_) | Refusal::NotTheProposer => Code::Denied,
+            Refusal::StaleProof(_) => Code::MfaNeeded,
+        };
+        Self::new(code, refusal.to_string())
+    }
+}
