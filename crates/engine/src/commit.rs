@@ -141,7 +141,7 @@ impl Core {
     }
 
     /// Commits to the store, and notes when another server took it over.
-    async fn store(&self, transaction: Transaction) -> Result<(), StoreError> {
+    pub(crate) async fn store(&self, transaction: Transaction) -> Result<(), StoreError> {
         let committed = self.ports.store.commit(transaction).await;
         if matches!(committed, Err(StoreError::LeaseLost)) {
             self.lease_lost.send_replace(true);
@@ -294,6 +294,7 @@ impl Engine {
                 Effect::Allow(allowance, messages) => {
                     allowance.fetch_add(messages, Ordering::AcqRel);
                 }
+                Effect::DeliverNow => self.deliver_now().await,
                 Effect::Hold(guard) => guards.push(guard),
             }
         }

@@ -14,7 +14,7 @@ use keyreeve_store::Store;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 use tokio::sync::RwLock;
 
@@ -165,6 +165,8 @@ pub struct Core {
     pub(crate) reloading: tokio::sync::Mutex<()>,
     /// One at a time gives certificates to principals, until others see it: no certificate proves two of them.
     pub(crate) claiming: Arc<RwLock<()>>,
+    /// Since when the server is open (milliseconds).
+    pub(crate) opened_since: AtomicI64,
     /// Held shared by destructions and alone by whoever places a hold: none comes between the look and the erasure.
     pub(crate) holding: Arc<RwLock<()>>,
     /// Whether what decisions about access are made from is as it was stored.
@@ -219,6 +221,7 @@ impl Engine {
             claiming: Arc::default(),
             holding: Arc::default(),
             access: Freshness::default(),
+            opened_since: AtomicI64::new(i64::MAX),
             lease_lost: tokio::sync::watch::Sender::new(false),
             readiness: tokio::sync::Mutex::default(),
             throttle: Mutex::new(Throttle::new(ports.random.secret_array()?)),

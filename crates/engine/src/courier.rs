@@ -1,8 +1,10 @@
 //! Notices to people: filed in the transaction of their cause, delivered afterwards, tried until they are taken.
 //!
-//! An answer never waits for a delivery. A notice is a row for each channel; it is unfiled when the channel has taken
-//! it, so a restart loses none, and a crash between delivery and unfiling sends it once more under the same id.
+//! An answer waits for a delivery only in emergencies, and then not for long. A notice is a row for each channel; it is
+//! unfiled when the channel has taken it, so a restart loses none, and a crash between delivery and
+//! unfiling sends it once more under the same id.
 
+use futures::future::BoxFuture;
 use keyreeve_audit::Record;
 use keyreeve_model::filed::{file, unfile};
 use keyreeve_model::ids::NoticeId;
@@ -18,6 +20,8 @@ use crate::core::{Core, Engine};
 use crate::error::Error;
 use crate::sealing::Opened;
 
+/// How long an answer waits for people to be told of an emergency.
+const AT_MOST: Duration = Duration::from_secs(5);
 /// Notices looked at in one round (count).
 const ROUND: u32 = 1000;
 /// Failures in a row after which a round ends: the channel is not there, and others wait for their turn.
@@ -67,12 +71,15 @@ pub(crate) struct Telling {
 /// The channels, and the bell that says that there is something to deliver.
 pub(crate) struct Courier {
     channels: Vec<Channel>,
+    /// One for each channel: held by whoever delivers to it.
+    busy: Vec<tokio::sync::Mutex<()>>,
     bell: watch::Sender<()>,
 }
 
 impl Courier {
     pub(crate) fn new(channels: Vec<Channel>) -> Self {
-        Self { channels, bell: watch::Sender::new(()) }
+        let busy = channels.iter().map(|_| tokio::sync::Mutex::default()).collect();
+        Self { channels, busy, bell: watch::Sender::new(()) }
     }
 
     pub(crate) fn channels(&self) -> &[Channel] {
@@ -177,7 +184,11 @@ impl Engine {
     /// unless [`Engine::notices_filed`] changes before. Called by one task for each channel, so that a channel that
     /// does not answer holds up no other.
     pub async fn deliver(&self, channel: usize) -> Duration {
-        let Some(channel) = self.core.courier.channels().get(channel) else { return IDLE };
+        let courier = &self.core.courier;
+        let (Some(busy), Some(channel)) = (courier.busy.get(channel), courier.channels().get(channel)) else {
+            return IDLE;
+        };
+        let _one = busy.lock().await;
         match self.deliver_due(channel).await {
             Ok(None) => IDLE,
             Ok(Some(wait)) => wait.min(IDLE),
@@ -186,6 +197,17 @@ impl Engine {
                 AFTER_TROUBLE
             }
         }
+    }
+
+    /// Tries every channel once, all at the same time, for at most [`AT_MOST`]: what is not taken by then is tried
+    /// again as ever. Boxed, because the pipeline waits for it.
+    pub(crate) fn deliver_now(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let all = (0..self.channels()).map(|channel| self.deliver(channel));
+            if tokio::time::timeout(AT_MOST, futures::future::join_all(all)).await.is_err() {
+                tracing::warn!("not every channel took the notice of an emergency at once: it is tried again");
+            }
+        })
     }
 
     async fn deliver_due(&self, channel: &Channel) -> Result<Option<Duration>, Error> {

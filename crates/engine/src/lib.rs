@@ -23,6 +23,7 @@ mod clock;
 mod commit;
 mod core;
 mod courier;
+mod emergencies;
 #[allow(dead_code, reason = "the groups that file records read them by it")]
 mod filed;
 mod issuers;

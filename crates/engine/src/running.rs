@@ -8,6 +8,7 @@ use keyreeve_root::SealStatus;
 use keyreeve_store::Page;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::access::{AccessSnapshot, Stale};
@@ -105,6 +106,8 @@ impl Engine {
         let opened = self.try_open().await;
         if let Err(error) = &opened {
             tracing::error!(%error, cause = error.cause(), "the server cannot open");
+        } else if let Err(error) = self.look_after_emergencies().await {
+            tracing::warn!(%error, "emergencies are looked after at the next tick");
         }
         opened
     }
@@ -129,6 +132,7 @@ impl Engine {
         core.ports.journal.set_signers(keys.signers.clone())?;
         let hierarchy =
             Hierarchy::new(Arc::clone(&core.ports.root), Arc::clone(&core.ports.vault), Arc::clone(&core.ports.random));
+        core.opened_since.store(core.now()?.0, Ordering::Release);
         core.set_opened(Some(Arc::new(Opened::new(deployment, keys, hierarchy, access))));
         core.courier.ring();
         core.mend_outbox().await
@@ -241,6 +245,8 @@ impl Engine {
         if self.core.opened().is_some() {
             errors.extend(self.destroy_due().await.err());
             errors.extend(self.sweep_epochs().await.err());
+            errors.extend(self.remind_of_incidents().await.err());
+            errors.extend(self.look_after_emergencies().await.err());
             errors.extend(self.give_up_orphans().await.err());
         }
         match self.core.now() {
@@ -287,7 +293,19 @@ impl Engine {
     async fn destroy_one(&self, key: KeyId, now: UnixMillis) {
         let outcome = self.call_as_server("scheduled-destruction", Destroy { key: KeyRef::Id(key) }).await;
         let mut overdue = self.core.overdue.lock();
+    /// Whether a hold keeps a key from being destroyed: nothing is tried, so nothing fails.
+    async fn is_held(&self, key: KeyId) -> bool {
+        match (self.core.opened(), self.core.find_key(&KeyRef::Id(key)).await) {
+            (Some(opened), Ok(Some(held))) => self.core.hold_against(&opened, &held).is_some(),
+            _ => false,
+        }
+    }
+
         let Err(refused) = outcome else {
+        if self.is_held(key).await {
+            self.core.overdue.lock().remove(&key);
+            return;
+        }
             overdue.remove(&key);
             return;
         };

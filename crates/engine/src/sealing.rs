@@ -38,6 +38,8 @@ pub(crate) enum Effect {
     ForgetAliases(Vec<Name>),
     /// Let a key version protect so many more messages.
     Allow(Arc<AtomicU64>, u64),
+    /// Try to deliver the notices that wait now, and not later: people are told before the answer leaves.
+    DeliverNow,
     /// Nothing: keeps a lock until everything above is done.
     Hold(Guard),
 }

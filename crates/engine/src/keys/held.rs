@@ -94,8 +94,8 @@ impl HeldKey {
         self.wrapped.lock().take_if(|row| row.version == version).map(|row| *row)
     }
 
-    /// What policies see now. The state depends on the time, the marks on rows of their own, so both are checked at each
-    /// call and the attributes rebuilt when one of them moved.
+    /// What policies see now. The state depends on the time, the marks on rows of their own, so both are checked at
+    /// each call and the attributes rebuilt when one of them moved.
     pub(crate) fn attrs(&self, now: UnixMillis, marks: Marks) -> Arc<ResourceAttrs> {
         let state = self.record.state(now);
         {

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use super::KeyReply;
 use super::forms::{ScheduleForm, written};
-use super::holds::under_hold;
 use super::keys::save;
 use super::usable::key_row;
 use crate::catalogue::{self, Descriptor};
@@ -54,11 +53,10 @@ impl Operation for Schedule {
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {
         let key = approved.key()?;
         let opened = core.need_open()?;
-        if let Some(hold) = core.hold_against(&opened, key) {
-            return Err(under_hold(hold));
-        }
+        let despite = core.despite_holds(&opened, key, approved).await?;
         let mut record = key.record.clone();
         let due = record.schedule_destruction(self.days, &approved.cause(&self.reason))?;
+        record.consent_despite(despite)?;
         let outcome = save(core, key, &record, approved.now())?;
         Ok(outcome.detail("due", due).detail("days", self.days).detail("reason", &self.reason))
     }

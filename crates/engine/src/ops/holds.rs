@@ -1,12 +1,14 @@
 //! Legal holds: what they cover cannot be destroyed without Legal (requirement A6).
 
+use keyreeve_model::approval::{Decision, Proposal, Vote};
 use keyreeve_model::hold::{Hold, HoldRefusal, HoldScope, Release as Released};
 use keyreeve_model::ids::HoldId;
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::Revision;
-use keyreeve_model::{Facts, KeyId, KeyringId, NoticeKind, filed};
+use keyreeve_model::{Facts, KeyId, KeyringId, NoticeKind, UnixMillis, filed};
 use keyreeve_store::Page;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Listing, PAGE_MAX};
@@ -17,6 +19,9 @@ use crate::error::{Code, Error};
 use crate::keys::{HeldKey, KeyRef, KeyringRef};
 use crate::pipeline::{Approved, CaseKind, CaseRef, Operation, Outcome, Target};
 use crate::sealing::{Effect, Guard, Opened};
+
+/// The role whose consent a destruction under a hold needs.
+const LEGAL: &str = "legal";
 
 impl From<HoldRefusal> for Error {
     fn from(refusal: HoldRefusal) -> Self {
@@ -220,6 +225,34 @@ impl Core {
         Ok(Guard::Shared(none_comes))
     }
 
+    /// The holds in spite of which a destruction may be scheduled: those in force when Legal consented to it.
+    ///
+    /// # Errors
+    /// [`Code::UnderHold`] where there is one that Legal did not consent in spite of.
+    pub(crate) async fn despite_holds<O: Operation>(
+        &self,
+        opened: &Opened,
+        key: &HeldKey,
+        approved: &Approved<O>,
+    ) -> Result<BTreeSet<HoldId>, Error> {
+        let access = opened.access();
+        let holds: BTreeSet<HoldId> = access.cases().holds_on(key.record.id(), key.keyring.record.id).collect();
+        if holds.is_empty() {
+            return Ok(holds);
+        }
+        let consented = match approved.approval() {
+            Some(approval) => legal_consented(&self.proposal(opened, approval).await?.0),
+            None => None,
+        };
+        for id in &holds {
+            let placed = self.filed::<Hold>(opened, *id).await?.map(|(hold, _)| hold.placed());
+            if placed.is_none() || placed > consented {
+                return Err(under_hold(*id));
+            }
+        }
+        Ok(holds)
+    }
+
     /// A hold that keeps a key from being destroyed as it was scheduled.
     pub(crate) fn hold_against(&self, opened: &Opened, key: &HeldKey) -> Option<HoldId> {
         let access = opened.access();
@@ -229,7 +262,17 @@ impl Core {
     }
 }
 
-pub(crate) fn under_hold(hold: HoldId) -> Error {
+/// When Legal consented, if it did.
+fn legal_consented(proposal: &Proposal) -> Option<UnixMillis> {
+    let counts = |vote: &&Vote| {
+        vote.decision == Decision::Approve
+            && !vote.superseded
+            && vote.by.roles.iter().any(|role| role.as_str() == LEGAL)
+    };
+    proposal.votes().iter().filter(counts).map(|vote| vote.at).max()
+}
+
+fn under_hold(hold: HoldId) -> Error {
     let text = format!("the key is under the hold {hold}: it is destroyed with the consent of Legal, or once released");
     Error::new(Code::UnderHold, text)
 }

@@ -129,7 +129,7 @@ async fn a_destruction_needs_two_others_and_runs_once() {
 }
 
 #[tokio::test]
-async fn a_hold_makes_a_destruction_triple_and_legal_releases_it_first() {
+async fn a_hold_makes_a_destruction_triple_and_one_that_comes_later_stands_in_its_way() {
     let (council, key) = council_with_key().await;
     let (house, ann) = (&council.house, &council.ann);
     let hold = house.ask(Place { key: key.clone(), matter: label("case 7") }).await.0;
@@ -139,14 +139,18 @@ async fn a_hold_makes_a_destruction_triple_and_legal_releases_it_first() {
     let missing = house.call(&ann.who, schedule(&key)).await.unwrap_err().waiting.unwrap().missing;
     assert_eq!(missing, ["legal"]);
     council.lea.approve(house, id).await;
-    // All three agreed, and the hold still stands until Legal releases it under its own rule.
-    assert_eq!(house.code_for(&ann.who, schedule(&key)).await, Code::UnderHold);
-    assert_eq!(house.state(id).await, ProposalState::Approved, "what failed is not used up");
-    let release = || Release { hold: hold.id(), reason: label("settled") };
+    // All three agreed: in spite of this hold, and of no other that is placed later.
+    house.call(&ann.who, schedule(&key)).await.unwrap();
+    let later = house.ask(Place { key: key.clone(), matter: label("case 8") }).await.0;
+    house.pass(8 * 86_400_000).await;
+    assert_eq!(house.code(keyreeve_engine::ops::destruction::Destroy { key: key.clone() }).await, Code::UnderHold);
+    let release = || Release { hold: later.id(), reason: label("settled") };
     let released = council.lea.waits(house, release()).await;
     council.carl.approve(house, released).await;
     house.call(&council.lea.who, release()).await.unwrap();
-    house.call(&ann.who, schedule(&key)).await.unwrap();
+    house.pass(0).await;
+    let gone = house.ask(keyreeve_engine::ops::destruction::DescribeDestruction { key: key.clone() }).await;
+    assert!(!gone.0.verified.is_empty(), "destroyed while {} still stands", hold.id());
 }
 
 #[tokio::test]

@@ -4,16 +4,19 @@
 
 mod access;
 mod altering;
+mod approvals;
 mod canary;
 mod cases;
 mod coverage;
 mod credentials;
 mod destruction;
 mod durability;
+mod emergencies;
 mod explaining;
 mod grants;
 mod lifecycle;
 mod logins;
+mod mfa;
 mod notices;
 mod policies;
 mod roles;

@@ -137,7 +137,7 @@ fn what_stops_holding_has_escaped() {
 
 /// What the shipped book names. The engine's test compiles it over the real catalogue.
 fn catalogue() -> Vec<ActionSpec> {
-    use ResourceKind::{Key, Keyring, Policy, Principal, System, Token};
+    use ResourceKind::{Case, Grant, Key, Keyring, Login, Policy, Principal, System, Token};
     [
         ("keyring.create", Keyring),
         ("key.create", Key),
@@ -151,7 +151,17 @@ fn catalogue() -> Vec<ActionSpec> {
         ("token.create", Token),
         ("policy.put", Policy),
         ("policy.delete", Policy),
+        ("policy.apply", System),
+        ("policy.rollback", System),
         ("rules.put", System),
+        ("credential.issue", Principal),
+        ("mfa.reset", Principal),
+        ("login-method.put", Login),
+        ("login-method.delete", Login),
+        ("grant.create", Grant),
+        ("grant.request", Grant),
+        ("hold.release", Case),
+        ("emergency.declare", Case),
     ]
     .map(|(name, resource)| ActionSpec { name, resource, groups: &[] })
     .to_vec()
