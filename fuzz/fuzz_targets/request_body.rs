@@ -11,6 +11,10 @@ use keyreeve_wire::derivation::{
 use keyreeve_wire::grants::CreateGrant;
 use keyreeve_wire::keyrings::CreateKeyring;
 use keyreeve_wire::keys::{CompromiseKey, CreateKey, Reason, ScheduleDestruction, SuspendKey, UpdateKey};
+use keyreeve_wire::login::{
+    FinishOidc, IssueCredential, LoginCredential, LoginJwt, LoginLdap, PutLoginMethod, SetLoginSecret, StartOidc,
+    UnwrapCredential,
+};
 use keyreeve_wire::notices::TestNotices;
 use keyreeve_wire::policies::{ApplyPolicies, RollBackPolicies, SimulatePolicies};
 use keyreeve_wire::signing::{MacRequest, SignRequest, VerifyMacRequest, VerifyRequest};
@@ -30,6 +34,8 @@ fuzz_target!(|body: &[u8]| {
     read!(body, CreateKeyring, CreateKey, UpdateKey, Reason, SuspendKey, CompromiseKey, ScheduleDestruction);
     read!(body, CreateGrant);
     read!(body, CreateToken, PutPrincipal, UpdatePrincipal, PutPolicy, ExplainRequest, InitRequest, UnsealRequest);
+    read!(body, StartOidc, FinishOidc, LoginJwt, LoginLdap, LoginCredential, IssueCredential, UnwrapCredential);
+    read!(body, PutLoginMethod, SetLoginSecret);
     read!(body, TestNotices);
     read!(body, ApplyPolicies, RollBackPolicies, SimulatePolicies);
 });

@@ -86,7 +86,7 @@ function begin() {
     cookies: { keys: ['of the tests'] },
     pkce: { required: () => true },
     claims: {
-      openid: ['sub'],
+      openid: ['sub', 'acr', 'amr'],
       profile: ['name'],
       email: ['email', 'email_verified'],
       groups: ['groups'],

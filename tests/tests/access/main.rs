@@ -5,6 +5,10 @@
 //! `cargo xtask test` can leave them out where these are missing.
 #![allow(clippy::unwrap_used)]
 
+mod credentials;
 mod grants;
+mod idp;
 mod notices;
+mod site;
+mod slapd;
 mod roles;

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::{App, Outcome};
 use crate::commands::{
-    agreement, algorithms, audit, completions, data_keys, decrypt, demo, encrypt, grants, keyrings, keys, macs,
+    agreement, algorithms, audit, completions, credentials, data_keys, decrypt, demo, encrypt, grants, keyrings, keys, login, login_methods, macs,
     notices, policies, principals, random, rewrap, server, signing, system, tokens, version, wrapping,
 };
 use crate::failure::{EXIT_CODES, Exit, Failure, Subject};
@@ -86,8 +86,14 @@ enum ClientCommand {
     Algorithms(algorithms::Algorithms),
     #[command(subcommand)]
     Keyring(keyrings::Command),
+    Login(login::Login),
+    Logout(login::Logout),
     #[command(subcommand)]
     Token(tokens::Command),
+    #[command(subcommand)]
+    Credential(credentials::Command),
+    #[command(subcommand)]
+    LoginMethod(login_methods::Command),
     #[command(subcommand)]
     Principal(principals::Command),
     #[command(subcommand)]
@@ -122,10 +128,12 @@ impl ClientCommand {
             | Self::Decapsulate(_)
             | Self::Wrap(_)
             | Self::Unwrap(_) => Some(Subject::Key),
-            Self::Token(_) => Some(Subject::Token),
+            Self::Token(_) | Self::Login(_) | Self::Logout(_) => Some(Subject::Token),
             Self::Principal(_) => Some(Subject::Principal),
             Self::Status(_) | Self::Init(_) | Self::Unseal(_) | Self::Seal(_) => Some(Subject::Server),
             Self::Demo(_)
+            | Self::LoginMethod(_)
+            | Self::Credential(_)
             | Self::Audit(_)
             | Self::Random(_)
             | Self::Algorithms(_)
@@ -253,7 +261,11 @@ async fn client_command(command: ClientCommand, app: &App) -> Outcome {
         ClientCommand::Wrap(command) => command.run(app).await,
         ClientCommand::Unwrap(command) => command.run(app).await,
         ClientCommand::Random(command) => command.run(app).await,
+        ClientCommand::Login(command) => command.run(app).await,
+        ClientCommand::Logout(command) => command.run(app).await,
         ClientCommand::Token(command) => command.run(app).await,
+        ClientCommand::Credential(command) => command.run(app).await,
+        ClientCommand::LoginMethod(command) => command.run(app).await,
         ClientCommand::Principal(command) => command.run(app).await,
         ClientCommand::Grant(command) => command.run(app).await,
         ClientCommand::Policy(command) => command.run(app).await,

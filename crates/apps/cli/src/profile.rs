@@ -226,6 +226,21 @@ impl Profile {
         Ok(Client::new(&options)?)
     }
 
+    /// A client that shows its certificate and no token: for logging in with it.
+    pub(crate) fn certified_client(&self) -> Result<Client, Failure> {
+        let (Some(cert), Some(key)) = (&self.client_cert, &self.client_key) else {
+            let next = "name `client_cert` and `client_key` in a profile";
+            return Err(Failure::usage("there is no client certificate").next(next));
+        };
+        Ok(Client::new(&self.anonymous()?.with_identity(read_identity(cert, key)?))?)
+    }
+
+    /// The file in which the token of a session has its place: not that of development mode, whose only token it is.
+    pub(crate) fn own_token_file(&self) -> Option<&Path> {
+        let of_dev = self.path.as_ref().is_some_and(|path| path.ends_with(DEV_PROFILE));
+        self.token_file.as_deref().filter(|path| !of_dev && *path != Path::new("-"))
+    }
+
     /// A client in nobody's name: for what a server answers before it knows anybody.
     pub(crate) fn anonymous_client(&self) -> Result<Client, Failure> {
         Ok(Client::new(&self.anonymous()?)?)
@@ -584,6 +599,17 @@ mod tests {
     fn without_an_address_the_next_step_is_told() {
         let failure = Profile::default().client().err().unwrap();
         assert!(failure.next.unwrap().contains("keyreeve dev"));
+    }
+
+    #[test]
+    fn the_token_of_development_mode_is_nobodys_session() {
+        let text = "address = 'https://localhost'\ntoken_file = 'token'";
+        let of = |path: &Path| Profile::of(Profile::written(text.as_bytes(), path).unwrap(), path).unwrap();
+        let own = of(Path::new("/home/olga/client.toml"));
+        assert_eq!(own.own_token_file(), Some(Path::new("/home/olga/token")));
+        assert_eq!(of(Path::new("/work/.keyreeve-dev/client.toml")).own_token_file(), None);
+        let asked = Profile { token_file: Some("-".into()), ..Profile::default() };
+        assert_eq!(asked.own_token_file(), None);
     }
 
     #[test]

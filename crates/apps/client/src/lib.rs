@@ -19,11 +19,13 @@
 //!   something carry an idempotency key, so that they are done once.
 //! - Each [`Answer`] names the audit record of its operation; each refusal is a [`keyreeve_wire::Problem`] with a
 //!   stable code.
+//! - [`BrowserLogin`] waits for the browser in which somebody logs in at an OpenID provider.
 //! - [`NewEnvelope`] and [`OpenedEnvelope`] encrypt and decrypt streams on this machine with one request each.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod api;
+mod browser;
 mod envelope;
 mod error;
 mod options;
@@ -33,6 +35,7 @@ mod tls;
 mod transport;
 
 pub use api::{AuditFilter, GrantFilter, KeyFilter};
+pub use browser::BrowserLogin;
 pub use envelope::{Context, NewEnvelope, OpenedEnvelope};
 pub use error::ClientError;
 pub use keyreeve_envelope::{EnvelopeError, FileHeader, StreamError, read_header};

@@ -37,6 +37,21 @@ impl<T: FromStr<Err: Display>, S: Send + Sync> FromRequestParts<S> for Named<T> 
     }
 }
 
+/// Two parameters of the path: something, and what belongs to it.
+pub(crate) struct Within<A, B>(pub(crate) A, pub(crate) B);
+
+impl<A: FromStr<Err: Display>, B: FromStr<Err: Display>, S: Send + Sync> FromRequestParts<S> for Within<A, B> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let unread = |_| Problem::invalid("the path cannot be read: percent-encode it as UTF-8");
+        let Path((whole, part)) = Path::<(String, String)>::from_request_parts(parts, state).await.map_err(unread)?;
+        let whole = whole.parse().map_err(|error: A::Err| Problem::invalid(format!("in the path: {error}")))?;
+        let part = part.parse().map_err(|error: B::Err| Problem::invalid(format!("in the path: {error}")))?;
+        Ok(Self(whole, part))
+    }
+}
+
 /// A request with a JSON body.
 pub(crate) struct Json<T> {
     pub(crate) arrival: Arrival,

@@ -19,6 +19,7 @@ pub mod derivation;
 pub mod grants;
 pub mod keyrings;
 pub mod keys;
+pub mod login;
 pub mod names;
 pub mod notices;
 pub mod page;

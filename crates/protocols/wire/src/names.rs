@@ -404,6 +404,50 @@ names! {
     }
 }
 
+names! {
+    /// What a login method checks.
+    LoginKind, "kind of login method" {
+        /// People, at an OpenID Connect provider.
+        Oidc = "oidc",
+        /// Workloads, with a signed token of their platform.
+        Jwt = "jwt",
+        /// People, with the password of a directory.
+        Ldap = "ldap",
+        /// Whoever holds a client certificate that the listener trusts.
+        Certificate = "certificate",
+    }
+}
+
+names! {
+    /// What happens to somebody whom a binding names and this deployment does not know.
+    Provision, "way to provision" {
+        /// Refused.
+        Existing = "existing",
+        /// A principal without roles of its own is made.
+        Create = "create",
+    }
+}
+
+names! {
+    /// Whether one token of a platform may log in more than once.
+    Reuse, "rule of reuse" {
+        /// Once only.
+        Refused = "refused",
+        /// Until it ends: for platforms that give a workload one token for a longer time.
+        Allowed = "allowed",
+    }
+}
+
+names! {
+    /// How a client shows its secret to an OpenID provider.
+    ClientAuth, "way to show the client's secret" {
+        /// In the header `Authorization` (`client_secret_basic`).
+        Basic = "basic",
+        /// In the body (`client_secret_post`), for providers that offer nothing else.
+        Post = "post",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

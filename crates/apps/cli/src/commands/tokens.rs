@@ -20,6 +20,7 @@ pub(crate) enum Command {
     Create(Create),
     List(List),
     Revoke(Revoke),
+    Renew(Renew),
     #[command(name = "self")]
     Whoami(Whoami),
 }
@@ -30,6 +31,7 @@ impl Command {
             Self::Create(command) => command.run(app).await,
             Self::List(command) => command.run(app).await,
             Self::Revoke(command) => command.run(app).await,
+            Self::Renew(command) => command.run(app).await,
             Self::Whoami(command) => command.run(app).await,
         }
     }
@@ -84,7 +86,7 @@ fn issued_text(issued: &IssuedToken, out: &mut SecretBuffer) -> std::io::Result<
     out.write_all(token_facts(&issued.info).as_bytes())
 }
 
-fn token_facts(token: &Token) -> String {
+pub(super) fn token_facts(token: &Token) -> String {
     let revoked = token.revoked.as_ref().map_or_else(String::new, ToString::to_string);
     facts(&[
         ("id", token.id.clone()),
@@ -136,6 +138,21 @@ impl Revoke {
     async fn run(self, app: &App) -> Outcome {
         let answer = app.client()?.revoke_token(&self.token).await?;
         app.note_record("revoked", answer.audit_record.as_ref());
+        app.show(&answer.value, token_facts)
+    }
+}
+
+/// Lengthen the session of the token in use
+///
+/// Only tokens from a login can be renewed, until the end that their login method sets.
+#[derive(Args)]
+#[command(after_help = "Example:\n  $ keyreeve token renew")]
+pub(crate) struct Renew {}
+
+impl Renew {
+    async fn run(self, app: &App) -> Outcome {
+        let answer = app.client()?.renew_token().await?;
+        app.note_record("renewed", answer.audit_record.as_ref());
         app.show(&answer.value, token_facts)
     }
 }

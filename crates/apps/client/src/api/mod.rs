@@ -7,6 +7,7 @@ mod derivation;
 mod grants;
 mod keyrings;
 mod keys;
+mod login;
 mod notices;
 mod policies;
 mod signing;

@@ -2,12 +2,14 @@
 
 mod audit;
 mod cipher;
+mod credentials;
 mod data_keys;
 mod derivation;
 mod grants;
 mod keyrings;
 mod keys;
 mod lifecycle;
+mod login;
 mod notices;
 mod policies;
 mod policy_versions;
@@ -28,7 +30,9 @@ pub(crate) static TABLES: &[&[Route]] = &[
     data_keys::ROUTES,
     signing::ROUTES,
     derivation::ROUTES,
+    login::ROUTES,
     tokens::ROUTES,
+    credentials::ROUTES,
     principals::ROUTES,
     grants::ROUTES,
     policies::ROUTES,

@@ -11,10 +11,12 @@ use std::collections::BTreeSet;
 fn target(route: &Route) -> String {
     let id = match route.path.split('/').nth(1) {
         Some("grants") => "grt_0190a7b2c3d4e5f60718293a4b5c6d7e",
+        Some("principals") => "crd_0190a7b2c3d4e5f60718293a4b5c6d7e",
         Some("tokens") => "tok_0190a7b2c3d4e5f60718293a4b5c6d7e",
         _ => "rec_0190a7b2c3d4e5f60718293a4b5c6d7e",
     };
     let path = route.path.replace("{key}", "orders").replace("{keyring}", "default").replace("{id}", id);
+    let path = path.replace("{method}", "corp");
     format!("/v1{}", path.replace("{name}", "somebody").replace("{*path}", "checkpoint"))
 }
 

@@ -1,0 +1,4 @@
+//! With an OpenID provider that is not ours.
+
+mod jwt;
+mod oidc;

@@ -1,0 +1,3 @@
+//! With a directory that is not ours.
+
+mod ldap;
