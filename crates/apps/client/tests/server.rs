@@ -114,7 +114,7 @@ async fn listings_of_every_kind_are_read() {
     assert!(client.policies(None, None).await.unwrap().value.items.iter().any(|policy| policy.built_in));
     assert!(client.actions().await.unwrap().value.items.iter().any(|action| action.name == "key.encrypt"));
     let me = client.whoami().await.unwrap().value.principal;
-    let new = CreateToken { principal: me, seconds: Some(60), description: String::new() };
+    let new = CreateToken { principal: me, seconds: Some(60), description: String::new(), networks: Vec::new() };
     let token = client.create_token(&new).await.unwrap().value;
     assert!(client.tokens(None, None).await.unwrap().value.items.iter().any(|known| known.id == token.info.id));
     assert!(!client.revoke_token(&token.info.id).await.unwrap().value.valid);

@@ -308,6 +308,8 @@ pub(crate) fn token(reply: &TokenReply) -> wire::access::Token {
         expires: timestamp(record.expires),
         revoked: record.revoked.map(timestamp),
         valid: reply.valid,
+        networks: texts(&record.networks),
+        login: record.session.as_ref().map(|session| session.login.to_string()),
     }
 }
 

@@ -18,6 +18,9 @@ pub struct CreateToken {
     /// What it is for: at most 1,024 bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
+    /// Networks it is good from (CIDR), besides those of the principal: at most 64; any unless said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
 }
 
 /// A token as it was issued: the only time its secret is shown.
@@ -50,6 +53,12 @@ pub struct Token {
     pub revoked: Option<Timestamp>,
     /// Whether it proves anything now.
     pub valid: bool,
+    /// Networks it is good from (CIDR); empty means any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
+    /// The login method that it came from; none for one that somebody issued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
 }
 
 /// The caller as the server knows it.

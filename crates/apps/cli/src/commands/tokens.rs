@@ -54,6 +54,9 @@ pub(crate) struct Create {
     /// What it is for
     #[arg(long, default_value = "", hide_default_value = true)]
     description: String,
+    /// A network it is good from; may be repeated; any unless said
+    #[arg(long = "network", value_name = "CIDR")]
+    networks: Vec<String>,
     #[command(flatten)]
     to: OutArgs,
 }
@@ -63,7 +66,8 @@ impl Create {
         // What is shown once must not be lost because it cannot be written.
         let output = self.to.sink().map(|sink| sink.create(Readers::Owner).map(|output| (sink, output))).transpose()?;
         let seconds = Some(self.span.seconds);
-        let new = CreateToken { principal: self.principal, seconds, description: self.description };
+        let new =
+            CreateToken { principal: self.principal, seconds, description: self.description, networks: self.networks };
         let issued = app.client()?.create_token(&new).await?.value;
         match output {
             Some((sink, mut output)) => {
@@ -95,6 +99,8 @@ pub(super) fn token_facts(token: &Token) -> String {
         ("created", format!("{} by {}", token.created, token.created_by)),
         ("expires", token.expires.to_string()),
         ("revoked", revoked),
+        ("networks", token.networks.join(", ")),
+        ("login", token.login.clone().unwrap_or_default()),
     ])
 }
 

@@ -12,7 +12,7 @@ use keyreeve_wire::access::{CreateToken, Identity, IssuedToken, Token};
 use super::keyrings::Paging;
 use crate::answer;
 use crate::call::{Asking, Json, Known, Named, Plain};
-use crate::convert::{self, field, named, timestamp};
+use crate::convert::{self, field, named, set, timestamp};
 use crate::routes::{Route, route};
 
 /// How long a token lasts unless the caller says otherwise (seconds).
@@ -33,6 +33,7 @@ async fn create(State(engine): State<Engine>, call: Json<CreateToken>) -> Result
         principal: field("principal", &call.body.principal)?,
         seconds: call.body.seconds.unwrap_or(TOKEN_SECONDS),
         description: field("description", &call.body.description)?,
+        networks: set("networks", &call.body.networks)?,
     };
     let done = engine.call(call.arrival, operation).await?;
     let info = convert::token(&TokenReply { record: done.reply.record, valid: true });
