@@ -1,6 +1,7 @@
 //! The question why: what the pipeline would say to a request, without the request.
 
 use keyreeve_crypto::KeyAlgorithm;
+use keyreeve_model::access::{MfaKind, MfaProof};
 use keyreeve_model::ids::GrantId;
 use keyreeve_model::{EncryptionContext, KeyMetadata, Name, State, TokenId, UnixMillis};
 use keyreeve_policy::{Explanation, Method, PrincipalAttrs, Request, ResourceKind};
@@ -36,6 +37,10 @@ pub struct Explain {
     pub time: Option<UnixMillis>,
     /// How the principal would prove itself.
     pub method: Method,
+    /// How many seconds ago it would have shown a second factor, where it would have one.
+    pub mfa_age_seconds: Option<u64>,
+    /// By which login method it would have come in.
+    pub login: Option<Name>,
     /// With which encryption context.
     pub context: EncryptionContext,
 }
@@ -72,13 +77,15 @@ impl Operation for Explain {
         // Whoever is bound to networks comes from one of them, unless the question is about another.
         let assumed = holder.attrs.networks.first().map(|network| network.address()).filter(|_| self.source.is_none());
         let source = self.source.or(assumed);
-        let circumstances = Circumstances { source, now, method: self.method, mfa: None, login: None };
+        let mfa = self.mfa_age_seconds.map(|age| shown(now, age));
+        let login = self.login.as_ref();
+        let circumstances = Circumstances { source, now, method: self.method, mfa: mfa.as_ref(), login };
         let bar = holder.admit(circumstances.source).err();
         let mut remarks = Vec::new();
         if let Some(address) = assumed {
             remarks.push(format!("Assumed to come from {address}, in the first of its networks."));
         }
-        let (elevations, attrs) = elevated(&access, &holder, BTreeSet::new(), (circumstances.source, None, now));
+        let (elevations, attrs) = elevated(&access, &holder, BTreeSet::new(), (circumstances.source, self.mfa_age_seconds, now));
         for grant in elevations {
             remarks.push(format!("The grant {grant} adds a role for a time."));
         }
@@ -105,6 +112,12 @@ impl Operation for Explain {
             .detail("action", row.name)
             .detail("allowed", allowed))
     }
+}
+
+/// The proof of a second factor, so many seconds ago.
+fn shown(now: UnixMillis, age_seconds: u64) -> MfaProof {
+    let millis = i64::try_from(age_seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
+    MfaProof { at: UnixMillis(now.0.saturating_sub(millis)), kind: MfaKind::Totp, credential: None }
 }
 
 impl Explain {

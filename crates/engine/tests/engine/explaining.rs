@@ -19,6 +19,8 @@ pub(crate) fn about(action: &str, resource: Option<String>) -> Explain {
         to: None,
         source: None,
         time: None,
+        mfa_age_seconds: None,
+        login: None,
         method: Method::Token,
         context: EncryptionContext::default(),
     }

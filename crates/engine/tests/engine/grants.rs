@@ -354,6 +354,8 @@ async fn explanations_look_at_grants_too() {
         to: None,
         source: None,
         time: None,
+        mfa_age_seconds: None,
+        login: None,
         method: Method::Token,
         context: context(&[]),
     };

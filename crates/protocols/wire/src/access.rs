@@ -242,6 +242,12 @@ pub struct ExplainRequest {
     /// At which time; now unless said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Timestamp>,
+    /// How many seconds ago it would have shown a second factor; missing: it would have shown none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mfa_age_seconds: Option<u64>,
+    /// By which login method it would have come in; missing: by a token that was issued, or a certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
     /// With which encryption context.
     #[serde(default, skip_serializing_if = "Pairs::is_empty")]
     pub context: Pairs,

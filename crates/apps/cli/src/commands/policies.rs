@@ -149,7 +149,8 @@ impl Delete {
 #[command(after_help = "Examples:\n  \
         $ keyreeve policy explain shop-backend key.decrypt orders\n  \
         $ keyreeve policy explain alice key.create payments --source 10.1.2.3 --time 2026-12-24T20:00:00Z\n  \
-        $ keyreeve policy explain mover key.re-encrypt-from orders --to archive")]
+        $ keyreeve policy explain mover key.re-encrypt-from orders --to archive\n  \
+        $ keyreeve policy explain alice policy.apply --mfa-age 600")]
 pub(crate) struct Explain {
     /// Who would ask
     principal: String,
@@ -169,6 +170,12 @@ pub(crate) struct Explain {
     /// At which time; now unless said
     #[arg(long, value_name = "TIME", value_parser = text::instant)]
     time: Option<String>,
+    /// How many seconds ago it would have shown a second factor; none unless said
+    #[arg(long, value_name = "SECONDS")]
+    mfa_age: Option<u64>,
+    /// By which login method it would have come in
+    #[arg(long, value_name = "METHOD")]
+    login: Option<String>,
     #[command(flatten)]
     context: ContextArgs,
 }
@@ -183,6 +190,8 @@ impl Explain {
             method: self.method,
             source: self.source.map(|source| source.to_string()),
             time: self.time.map(Timestamp),
+            mfa_age_seconds: self.mfa_age,
+            login: self.login,
             context: Pairs(self.context.map()?),
         };
         let explanation = app.client()?.explain_policy(&request).await?.value;

@@ -53,6 +53,8 @@ cases! {
             method: keyreeve_policy::Method::Token,
             source: None,
             time: None,
+            mfa_age_seconds: None,
+            login: None,
             context: nothing(),
         };
         stage.run(who, SERVER, explain).await

@@ -99,6 +99,8 @@ fn explain_from(body: ExplainRequest) -> Result<Explain, Problem> {
         principal: field("principal", &body.principal)?,
         source: optional("source", body.source.as_deref())?,
         time: body.time.map(|at| instant("time", &at.0)).transpose()?,
+        mfa_age_seconds: body.mfa_age_seconds,
+        login: optional("login", body.login.as_deref())?,
         context: convert::context(body.context)?,
         action: body.action,
         resource: body.resource,
