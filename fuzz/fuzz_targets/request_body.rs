@@ -2,6 +2,10 @@
 #![no_main]
 
 use keyreeve_wire::access::{CreateToken, ExplainRequest, PutPolicy, PutPrincipal, UpdatePrincipal};
+use keyreeve_wire::approvals::{CastVote, PutRules};
+use keyreeve_wire::cases::{
+    ConfirmIncident, DeclareEmergency, IncidentText, OpenIncident, PlaceHold, ReleaseHold, ReviewEmergency,
+};
 use keyreeve_wire::cipher::{
     CiphertextRequest, DecryptRequest, EncryptRequest, GenerateDataKeyRequest, ReEncryptRequest,
 };
@@ -11,6 +15,11 @@ use keyreeve_wire::derivation::{
 use keyreeve_wire::grants::CreateGrant;
 use keyreeve_wire::keyrings::CreateKeyring;
 use keyreeve_wire::keys::{CompromiseKey, CreateKey, Reason, ScheduleDestruction, SuspendKey, UpdateKey};
+use keyreeve_wire::login::{
+    FinishOidc, IssueCredential, LoginCredential, LoginJwt, LoginLdap, PutLoginMethod, SetLoginSecret, StartOidc,
+    UnwrapCredential,
+};
+use keyreeve_wire::mfa::{FinishTotp, FinishWebAuthn, Invite, MfaAnswer, NewChallenge, StartTotp, StartWebAuthn};
 use keyreeve_wire::login::{
     FinishOidc, IssueCredential, LoginCredential, LoginJwt, LoginLdap, PutLoginMethod, SetLoginSecret, StartOidc,
     UnwrapCredential,
@@ -32,7 +41,10 @@ fuzz_target!(|body: &[u8]| {
     read!(body, SignRequest, VerifyRequest, MacRequest, VerifyMacRequest);
     read!(body, DeriveRequest, AgreeRequest, WrapRequest, UnwrapRequest, DecapsulateRequest, RandomRequest);
     read!(body, CreateKeyring, CreateKey, UpdateKey, Reason, SuspendKey, CompromiseKey, ScheduleDestruction);
+    read!(body, PlaceHold, ReleaseHold, OpenIncident, IncidentText, ConfirmIncident, DeclareEmergency, ReviewEmergency);
+    read!(body, StartTotp, FinishTotp, StartWebAuthn, FinishWebAuthn, NewChallenge, MfaAnswer, Invite);
     read!(body, CreateGrant);
+    read!(body, CastVote, PutRules);
     read!(body, CreateToken, PutPrincipal, UpdatePrincipal, PutPolicy, ExplainRequest, InitRequest, UnsealRequest);
     read!(body, StartOidc, FinishOidc, LoginJwt, LoginLdap, LoginCredential, IssueCredential, UnwrapCredential);
     read!(body, PutLoginMethod, SetLoginSecret);

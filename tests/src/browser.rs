@@ -203,13 +203,23 @@ impl Browser {
     /// Plugs in an authenticator that recognises its user; its name.
     #[must_use]
     pub fn plug(&self) -> String {
+        self.plug_one(true)
+    }
+
+    /// Plugs in one that only sees that it is touched; its name.
+    #[must_use]
+    pub fn plug_careless(&self) -> String {
+        self.plug_one(false)
+    }
+
+    fn plug_one(&self, recognises: bool) -> String {
         let options = json!({
             "protocol": "ctap2",
             "transport": "usb",
-            "hasResidentKey": true,
-            "hasUserVerification": true,
+            "hasResidentKey": recognises,
+            "hasUserVerification": recognises,
             "isUserConsenting": true,
-            "isUserVerified": true,
+            "isUserVerified": recognises,
         });
         self.ask("POST", "/webauthn/authenticator", &options).as_str().unwrap().to_owned()
     }
@@ -217,11 +227,6 @@ impl Browser {
     /// Pulls it out.
     pub fn unplug(&self, authenticator: &str) {
         self.ask("DELETE", &format!("/webauthn/authenticator/{authenticator}"), &Value::Null);
-    }
-
-    /// Whether it recognises its user from now on.
-    pub fn recognises(&self, authenticator: &str, yes: bool) {
-        self.ask("POST", &format!("/webauthn/authenticator/{authenticator}/uv"), &json!({ "isUserVerified": yes }));
     }
 
     /// The credentials in it, private keys and counters included.

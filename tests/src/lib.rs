@@ -77,6 +77,12 @@ pub fn unbase64(text: &str) -> Vec<u8> {
     base64_simd::STANDARD.decode_to_vec(text).unwrap_or_else(|_| panic!("not base64: {text}"))
 }
 
+/// Unpadded base64url of these bytes.
+#[must_use]
+pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
+    base64_simd::URL_SAFE_NO_PAD.encode_to_string(bytes.as_ref())
+}
+
 /// Unpadded base64url.
 ///
 /// # Panics

@@ -31,6 +31,8 @@ pub(crate) enum Exit {
     Incomplete = 9,
     /// Somebody answers, and the connection cannot be trusted.
     Untrusted = 10,
+    /// Others have to agree first: it waits.
+    Waiting = 11,
     /// Somebody pressed Ctrl-C.
     Interrupted = 130,
     /// Whoever read the output went away.
@@ -51,6 +53,7 @@ Exit codes:
     8  a defect, or this machine failed (disk full)
     9  an audit log is incomplete, with nothing in it altered
    10  no trusted connection: the certificate of the server, or of this client, is not accepted
+   11  waits for the consent of others, and was not done; `keyreeve approval show` tells for whose
   130  interrupted      141  the reader of the output went away";
 
 /// A command that failed: what to tell the person, what to tell the script.
@@ -136,6 +139,10 @@ fn next_step(code: &str) -> Option<&'static str> {
         "denied" => {
             "an operator or auditor learns from `keyreeve policy explain PRINCIPAL ACTION RESOURCE` which policy would \
              have to allow it"
+        }
+        "mfa-needed" => {
+            "show a second factor with `keyreeve mfa verify`, or in the console, then repeat the command; `keyreeve mfa \
+             status` shows what is enrolled"
         }
         "sealed" => {
             "`keyreeve status` shows what opens the server: `keyreeve unseal` with the shares that are missing, or its \
@@ -235,6 +242,12 @@ impl From<ClientError> for Failure {
                 let failure = Self::new(exit_of(&problem.code, problem.status), problem.detail);
                 Self { next, audit_record: problem.audit_record, code: Some(problem.code), ..failure }
             }
+            ClientError::Waiting(problem) => {
+                let missing = problem.approval.as_ref().map(|waiting| waiting.missing.join(", ")).unwrap_or_default();
+                let next = format!("consent is missing of: {missing}; once they agreed, repeat the command");
+                let failure = Self::new(Exit::Waiting, problem.detail).next(next);
+                Self { audit_record: problem.audit_record, code: Some(problem.code), ..failure }
+            }
             ClientError::Unreachable { .. } => Self::new(Exit::Unavailable, error.to_string())
                 .next("is it running there? `keyreeve dev` starts one here; `--address URL` names another"),
             ClientError::Untrusted { trouble, .. } => {
@@ -302,6 +315,7 @@ mod tests {
             detail: "there is no such principal".to_owned(),
             request_id: "r1".to_owned(),
             audit_record: Some("rec_1".to_owned()),
+            approval: None,
         };
         ClientError::Refused(Box::new(problem)).into()
     }
@@ -347,6 +361,7 @@ mod tests {
                 detail: detail.to_owned(),
                 request_id: "r1".to_owned(),
                 audit_record: None,
+                approval: None,
             };
             Failure::from(ClientError::Refused(Box::new(problem))).next.unwrap_or_default()
         };
@@ -386,6 +401,7 @@ mod tests {
             Exit::Integrity,
             Exit::Incomplete,
             Exit::Untrusted,
+            Exit::Waiting,
             Exit::Interrupted,
             Exit::BrokenPipe,
         ] {

@@ -3,7 +3,7 @@
 
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, SET_COOKIE};
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
 use keyreeve_engine::ops::system::Health;
 use keyreeve_engine::ops::tokens::WhoAmI;
@@ -26,7 +26,9 @@ const FAILED: HeaderValue = HeaderValue::from_static("/console/security?refused"
 
 pub(crate) async fn page(State(console): State<Console>, call: PlainCall) -> Result<Response, Problem> {
     counted(&console, call.arrival).await?;
-    Ok(([(CONTENT_SECURITY_POLICY, POLICY)], Html(PAGE)).into_response())
+    // With none at all browsers call the origin of the page's own forms `null`.
+    let referrer = HeaderValue::from_static("same-origin");
+    Ok(([(CONTENT_SECURITY_POLICY, POLICY), (REFERRER_POLICY, referrer)], Html(PAGE)).into_response())
 }
 
 pub(crate) async fn script(State(console): State<Console>, call: PlainCall) -> Result<Response, Problem> {

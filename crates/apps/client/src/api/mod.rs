@@ -1,15 +1,19 @@
 //! The operations, one method each, in the groups of the HTTP interface.
 
 mod access;
+mod approvals;
 mod audit;
+mod cases;
 mod cipher;
 mod derivation;
 mod grants;
 mod keyrings;
 mod keys;
 mod login;
+mod mfa;
 mod notices;
 mod policies;
+mod reviews;
 mod signing;
 mod system;
 

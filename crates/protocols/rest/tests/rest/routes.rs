@@ -10,9 +10,14 @@ use std::collections::BTreeSet;
 /// A target for a route.
 fn target(route: &Route) -> String {
     let id = match route.path.split('/').nth(1) {
+        Some("approvals") => "apr_0190a7b2c3d4e5f60718293a4b5c6d7e",
         Some("grants") => "grt_0190a7b2c3d4e5f60718293a4b5c6d7e",
         Some("principals") => "crd_0190a7b2c3d4e5f60718293a4b5c6d7e",
         Some("tokens") => "tok_0190a7b2c3d4e5f60718293a4b5c6d7e",
+        Some("mfa") => "mfa_0190a7b2c3d4e5f60718293a4b5c6d7e",
+        Some("holds") => "hld_0190a7b2c3d4e5f60718293a4b5c6d7e",
+        Some("emergencies") => "emg_0190a7b2c3d4e5f60718293a4b5c6d7e",
+        Some("incidents") => "inc_0190a7b2c3d4e5f60718293a4b5c6d7e",
         _ => "rec_0190a7b2c3d4e5f60718293a4b5c6d7e",
     };
     let path = route.path.replace("{key}", "orders").replace("{keyring}", "default").replace("{id}", id);
