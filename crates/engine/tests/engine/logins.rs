@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::support::{CLIENT, House, ISSUER, Who, label, name};
+use crate::support::{CLIENT, Council, House, ISSUER, Who, label, name};
 
 fn set(values: &[&str]) -> BTreeSet<String> {
     values.iter().map(|value| (*value).to_owned()).collect()
@@ -682,6 +682,22 @@ async fn a_methods_secret_stays_with_the_other_side_it_is_for() {
     }
     let offered = login(&house, methods::Offered).await.unwrap().reply;
     assert_eq!(offered, [methods::OfferedMethod { name: method, kind: "oidc" }]);
+}
+
+#[tokio::test]
+async fn login_methods_are_under_the_rules_of_approval() {
+    let council = Council::new().await;
+    let house = &council.house;
+    let put = || methods::Put { spec: spec(kinds(house).remove(0)) };
+    let waits = council.olga.waits(house, put()).await;
+    council.sue.approve(house, waits).await;
+    council.carl.approve(house, waits).await;
+    let method = house.call(&council.olga.who, put()).await.unwrap().reply.record.name;
+    let done = login(house, by_jwt(house, &method, &claims(house))).await.unwrap();
+    house.call(&bearer(&done), tokens::WhoAmI).await.unwrap();
+    council.olga.waits(house, methods::Delete { method }).await;
+    council.olga.waits(house, credential::Issue { spec: issuing("alice") }).await;
+    house.call(&council.olga.who, credential::Issue { spec: issuing("olga") }).await.unwrap();
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::courier::Telling;
 use crate::error::{Aftermath, Code, Error};
-use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
+use crate::pipeline::{Approved, Operation, Outcome, Permit, Remember, Target};
 
 /// The text before a credential's id in its secret.
 const SECRET_PREFIX: &str = "krs_";
@@ -136,6 +136,11 @@ impl Operation for Issue {
 
     fn form(&self) -> Option<serde_json::Value> {
         serde_json::to_value(&self.spec).ok()
+    }
+
+    /// Whoever is somebody can have another way to be it.
+    fn widens(&self, permit: &Permit<Self>, _core: &Core) -> Result<bool, Error> {
+        Ok(permit.asker() != &self.spec.principal)
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<IssuedCredential>, Error> {

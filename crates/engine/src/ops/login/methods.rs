@@ -16,7 +16,7 @@ use crate::access::{NO_METHODS, Stale};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
-use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
+use crate::pipeline::{Approved, Operation, Outcome, Permit, Remember, Target};
 use crate::sealing::Effect;
 
 /// The longest secret that a method shows to the other side, in bytes.
@@ -82,6 +82,12 @@ fn secret_of(kind: &mut MethodKind) -> Option<(&mut Option<keyreeve_model::Seale
 
 fn take_secret(kind: &mut MethodKind) -> Option<keyreeve_model::SealedField> {
     secret_of(kind).and_then(|(place, _)| place.take())
+}
+
+/// Consent to replacing one version of a method is none to replacing another; 0 where there is none yet.
+async fn revision_of(core: &Core, name: &Name) -> Result<Option<i64>, Error> {
+    let found = core.filed::<LoginMethod>(&*core.need_open()?, name).await?;
+    Ok(Some(found.map_or(0, |(_, revision)| revision.0)))
 }
 
 /// Whether two kinds show their secret to the same other side: a secret never follows a method to another one.
@@ -164,6 +170,10 @@ impl Operation for Put {
 
     fn form(&self) -> Option<serde_json::Value> {
         serde_json::to_value(&self.spec).ok()
+    }
+
+    async fn replaces(&self, _permit: &Permit<Self>, core: &Core) -> Result<Option<i64>, Error> {
+        revision_of(core, &self.spec.name).await
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<MethodReply>, Error> {
@@ -306,6 +316,10 @@ impl Operation for Delete {
     fn form(&self) -> Option<serde_json::Value> {
         // Which one stands in the target.
         Some(serde_json::json!({}))
+    }
+
+    async fn replaces(&self, _permit: &Permit<Self>, core: &Core) -> Result<Option<i64>, Error> {
+        revision_of(core, &self.method).await
     }
 
     async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<()>, Error> {
