@@ -181,6 +181,8 @@ pub struct Core {
     pub(crate) throttle: Mutex<Throttle>,
     /// The keys of token issuers.
     pub(crate) issuers: Issuers,
+    /// When rights were last used.
+    pub(crate) uses: crate::uses::Uses,
     /// One at a time opens or seals the server.
     pub(crate) transition: tokio::sync::Mutex<()>,
 }
@@ -219,13 +221,14 @@ impl Engine {
             committing: RwLock::new(()),
             reloading: tokio::sync::Mutex::new(()),
             claiming: Arc::default(),
+            opened_since: AtomicI64::new(i64::MAX),
             holding: Arc::default(),
             access: Freshness::default(),
-            opened_since: AtomicI64::new(i64::MAX),
             lease_lost: tokio::sync::watch::Sender::new(false),
             readiness: tokio::sync::Mutex::default(),
             throttle: Mutex::new(Throttle::new(ports.random.secret_array()?)),
             issuers: Issuers::default(),
+            uses: crate::uses::Uses::default(),
             transition: tokio::sync::Mutex::new(()),
             courier: Courier::new(std::mem::take(&mut ports.notifiers)),
             ports,

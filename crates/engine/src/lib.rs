@@ -29,6 +29,7 @@ mod filed;
 mod issuers;
 mod running;
 mod sealing;
+mod uses;
 
 pub use crate::clock::{CLOCK_TOLERANCE_MS, Clock};
 pub use crate::core::{Core, Engine, Observer, Ports, Settings};

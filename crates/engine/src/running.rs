@@ -249,6 +249,9 @@ impl Engine {
             errors.extend(self.look_after_emergencies().await.err());
             errors.extend(self.give_up_orphans().await.err());
         }
+        if let Some(opened) = self.core.opened() {
+            errors.extend(self.core.write_uses(&opened).await.err());
+        }
         match self.core.now() {
             Ok(now) => errors.extend(self.core.settle(now).await.err()),
             Err(error) => errors.push(error),
@@ -290,9 +293,6 @@ impl Engine {
         Ok((now, self.core.ports.store.destructions_due(now, page).await?))
     }
 
-    async fn destroy_one(&self, key: KeyId, now: UnixMillis) {
-        let outcome = self.call_as_server("scheduled-destruction", Destroy { key: KeyRef::Id(key) }).await;
-        let mut overdue = self.core.overdue.lock();
     /// Whether a hold keeps a key from being destroyed: nothing is tried, so nothing fails.
     async fn is_held(&self, key: KeyId) -> bool {
         match (self.core.opened(), self.core.find_key(&KeyRef::Id(key)).await) {
@@ -301,11 +301,14 @@ impl Engine {
         }
     }
 
-        let Err(refused) = outcome else {
+    async fn destroy_one(&self, key: KeyId, now: UnixMillis) {
         if self.is_held(key).await {
             self.core.overdue.lock().remove(&key);
             return;
         }
+        let outcome = self.call_as_server("scheduled-destruction", Destroy { key: KeyRef::Id(key) }).await;
+        let mut overdue = self.core.overdue.lock();
+        let Err(refused) = outcome else {
             overdue.remove(&key);
             return;
         };

@@ -139,6 +139,21 @@ impl GrantBook {
         granting
     }
 
+    /// The grants that give something, whatever circumstances they ask for.
+    pub(crate) fn covering<'a>(
+        &'a self,
+        principal: &Name,
+        since: UnixMillis,
+        (action, resource): (&'a str, &'a ResourceAttrs),
+        now: UnixMillis,
+    ) -> impl Iterator<Item = GrantId> + use<'a> {
+        self.of(principal).iter().filter_map(move |held| {
+            let record = &held.record;
+            let fits = record.is_in_force(now) && record.created >= since && held.gives(action, resource);
+            fits.then_some(record.id)
+        })
+    }
+
     /// The grants of roles that are in force for a principal as it comes in now.
     pub(crate) fn elevations<'a>(
         &'a self,

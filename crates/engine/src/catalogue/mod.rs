@@ -16,6 +16,7 @@ mod login;
 mod mfa;
 mod notices;
 mod policy;
+mod reviews;
 mod system;
 
 pub use access::*;
@@ -27,6 +28,7 @@ pub use login::*;
 pub use mfa::*;
 pub use notices::*;
 pub use policy::*;
+pub use reviews::*;
 pub use system::*;
 
 /// How an operation leaves its mark in the audit log.
@@ -124,6 +126,7 @@ const FILES: &[&[&Descriptor]] = &[
     access::ROWS,
     login::ROWS,
     grants::ROWS,
+    reviews::ROWS,
     policy::ROWS,
     approvals::ROWS,
     mfa::ROWS,

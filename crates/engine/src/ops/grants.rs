@@ -5,7 +5,7 @@ use keyreeve_model::grant::{Constraints, GRANTS_MAX, GrantRecord, GrantState, Gr
 use keyreeve_model::ids::GrantId;
 use keyreeve_model::record::Revision;
 use keyreeve_model::{Label, Name, RowId, UnixMillis};
-use keyreeve_policy::{Network, groups};
+use keyreeve_policy::{Network, groups, shipped};
 use keyreeve_store::Page;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -36,8 +36,7 @@ pub(crate) fn is_grantable(row: &Descriptor) -> bool {
 }
 
 /// What a grant shall give, as the caller names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// Operations on a key.
     Key {
@@ -88,8 +87,7 @@ impl Remember for GrantReply {
 }
 
 /// Gives a principal a right for a time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Create {
     /// Whose it will be.
     pub principal: Name,
@@ -107,7 +105,7 @@ pub struct Create {
 
 impl Create {
     /// The record, with the id of what the target was found to be.
-    async fn record(&self, approved: &Approved<Self>, core: &Core) -> Result<GrantRecord, Error> {
+    async fn record<O: Operation>(&self, approved: &Approved<O>, core: &Core) -> Result<GrantRecord, Error> {
         let now = approved.now();
         let from = self.not_before.unwrap_or(now);
         let record = GrantRecord {
@@ -120,7 +118,7 @@ impl Create {
             reason: self.reason.clone(),
             created: now,
             created_by: approved.principal().name.clone(),
-            approval: None,
+            approval: approved.approval(),
             emergency: None,
             revoked: None,
         };
@@ -144,8 +142,14 @@ async fn found(wanted: &Wanted, core: &Core) -> Result<Granted, Error> {
     })
 }
 
-/// Refuses operations that no grant gives, and networks that are none.
+/// Refuses operations and roles that no grant gives, and networks that are none.
 fn check(what: &Granted, constraints: &Constraints) -> Result<(), Error> {
+    if let Some(role) = what.role().filter(|role| shipped::GOVERNANCE_ROLES.contains(&role.as_str())) {
+        let text = format!(
+            "`{role}` is not granted for a time: whoever agrees to what others ask for has that role on record"
+        );
+        return Err(Error::invalid(text));
+    }
     let no = |operation: &&Name| !catalogue::find(operation.as_str()).is_some_and(is_grantable);
     if let Some(operation) = what.operations().and_then(|all| all.iter().find(no)) {
         let text = format!(
@@ -177,6 +181,7 @@ fn refuse_to_oneself(opened: &Opened, grantor: &Name, grantee: &Name) -> Result<
 /// A principal has so many rights for a time that nobody sees through them any more.
 fn refuse_too_many(opened: &Opened, grantee: &Name, now: UnixMillis) -> Result<(), Error> {
     let access = opened.access();
+    access.principal(grantee).ok_or_else(|| Error::not_found("principal"))?;
     if access.grants().of(grantee).iter().filter(|held| !held.record.is_over(now)).count() >= GRANTS_MAX {
         let text = format!("`{grantee}` has {GRANTS_MAX} grants already: revoke some, or use a policy");
         return Err(Error::new(Code::WrongState, text));
@@ -205,14 +210,20 @@ impl Operation for Create {
     }
 
     fn form(&self) -> Option<serde_json::Value> {
-        serde_json::to_value(self).ok()
+        super::forms::written(&GrantForm::from(self))
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<GrantReply>, Error> {
+        refuse_to_oneself(&*core.need_open()?, &approved.principal().name, &self.principal)?;
+        self.give(approved, core).await
+    }
+}
+
+impl Create {
+    async fn give<O: Operation>(&self, approved: &Approved<O>, core: &Core) -> Result<Outcome<GrantReply>, Error> {
         let (opened, now) = (core.need_open()?, approved.now());
         let record = self.record(approved, core).await?;
         check(&record.what, &record.constraints)?;
-        refuse_to_oneself(&opened, &approved.principal().name, &self.principal)?;
         refuse_too_many(&opened, &self.principal, now)?;
         let outcome = Outcome::reply(GrantReply { record: record.clone(), at: now })
             .changing(file(&opened.keys, Revision::FIRST, &record))
@@ -224,9 +235,106 @@ impl Operation for Create {
     }
 }
 
-/// Takes a grant back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Asks for a right for a time, for oneself. Others must agree, always.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What is asked for, and who asks.
+    pub request: Create,
+}
+
+impl Operation for Request {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::GRANT_REQUEST;
+    type Reply = GrantReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::NewGrant(&self.request.principal, &self.request.what)
+    }
+
+    fn form(&self) -> Option<serde_json::Value> {
+        super::forms::written(&RequestForm { request: GrantForm::from(&self.request) })
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<GrantReply>, Error> {
+        if approved.principal().name != self.request.principal {
+            return Err(Error::invalid("a right is asked for oneself: give your own name as the principal"));
+        }
+        if approved.approval().is_none() {
+            let text = "nobody can agree to this yet, for the rules of approval are not in force: ask an operator or key \
+                        administrator for a grant";
+            return Err(Error::new(Code::WrongState, text));
+        }
+        self.request.give(approved, core).await
+    }
+}
+
+/// A grant in the form in which it waits for consent. What it is on stands beside it, by id.
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct GrantForm {
+    principal: Name,
+    gives: Gives,
+    constraints: Constraints,
+    not_before: Option<UnixMillis>,
+    seconds: u64,
+    reason: Label,
+}
+
+/// The form of [`Request`], which is another right than [`Create`].
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RequestForm {
+    pub(crate) request: GrantForm,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+enum Gives {
+    Key { operations: BTreeSet<Name> },
+    Keyring { operations: BTreeSet<Name> },
+    Role { role: Name },
+}
+
+impl From<&Create> for GrantForm {
+    fn from(create: &Create) -> Self {
+        let gives = match create.what.clone() {
+            Wanted::Key { operations, .. } => Gives::Key { operations },
+            Wanted::Keyring { operations, .. } => Gives::Keyring { operations },
+            Wanted::Role { role } => Gives::Role { role },
+        };
+        Self {
+            principal: create.principal.clone(),
+            gives,
+            constraints: create.constraints.clone(),
+            not_before: create.not_before,
+            seconds: create.seconds,
+            reason: create.reason.clone(),
+        }
+    }
+}
+
+impl GrantForm {
+    /// The operation, on what was found when it was asked for: the end of the id of a grant that is to be made.
+    pub(crate) fn of_found(self, id: &str) -> Result<Create, Error> {
+        let on = id.rsplit_once(':').map_or(id, |(_, on)| on);
+        let what = match self.gives {
+            Gives::Key { operations } => Wanted::Key { key: on.parse()?, operations },
+            Gives::Keyring { operations } => Wanted::Keyring { keyring: on.parse()?, operations },
+            Gives::Role { role } => Wanted::Role { role },
+        };
+        let (constraints, not_before) = (self.constraints, self.not_before);
+        Ok(Create {
+            principal: self.principal,
+            what,
+            constraints,
+            not_before,
+            seconds: self.seconds,
+            reason: self.reason,
+        })
+    }
+}
+
+/// Takes a grant back.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revoke {
     /// Which.
     pub grant: GrantId,

@@ -1,6 +1,7 @@
 //! The operations, a file for each group that belongs together. Each is a type of the catalogue; none is reachable but
 //! through the pipeline.
 
+pub mod access_report;
 pub mod approvals;
 pub mod audit;
 pub mod cipher;

@@ -17,6 +17,7 @@ use crate::error::{Error, Fault};
 pub(super) struct Draft {
     pub(super) record: Record,
     recorded: bool,
+    grants: Vec<GrantId>,
 }
 
 impl Draft {
@@ -40,12 +41,13 @@ impl Draft {
             context: context.map(|context| context.pairs().clone()),
             details: BTreeMap::new(),
         };
-        Self { record, recorded }
+        Self { record, recorded, grants: Vec::new() }
     }
 
     /// Notes the roles that the principal had, where they are not those of its record, the login that its session came
     /// from and how old its second factor is: what a decision could depend on and the rest of the record does not tell.
     pub(super) fn circumstances(&mut self, principal: &Principal, now: UnixMillis) {
+        self.grants.clone_from(&principal.elevations);
         if !principal.elevations.is_empty() {
             self.record.details.insert("elevation".to_owned(), joined(&principal.elevations));
         }
@@ -64,9 +66,15 @@ impl Draft {
 
     /// Notes the grants without which policy would not have allowed the call.
     pub(super) fn granted(&mut self, grants: &[GrantId]) {
+        self.grants.extend_from_slice(grants);
         if !grants.is_empty() {
             self.record.details.insert("granted_by".to_owned(), joined(grants));
         }
+    }
+
+    /// The grants that the call used: those of roles and those that allowed it.
+    pub(super) fn grants(&self) -> &[GrantId] {
+        &self.grants
     }
 
     /// The finished record as an entry of the log, or none for operations that are only counted.

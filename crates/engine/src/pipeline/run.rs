@@ -1,6 +1,6 @@
 //! The door: runs an operation through the stages and releases its reply.
 
-use keyreeve_audit::Outcome as AuditOutcome;
+use keyreeve_audit::{Class, Outcome as AuditOutcome};
 use keyreeve_model::{RecordId, UnixMillis};
 use keyreeve_policy::Method;
 
@@ -12,7 +12,7 @@ use super::authenticate::{Principal, authenticate};
 use super::authorize::{authorize, resolve};
 use super::operation::{Operation, Outcome, Remember};
 use super::record::{Draft, outcome_of};
-use crate::catalogue::Needs;
+use crate::catalogue::{AuditClass, Needs};
 use crate::commit::{Durable, Replay, Ticket};
 use crate::core::Engine;
 use crate::courier::Telling;
@@ -259,7 +259,24 @@ impl Engine {
         let sealer = outcome.sealer.or_else(|| self.core.opened().map(|opened| Arc::clone(&opened.keys)));
         let durable = Durable { name: O::DESCRIPTOR.name, changes: outcome.changes, entry, sealer };
         self.settle_for_good(durable, outcome.effects).await?;
+        self.note_use::<O>(draft);
         Ok(Done { reply: outcome.reply, record: id })
+    }
+
+    /// Notes which rights a call that was done has used.
+    fn note_use<O: Operation>(&self, draft: &Draft) {
+        let (record, uses) = (&draft.record, &self.core.uses);
+        if record.outcome != AuditOutcome::Ok {
+            return;
+        }
+        if let (AuditClass::Recorded(Class::Use), Some(resource)) = (O::DESCRIPTOR.audit, &record.resource)
+            && resource.kind == "key"
+        {
+            uses.key(O::DESCRIPTOR, &record.actor.principal, &resource.id, record.time);
+        }
+        for grant in draft.grants() {
+            uses.grant(&record.actor.principal, grant, record.time);
+        }
     }
 
     /// Makes changes and record durable and carries out what follows. A caller that goes away does not stop this

@@ -1,13 +1,16 @@
 //! Rights for a time: they begin and end to the millisecond, never win over a forbid, and are gone with the revocation.
 
+use keyreeve_crypto::KeyAlgorithm;
 use keyreeve_engine::ops::cipher::Encrypt;
 use keyreeve_engine::ops::explain::Explain;
-use keyreeve_engine::ops::grants::{Create, Describe, GrantReply, List, Mine, Revoke, Wanted};
+use keyreeve_engine::ops::grants::{Create, Describe, GrantReply, List, Mine, Request, Revoke, Wanted};
+use keyreeve_engine::ops::keys::{MetadataPatch, Update};
+use keyreeve_engine::ops::rules::Enact;
 use keyreeve_engine::ops::tokens::WhoAmI;
-use keyreeve_engine::ops::{keyrings, policies, principals};
+use keyreeve_engine::ops::{SetPatch, keyrings, policies, principals};
 use keyreeve_engine::{Arrival, Clock, Code, KeyRef};
 use keyreeve_model::grant::{Constraints, ELEVATION_MAX, GRANTS_MAX, GrantState};
-use keyreeve_model::ids::GrantId;
+use keyreeve_model::ids::{ApprovalId, GrantId};
 use keyreeve_model::{Classification, Environment, PrincipalKind, UnixMillis};
 use keyreeve_policy::Method;
 use proptest::prelude::*;
@@ -16,7 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::{
-    Checked, House, RootKind, Who, context, create, forge_session, key_of, keyring, label, name, payloads,
+    Checked, Council, House, RootKind, Who, context, create, forge_session, key_of, keyring, label, name, payloads,
+    waiting,
 };
 
 const BATCH: &str = "batch";
@@ -105,10 +109,8 @@ async fn a_grant_on_a_keyring_is_on_its_keys_of_later_too_and_on_no_other() {
     house.ask(ring()).await;
     let operations = [name("key.encrypt")].into();
     grant(&house, granting(BATCH, Wanted::Keyring { keyring: keyring("payroll"), operations })).await;
-    let spec = keyreeve_engine::ops::keys::CreateSpec {
-        keyring: keyring("payroll"),
-        ..create(keyreeve_crypto::KeyAlgorithm::Xaes256Gcm)
-    };
+    let spec =
+        keyreeve_engine::ops::keys::CreateSpec { keyring: keyring("payroll"), ..create(KeyAlgorithm::Xaes256Gcm) };
     let inside = key_of(&house.ask(spec.checked()).await);
     house.call(&who, House::encrypting(&inside, b"x")).await.unwrap();
     let outside = house.aead().await;
@@ -479,4 +481,86 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(play(steps));
     }
+}
+
+fn requesting(principal: &str, what: Wanted) -> Request {
+    Request { request: granting(principal, what) }
+}
+
+async fn run(house: &House, who: &Who, approval: ApprovalId) -> Result<(), Code> {
+    let ran = house.engine().execute_approved(House::arrival(who), approval).await;
+    ran.map(|_| ()).map_err(|refused| refused.error.code())
+}
+
+#[tokio::test]
+async fn nobody_gets_what_they_ask_for_before_others_can_agree() {
+    let house = House::new().await;
+    let (key, who) = (house.aead().await, batch(&house).await);
+    let mine = requesting(BATCH, on_key(&key, &["key.encrypt"]));
+    assert_eq!(house.code_for(&who, mine.clone()).await, Code::WrongState);
+    let other = house.welcome(House::person("pat", &[])).await;
+    assert_eq!(house.code_for(&other, mine).await, Code::Denied, "for somebody else");
+}
+
+#[tokio::test]
+async fn a_right_that_was_asked_for_comes_when_others_agreed_on_the_key_that_was_meant() {
+    let council = Council::gathered().await;
+    let house = &council.house;
+    let mut spec = create(KeyAlgorithm::Xaes256Gcm);
+    spec.metadata.owner = label("owen");
+    spec.metadata.aliases = [name("ledger")].into();
+    let key = key_of(&house.make(spec).await);
+    let other = house.aead().await;
+    let who = batch(house).await;
+    house.call(&council.olga.who, Enact).await.unwrap();
+    let what = on_key(&"ledger".parse().unwrap(), &["key.encrypt"]);
+    let operation = requesting(BATCH, what);
+    let id = waiting(house.call(&who, operation.clone()).await.map(|_| ()));
+    assert_eq!(waiting(house.call(&who, operation).await.map(|_| ())), id, "asking again leads to the same");
+    council.sue.approve(house, id).await;
+    let alone = run(house, &who, id).await;
+    assert!(alone.is_err(), "the owner did not agree yet");
+    council.owen.approve(house, id).await;
+    // The alias leads elsewhere by now: what was agreed to was the key.
+    let aliases = |add: &[&str], remove: &[&str]| MetadataPatch {
+        aliases: SetPatch::Alter {
+            add: add.iter().map(|text| name(text)).collect(),
+            remove: remove.iter().map(|text| name(text)).collect(),
+        },
+        ..MetadataPatch::default()
+    };
+    house.call(&council.ann.who, Update { key: key.clone(), patch: aliases(&[], &["ledger"]) }).await.unwrap();
+    house.call(&council.ann.who, Update { key: other.clone(), patch: aliases(&["ledger"], &[]) }).await.unwrap();
+    run(house, &who, id).await.unwrap();
+    house.call(&who, House::encrypting(&key, b"x")).await.unwrap();
+    assert_eq!(house.code_for(&who, House::encrypting(&other, b"x")).await, Code::Denied);
+    let mine = house.call(&who, Mine).await.unwrap().reply.items;
+    assert_eq!(mine.iter().map(|item| item.record.approval).collect::<Vec<_>>(), [Some(id)]);
+    assert!(run(house, &who, id).await.is_err(), "once");
+    house.clock.turn(60_000);
+    assert_eq!(house.code_for(&who, House::encrypting(&key, b"x")).await, Code::Denied, "its time is over");
+    let given = house
+        .records()
+        .await
+        .into_iter()
+        .find(|record| record.operation == "grant.request" && record.outcome.code().is_none());
+    assert_eq!(given.unwrap().details["approval"], id.to_string());
+}
+
+#[tokio::test]
+async fn an_elevation_takes_a_peer_and_the_security_lead_and_never_gives_a_role_that_agrees() {
+    let council = Council::gathered().await;
+    let house = &council.house;
+    let pat = house.welcome(House::person("pat", &["key-admin"])).await;
+    house.call(&council.olga.who, Enact).await.unwrap();
+    let id = waiting(house.call(&pat, requesting("pat", role("operator"))).await.map(|_| ()));
+    council.ann.approve(house, id).await;
+    council.sue.approve(house, id).await;
+    run(house, &pat, id).await.unwrap();
+    let mine = house.call(&pat, Mine).await.unwrap().reply.items;
+    assert_eq!(mine.iter().map(|item| item.record.approval).collect::<Vec<_>>(), [Some(id)]);
+    let id = waiting(house.call(&pat, requesting("pat", role("ciso"))).await.map(|_| ()));
+    council.ann.approve(house, id).await;
+    council.sue.approve(house, id).await;
+    assert_eq!(run(house, &pat, id).await, Err(Code::InvalidRequest));
 }

@@ -21,6 +21,7 @@ mod logins;
 mod mfa;
 mod notices;
 mod policies;
+mod reports;
 mod roles;
 mod sealing;
 mod searching;

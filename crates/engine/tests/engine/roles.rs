@@ -13,10 +13,12 @@ use crate::support::{House, Who};
 const EVERYBODY: &str = "system.health system.status system.metrics request.refuse system.init system.unseal \
     random.generate algorithm.list token.self token.renew token.revoke-self \
     login.methods login.oidc-start login.oidc-finish login.jwt login.ldap login.certificate login.credential \
-    credential.unwrap grant.self audit.prove";
+    credential.unwrap grant.self audit.prove approval.list approval.describe approval.vote approval.withdraw \
+    approval.execute mfa.status mfa.totp-start mfa.totp-finish mfa.webauthn-start \
+    mfa.webauthn-finish mfa.challenge mfa.verify mfa.recovery-codes mfa.remove";
 const LIFECYCLE: &str = "keyring.create key.create key.update key.activate key.suspend key.deactivate key.compromise \
     key.rotate key.schedule-destruction key.cancel-destruction key.destroy";
-const READ: &str = "keyring.list keyring.describe key.list key.describe key.destruction";
+const READ: &str = "keyring.list keyring.describe key.list key.describe key.destruction hold.list";
 const READ_KEY: &str = "key.describe key.destruction";
 const ENCRYPT: &str = "key.encrypt key.rewrap key.generate-data-key key.generate-data-key-without-plaintext key.wrap \
     key.encapsulate";
@@ -24,15 +26,23 @@ const DECRYPT: &str = "key.decrypt key.unwrap-data-key key.unwrap key.decapsulat
 /// Needs both halves.
 const RE_ENCRYPT: &str = "key.re-encrypt-from";
 const OTHER_USE: &str = "key.sign key.verify key.mac key.verify-mac key.derive key.agree";
-const ACCESS: &str = "login-method.put login-method.set-secret login-method.list login-method.describe \
+const ACCESS: &str = "access.report login-method.put login-method.set-secret login-method.list login-method.describe \
     login-method.delete credential.issue credential.list credential.revoke token.create token.list token.revoke principal.put principal.list principal.describe \
     principal.delete policy.put policy.list policy.describe policy.delete policy.explain policy.apply policy.rollback \
-    policy.history policy.diff policy.simulate";
-const AUDIT: &str = "audit.search audit.read policy.list policy.describe policy.explain policy.history policy.diff \
-    policy.simulate grant.list grant.describe";
+    policy.history policy.diff policy.simulate rules.describe mfa.invite mfa.reset mfa.list";
+const AUDIT: &str = "access.report audit.search audit.read policy.list policy.describe policy.explain policy.history \
+    policy.diff policy.simulate rules.describe incident.list incident.describe emergency.list emergency.describe grant.list grant.describe";
 const GRANT: &str = "grant.create grant.revoke grant.list grant.describe";
 /// What one person may do in an emergency revocation.
 const REVOKE: &str = "key.suspend key.compromise";
+const EMERGENCY: &str = "incident.open incident.list incident.describe incident.note incident.confirm incident.close \
+    emergency.declare emergency.end emergency.list emergency.describe emergency.review";
+const REVIEW: &str = "access.report emergency.list emergency.describe emergency.review";
+const HOLD: &str = "hold.place hold.place-on-keyring hold.release";
+/// Of what everybody who agrees may do.
+const AGREE: &str = "incident.confirm rules.describe";
+/// Writing the rules that everybody is bound by.
+const GOVERN: &str = "rules.check rules.put governance.enact rules.describe";
 const SYSTEM: &str = "system.seal notice.list notice.test";
 
 struct Row {
@@ -46,7 +56,7 @@ const fn row(role: &'static str, kind: PrincipalKind, may: &'static [&'static st
 }
 
 const TABLE: [Row; 16] = [
-    row("operator", PrincipalKind::Person, &[SYSTEM, ACCESS, GRANT]),
+    row("operator", PrincipalKind::Person, &[SYSTEM, ACCESS, GOVERN, GRANT]),
     row("key-admin", PrincipalKind::Person, &[LIFECYCLE, READ, GRANT]),
     row("key-user-encrypt", PrincipalKind::Person, &[ENCRYPT]),
     row("key-user-decrypt", PrincipalKind::Person, &[DECRYPT]),
@@ -55,13 +65,13 @@ const TABLE: [Row; 16] = [
     row("pipeline", PrincipalKind::Person, &[]),
     row("application", PrincipalKind::Service, &[READ_KEY, ENCRYPT, DECRYPT, RE_ENCRYPT, OTHER_USE]),
     row("application", PrincipalKind::Person, &[]),
-    row("security-lead", PrincipalKind::Person, &[READ, REVOKE]),
-    row("ciso", PrincipalKind::Person, &[READ]),
-    row("legal", PrincipalKind::Person, &[READ]),
-    row("system-owner", PrincipalKind::Person, &[READ]),
-    row("incident-commander", PrincipalKind::Person, &[READ, REVOKE]),
-    row("engineering-lead", PrincipalKind::Person, &[READ]),
-    row("dpo", PrincipalKind::Person, &[READ]),
+    row("security-lead", PrincipalKind::Person, &[READ, AGREE, GOVERN, REVOKE, EMERGENCY]),
+    row("ciso", PrincipalKind::Person, &[READ, AGREE, EMERGENCY, REVIEW]),
+    row("legal", PrincipalKind::Person, &[READ, AGREE, HOLD]),
+    row("system-owner", PrincipalKind::Person, &[READ, AGREE]),
+    row("incident-commander", PrincipalKind::Person, &[READ, AGREE, REVOKE, EMERGENCY]),
+    row("engineering-lead", PrincipalKind::Person, &[READ, AGREE]),
+    row("dpo", PrincipalKind::Person, &[READ, AGREE, REVIEW]),
 ];
 
 async fn actor(house: &House, row: &Row) -> Who {

@@ -16,6 +16,10 @@ async fn create(stage: &Stage) -> grants::Create {
 
 cases! {
     "grant.create" => |stage, who| stage.run(who, "", create(stage).await).await;
+    "grant.request" => |stage, who| {
+        let request = grants::Create { principal: name("developer"), ..create(stage).await };
+        stage.run(who, "", grants::Request { request }).await
+    };
     "grant.revoke" => |stage, who| {
         let grant = stage.house.ask(create(stage).await).await.record.id;
         stage.run(who, grant, grants::Revoke { grant, reason: reason() }).await

@@ -19,11 +19,16 @@ macro_rules! cases {
 }
 
 mod access;
+mod approvals;
+#[allow(clippy::module_inception, reason = "the group is called so everywhere")]
+mod cases;
 mod grants;
 mod keys;
 mod login;
+pub(crate) mod mfa;
 mod notices;
 mod policy;
+mod reviews;
 mod system;
 mod uses;
 
@@ -41,6 +46,8 @@ pub(crate) struct Stage {
     peer: Vec<u8>,
     ciphertext: Vec<u8>,
     names: AtomicU32,
+    /// Seeds of the one-time codes of whoever has such, by their tokens.
+    seeds: std::sync::Mutex<std::collections::HashMap<String, String>>,
 }
 
 /// What one call led to.
@@ -84,6 +91,7 @@ impl Stage {
             ciphertext,
             house,
             names: AtomicU32::new(0),
+            seeds: Default::default(),
         }
     }
 
@@ -145,9 +153,13 @@ const FILES: &[&[Case]] = &[
     uses::CASES,
     access::CASES,
     login::CASES,
-    policy::CASES,
-    notices::CASES,
     grants::CASES,
+    reviews::CASES,
+    policy::CASES,
+    approvals::CASES,
+    mfa::CASES,
+    notices::CASES,
+    cases::CASES,
 ];
 
 /// Every case.

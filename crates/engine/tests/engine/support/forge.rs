@@ -22,7 +22,7 @@ pub(crate) async fn forge_key(house: &House, key: KeyId, alter: impl FnOnce(Stri
 /// Lets a token come from a login with a second factor that was shown just now. The house must not be running.
 pub(crate) async fn forge_session(house: &House, token: TokenId, now: UnixMillis) {
     let session = Session {
-        login: "forged".parse().unwrap(),
+        login: "token".parse().unwrap(),
         subject_sha256: String::new(),
         roles: BTreeSet::new(),
         authenticated: now,
