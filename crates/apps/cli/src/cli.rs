@@ -6,8 +6,9 @@ use clap::{Parser, Subcommand};
 
 use crate::app::{App, Outcome};
 use crate::commands::{
-    agreement, algorithms, audit, completions, credentials, data_keys, decrypt, demo, encrypt, grants, keyrings, keys, login, login_methods, macs,
-    notices, policies, principals, random, rewrap, server, signing, system, tokens, version, wrapping,
+    access, agreement, algorithms, audit, completions, credentials, data_keys, decrypt, demo, encrypt, grants,
+    keyrings, keys, login, login_methods, macs, notices, policies, principals, random, rewrap, server, signing, system,
+    tokens, version, wrapping,
 };
 use crate::failure::{EXIT_CODES, Exit, Failure, Subject};
 use crate::files;
@@ -98,6 +99,9 @@ enum ClientCommand {
     Principal(principals::Command),
     #[command(subcommand)]
     Grant(grants::Command),
+    Elevate(grants::Elevate),
+    #[command(subcommand)]
+    Access(access::Command),
     #[command(subcommand)]
     Policy(policies::Command),
     #[command(subcommand)]
@@ -139,6 +143,8 @@ impl ClientCommand {
             | Self::Algorithms(_)
             | Self::Keyring(_)
             | Self::Grant(_)
+            | Self::Elevate(_)
+            | Self::Access(_)
             | Self::Policy(_)
             | Self::Notice(_) => None,
         }
@@ -268,6 +274,8 @@ async fn client_command(command: ClientCommand, app: &App) -> Outcome {
         ClientCommand::LoginMethod(command) => command.run(app).await,
         ClientCommand::Principal(command) => command.run(app).await,
         ClientCommand::Grant(command) => command.run(app).await,
+        ClientCommand::Elevate(command) => command.run(app).await,
+        ClientCommand::Access(command) => command.run(app).await,
         ClientCommand::Policy(command) => command.run(app).await,
         ClientCommand::Notice(command) => command.run(app).await,
         ClientCommand::Audit(command) => command.run(app).await,

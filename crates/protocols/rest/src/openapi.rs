@@ -83,6 +83,7 @@ fn tags() -> Vec<(&'static str, &'static str)> {
         ("credentials", "Service credentials: secrets with which programs log in."),
         ("principals", "Who may come in."),
         ("grants", "Rights for a time."),
+        ("reviews", "Going through who has which right."),
         ("policies", "Who may do what."),
         ("notices", "Telling people: channels and what waits for them."),
         ("policy_versions", "Policies as sets: applied, compared, put back."),

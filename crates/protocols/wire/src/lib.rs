@@ -3,7 +3,7 @@
 //! - [`bytes`]: binary values and secrets as text; [`text`]: instants and maps; [`names`]: the closed lists of names
 //! - [`system`], [`keyrings`], [`keys`]: what is managed; [`cipher`], [`signing`], [`derivation`]: what keys are used
 //!   for
-//! - [`access`], [`policies`], [`grants`], [`audit`]: who may, and who did; [`problem`], [`page`]: what answers share
+//! - [`access`], [`policies`], [`grants`], [`reviews`], [`audit`]: who may, and who did; [`problem`], [`page`]: what answers share
 //!
 //! Requests refuse unknown and repeated fields. Replies may gain fields in later versions: clients ignore those they do
 //! not know. Every instant is RFC 3339 in UTC, every binary value standard base64 with padding (RFC 4648 §4), every
@@ -25,6 +25,7 @@ pub mod notices;
 pub mod page;
 pub mod policies;
 pub mod problem;
+pub mod reviews;
 pub mod signing;
 pub mod system;
 pub mod text;

@@ -363,6 +363,18 @@ names! {
 }
 
 names! {
+    /// What somebody should look at.
+    FindingKind, "kind of finding" {
+        /// A grant that was not used for 90 days, or never.
+        GrantUnused = "grant-unused",
+        /// A person with roles and without a second factor.
+        NoSecondFactor = "no-second-factor",
+        /// The rules of approval are not in force.
+        GovernanceFounding = "governance-founding",
+    }
+}
+
+names! {
     /// Where a grant stands.
     GrantState, "state of a grant" {
         /// It begins later.

@@ -6,6 +6,7 @@ use keyreeve_wire::grants::{CreateGrant, Grant, GrantConstraints};
 use keyreeve_wire::{Pairs, Timestamp};
 
 use crate::app::{App, Listing, Outcome};
+use crate::failure::Failure;
 use crate::out::{facts, rows};
 use crate::text::{self, Pair, Span};
 
@@ -19,6 +20,7 @@ use crate::text::{self, Pair, Span};
 )]
 pub(crate) enum Command {
     Create(Box<Create>),
+    Request(Box<Request>),
     List(List),
     Show(Show),
     Revoke(Revoke),
@@ -29,6 +31,7 @@ impl Command {
     pub(crate) async fn run(self, app: &App) -> Outcome {
         match self {
             Self::Create(command) => command.run(app).await,
+            Self::Request(command) => command.run(app).await,
             Self::List(command) => command.run(app).await,
             Self::Show(command) => command.run(app).await,
             Self::Revoke(command) => command.run(app).await,
@@ -70,7 +73,7 @@ pub(crate) struct Circumstances {
 }
 
 impl Circumstances {
-    fn constraints(&self) -> Result<GrantConstraints, crate::failure::Failure> {
+    fn constraints(&self) -> Result<GrantConstraints, Failure> {
         let exact = text::map(&self.exact_context)?;
         let exact = Some(Pairs(exact)).filter(|pairs| !pairs.is_empty());
         Ok(GrantConstraints {
@@ -92,6 +95,13 @@ pub(crate) struct Create {
     /// Whose it will be
     principal: String,
     #[command(flatten)]
+    wanted: Wished,
+}
+
+/// What is given, for how long and why.
+#[derive(Args)]
+pub(crate) struct Wished {
+    #[command(flatten)]
     on: On,
     /// An operation such as key.decrypt; may be repeated; `keyreeve policy actions` lists them
     #[arg(long = "operation", value_name = "NAME")]
@@ -109,10 +119,10 @@ pub(crate) struct Create {
     circumstances: Circumstances,
 }
 
-impl Create {
-    async fn run(self, app: &App) -> Outcome {
-        let new = CreateGrant {
-            principal: self.principal,
+impl Wished {
+    fn wish(self, principal: String) -> Result<CreateGrant, Failure> {
+        Ok(CreateGrant {
+            principal,
             key: self.on.key,
             keyring: self.on.keyring,
             role: self.on.role,
@@ -121,8 +131,65 @@ impl Create {
             seconds: self.span.seconds,
             reason: self.reason,
             constraints: self.circumstances.constraints()?,
-        };
-        let answer = app.client()?.create_grant(&new).await?;
+        })
+    }
+}
+
+impl Create {
+    fn wish(self) -> Result<CreateGrant, Failure> {
+        self.wanted.wish(self.principal)
+    }
+
+    async fn run(self, app: &App) -> Outcome {
+        let answer = app.client()?.create_grant(&self.wish()?).await?;
+        app.note_record("granted", answer.audit_record.as_ref());
+        app.show(&answer.value, grant_facts)
+    }
+}
+
+/// Ask for a right for a time, for oneself; others must agree
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  $ keyreeve grant request --key orders --operation key.decrypt --for 2h --reason 'case 4711'"
+)]
+pub(crate) struct Request {
+    #[command(flatten)]
+    wanted: Wished,
+}
+
+impl Request {
+    async fn run(self, app: &App) -> Outcome {
+        let client = app.client()?;
+        let wish = self.wanted.wish(client.whoami().await?.value.principal)?;
+        let answer = client.request_grant(&wish).await?;
+        app.note_record("granted", answer.audit_record.as_ref());
+        app.show(&answer.value, grant_facts)
+    }
+}
+
+/// Ask for a role for a time, for oneself; others must agree
+///
+/// The request waits until they did. Then the same command gives the role, for as long as was asked.
+#[derive(Args)]
+#[command(after_help = "Example:\n  $ keyreeve elevate key-auditor --for 4h --reason 'yearly audit'")]
+pub(crate) struct Elevate {
+    /// The role
+    role: String,
+    /// How long: at most 24h
+    #[arg(long = "for", value_name = "SPAN")]
+    span: Span,
+    /// What it is for
+    #[arg(long)]
+    reason: String,
+}
+
+impl Elevate {
+    pub(crate) async fn run(self, app: &App) -> Outcome {
+        let client = app.client()?;
+        let principal = client.whoami().await?.value.principal;
+        let (role, seconds) = (Some(self.role), self.span.seconds);
+        let wish = CreateGrant { principal, role, seconds, reason: self.reason, ..CreateGrant::default() };
+        let answer = client.request_grant(&wish).await?;
         app.note_record("granted", answer.audit_record.as_ref());
         app.show(&answer.value, grant_facts)
     }

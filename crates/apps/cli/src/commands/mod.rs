@@ -1,5 +1,6 @@
 //! The commands, a file for each group.
 
+pub(crate) mod access;
 pub(crate) mod agreement;
 pub(crate) mod algorithms;
 pub(crate) mod audit;

@@ -27,6 +27,14 @@ impl Client {
         self.change(Method::POST, &["grants"], new).await
     }
 
+    /// Asks for a right for a time, for oneself. It waits for the consent of others.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn request_grant(&self, new: &CreateGrant) -> Result<Answer<Grant>, ClientError> {
+        self.change(Method::POST, &["grants", "requests"], new).await
+    }
+
     /// A page of the grants.
     ///
     /// # Errors

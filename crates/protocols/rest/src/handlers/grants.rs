@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use keyreeve_engine::Engine;
-use keyreeve_engine::ops::grants::{Create, Describe, GrantReply, List, Mine, Revoke, Wanted};
+use keyreeve_engine::ops::grants::{Create, Describe, GrantReply, List, Mine, Request, Revoke, Wanted};
 use keyreeve_http::Problem;
 use keyreeve_model::grant::{Constraints, Granted};
 use keyreeve_model::ids::GrantId;
@@ -24,6 +24,10 @@ pub(crate) static ROUTES: &[Route] = &[
         )
         .gives::<Grant>()
         .note("A policy that forbids something wins over every grant."),
+    route!(Post "/grants/requests", Admin, GRANT_REQUEST, ask)
+        .takes::<CreateGrant>(r#"{"principal":"alice","role":"key-auditor","seconds":14400,"reason":"yearly audit"}"#)
+        .gives::<Grant>()
+        .note("For oneself only; it always waits for the consent of others."),
     route!(Get "/grants", Admin, GRANT_LIST, list).query(Wished::PARAMS).lists::<Grant>(),
     route!(Get "/grants/self", Both, GRANT_SELF, mine).lists::<Grant>(),
     route!(Get "/grants/{id}", Admin, GRANT_DESCRIBE, describe).gives::<Grant>(),
@@ -123,6 +127,11 @@ fn shown(reply: &GrantReply) -> Result<Grant, Problem> {
 
 async fn create(State(engine): State<Engine>, call: Json<CreateGrant>) -> Result<Response, Problem> {
     let done = engine.call(call.arrival, create_from(call.body)?).await?;
+    answer::json(done.record, &shown(&done.reply)?)
+}
+
+async fn ask(State(engine): State<Engine>, call: Json<CreateGrant>) -> Result<Response, Problem> {
+    let done = engine.call(call.arrival, Request { request: create_from(call.body)? }).await?;
     answer::json(done.record, &shown(&done.reply)?)
 }
 

@@ -14,6 +14,7 @@ mod notices;
 mod policies;
 mod policy_versions;
 mod principals;
+mod reviews;
 mod signing;
 mod system;
 mod tokens;
@@ -35,6 +36,7 @@ pub(crate) static TABLES: &[&[Route]] = &[
     credentials::ROUTES,
     principals::ROUTES,
     grants::ROUTES,
+    reviews::ROUTES,
     policies::ROUTES,
     notices::ROUTES,
     policy_versions::ROUTES,
