@@ -5,6 +5,7 @@
 //! comparison alternates between the two sides, so that both meet the same weather.
 #![allow(clippy::print_stdout, reason = "a benchmark's product is what it prints")]
 
+mod access;
 mod bare;
 mod http;
 mod load;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const USAGE: &str =
-    "usage: keyreeve-bench run PATH-OF-KEYREEVE [--long] [--only NAME]\n       keyreeve-bench bare DIRECTORY";
+    "usage: keyreeve-bench run PATH-OF-KEYREEVE [--long] [[--only] NAME]\n       keyreeve-bench bare DIRECTORY";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -46,6 +47,7 @@ fn options_of(words: &[&str]) -> Result<scenario::Options, Failure> {
         match *word {
             "--long" => options.long = true,
             "--only" => options.only = Some(words.next().ok_or(USAGE)?.to_string()),
+            name if !name.starts_with('-') && options.only.is_none() => options.only = Some(name.to_owned()),
             _ => return Err(USAGE.into()),
         }
     }

@@ -9,7 +9,7 @@ use crate::load::{Measured, Shape, load};
 use crate::process::resident_mib;
 use crate::report::{Row, Target as Goal, print};
 use crate::setup::{Side, bare, key, key_ids, keyreeve, many_keys, policies};
-use crate::{Failure, raw};
+use crate::{Failure, access, raw};
 
 /// Rounds of each comparison; the median counts.
 const ROUNDS: usize = 3;
@@ -59,6 +59,9 @@ pub(crate) fn run(program: &str, options: &Options) -> Result<(), Failure> {
             rows.push(octets(&ceiling, &ours).await?);
         }
         drop(ceiling);
+        if options.wants("access") {
+            rows.extend(access::compare(program, place.path(), SHAPE).await?);
+        }
         if options.wants("scale") {
             rows.extend(scale(program, ours, &high, options.long).await?);
         }

@@ -7,10 +7,11 @@ use crate::cargo::{cargo, succeeds};
 use crate::workspace;
 
 pub(crate) const USAGE: &str = "\
-bench [--long] [--only NAME]   measure Keyreeve beside a bare server and raw library calls
+bench [--long] [[--only] NAME]   measure Keyreeve beside a bare server and raw library calls
 
 Prints ratios as a table for docs/performance.md. Nothing else should run meanwhile. --long adds a million keys
-(about half an hour more). NAME is the beginning of a comparison: encrypt, decrypt, sign, batch, octets, scale.
+(about half an hour more). NAME is the beginning of a comparison: encrypt, decrypt, sign, batch, octets, access (500
+policies and 10,000 principals beside few), scale.
 ";
 
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
