@@ -6,9 +6,9 @@ use clap::{Parser, Subcommand};
 
 use crate::app::{App, Outcome};
 use crate::commands::{
-    access, agreement, algorithms, audit, completions, credentials, data_keys, decrypt, demo, encrypt, grants,
-    keyrings, keys, login, login_methods, macs, notices, policies, principals, random, rewrap, server, signing, system,
-    tokens, version, wrapping,
+    access, agreement, algorithms, approvals, audit, completions, credentials, data_keys, decrypt, demo, emergencies,
+    encrypt, grants, holds, incidents, keyrings, keys, login, login_methods, macs, mfa, notices, policies, principals,
+    random, rewrap, rules, server, signing, system, tokens, version, wrapping,
 };
 use crate::failure::{EXIT_CODES, Exit, Failure, Subject};
 use crate::files;
@@ -103,9 +103,23 @@ enum ClientCommand {
     #[command(subcommand)]
     Access(access::Command),
     #[command(subcommand)]
+    Mfa(mfa::Command),
+    #[command(subcommand)]
     Policy(policies::Command),
     #[command(subcommand)]
+    Approval(approvals::Command),
+    #[command(subcommand)]
+    Rules(rules::Command),
+    #[command(subcommand)]
+    Governance(rules::Governance),
+    #[command(subcommand)]
     Notice(notices::Command),
+    #[command(subcommand)]
+    Hold(holds::Command),
+    #[command(subcommand)]
+    Incident(incidents::Command),
+    #[command(subcommand)]
+    Emergency(emergencies::Command),
     Init(system::Init),
     Unseal(system::Unseal),
     Seal(system::Seal),
@@ -142,10 +156,17 @@ impl ClientCommand {
             | Self::Random(_)
             | Self::Algorithms(_)
             | Self::Keyring(_)
+            | Self::Mfa(_)
+            | Self::Hold(_)
+            | Self::Incident(_)
+            | Self::Emergency(_)
             | Self::Grant(_)
             | Self::Elevate(_)
             | Self::Access(_)
             | Self::Policy(_)
+            | Self::Approval(_)
+            | Self::Rules(_)
+            | Self::Governance(_)
             | Self::Notice(_) => None,
         }
     }
@@ -273,10 +294,17 @@ async fn client_command(command: ClientCommand, app: &App) -> Outcome {
         ClientCommand::Credential(command) => command.run(app).await,
         ClientCommand::LoginMethod(command) => command.run(app).await,
         ClientCommand::Principal(command) => command.run(app).await,
+        ClientCommand::Mfa(command) => command.run(app).await,
         ClientCommand::Grant(command) => command.run(app).await,
         ClientCommand::Elevate(command) => command.run(app).await,
         ClientCommand::Access(command) => command.run(app).await,
         ClientCommand::Policy(command) => command.run(app).await,
+        ClientCommand::Hold(command) => command.run(app).await,
+        ClientCommand::Incident(command) => command.run(app).await,
+        ClientCommand::Emergency(command) => command.run(app).await,
+        ClientCommand::Approval(command) => command.run(app).await,
+        ClientCommand::Rules(command) => command.run(app).await,
+        ClientCommand::Governance(command) => command.run(app).await,
         ClientCommand::Notice(command) => command.run(app).await,
         ClientCommand::Audit(command) => command.run(app).await,
     }

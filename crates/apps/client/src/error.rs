@@ -32,6 +32,9 @@ pub enum ClientError {
     /// The server answered that it will not or cannot.
     #[error("{} ({})", .0.detail, .0.code)]
     Refused(Box<Problem>),
+    /// Others have to agree first: it waits, and was not done. The problem's `approval` says as what.
+    #[error("{}", .0.detail)]
+    Waiting(Box<Problem>),
     /// The answer is not one of Keyreeve's.
     #[error("the answer is not one that Keyreeve gives: {0}")]
     Answer(String),
@@ -57,7 +60,7 @@ impl ClientError {
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match self {
-            Self::Refused(problem) => Some(problem),
+            Self::Refused(problem) | Self::Waiting(problem) => Some(problem),
             Self::Setup(_)
             | Self::Unreachable { .. }
             | Self::Untrusted { .. }

@@ -245,7 +245,10 @@ impl Client {
         let mut attempt = 1;
         loop {
             let (error, wait) = match self.attempt(call, key.as_deref()).await {
-                Ok(response) if response.status().is_success() => return Ok(response),
+                // 202 is a problem too: it was not done, for others have to agree first.
+                Ok(response) if response.status().is_success() && response.status() != StatusCode::ACCEPTED => {
+                    return Ok(response);
+                }
                 Ok(response) => {
                     let asked = header(response.headers(), RETRY_AFTER.as_str()).and_then(|text| text.parse().ok());
                     (refusal(self.place(call.side).address(), response).await, asked.map(Duration::from_secs))
@@ -290,6 +293,7 @@ async fn refusal(address: &str, response: Response) -> ClientError {
         return ClientError::Answer(format!("status {status} with a broken body"));
     };
     match serde_json::from_slice::<Problem>(body.expose()) {
+        Ok(problem) if status == StatusCode::ACCEPTED => ClientError::Waiting(Box::new(problem)),
         Ok(problem) => ClientError::Refused(Box::new(problem)),
         Err(_) if status == StatusCode::SERVICE_UNAVAILABLE => ClientError::Unreachable {
             address: address.to_owned(),
@@ -319,7 +323,8 @@ fn worth_repeating(error: &ClientError, repeat: Repeat) -> bool {
     match error {
         ClientError::Unreachable { .. } => true,
         ClientError::Refused(problem) => PASSING.contains(&problem.code.as_str()),
-        ClientError::Setup(_)
+        ClientError::Waiting(_)
+        | ClientError::Setup(_)
         | ClientError::Untrusted { .. }
         | ClientError::Answer(_)
         | ClientError::Name(_)

@@ -136,7 +136,8 @@ pub struct Problem {
     detail: Cow<'static, str>,
     record: Option<RecordId>,
     retry_after: Option<u64>,
-    allow: Option<HeaderValue>,
+    /// Boxed: it is rare, and every handler may return this.
+    allow: Option<Box<HeaderValue>>,
     /// It comes from the pipeline, which keeps its own record.
     by_engine: bool,
     /// What the request waits for.
@@ -218,7 +219,7 @@ impl Problem {
             _ => text.into(),
         };
         let mut problem = Self::new(code, detail);
-        problem.allow = parts.headers.get(header::ALLOW).cloned();
+        problem.allow = parts.headers.get(header::ALLOW).cloned().map(Box::new);
         problem
     }
 
@@ -239,7 +240,7 @@ impl Problem {
             headers.extend(name.ok().map(|name| (APPROVAL, name)));
         }
         if let Some(allow) = self.allow {
-            headers.insert(header::ALLOW, allow);
+            headers.insert(header::ALLOW, *allow);
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"keyreeve\""));

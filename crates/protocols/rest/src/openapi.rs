@@ -84,10 +84,15 @@ fn tags() -> Vec<(&'static str, &'static str)> {
         ("principals", "Who may come in."),
         ("grants", "Rights for a time."),
         ("reviews", "Going through who has which right."),
+        ("mfa", "Second factors of people."),
         ("policies", "Who may do what."),
         ("notices", "Telling people: channels and what waits for them."),
         ("policy_versions", "Policies as sets: applied, compared, put back."),
+        ("approvals", "Requests that wait for the consent of others, and the rules of it."),
         ("audit", "The audit log and its proofs."),
+        ("holds", "Legal holds: what must not be destroyed."),
+        ("incidents", "Incidents, and what they owe."),
+        ("emergencies", "Break-glass: what several people let some do for a time, and its review."),
     ]
 }
 

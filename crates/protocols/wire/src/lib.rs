@@ -3,6 +3,8 @@
 //! - [`bytes`]: binary values and secrets as text; [`text`]: instants and maps; [`names`]: the closed lists of names
 //! - [`system`], [`keyrings`], [`keys`]: what is managed; [`cipher`], [`signing`], [`derivation`]: what keys are used
 //!   for
+//! - [`login`]: how people and programs prove who they are; [`mfa`]: second factors
+//! - [`cases`]: holds, incidents, emergencies
 //! - [`access`], [`policies`], [`grants`], [`reviews`], [`audit`]: who may, and who did; [`problem`], [`page`]: what answers share
 //!
 //! Requests refuse unknown and repeated fields. Replies may gain fields in later versions: clients ignore those they do
@@ -12,14 +14,17 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod access;
+pub mod approvals;
 pub mod audit;
 pub mod bytes;
+pub mod cases;
 pub mod cipher;
 pub mod derivation;
 pub mod grants;
 pub mod keyrings;
 pub mod keys;
 pub mod login;
+pub mod mfa;
 pub mod names;
 pub mod notices;
 pub mod page;
@@ -49,3 +54,5 @@ pub const REQUEST_ID_HEADER: &str = "x-request-id";
 pub const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
 /// The header that names the audit record of an answer.
 pub const AUDIT_RECORD_HEADER: &str = "keyreeve-audit-record";
+/// The header that names what a request waits as, with the status 202.
+pub const APPROVAL_HEADER: &str = "keyreeve-approval";

@@ -401,6 +401,24 @@ names! {
 }
 
 names! {
+    /// Where a request stands that waits for consent.
+    ApprovalState, "state of an approval" {
+        /// Consent is missing.
+        Waiting = "waiting",
+        /// Everybody agreed; it may run.
+        Approved = "approved",
+        /// It ran.
+        Executed = "executed",
+        /// It waited too long, or was not run in time.
+        Expired = "expired",
+        /// Whoever asked took it back.
+        Withdrawn = "withdrawn",
+        /// Somebody refused.
+        Rejected = "rejected",
+    }
+}
+
+names! {
     /// How far a policy statement went for a request.
     Reach, "reach of a statement" {
         /// It applies.
@@ -457,6 +475,66 @@ names! {
         Basic = "basic",
         /// In the body (`client_secret_post`), for providers that offer nothing else.
         Post = "post",
+    }
+}
+
+names! {
+    /// Where an emergency stands.
+    EmergencyState, "state of an emergency" {
+        /// Asked for; nobody may do anything by it.
+        Declared = "declared",
+        /// In force until its end.
+        Active = "active",
+        /// Over; the review at least is owed.
+        UnderReview = "under-review",
+        /// Signed off.
+        Closed = "closed",
+    }
+}
+
+names! {
+    /// What an incident is about.
+    IncidentKind, "kind of incident" {
+        /// A key is or may be known to others.
+        Compromise = "compromise",
+        /// A key was halted in a hurry.
+        Suspension = "suspension",
+        /// Something that people describe themselves.
+        Other = "other",
+    }
+}
+
+names! {
+    /// What a second factor is.
+    MfaKind, "kind of second factor" {
+        /// One-time codes (RFC 6238).
+        Totp = "totp",
+        /// An authenticator (W3C WebAuthn).
+        Webauthn = "webauthn",
+        /// Codes on paper.
+        Recovery = "recovery",
+        /// The identity provider says it asked for one.
+        Provider = "provider",
+    }
+}
+
+names! {
+    /// The hash function under one-time codes.
+    TotpHash, "hash function of one-time codes" {
+        /// SHA-1: every application can.
+        Sha1 = "sha1",
+        /// SHA-256.
+        Sha256 = "sha256",
+    }
+}
+
+names! {
+    /// What somebody says to a request that waits.
+    VoteDecision, "decision" {
+        /// Yes.
+        Approve = "approve",
+        /// No.
+        Reject = "reject",
     }
 }
 

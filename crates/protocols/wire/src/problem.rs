@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Problem details (RFC 9457), media type `application/problem+json`: the body of every answer that is not a success.
+use crate::approvals::Waiting;
+
+/// Problem details (RFC 9457), media type `application/problem+json`: the body of every answer that is not a success, and of 202,
+/// which says that a request waits for the consent of others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// `urn:keyreeve:error:` and the code.
@@ -23,6 +26,10 @@ pub struct Problem {
     /// The audit record of the refusal, if it was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit_record: Option<String>,
+    /// What the request waits for, where others have to agree first (code `approval-needed`, status 202).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(inline)]
+    pub approval: Option<Waiting>,
 }
 
 /// Why one item of a batch was not done; the others were.

@@ -1,15 +1,20 @@
 //! The handlers, a file for each group of routes with its part of the table.
 
+mod approvals;
 mod audit;
 mod cipher;
 mod credentials;
 mod data_keys;
 mod derivation;
+mod emergencies;
 mod grants;
+mod holds;
+mod incidents;
 mod keyrings;
 mod keys;
 mod lifecycle;
 mod login;
+mod mfa;
 mod notices;
 mod policies;
 mod policy_versions;
@@ -37,10 +42,15 @@ pub(crate) static TABLES: &[&[Route]] = &[
     principals::ROUTES,
     grants::ROUTES,
     reviews::ROUTES,
+    mfa::ROUTES,
     policies::ROUTES,
     notices::ROUTES,
     policy_versions::ROUTES,
+    approvals::ROUTES,
     audit::ROUTES,
+    holds::ROUTES,
+    incidents::ROUTES,
+    emergencies::ROUTES,
 ];
 
 /// A ciphertext of a key that does not exist, for examples.

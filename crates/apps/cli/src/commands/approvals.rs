@@ -1,0 +1,193 @@
+//! Requests that wait for the consent of others.
+
+use clap::{Args, Subcommand};
+use keyreeve_wire::SecretText;
+use keyreeve_wire::approvals::{Approval, CastVote, Executed};
+use keyreeve_wire::mfa::MfaAnswer;
+use keyreeve_wire::names::{ApprovalState, VoteDecision};
+
+use crate::app::{App, Listing, Outcome};
+use crate::files::ask_secret;
+use crate::out::{facts, rows};
+
+/// See what waits for consent, vote on it, run one's own
+///
+/// A command that ends with exit code 11 waits: the people whom the rules of approval name agree with `approval approve`,
+/// then the command is repeated, or run with `approval run`.
+#[derive(Subcommand)]
+#[command(
+    after_help = "Example:\n  $ keyreeve approval list --state waiting\n  $ keyreeve approval approve apr_01jd..."
+)]
+pub(crate) enum Command {
+    List(List),
+    Show(Show),
+    Approve(Vote),
+    Reject(Vote),
+    Withdraw(Withdraw),
+    Run(Run),
+}
+
+impl Command {
+    pub(crate) async fn run(self, app: &App) -> Outcome {
+        match self {
+            Self::List(command) => command.run(app).await,
+            Self::Show(command) => command.run(app).await,
+            Self::Approve(command) => command.run(app, VoteDecision::Approve).await,
+            Self::Reject(command) => command.run(app, VoteDecision::Reject).await,
+            Self::Withdraw(command) => command.run(app).await,
+            Self::Run(command) => command.run(app).await,
+        }
+    }
+}
+
+/// List requests that wait or waited: your own, or all if you may consent
+#[derive(Args)]
+#[command(after_help = "Example:\n  $ keyreeve approval list --state waiting")]
+pub(crate) struct List {
+    /// Only those in this state: waiting, approved, executed, expired, withdrawn, rejected
+    #[arg(long)]
+    state: Option<ApprovalState>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl List {
+    async fn run(self, app: &App) -> Outcome {
+        let client = app.client()?;
+        let state = self.state.map(ApprovalState::name);
+        let page = self
+            .listing
+            .collect(async |after, limit| Ok(client.approvals(state, after.as_deref(), Some(limit)).await?.value));
+        Listing::show(app, &page.await?, |approvals| table(approvals))
+    }
+}
+
+/// Show a request in full: what, why, on what, whose consent is missing
+#[derive(Args)]
+#[command(after_help = "Example:\n  $ keyreeve approval show apr_01jd...")]
+pub(crate) struct Show {
+    /// The request's id, as `keyreeve approval list` shows it
+    approval: String,
+}
+
+impl Show {
+    async fn run(self, app: &App) -> Outcome {
+        app.show(&app.client()?.approval(&self.approval).await?.value, approval_facts)
+    }
+}
+
+/// Vote on a request, with a code of your second factor
+///
+/// Shows the request first, then asks for the code or reads it from standard input. The vote is for what was shown: it
+/// names the digest. Authenticators vote in the console.
+#[derive(Args)]
+#[command(after_help = "Example:\n  $ keyreeve approval approve apr_01jd... --reason 'agreed in the weekly meeting'")]
+pub(crate) struct Vote {
+    /// The request's id, as `keyreeve approval list` shows it
+    approval: String,
+    /// Why, for the record
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
+    /// Vote only if the request has this digest, as it was seen elsewhere
+    #[arg(long, value_name = "HEX")]
+    digest: Option<String>,
+    /// The factor that the code is of, where you have several
+    #[arg(long, value_name = "ID")]
+    factor: Option<String>,
+}
+
+impl Vote {
+    async fn run(self, app: &App, decision: VoteDecision) -> Outcome {
+        let client = app.client()?;
+        let digest = match self.digest {
+            Some(digest) => digest,
+            None => {
+                let seen = client.approval(&self.approval).await?.value;
+                app.out.note(&approval_facts(&seen));
+                seen.digest
+            }
+        };
+        let code = SecretText(ask_secret("code: ")?);
+        let proof = MfaAnswer { code: Some(code), credential: self.factor, ..MfaAnswer::default() };
+        let vote = CastVote { decision, digest, reason: self.reason, proof };
+        let answer = client.vote(&self.approval, &vote).await?;
+        app.note_record("voted", answer.audit_record.as_ref());
+        app.show(&answer.value, approval_facts)
+    }
+}
+
+/// Take one's own request back
+#[derive(Args)]
+#[command(after_help = "Example:\n  $ keyreeve approval withdraw apr_01jd...")]
+pub(crate) struct Withdraw {
+    /// The request's id
+    approval: String,
+}
+
+impl Withdraw {
+    async fn run(self, app: &App) -> Outcome {
+        let answer = app.client()?.withdraw_approval(&self.approval).await?;
+        app.note_record("withdrawn", answer.audit_record.as_ref());
+        app.show(&answer.value, approval_facts)
+    }
+}
+
+/// Run one's own request that others consented to
+#[derive(Args)]
+#[command(after_help = "Example:\n  $ keyreeve approval run apr_01jd...")]
+pub(crate) struct Run {
+    /// The request's id
+    approval: String,
+}
+
+impl Run {
+    async fn run(self, app: &App) -> Outcome {
+        let answer = app.client()?.execute_approval(&self.approval).await?;
+        app.note_record("done", answer.audit_record.as_ref());
+        app.show(&answer.value, |done: &Executed| {
+            facts(&[
+                ("operation", done.operation.clone()),
+                ("on", format!("{} {}", done.target.kind, done.target.id)),
+                ("approval", done.approval.clone()),
+                ("record", done.record.clone().unwrap_or_default()),
+            ])
+        })
+    }
+}
+
+fn table(approvals: &[Approval]) -> String {
+    let row = |approval: &Approval| {
+        let on = format!("{} {}", approval.target.kind, approval.target.id);
+        let (state, missing) = (approval.state.to_string(), approval.missing.join(", "));
+        [approval.proposer.clone(), approval.operation.clone(), on, state, missing, approval.id.clone()]
+    };
+    rows(["proposer", "operation", "on", "state", "missing", "id"], approvals.iter().map(row))
+}
+
+fn approval_facts(approval: &Approval) -> String {
+    let list = |items: Vec<String>| items.join("; ");
+    let votes = approval.votes.iter().map(|vote| {
+        let again = if vote.superseded { " (voted again)" } else { "" };
+        format!("{} by {} with {} at {}{again} {}", vote.decision, vote.by, vote.proof, vote.at, vote.reason)
+    });
+    let shown = approval.shown.iter().filter(|fact| !fact.value.is_empty());
+    let shown = shown.map(|fact| format!("{}: {}", fact.name, fact.value));
+    facts(&[
+        ("id", approval.id.clone()),
+        ("state", approval.state.to_string()),
+        ("proposer", approval.proposer.clone()),
+        ("operation", approval.operation.clone()),
+        ("on", format!("{} {}", approval.target.kind, approval.target.id)),
+        ("asks for", serde_json::to_string(&approval.form).unwrap_or_default()),
+        ("reason", approval.reason.clone()),
+        ("about", list(shown.collect())),
+        ("rules", approval.rules.join(" ")),
+        ("consent of", approval.seats.join(", ")),
+        ("missing", approval.missing.join(", ")),
+        ("votes", list(votes.collect())),
+        ("created", approval.created.to_string()),
+        ("expires", approval.expires.to_string()),
+        ("executed as", approval.executed_as.clone().unwrap_or_default()),
+        ("digest", approval.digest.clone()),
+    ])
+}
