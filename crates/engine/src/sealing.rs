@@ -76,7 +76,6 @@ impl SystemKeys {
     }
 
     /// Seals a secret for its place in a record.
-    #[allow(dead_code, reason = "for the records of login methods and second factors")]
     pub(crate) fn seal_field(
         &self,
         random: &Random,
@@ -87,7 +86,6 @@ impl SystemKeys {
     }
 
     /// Opens a secret where it stands.
-    #[allow(dead_code, reason = "for the records of login methods and second factors")]
     pub(crate) fn open_field(
         &self,
         (table, row, field): (Table, &[u8], &str),
@@ -98,7 +96,6 @@ impl SystemKeys {
     }
 
     /// HMAC-SHA-256 of what people keep on paper: whoever reads the store alone cannot search for it.
-    #[allow(dead_code, reason = "for recovery codes")]
     pub(crate) fn recovery_mac(&self) -> &MacKey {
         &self.recovery
     }

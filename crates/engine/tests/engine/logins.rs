@@ -5,7 +5,7 @@ use keyreeve_engine::ops::login::credential::{self, HandedOver, IssueSpec};
 use keyreeve_engine::ops::login::methods::{self, MethodSpec};
 use keyreeve_engine::ops::login::{LoggedIn, certificate, jwt, ldap, oidc, session};
 use keyreeve_engine::ops::{principals, tokens};
-use keyreeve_engine::{Arrival, Code, Done, Operation, PeerCertificate, Refused};
+use keyreeve_engine::{Arrival, Code, Done, Evidence, Operation, PeerCertificate, Refused};
 use keyreeve_model::login::{
     Binding, CertificateMethod, ClientAuth, JwsAlgorithm, JwtKeys, JwtMethod, LdapGroups, LdapMethod, MethodKind,
     OidcMethod, PrincipalRule, Provision, Reuse, SubjectRule,
@@ -587,6 +587,34 @@ async fn failures_are_slowed_alike_for_names_that_exist_and_that_do_not() {
     assert_eq!(codes[..5], [Code::Unauthenticated; 5]);
     assert_eq!(codes[5..], [Code::TooManyAttempts; 3]);
     assert_eq!((known.0[5].2, known.1), (Some(1), 5), "the directory is not asked while one has to wait");
+}
+
+#[tokio::test]
+async fn another_spelling_of_a_name_has_no_attempts_of_its_own() {
+    let (house, method) = with_method(|_| (), "ldap").await;
+    for spelling in ["alice", "Alice", "ALICE", " alice", "al ice"] {
+        let refused = login(&house, by_password(&method, spelling, "wrong")).await.unwrap_err();
+        assert_eq!(refused.error.code(), Code::Unauthenticated);
+    }
+    let refused = login(&house, by_password(&method, "aLICE", "wrong")).await.unwrap_err();
+    assert_eq!(refused.error.code(), Code::TooManyAttempts);
+}
+
+#[tokio::test]
+async fn a_login_proves_its_caller_and_an_unknown_certificate_is_in_nobodys_way() {
+    let (house, method) = with_method(|_| (), "jwt").await;
+    let valid = (UnixMillis(0), UnixMillis(i64::MAX));
+    let peer = PeerCertificate { fingerprint: [3; 32], dns_names: Vec::new(), uris: Vec::new(), valid };
+    let arrival = || Arrival { evidence: Evidence::Certificate(Arc::new(peer.clone())), ..House::arrival(&Who::Nobody) };
+    for (operation, accepted) in [
+        (by_jwt(&house, &method, &claims(&house)), true),
+        (jwt::Jwt { method: method.clone(), token: SecretString::copy_from("x") }, false),
+    ] {
+        let arrival = arrival();
+        let proof = arrival.proof.clone();
+        assert_eq!(house.engine().call(arrival, operation).await.is_ok(), accepted);
+        assert_eq!(proof.is_accepted(), accepted, "who is not let in stays a stranger");
+    }
 }
 
 #[tokio::test]

@@ -134,7 +134,7 @@ impl<'a> Attempt<'a> {
         method: &'a Name,
         (typed, guessable): (&str, bool),
     ) -> Result<Self, Error> {
-        let name = if typed.is_empty() { String::new() } else { format!("{method}\n{typed}") };
+        let name = if typed.is_empty() { String::new() } else { format!("{method}\n{}", folded(typed)) };
         let (source, now) = (approved.source(), approved.now());
         let attempt = Self { core, opened, method, name, guessable, source, now };
         let asked = core.throttle.lock().ask(attempt.asking(), now);
@@ -262,6 +262,12 @@ impl<'a> Attempt<'a> {
         outcome = changes.into_iter().fold(outcome, Outcome::changing);
         effects.into_iter().fold(outcome, Outcome::then)
     }
+}
+
+/// A name as a directory compares it (RFC 4518: without regard to case and spaces), so that no other spelling of it has
+/// attempts of its own.
+fn folded(typed: &str) -> String {
+    typed.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
 }
 
 /// A method that somebody may log in with. One that is switched off is as one that is not there.
