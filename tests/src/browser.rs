@@ -133,7 +133,8 @@ impl Browser {
             }
             let page = || self.tried("POST", "/execute/sync", &json!({ "script": PAGE, "args": [] }));
             assert!(Instant::now() < deadline, "not seen: {script}: {found:?}\n{:?}", page());
-            std::thread::sleep(Duration::from_millis(30));
+            // Nothing tells of a page that changes: it is looked at again.
+            let _ = crate::wait_until(Duration::from_millis(30), || false);
         }
     }
 
