@@ -83,3 +83,24 @@ fn a_role_comes_for_a_time_and_a_forbid_wins() {
     let _ = desk.cli.ok(&["policy", "put", "stop", "stop.cedar"]);
     assert_eq!(desk.encrypts(&["others"]), 3);
 }
+
+#[test]
+fn the_report_tells_what_adds_up_and_a_request_needs_others() {
+    let desk = Desk::new();
+    let id = desk.grant(&["--key", "orders", "--operation", "key.encrypt"]);
+    assert_eq!(desk.encrypts(&["orders"]), 0);
+    let report = desk.cli.json(&["access", "report", "--principal", "batch"]);
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 1, "{report}");
+    let right = &rows[0]["rights"][0];
+    assert_eq!(right["through"][0].as_str(), Some(format!("grant:{id}").as_str()));
+    assert!(right["last_used"].as_str().unwrap().ends_with("T00:00:00Z"), "{right}");
+    let kinds: Vec<_> = report["findings"].as_array().unwrap().iter().map(|found| found["kind"].clone()).collect();
+    assert_eq!(kinds, ["governance-founding"]);
+    let csv = desk.cli.ok(&["access", "report", "--key", "orders", "--csv"]);
+    assert!(csv.starts_with("principal,kind,key,alias,") && csv.contains("batch,service,key_"), "{csv}");
+    let _ = desk.cli.run(&Desk::as_batch(&["access", "report"])).code(3);
+    // Nobody could agree yet.
+    let asked = desk.cli.run(&Desk::as_batch(&["elevate", "key-auditor", "--for", "1h", "--reason", "audit"]));
+    assert!(asked.code(5).stderr.contains("rules of approval"));
+}
