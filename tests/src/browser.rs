@@ -61,6 +61,7 @@ impl Browser {
             rest.trim_end_matches('.').parse::<u16>().ok()
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
         let session = format!("http://127.0.0.1:{port}/session");
         let mut browser = Self { runtime, http, session, driver, home };
