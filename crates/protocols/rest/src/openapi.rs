@@ -214,6 +214,7 @@ fn path_parameter(name: &str) -> Parameter {
         "key" => "The key, by id or alias; `/` in an alias is written `%2F`.",
         "keyring" => "The keyring, by id or name; `/` in a name is written `%2F`.",
         "id" => "The id.",
+        "method" => "The name of the login method; `/` in it is written `%2F`.",
         "name" => "The name; `/` in it is written `%2F`.",
         "path" => "The path of the file in the log; its slashes stand as they are.",
         _ => "",

@@ -430,9 +430,6 @@ pub struct CertificateNames {
     /// Suffixes of DNS names, each beginning with `.`, such as `.payments.example`.
     #[serde(default)]
     pub dns_suffixes: Vec<String>,
-    /// Which issuers count: SHA-256 of their SubjectPublicKeyInfo in hexadecimal; empty: every trusted one.
-    #[serde(default)]
-    pub issuer_spki_sha256: Vec<String>,
 }
 
 /// From evidence to a principal.
