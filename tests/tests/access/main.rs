@@ -9,6 +9,7 @@ mod credentials;
 mod grants;
 mod idp;
 mod notices;
+mod policy;
 mod site;
 mod slapd;
 mod roles;

@@ -65,7 +65,8 @@ async fn key_with(house: &House, metadata: KeyMetadata) -> KeyRef {
 async fn labels() {
     let house = House::new().await;
     let who = writer(&house).await;
-    let labelled = |value: &str| KeyMetadata { labels: [(name("tier"), label(value))].into(), ..KeyMetadata::default() };
+    let labelled =
+        |value: &str| KeyMetadata { labels: [(name("tier"), label(value))].into(), ..KeyMetadata::default() };
     let (gold, lead) = (key_with(&house, labelled("gold")).await, key_with(&house, labelled("lead")).await);
     let plain = house.aead().await;
     only_when(&house, "resource.hasTag(\"tier\") && resource.getTag(\"tier\") == \"gold\"").await;
@@ -110,7 +111,8 @@ async fn age_of_the_second_factor_and_login_method() {
         login: login.map(name),
         ..crate::explaining::about("key.encrypt", Some(key.to_string()))
     };
-    for (age, young) in [(Some(0), true), (Some(900), true), (Some(901), false), (Some(u64::MAX), false), (None, false)] {
+    for (age, young) in [(Some(0), true), (Some(900), true), (Some(901), false), (Some(u64::MAX), false), (None, false)]
+    {
         assert_eq!(house.ask(asked(age, None)).await.allowed, young, "{age:?}");
     }
     only_when(&house, "context has login && context.login == \"sso\"").await;

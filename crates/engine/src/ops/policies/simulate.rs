@@ -195,7 +195,7 @@ fn allowed_then(record: &Record) -> Option<bool> {
     }
 }
 
-/// The question of a record, or why it cannot be put: see docs/access.md for the words.
+/// The question of a record, or the word for why it cannot be put.
 fn rebuilt<'a>(
     access: &AccessSnapshot,
     record: &'a Record,
