@@ -9,7 +9,8 @@ super::rows! {
         "Exchanges what an OpenID provider sent back for a token.";
     LOGIN_JWT = "login.jwt", Login, [LOGIN], ACCESS, Open, "Exchanges a workload's signed token for a token.";
     LOGIN_LDAP = "login.ldap", Login, [LOGIN], ACCESS, Open, "Exchanges a name and a password for a token.";
-    LOGIN_CERTIFICATE = "login.certificate", Login, [LOGIN], ACCESS, Open, "Exchanges a client certificate for a token.";
+    LOGIN_CERTIFICATE = "login.certificate", Login, [LOGIN], ACCESS, Open,
+        "Exchanges a client certificate for a token.";
     LOGIN_CREDENTIAL = "login.credential", Login, [LOGIN], ACCESS, Open, "Exchanges a service credential for a token.";
     CREDENTIAL_UNWRAP = "credential.unwrap", System, [LOGIN], ACCESS, Open,
         "Opens a wrapped service credential, once.";

@@ -605,7 +605,10 @@ async fn a_login_proves_its_caller_and_an_unknown_certificate_is_in_nobodys_way(
     let (house, method) = with_method(|_| (), "jwt").await;
     let valid = (UnixMillis(0), UnixMillis(i64::MAX));
     let peer = PeerCertificate { fingerprint: [3; 32], dns_names: Vec::new(), uris: Vec::new(), valid };
-    let arrival = || Arrival { evidence: Evidence::Certificate(Arc::new(peer.clone())), ..House::arrival(&Who::Nobody) };
+    let arrival = || {
+        let evidence = Evidence::Certificate(Arc::new(peer.clone()));
+        Arrival { evidence, ..House::arrival(&Who::Nobody) }
+    };
     for (operation, accepted) in [
         (by_jwt(&house, &method, &claims(&house)), true),
         (jwt::Jwt { method: method.clone(), token: SecretString::copy_from("x") }, false),

@@ -131,7 +131,8 @@ fn fixed(der: &[u8], len: usize) -> Vec<u8> {
 
 /// Claims that count at [`NOW`].
 pub(crate) fn claims() -> Value {
-    json!({"iss": "https://id.example", "sub": "alice", "aud": "keyreeve", "iat": NOW - 10, "exp": NOW + 290, "jti": "1"})
+    let (iat, exp) = (NOW - 10, NOW + 290);
+    json!({"iss": "https://id.example", "sub": "alice", "aud": "keyreeve", "iat": iat, "exp": exp, "jti": "1"})
 }
 
 /// With one member changed; `null` takes it away.

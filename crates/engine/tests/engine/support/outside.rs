@@ -1,5 +1,5 @@
 //! Others, whom the server asks who somebody is: an issuer of tokens, an OpenID provider, a directory. They say what a
-//! test tells them to, can be down, and count how often they are asked. The real ones are asked in the end-to-end tests.
+//! test tells them to, can be down, and count how often they are asked. End-to-end tests ask real ones.
 
 use async_trait::async_trait;
 use data_encoding::BASE64URL_NOPAD;
