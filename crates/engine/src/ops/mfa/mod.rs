@@ -163,7 +163,10 @@ async fn may_enrol<O: Operation>(
         if known.iter().any(|(invited, _)| invited.stands(now) && fits(invited)) {
             return Ok(());
         }
-        return Err(Error::new(Code::MfaRefused, "the invitation is not good: ask for a new one (`keyreeve mfa invite`)"));
+        return Err(Error::new(
+            Code::MfaRefused,
+            "the invitation is not good: ask for a new one (`keyreeve mfa invite`)",
+        ));
     }
     if core.may_but_for_mfa(approved, &catalogue::PRINCIPAL_LIST)? && nobody_has_a_factor(core, opened).await? {
         return Ok(());

@@ -11,6 +11,7 @@ const text = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer)));
 function say(id, words) {
   part(id).textContent = words;
   show(id, words !== '');
+  if (words !== '') part(id).scrollIntoView({ block: 'nearest' });
 }
 
 class Refused extends Error {
