@@ -8,8 +8,10 @@
 mod credentials;
 mod grants;
 mod idp;
+mod mfa;
 mod notices;
 mod policy;
 mod site;
 mod slapd;
 mod roles;
+mod webauthn;
