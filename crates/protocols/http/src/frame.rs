@@ -255,9 +255,11 @@ impl Frame {
 
     async fn finish(&self, mut response: Response, id: &str) -> Response {
         let status = response.status();
-        if status.is_client_error() || status.is_server_error() {
+        // A request that waits for others is a problem too, although its status is 202.
+        if status.is_client_error() || status.is_server_error() || status == StatusCode::ACCEPTED {
             response = match response.extensions_mut().remove::<Problem>() {
                 Some(problem) => problem.render(id),
+                None if status == StatusCode::ACCEPTED => response,
                 None if is_foreign(&response) => Problem::from_foreign(response).await.render(id),
                 None => response,
             };

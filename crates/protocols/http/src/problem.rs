@@ -383,4 +383,20 @@ mod tests {
         ];
         assert_eq!(String::from_utf8(json).unwrap(), expected.concat());
     }
+
+    #[test]
+    fn a_request_that_waits_says_as_what_and_where() {
+        let approval = keyreeve_model::ids::ApprovalId::from_bytes([7; 16]);
+        let expires = keyreeve_model::UnixMillis(1_800_000_000_000);
+        let waiting = Waiting { approval, digest: [1; 32], expires, missing: vec!["ciso".to_owned()] };
+        let error = Error::new(Code::ApprovalNeeded, "others have to agree first");
+        let problem = Problem::from(Refused { error, record: None, waiting: Some(Box::new(waiting)) });
+        assert!(!problem.wants_record());
+        let text = String::from_utf8(problem.json("r1")).unwrap();
+        assert!(text.contains(&"01".repeat(32)) && text.contains("\"missing\":[\"ciso\"]"), "{text}");
+        let answer = problem.render("r1");
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        assert_eq!(answer.headers()[header::LOCATION], format!("/v1/approvals/{approval}"));
+        assert_eq!(answer.headers()[APPROVAL], approval.to_string());
+    }
 }

@@ -86,7 +86,7 @@ impl Put {
 
 /// Bring the rules of approval into force
 #[derive(Subcommand)]
-#[command(after_help = "Example:\n  $ keyreeve governance enact")]
+#[command(after_help = "Example:\n  $ keyreeve governance enact --yes")]
 pub(crate) enum Governance {
     Enact(Enact),
 }
