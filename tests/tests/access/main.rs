@@ -13,5 +13,4 @@ mod notices;
 mod policy;
 mod site;
 mod slapd;
-mod roles;
 mod webauthn;

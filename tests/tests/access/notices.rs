@@ -9,17 +9,17 @@ use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-fn private(path: &Path, text: &str) {
+pub(crate) fn private(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-fn script(name: &str) -> PathBuf {
+pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("access").join(name)
 }
 
 /// Certificates for a receiver in a directory; that of the authority is `receivers.pem`.
-fn certify(home: &Path) {
+pub(crate) fn certify(home: &Path) {
     let pki = Pki::new("receivers");
     let (certificate, key) = pki.server();
     private(&home.join("receiver.pem"), &certificate);
@@ -35,7 +35,7 @@ fn deployment(home: &Path, channels: String) -> (Production, Up) {
 }
 
 /// The command line in somebody's name.
-fn cli(production: &Production, up: &Up, token: &str) -> Cli {
+pub(crate) fn cli(production: &Production, up: &Up, token: &str) -> Cli {
     let home = &production.home;
     private(&home.join("who.token"), token);
     std::fs::write(home.join("ca.pem"), production.pki.pem()).unwrap();

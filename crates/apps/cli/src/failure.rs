@@ -144,6 +144,10 @@ fn next_step(code: &str) -> Option<&'static str> {
             "show a second factor with `keyreeve mfa verify`, or in the console, then repeat the command; `keyreeve mfa \
              status` shows what is enrolled"
         }
+        "under-hold" => {
+            "`keyreeve hold list --key KEY` shows the holds; Legal consents to the destruction, or releases them"
+        }
+        "other-person-needed" => "ask somebody else with the role for it: `keyreeve token self` shows who you are",
         "sealed" => {
             "`keyreeve status` shows what opens the server: `keyreeve unseal` with the shares that are missing, or its \
              next start where there are no shares"
