@@ -40,7 +40,7 @@ impl Side {
             ["keys", _, verb] if post && USES.contains(verb) => Self::Data,
             ["decrypt" | "random" | "rewrap" | "unwrap-data-key"] if post => Self::Data,
             ["algorithms"] | ["keys", _] | ["keys", _, "public-key"] if get => Self::Data,
-            ["login" | "credentials", ..] | ["tokens", "self", ..] => Self::Data,
+            ["login" | "credentials" | "mfa", ..] | ["tokens", "self", ..] => Self::Data,
             ["system", "status"] | ["grants", "self"] | ["audit", "records", _, "proof"] if get => Self::Data,
             _ => Self::Admin,
         }
