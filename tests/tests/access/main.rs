@@ -5,6 +5,7 @@
 //! `cargo xtask test` can leave them out where these are missing.
 #![allow(clippy::unwrap_used)]
 
+mod approvals;
 mod credentials;
 mod grants;
 mod idp;

@@ -245,6 +245,26 @@ impl House {
         started
     }
 
+    /// Another engine over the same store, journal and vault, as a second server would be.
+    pub(crate) async fn beside(&self) -> Engine {
+        let (parts, random) = (self.parts(), Random::from_module().unwrap());
+        let ports = Ports {
+            store: Arc::clone(&parts.store) as Arc<dyn Store>,
+            root: Arc::new(SealedFileRoot::new(self.path().join("root.key"), random.clone())),
+            vault: Arc::clone(&parts.vault) as Arc<dyn EpochVault>,
+            journal: Arc::clone(&parts.journal) as Arc<dyn Journal>,
+            clock: Arc::clone(&self.clock) as Arc<dyn keyreeve_engine::Clock>,
+            random: Arc::new(random),
+            observer: Arc::clone(&parts.observer) as Arc<dyn Observer>,
+            oidc: Arc::clone(&self.outside) as _,
+            directory: Arc::clone(&self.outside) as _,
+            notifiers: self.channels(),
+        };
+        let engine = Engine::new(ports, self.settings.clone()).unwrap();
+        engine.start().await.unwrap();
+        engine
+    }
+
     /// Drops everything without saying goodbye, as a crash does, and begins again in the same directory.
     pub(crate) async fn reopen(&mut self) {
         self.try_reopen().await.unwrap();
@@ -373,8 +393,12 @@ impl House {
     }
 
     pub(crate) async fn token_for(&self, principal: &str) -> Who {
-        let create =
-            tokens::Create { principal: name(principal), seconds: 366 * 86_400, description: super::label("t") };
+        let create = tokens::Create {
+            principal: name(principal),
+            seconds: 366 * 86_400,
+            description: super::label("t"),
+            networks: Default::default(),
+        };
         Who::Bearer(self.ask(create).await.token)
     }
 
