@@ -6,12 +6,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod approvals;
+mod break_glass;
 mod credentials;
 mod grants;
 mod idp;
 mod mfa;
 mod notices;
 mod policy;
+mod roles;
 mod site;
 mod slapd;
 mod webauthn;
