@@ -28,7 +28,12 @@ async fn id(house: &House, who: &Who) -> TokenId {
 async fn a_token_ends_at_its_time_and_not_before() {
     let house = House::new().await;
     house.ask(House::putting("guest", &[])).await;
-    let create = |seconds| tokens::Create { principal: name("guest"), seconds, description: label("t") };
+    let create = |seconds| tokens::Create {
+        principal: name("guest"),
+        seconds,
+        description: label("t"),
+        networks: Default::default(),
+    };
     for seconds in [0, 59, 366 * 86_400 + 1] {
         assert_eq!(house.code(create(seconds)).await, Code::InvalidRequest);
     }
@@ -103,7 +108,8 @@ async fn a_removed_principals_tokens_stay_dead_whoever_takes_the_name() {
     identity(&house, &guest).await;
     house.ask(Delete { name: name("guest") }).await;
     assert_eq!(house.code_for(&guest, WhoAmI).await, Code::Unauthenticated);
-    let issue = tokens::Create { principal: name("guest"), seconds: 60, description: label("t") };
+    let issue =
+        tokens::Create { principal: name("guest"), seconds: 60, description: label("t"), networks: Default::default() };
     assert_eq!(house.code(issue).await, Code::NotFound);
     house.clock.turn(1);
     let namesake = house.welcome(House::person("guest", &["developer"])).await;

@@ -103,7 +103,12 @@ async fn sign(house: &House, planted: &mut Vec<Canary>) {
 }
 
 async fn come_in(house: &House, planted: &mut Vec<Canary>) {
-    let create = tokens::Create { principal: name("developer"), seconds: 600, description: label("t") };
+    let create = tokens::Create {
+        principal: name("developer"),
+        seconds: 600,
+        description: label("t"),
+        networks: Default::default(),
+    };
     let issued = house.retry(&house.developer, "token-1", create).await.unwrap().reply.token;
     let mut token = issued.expose().to_owned();
     planted.push(("token", secret_part(&token)));

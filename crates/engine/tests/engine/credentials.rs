@@ -29,7 +29,10 @@ impl Gate {
     async fn guest(&mut self, spec: PutSpec) -> (Who, TokenId) {
         let principal = spec.name.clone();
         self.house.ask(Put::new(spec)).await;
-        let issued = self.house.ask(tokens::Create { principal, seconds: 600, description: label("t") }).await;
+        let issued = self
+            .house
+            .ask(tokens::Create { principal, seconds: 600, description: label("t"), networks: Default::default() })
+            .await;
         let (_, secret) = issued.token.expose().rsplit_once('_').unwrap();
         self.secrets.push(secret.to_owned());
         (Who::Bearer(issued.token), issued.record.id)
@@ -60,6 +63,26 @@ impl Gate {
 
 fn bearer(text: String) -> Who {
     Who::Bearer(SecretString::from(text))
+}
+
+#[tokio::test]
+async fn a_token_of_a_network_is_good_from_nowhere_else() {
+    let mut gate = Gate::new().await;
+    let (_, _) = gate.guest(House::person("guest", &[])).await;
+    let create = |network: &str| tokens::Create {
+        principal: name("guest"),
+        seconds: 600,
+        description: label("t"),
+        networks: [network.to_owned()].into(),
+    };
+    assert_eq!(gate.house.code(create("10.0.0.0/33")).await, Code::InvalidRequest);
+    let here = Who::Bearer(gate.house.ask(create("10.0.0.0/8")).await.token);
+    gate.house.call(&here, WhoAmI).await.unwrap();
+    let issued = gate.house.ask(create("192.0.2.0/24")).await;
+    let elsewhere = Who::Bearer(issued.token);
+    let shown = Some(issued.record.id.to_string());
+    assert_eq!(gate.refused(&elsewhere).await, ("token-elsewhere".to_owned(), shown));
+    assert_eq!(gate.heard.len(), 1);
 }
 
 #[tokio::test]

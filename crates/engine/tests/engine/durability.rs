@@ -130,7 +130,12 @@ async fn idempotency_keys_belong_to_one_request_one_principal_and_one_day() {
 #[tokio::test]
 async fn an_answer_with_a_secret_is_not_repeated() {
     let house = House::new().await;
-    let issuing = || tokens::Create { principal: name("developer"), seconds: 600, description: label("ci") };
+    let issuing = || tokens::Create {
+        principal: name("developer"),
+        seconds: 600,
+        description: label("ci"),
+        networks: Default::default(),
+    };
     house.retry(&house.developer, "token-1", issuing()).await.unwrap();
     let again = house.retry(&house.developer, "token-1", issuing()).await.unwrap_err();
     assert_eq!(again.error.code(), Code::AlreadyDone);

@@ -62,7 +62,8 @@ async fn a_token_for_somebody_else_is_told_and_one_for_oneself_is_not() {
     put(&house, "ann").await;
     let mut secrets = Vec::new();
     for whom in ["developer", "ann"] {
-        let create = tokens::Create { principal: name(whom), seconds: 60, description: label("") };
+        let create =
+            tokens::Create { principal: name(whom), seconds: 60, description: label(""), networks: Default::default() };
         secrets.push(house.ask(create).await.token);
     }
     let _ = house.engine().deliver(0).await;

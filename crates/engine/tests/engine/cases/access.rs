@@ -7,12 +7,14 @@ use crate::support::{House, label, name};
 
 cases! {
     "token.create" => |stage, who| {
-        let create = tokens::Create { principal: name("developer"), seconds: 60, description: label("t") };
+        let (principal, networks) = (name("developer"), Default::default());
+        let create = tokens::Create { principal, seconds: 60, description: label("t"), networks };
         stage.run(who, "", create).await
     };
     "token.list" => |stage, who| stage.run(who, SERVER, tokens::List { after: None, limit: 10 }).await;
     "token.revoke" => |stage, who| {
-        let create = tokens::Create { principal: name("developer"), seconds: 60, description: label("t") };
+        let (principal, networks) = (name("developer"), Default::default());
+        let create = tokens::Create { principal, seconds: 60, description: label("t"), networks };
         let token = stage.house.ask(create).await.record.id;
         stage.run(who, token, tokens::Revoke { token }).await
     };
