@@ -121,41 +121,6 @@ impl FiledRecord for PolicyText {
     }
 }
 
-/// Policies on trial: they decide along with those that apply, and nothing comes of it but an account.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PolicyDraft {
-    /// SHA-256 of each policy's text.
-    pub entries: BTreeMap<Name, Digest>,
-    /// Since when it is on trial.
-    pub since: UnixMillis,
-    /// Who put it there.
-    pub by: Name,
-    /// What was said about it; may be empty.
-    #[serde(default)]
-    pub comment: Label,
-}
-
-impl PolicyDraft {
-    /// The row of the one draft there can be.
-    #[must_use]
-    pub fn row() -> RowId {
-        RowId::from(*b"shadow")
-    }
-}
-
-impl FiledRecord for PolicyDraft {
-    const TABLE: Table = Table::Drafts;
-
-    fn row_id(&self) -> RowId {
-        Self::row()
-    }
-
-    fn parent(&self) -> String {
-        String::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,8 +65,8 @@
 //! # What policies can look at
 //! The generated schema ([`Schema::text`]) is the reference. In short: `principal` has `name`, `kind`, `networks` and
 //! tags (its labels) and is in `Role`s; a `Key` is in its `Keyring` and has `alias`es, `algorithm`, `purpose`, `state`,
-//! `classification` (1 to 4), `environment`, `owner`, `custodians`, `consumers`, `keyring`, `hold`, `incident` and tags;
-//! `context` has `source_ip?`, `in_principal_networks`, `time` (whole seconds), `method`, `mfa_age_seconds?`,
+//! `classification` (1 to 4), `environment`, `owner`, `custodians`, `consumers`, `keyring`, `hold`, `incident` and
+//! tags; `context` has `source_ip?`, `in_principal_networks`, `time` (whole seconds), `method`, `mfa_age_seconds?`,
 //! `mfa_kind?`, `login?` (the name of a login method), `emergency`, `items` and `encryption_context`, an entity whose
 //! tags are the pairs, so that `context.encryption_context.getTag("tenant") == principal.getTag("tenant")` can be
 //! written and is type-checked.

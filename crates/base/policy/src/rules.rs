@@ -60,7 +60,8 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
-    /// Compiles conditions. Nothing applies unless all is right. Never panics and uses bounded stack, whatever the text.
+    /// Compiles conditions. Nothing applies unless all is right. Never panics and uses bounded stack, whatever the
+    /// text.
     ///
     /// # Errors
     /// Every problem found. A condition that can never hold is one: it would look like a rule and be none.

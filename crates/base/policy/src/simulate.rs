@@ -18,8 +18,8 @@ pub struct Replayed<'a> {
     pub resource: &'a str,
     /// The id of its audit record.
     pub record: &'a str,
-    /// Whether policy allowed it then; `None` where the record does not tell, as for a request that failed before policy
-    /// was asked.
+    /// Whether policy allowed it then; `None` where the record does not tell, as for a request that failed before
+    /// policy was asked.
     pub allowed_then: Option<bool>,
     /// A grant allowed it: then it is allowed wherever nothing forbids it.
     pub granted: bool,

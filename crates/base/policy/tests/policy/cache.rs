@@ -252,7 +252,8 @@ proptest! {
     ) {
         let text: String = statements.iter().map(|(comparison, number, permit)| {
             let effect = if *permit { "permit" } else { "forbid" };
-            format!("{effect} (principal, action, resource) when {{ {} }};", comparison.replace('N', &number.to_string()))
+            let condition = comparison.replace('N', &number.to_string());
+            format!("{effect} (principal, action, resource) when {{ {condition} }};")
         }).collect();
         let text = format!("{text} permit (principal, action, resource) when {{ context.method == \"token\" }};");
         let cache = cached(&text);

@@ -2,6 +2,7 @@
 
 use keyreeve_model::change::NamedRow;
 use keyreeve_model::filed::file;
+use keyreeve_model::ids::ApprovalId;
 use keyreeve_model::login::Digest;
 use keyreeve_model::metadata::Label;
 use keyreeve_model::policy_version::{ManifestChanges, POLICIES_MAX, PolicyManifest, PolicyText};
@@ -118,12 +119,14 @@ pub(super) struct Author {
     by: Name,
     at: UnixMillis,
     comment: Label,
+    approval: Option<ApprovalId>,
     restores: Option<u64>,
 }
 
 impl Author {
     pub(super) fn of<O: Operation>(approved: &Approved<O>, comment: Label) -> Self {
-        Self { by: approved.principal().name.clone(), at: approved.now(), comment, restores: None }
+        let by = approved.principal().name.clone();
+        Self { by, at: approved.now(), comment, approval: approved.approval(), restores: None }
     }
 
     /// It puts a former version back.
@@ -182,7 +185,7 @@ impl Edit {
             entries: after,
             at: author.at,
             by: Some(author.by.clone()),
-            approval: None,
+            approval: author.approval,
             restores: author.restores,
             comment: author.comment.clone(),
         };
