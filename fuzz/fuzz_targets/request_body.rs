@@ -20,10 +20,6 @@ use keyreeve_wire::login::{
     UnwrapCredential,
 };
 use keyreeve_wire::mfa::{FinishTotp, FinishWebAuthn, Invite, MfaAnswer, NewChallenge, StartTotp, StartWebAuthn};
-use keyreeve_wire::login::{
-    FinishOidc, IssueCredential, LoginCredential, LoginJwt, LoginLdap, PutLoginMethod, SetLoginSecret, StartOidc,
-    UnwrapCredential,
-};
 use keyreeve_wire::notices::TestNotices;
 use keyreeve_wire::policies::{ApplyPolicies, RollBackPolicies, SimulatePolicies};
 use keyreeve_wire::signing::{MacRequest, SignRequest, VerifyMacRequest, VerifyRequest};
