@@ -44,6 +44,11 @@ const TOLD: &[(&str, NoticeKind)] = &[
     ("login-method.set-secret", NoticeKind::AccessChanged),
     ("login-method.delete", NoticeKind::AccessChanged),
     ("credential.issue", NoticeKind::AccessChanged),
+    ("grant.create", NoticeKind::GrantCreated),
+    ("mfa.totp-finish", NoticeKind::MfaChanged),
+    ("mfa.webauthn-finish", NoticeKind::MfaChanged),
+    ("mfa.remove", NoticeKind::MfaChanged),
+    ("mfa.reset", NoticeKind::MfaChanged),
 ];
 
 /// A channel and what it is for.

@@ -12,6 +12,7 @@ mod grants;
 mod idp;
 mod mfa;
 mod notices;
+mod papers;
 mod policy;
 mod roles;
 mod site;

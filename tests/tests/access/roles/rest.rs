@@ -2,14 +2,8 @@
 
 use keyreeve_tests::Method;
 use serde_json::{Value, json};
-use std::sync::LazyLock;
 
 use super::Actor;
-
-static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
-    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../openapi/keyreeve.json"));
-    serde_json::from_str(text).unwrap()
-});
 
 /// Whether policy refuses an operation on the first of its routes that takes JSON or nothing.
 pub(super) fn denied(actor: &Actor<'_>, operation: &str) -> bool {
@@ -33,7 +27,8 @@ fn body(actor: &Actor<'_>, operation: &str, verb: &str, path: &str) -> Value {
         "key.generate-data-key-without-plaintext" => return json!({ "plaintext": false }),
         _ => {}
     }
-    let content = &DESCRIPTION["paths"][path][verb.to_lowercase()]["requestBody"]["content"]["application/json"];
+    let content =
+        &actor.stage.description["paths"][path][verb.to_lowercase()]["requestBody"]["content"]["application/json"];
     let mut example = content["example"].clone();
     if example.get("ciphertext").is_some_and(|text| text.as_str().is_some_and(|text| text.starts_with("kr1."))) {
         example["ciphertext"] = json!(actor.stage.ciphertext);
