@@ -251,7 +251,9 @@ pub(crate) fn elevated<'a>(
         elevations.push(grant);
         roles.insert(role);
     }
-    (elevations, with_roles(&holder.attrs, &roles))
+    // On the way of every request, and mostly nothing is added.
+    let attrs = if roles.is_empty() { Arc::clone(&holder.attrs) } else { with_roles(&holder.attrs, &roles) };
+    (elevations, attrs)
 }
 
 /// A principal with more roles than its record gives it. Decisions about it are remembered apart from those about the

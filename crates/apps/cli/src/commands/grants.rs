@@ -219,7 +219,7 @@ impl List {
         let page = self
             .listing
             .collect(async |after, limit| Ok(client.grants(&filter, after.as_deref(), Some(limit)).await?.value));
-        Listing::show(app, &page.await?, |grants| table(grants))
+        Listing::show(app, &page.await?, table)
     }
 }
 
