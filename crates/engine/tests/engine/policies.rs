@@ -311,3 +311,21 @@ async fn what_cannot_be_rebuilt_is_counted_and_days_are_days() {
     let records: u64 = before.iter().map(|page| page.records).sum();
     assert!(records < page.records, "{records} of {}", page.records);
 }
+
+#[tokio::test]
+async fn what_a_grant_allowed_is_rebuilt_as_allowed() {
+    use keyreeve_engine::ops::grants::{Create, Wanted};
+    let house = House::new().await;
+    let key = house.aead().await;
+    let kind = keyreeve_model::PrincipalKind::Service;
+    let batch = house.welcome(PutSpec { kind, ..House::person("batch", &[]) }).await;
+    let what = Wanted::Key { key: key.clone(), operations: [name("key.encrypt")].into() };
+    let (constraints, reason) = (Default::default(), label("test"));
+    house.ask(Create { principal: name("batch"), what, constraints, not_before: None, seconds: 60, reason }).await;
+    house.call(&batch, House::encrypting(&key, b"x")).await.unwrap();
+    let [page] = &simulated(&house, simulate(&[])).await[..] else { panic!("one page") };
+    assert_eq!((page.simulation.differ_from_record, page.simulation.changed), (0, 0), "{page:?}");
+    let stop = "forbid (principal == Keyreeve::Principal::\"batch\", action, resource);\n";
+    let [page] = &simulated(&house, simulate(&[("stop", stop)])).await[..] else { panic!("one page") };
+    assert_eq!((page.simulation.changed, page.simulation.groups[0].action.as_str()), (1, "key.encrypt"));
+}

@@ -178,12 +178,17 @@ fn replayed(
                 resource: record.resource.as_ref().map_or("", |resource| &resource.id),
                 record: &record.id.to_string(),
                 allowed_then: allowed_then(record),
-                granted: record.details.contains_key("grant"),
+                granted: record.details.contains_key("granted_by") || in_emergency(record),
             }),
             Err(reason) => *not_rebuilt.entry(reason).or_insert(0) += 1,
         }
     }
     (replay.finish(), not_rebuilt, records.first().map(|record| record.time))
+}
+
+/// Whether it was done by the right of an emergency; what is done about one names it as well.
+fn in_emergency(record: &Record) -> bool {
+    record.details.contains_key("emergency") && !record.operation.starts_with("emergency.")
 }
 
 /// What policy said then, where the record tells.
@@ -217,7 +222,7 @@ fn rebuilt<'a>(
         mfa_age_seconds: number("mfa_age"),
         mfa_kind: record.details.get("mfa").and_then(|text| MfaKind::ALL.into_iter().find(|kind| kind.name() == text)),
         login: record.details.get("login").map(String::as_str),
-        emergency: record.details.contains_key("emergency"),
+        emergency: in_emergency(record),
         encryption_context: record.context.as_ref(),
         items: record.count.into(),
     };
