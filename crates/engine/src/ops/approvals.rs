@@ -278,8 +278,8 @@ pub struct Executed {
 }
 
 impl Engine {
-    /// Runs a request of the caller's own that others consented to. It is looked up as one operation and run as another:
-    /// each is authenticated, decided and recorded by itself.
+    /// Runs a request of the caller's own that others consented to. It is looked up as one operation and run as
+    /// another: each is authenticated, decided and recorded by itself.
     ///
     /// # Errors
     /// [`Refused`], as [`Engine::call`].

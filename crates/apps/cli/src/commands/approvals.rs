@@ -12,8 +12,8 @@ use crate::out::{facts, rows};
 
 /// See what waits for consent, vote on it, run one's own
 ///
-/// A command that ends with exit code 11 waits: the people whom the rules of approval name agree with `approval approve`,
-/// then the command is repeated, or run with `approval run`.
+/// A command that ends with exit code 11 waits: the people whom the rules of approval name agree with `approval
+/// approve`, then the command is repeated, or run with `approval run`.
 #[derive(Subcommand)]
 #[command(
     after_help = "Example:\n  $ keyreeve approval list --state waiting\n  $ keyreeve approval approve apr_01jd..."
