@@ -1,7 +1,7 @@
 //! Recovery codes: what a person keeps on paper for the day on which every other factor is lost.
 //!
-//! A set has [`COUNT`] codes of 80 random bits, each good once. The server keeps an HMAC of each under a key of its own,
-//! so that neither an old copy of the database nor a list of guesses finds them.
+//! A set has [`COUNT`] codes of 80 random bits, each good once. The server keeps an HMAC of each under a key of its
+//! own, so that neither an old copy of the database nor a list of guesses finds them.
 
 use data_encoding::BASE32_NOPAD;
 use keyreeve_crypto::mac::MacKey;

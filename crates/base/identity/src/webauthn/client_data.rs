@@ -1,4 +1,5 @@
-//! What the browser says of the page that asked (5.8.1): JSON that may have more members in future, so unknown ones pass.
+//! What the browser says of the page that asked (5.8.1): JSON that may have more members in future, so unknown ones
+//! pass.
 
 use data_encoding::BASE64URL_NOPAD;
 use keyreeve_secret::ct_eq;

@@ -1,5 +1,5 @@
-//! Registrations and assertions of authenticators, W3C Web Authentication level 3, sections 7.1 and 7.2: the part of the
-//! relying party, without input and output.
+//! Registrations and assertions of authenticators, W3C Web Authentication level 3, sections 7.1 and 7.2: the part of
+//! the relying party, without input and output.
 //!
 //! What is demanded: the challenge that was given out, an origin out of the list letter by letter, the relying party's
 //! id, no page inside of another's, user presence **and** user verification, flags that agree with each other and with

@@ -369,7 +369,11 @@ fn keys_that_are_none_are_refused() {
 proptest! {
     /// Whatever comes, it is refused without a panic, and one changed byte never passes.
     #[test]
-    fn changed_answers_are_refused(at in 0..10_000usize, bit in 0..8u8, noise in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn changed_answers_are_refused(
+        at in 0..10_000usize,
+        bit in 0..8u8,
+        noise in proptest::collection::vec(any::<u8>(), 0..300),
+    ) {
         let case = cases().into_iter().find(|case| case.0["name"] == "es256").unwrap();
         let (key, copies) = case.credential();
         let known = Known { cose_key: &key, sign_count: 0, backup_eligible: copies };

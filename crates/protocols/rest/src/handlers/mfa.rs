@@ -3,15 +3,17 @@
 use axum::extract::State;
 use axum::response::Response;
 use keyreeve_engine::ops::mfa::{
-    Answer, Answered, Assertion, ChallengeFor, FactorView, Invite, List, NewChallenge, RecoveryCodes, Remove, Reset,
-    Status, TotpFinish, TotpStart, Verify, WebAuthnFinish, WebAuthnStart, vote_digest,
+    self as ops, Answer, Answered, Assertion, ChallengeFor, FactorView, List, RecoveryCodes, Remove, Reset, Status,
+    TotpFinish, TotpStart, Verify, WebAuthnFinish, WebAuthnStart, vote_digest,
 };
 use keyreeve_engine::{Done, Engine, Refused};
 use keyreeve_http::Problem;
 use keyreeve_model::Name;
 use keyreeve_model::ids::MfaId;
 use keyreeve_model::mfa::TotpAlgorithm;
-use keyreeve_wire::mfa as wire;
+use keyreeve_wire::mfa::{
+    self as wire, FinishTotp, FinishWebAuthn, Invite, MfaAnswer, NewChallenge, StartTotp, StartWebAuthn,
+};
 use keyreeve_wire::names::TotpHash;
 use keyreeve_wire::{Base64, SecretText};
 
@@ -33,27 +35,27 @@ macro_rules! some_factor {
 pub(crate) static ROUTES: &[Route] = &[
     route!(Get "/mfa", Both, MFA_STATUS, status).gives::<wire::MfaStatus>(),
     route!(Post "/mfa/totp", Both, MFA_TOTP_START, start_totp)
-        .takes::<wire::StartTotp>(r#"{"label":"phone"}"#)
+        .takes::<StartTotp>(r#"{"label":"phone"}"#)
         .gives::<wire::StartedTotp>()
         .note("The seed is shown this once. A first factor needs an invitation, a further one a fresh proof."),
     route!(Post "/mfa/totp/finish", Both, MFA_TOTP_FINISH, finish_totp)
-        .takes::<wire::FinishTotp>(concat!(r#"{"id":""#, some_factor!(), r#"","code":"492039"}"#))
+        .takes::<FinishTotp>(concat!(r#"{"id":""#, some_factor!(), r#"","code":"492039"}"#))
         .gives::<wire::Factor>(),
     route!(Post "/mfa/webauthn", Both, MFA_WEBAUTHN_START, start_webauthn)
-        .takes::<wire::StartWebAuthn>("{}")
+        .takes::<StartWebAuthn>("{}")
         .gives::<wire::StartedWebAuthn>(),
     route!(Post "/mfa/webauthn/finish", Both, MFA_WEBAUTHN_FINISH, finish_webauthn)
-        .takes::<wire::FinishWebAuthn>(concat!(
+        .takes::<FinishWebAuthn>(concat!(
             r#"{"id":""#,
             some_factor!(),
             r#"","label":"key ring","client_data":"e30=","attestation":"oA=="}"#
         ))
         .gives::<wire::Factor>(),
     route!(Post "/mfa/challenge", Both, MFA_CHALLENGE, challenge)
-        .takes::<wire::NewChallenge>("{}")
+        .takes::<NewChallenge>("{}")
         .gives::<wire::Challenge>(),
     route!(Post "/mfa/verify", Both, MFA_VERIFY, verify)
-        .takes::<wire::MfaAnswer>(r#"{"code":"492039"}"#)
+        .takes::<MfaAnswer>(r#"{"code":"492039"}"#)
         .gives::<wire::MfaShown>()
         .note("The caller's token carries the proof from then on."),
     route!(Post "/mfa/recovery-codes", Both, MFA_RECOVERY_CODES, recovery_codes)
@@ -62,7 +64,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route!(Delete "/mfa/{id}", Both, MFA_REMOVE, remove),
     route!(Get "/principals/{name}/mfa", Admin, MFA_LIST, list).gives::<wire::Factors>(),
     route!(Post "/principals/{name}/mfa/invitation", Admin, MFA_INVITE, invite)
-        .takes::<wire::Invite>(r#"{"seconds":86400}"#)
+        .takes::<Invite>(r#"{"seconds":86400}"#)
         .gives::<wire::Invitation>()
         .note("The code is shown this once, to be handed over on another way than the person's token."),
     route!(Delete "/principals/{name}/mfa", Admin, MFA_RESET, reset),
@@ -91,7 +93,7 @@ pub(super) fn right<T>(done: Done<Answered<T>>) -> Result<Done<T>, Problem> {
 }
 
 /// A second factor as it was shown.
-pub(crate) fn shown(answer: wire::MfaAnswer) -> Result<Answer, Problem> {
+pub(crate) fn shown(answer: MfaAnswer) -> Result<Answer, Problem> {
     let credential = optional("credential", answer.credential.as_deref())?;
     match (answer.code, answer.recovery_code, answer.assertion) {
         (Some(code), None, None) => Ok(Answer::Code { credential, code: code.0 }),
@@ -121,7 +123,7 @@ async fn status(State(engine): State<Engine>, Plain(arrival): Plain) -> Result<R
     answer::json(done.record, &status)
 }
 
-async fn start_totp(State(engine): State<Engine>, call: Json<wire::StartTotp>) -> Result<Response, Problem> {
+async fn start_totp(State(engine): State<Engine>, call: Json<StartTotp>) -> Result<Response, Problem> {
     let operation = TotpStart {
         label: field("label", &call.body.label)?,
         algorithm: match call.body.hash {
@@ -140,13 +142,13 @@ async fn start_totp(State(engine): State<Engine>, call: Json<wire::StartTotp>) -
     answer::secret_json(done.record, &started)
 }
 
-async fn finish_totp(State(engine): State<Engine>, call: Json<wire::FinishTotp>) -> Result<Response, Problem> {
+async fn finish_totp(State(engine): State<Engine>, call: Json<FinishTotp>) -> Result<Response, Problem> {
     let operation = TotpFinish { credential: field("id", &call.body.id)?, code: call.body.code.0 };
     let done = right(engine.call(call.arrival, operation).await?)?;
     answer::json(done.record, &factor(&done.reply)?)
 }
 
-async fn start_webauthn(State(engine): State<Engine>, call: Json<wire::StartWebAuthn>) -> Result<Response, Problem> {
+async fn start_webauthn(State(engine): State<Engine>, call: Json<StartWebAuthn>) -> Result<Response, Problem> {
     let operation = WebAuthnStart { invitation: call.body.invitation.map(|code| code.0) };
     let done = engine.call(call.arrival, operation).await?;
     let started = wire::StartedWebAuthn {
@@ -162,7 +164,7 @@ async fn start_webauthn(State(engine): State<Engine>, call: Json<wire::StartWebA
     answer::json(done.record, &started)
 }
 
-async fn finish_webauthn(State(engine): State<Engine>, call: Json<wire::FinishWebAuthn>) -> Result<Response, Problem> {
+async fn finish_webauthn(State(engine): State<Engine>, call: Json<FinishWebAuthn>) -> Result<Response, Problem> {
     let operation = WebAuthnFinish {
         challenge: field("id", &call.body.id)?,
         label: field("label", &call.body.label)?,
@@ -174,7 +176,7 @@ async fn finish_webauthn(State(engine): State<Engine>, call: Json<wire::FinishWe
     answer::json(done.record, &factor(&done.reply)?)
 }
 
-async fn challenge(State(engine): State<Engine>, call: Json<wire::NewChallenge>) -> Result<Response, Problem> {
+async fn challenge(State(engine): State<Engine>, call: Json<NewChallenge>) -> Result<Response, Problem> {
     let purpose = match &call.body.vote {
         None => ChallengeFor::StepUp,
         Some(vote) => {
@@ -185,7 +187,7 @@ async fn challenge(State(engine): State<Engine>, call: Json<wire::NewChallenge>)
             ChallengeFor::Vote { approval: field("approval", &vote.approval)?, digest }
         }
     };
-    let done = engine.call(call.arrival, NewChallenge { purpose }).await?;
+    let done = engine.call(call.arrival, ops::NewChallenge { purpose }).await?;
     let challenge = wire::Challenge {
         id: done.reply.id.to_string(),
         challenge: Base64(done.reply.challenge.to_vec()),
@@ -196,7 +198,7 @@ async fn challenge(State(engine): State<Engine>, call: Json<wire::NewChallenge>)
     answer::json(done.record, &challenge)
 }
 
-async fn verify(State(engine): State<Engine>, call: Json<wire::MfaAnswer>) -> Result<Response, Problem> {
+async fn verify(State(engine): State<Engine>, call: Json<MfaAnswer>) -> Result<Response, Problem> {
     let done = right(engine.call(call.arrival, Verify { answer: shown(call.body)? }).await?)?;
     let shown = wire::MfaShown {
         kind: named(done.reply.kind.name())?,
@@ -234,10 +236,10 @@ async fn list(
 async fn invite(
     State(engine): State<Engine>,
     Named(principal): Named<Name>,
-    call: Json<wire::Invite>,
+    call: Json<Invite>,
 ) -> Result<Response, Problem> {
     let seconds = call.body.seconds.unwrap_or(INVITATION_SECONDS);
-    let done = engine.call(call.arrival, Invite { principal, seconds }).await?;
+    let done = engine.call(call.arrival, ops::Invite { principal, seconds }).await?;
     let invitation = wire::Invitation { code: SecretText(done.reply.code), expires: timestamp(done.reply.expires) };
     answer::secret_json(done.record, &invitation)
 }
