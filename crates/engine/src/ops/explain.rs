@@ -85,7 +85,8 @@ impl Operation for Explain {
         if let Some(address) = assumed {
             remarks.push(format!("Assumed to come from {address}, in the first of its networks."));
         }
-        let (elevations, attrs) = elevated(&access, &holder, BTreeSet::new(), (circumstances.source, self.mfa_age_seconds, now));
+        let (elevations, attrs) =
+            elevated(&access, &holder, BTreeSet::new(), (circumstances.source, self.mfa_age_seconds, now));
         for grant in elevations {
             remarks.push(format!("The grant {grant} adds a role for a time."));
         }
