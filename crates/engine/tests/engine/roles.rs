@@ -13,7 +13,7 @@ use crate::support::{House, Who};
 const EVERYBODY: &str = "system.health system.status system.metrics request.refuse system.init system.unseal \
     random.generate algorithm.list token.self token.renew token.revoke-self \
     login.methods login.oidc-start login.oidc-finish login.jwt login.ldap login.certificate login.credential \
-    credential.unwrap grant.self grant.request audit.prove approval.list approval.describe approval.vote \
+    credential.unwrap grant.self audit.prove approval.list approval.describe approval.vote \
     approval.withdraw approval.execute mfa.status mfa.totp-start mfa.totp-finish mfa.webauthn-start \
     mfa.webauthn-finish mfa.challenge mfa.verify mfa.recovery-codes mfa.remove";
 const LIFECYCLE: &str = "keyring.create key.create key.update key.activate key.suspend key.deactivate key.compromise \
