@@ -10,6 +10,7 @@ mod break_glass;
 mod credentials;
 mod grants;
 mod idp;
+mod methods;
 mod mfa;
 mod notices;
 mod papers;
