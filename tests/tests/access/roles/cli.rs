@@ -24,7 +24,10 @@ const fn given(operation: &'static str, words: &'static str, input: &'static str
 
 /// Operations that have no command, and why.
 const WITHOUT: [(&str, &str); 6] = [
-    ("grant.request", "`grant request` asks for oneself, which everybody may; the row is about asking for somebody else"),
+    (
+        "grant.request",
+        "`grant request` asks for oneself, which everybody may; the row is about asking for somebody else",
+    ),
     ("audit.read", "`audit verify` works on a copy of the log's directory"),
     ("login.oidc-finish", "the second half of `login --method`"),
     ("mfa.challenge", "the first half of `mfa verify` with a security key, in a browser"),
