@@ -45,7 +45,8 @@ mod chromium {
     const GET: &str = "
         const text = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer)))
             .replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
-        const bytes = (text) => Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
+        const bytes = (text) =>
+            Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
         return navigator.credentials.get({ publicKey: {
             rpId: 'localhost', challenge: bytes('CHALLENGE'), userVerification: 'VERIFY',
             allowCredentials: [{ type: 'public-key', id: bytes('CREDENTIAL') }],

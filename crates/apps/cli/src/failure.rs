@@ -141,8 +141,8 @@ fn next_step(code: &str) -> Option<&'static str> {
              have to allow it"
         }
         "mfa-needed" => {
-            "show a second factor with `keyreeve mfa verify`, or in the console, then repeat the command; `keyreeve mfa \
-             status` shows what is enrolled"
+            "show a second factor with `keyreeve mfa verify`, or in the console, then repeat the command; `keyreeve \
+             mfa status` shows what is enrolled"
         }
         "under-hold" => {
             "`keyreeve hold list --key KEY` shows the holds; Legal consents to the destruction, or releases them"

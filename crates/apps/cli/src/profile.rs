@@ -607,7 +607,7 @@ mod tests {
         let of = |path: &Path| Profile::of(Profile::written(text.as_bytes(), path).unwrap(), path).unwrap();
         let own = of(Path::new("/home/olga/client.toml"));
         assert_eq!(own.own_token_file(), Some(Path::new("/home/olga/token")));
-        assert_eq!(of(Path::new("/work/.keyreeve-dev/client.toml")).own_token_file(), None);
+        assert_eq!(of(Path::new("/srv/.keyreeve-dev/client.toml")).own_token_file(), None);
         let asked = Profile { token_file: Some("-".into()), ..Profile::default() };
         assert_eq!(asked.own_token_file(), None);
     }

@@ -43,8 +43,8 @@ pub fn hmac_sha256(key: &[u8], data: &[u8]) -> [u8; 32] {
 }
 
 /// HMAC-SHA-1 of `data` (RFC 2104), for one-time codes by time (RFC 6238) and nothing else: that is what the telephone
-/// applications of people compute, whatever they are told. The attacks on SHA-1 are collisions, which HMAC does not rest
-/// on.
+/// applications of people compute, whatever they are told. The attacks on SHA-1 are collisions, which HMAC does not
+/// rest on.
 pub fn hmac_sha1_for_totp(key: &[u8], data: &[u8]) -> [u8; 20] {
     let tag = lc::sign(&lc::Key::new(lc::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key), data);
     let mut out = [0; 20];

@@ -55,8 +55,8 @@ impl PublicKey {
         Self::from_spki(algorithm, &[prefix, raw].concat())
     }
 
-    /// Takes the modulus and the public exponent of an RSA key, both big-endian without leading zeros (RFC 8017, 3.1; the
-    /// form of RFC 8230 and RFC 7518). The modulus has 2048, 3072 or 4096 bits.
+    /// Takes the modulus and the public exponent of an RSA key, both big-endian without leading zeros (RFC 8017, 3.1;
+    /// the form of RFC 8230 and RFC 7518). The modulus has 2048, 3072 or 4096 bits.
     ///
     /// # Errors
     /// [`KeyError`]: another size, leading zeros, or numbers that are no RSA key.

@@ -1,9 +1,9 @@
 //! Break-glass: what several people together may do with keys while an emergency lasts, and what is owed afterwards.
 //!
 //! Declared → Active → UnderReview → Closed, and no other way. Active takes the consent of at least [`VOTERS_MIN`]
-//! people who did not declare it. It ends by itself. Then every key that was used is rotated, every participant's credentials
-//! are renewed, and somebody who neither declared, voted nor took part signs the review; until that is done the
-//! emergency stays open, and once that is overdue those who were part of it can be part of no other.
+//! people who did not declare it. It ends by itself. Then every key that was used is rotated, every participant's
+//! credentials are renewed, and somebody who neither declared, voted nor took part signs the review; until that is done
+//! the emergency stays open, and once that is overdue those who were part of it can be part of no other.
 //!
 //! The methods here are the only way in which an emergency changes; each gives the next one and leaves this one alone.
 

@@ -1,9 +1,9 @@
 //! In which interval a number lies, as far as policies can tell.
 //!
 //! A policy that says `context.mfa_age_seconds <= 900` tells 900 from 901, and nothing else apart: a decision made at
-//! 10 seconds is right at 800. So what a decision is remembered by is not the number but its place among the numbers that
-//! policies compare it with. The same goes for the size of a batch, for the time compared with dates, and for the time
-//! of day. A number that is used in any other way counts exactly.
+//! 10 seconds is right at 800. So what a decision is remembered by is not the number but its place among the numbers
+//! that policies compare it with. The same goes for the size of a batch, for the time compared with dates, and for the
+//! time of day. A number that is used in any other way counts exactly.
 
 use serde_json::Value;
 

@@ -1,7 +1,8 @@
 //! The webhook channel: a notice is posted as JSON to one address, over TLS, signed with a shared secret.
 //!
-//! What goes over the wire is described in docs/formats.md (Webhooks), from which receivers in any language are written.
-//! The signature covers the time of the attempt, so that a receiver can refuse what somebody recorded and sends again.
+//! What goes over the wire is described in docs/formats.md (Webhooks), from which receivers in any language are
+//! written. The signature covers the time of the attempt, so that a receiver can refuse what somebody recorded and
+//! sends again.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

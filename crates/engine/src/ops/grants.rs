@@ -259,8 +259,8 @@ impl Operation for Request {
             return Err(Error::invalid("a right is asked for oneself: give your own name as the principal"));
         }
         if approved.approval().is_none() {
-            let text = "nobody can agree to this yet, for the rules of approval are not in force: ask an operator or key \
-                        administrator for a grant";
+            let text = "nobody can agree to this yet, for the rules of approval are not in force: ask an operator or \
+                        key administrator for a grant";
             return Err(Error::new(Code::WrongState, text));
         }
         self.request.give(approved, core).await

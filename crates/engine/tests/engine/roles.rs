@@ -28,8 +28,9 @@ const RE_ENCRYPT: &str = "key.re-encrypt-from";
 const OTHER_USE: &str = "key.sign key.verify key.mac key.verify-mac key.derive key.agree";
 const ACCESS: &str = "access.report login-method.put login-method.set-secret login-method.list login-method.describe \
     login-method.delete credential.issue credential.list credential.revoke token.create token.list token.revoke \
-    principal.put principal.list principal.describe principal.delete policy.put policy.list policy.describe policy.delete policy.explain \
-    policy.apply policy.rollback policy.history policy.diff policy.simulate rules.describe mfa.invite mfa.reset mfa.list";
+    principal.put principal.list principal.describe principal.delete policy.put policy.list policy.describe \
+    policy.delete policy.explain policy.apply policy.rollback \
+    policy.history policy.diff policy.simulate rules.describe mfa.invite mfa.reset mfa.list";
 const AUDIT: &str = "access.report audit.search audit.read policy.list policy.describe policy.explain policy.history \
     policy.diff policy.simulate rules.describe incident.list incident.describe emergency.list emergency.describe \
     grant.list grant.describe";

@@ -1,8 +1,8 @@
 //! The identity port: whom the server asks outside who somebody is.
 //!
-//! Two ports, for two kinds of others: an OpenID provider, from which documents and tokens are fetched, and a directory,
-//! which is asked whether a password is somebody's. What the answers prove is decided above, over bytes and facts; what
-//! is here only fetches them, from the server that was meant and from no other.
+//! Two ports, for two kinds of others: an OpenID provider, from which documents and tokens are fetched, and a
+//! directory, which is asked whether a password is somebody's. What the answers prove is decided above, over bytes and
+//! facts; what is here only fetches them, from the server that was meant and from no other.
 //!
 //! Every call leaves the machine. A driver gives up after [`TOTAL`] at the latest, reads no more than [`ANSWER_MAX`],
 //! follows nothing that an answer points at, and speaks TLS with a server whose certificate it has checked.

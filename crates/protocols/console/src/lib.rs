@@ -1,5 +1,5 @@
-//! The console: a page that shows what anybody may know, rendered here without scripts, and one on which people sign in,
-//! enrol second factors and show them.
+//! The console: a page that shows what anybody may know, rendered here without scripts, and one on which people sign
+//! in, enrol second factors and show them.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

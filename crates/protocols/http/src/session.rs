@@ -8,7 +8,8 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Uri};
 
-/// The cookie. The prefix makes browsers insist on `Secure`, on the path `/` and on this very host (RFC 6265bis, 4.1.3).
+/// The cookie. The prefix makes browsers insist on `Secure`, on the path `/` and on this very host (RFC 6265bis,
+/// 4.1.3).
 pub const SESSION_COOKIE: &str = "__Host-keyreeve";
 /// Under which the cookie counts.
 pub const CONSOLE_API: &str = "/console/api/";

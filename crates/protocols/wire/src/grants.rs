@@ -21,8 +21,8 @@ pub struct CreateGrant {
     /// A role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
-    /// With a key or keyring: the operations, by their names in the list of actions, such as `key.decrypt`: 1 to 64 that
-    /// use or show a key.
+    /// With a key or keyring: the operations, by their names in the list of actions, such as `key.decrypt`: 1 to 64
+    /// that use or show a key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<String>,
     /// From when on; at once unless said.

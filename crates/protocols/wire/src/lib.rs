@@ -5,7 +5,8 @@
 //!   for
 //! - [`login`]: how people and programs prove who they are; [`mfa`]: second factors
 //! - [`cases`]: holds, incidents, emergencies
-//! - [`access`], [`policies`], [`grants`], [`reviews`], [`audit`]: who may, and who did; [`problem`], [`page`]: what answers share
+//! - [`access`], [`policies`], [`grants`], [`reviews`], [`audit`]: who may, and who did; [`problem`], [`page`]: what
+//!   answers share
 //!
 //! Requests refuse unknown and repeated fields. Replies may gain fields in later versions: clients ignore those they do
 //! not know. Every instant is RFC 3339 in UTC, every binary value standard base64 with padding (RFC 4648 §4), every

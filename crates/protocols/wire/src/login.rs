@@ -193,8 +193,8 @@ pub struct UnwrappedCredential {
     pub principal: String,
 }
 
-/// Makes or replaces a login method. Its secret is set apart; a method that is replaced keeps its secret as long as it is
-/// shown to the same other side.
+/// Makes or replaces a login method. Its secret is set apart; a method that is replaced keeps its secret as long as it
+/// is shown to the same other side.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PutLoginMethod {

@@ -5,8 +5,8 @@ use utoipa::ToSchema;
 
 use crate::approvals::Waiting;
 
-/// Problem details (RFC 9457), media type `application/problem+json`: the body of every answer that is not a success, and of 202,
-/// which says that a request waits for the consent of others.
+/// Problem details (RFC 9457), media type `application/problem+json`: the body of every answer that is not a success,
+/// and of 202, which says that a request waits for the consent of others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// `urn:keyreeve:error:` and the code.

@@ -141,7 +141,9 @@ fn tokens_of_kubernetes_are_read_again_where_that_is_allowed() {
         "aud": ["keyreeve"], "iss": "https://kubernetes.default.svc.cluster.local", "iat": now(), "nbf": now(),
         "exp": now() + 3000, "jti": "0a1b", "sub": "system:serviceaccount:payments:billing",
         "kubernetes.io": {
-            "namespace": "payments", "serviceaccount": {"name": "billing", "uid": "u"}, "pod": {"name": "p", "uid": "u"},
+            "namespace": "payments",
+            "serviceaccount": {"name": "billing", "uid": "u"},
+            "pod": {"name": "p", "uid": "u"},
         },
     });
     let jwt = house.idp.sign(&json!({"alg": "ES256"}), &claims);

@@ -227,4 +227,5 @@ const METHOD: &str = "[kind.oidc]\nissuer = \"https://login.example.com\"\nclien
     [[bindings]]\nname = \"staff\"\nprincipal = { from-claim = { claim = \"sub\" } }\n";
 
 /// An X25519 public key (RFC 7748, section 6.1).
-const PEER: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VuAyEAhSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\n-----END PUBLIC KEY-----\n";
+const PEER: &str = "-----BEGIN PUBLIC KEY-----\n\
+    MCowBQYDK2VuAyEAhSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\n-----END PUBLIC KEY-----\n";

@@ -15,9 +15,8 @@ use crate::text::{self, Pair, Span};
 /// A grant gives a principal operations on a key or keyring, or a role, and ends by itself. What a policy forbids, no
 /// grant allows.
 #[derive(Subcommand)]
-#[command(
-    after_help = "Example:\n  $ keyreeve grant create alice --key orders --operation key.decrypt --for 8h --reason 'case 4711'"
-)]
+#[command(after_help = "Example:\n  \
+        $ keyreeve grant create alice --key orders --operation key.decrypt --for 8h --reason 'case 4711'")]
 pub(crate) enum Command {
     Create(Box<Create>),
     Request(Box<Request>),
@@ -89,7 +88,7 @@ impl Circumstances {
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve grant create alice --key orders --operation key.decrypt --for 8h --reason 'case 4711'\n  \
-        $ keyreeve grant create batch --keyring payroll --operation key.encrypt --for 30d --context tenant=a --reason run\n  \
+        $ keyreeve grant create batch --keyring payroll --operation key.encrypt --for 30d --reason run\n  \
         $ keyreeve grant create bob --role key-auditor --for 4h --reason 'yearly audit'")]
 pub(crate) struct Create {
     /// Whose it will be
@@ -149,9 +148,8 @@ impl Create {
 
 /// Ask for a right for a time, for oneself; others must agree
 #[derive(Args)]
-#[command(
-    after_help = "Example:\n  $ keyreeve grant request --key orders --operation key.decrypt --for 2h --reason 'case 4711'"
-)]
+#[command(after_help = "Example:\n  \
+        $ keyreeve grant request --key orders --operation key.decrypt --for 2h --reason 'case 4711'")]
 pub(crate) struct Request {
     #[command(flatten)]
     wanted: Wished,

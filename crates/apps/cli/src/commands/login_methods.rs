@@ -41,8 +41,8 @@ impl Command {
 
 /// Make a login method from a file, or replace it
 ///
-/// The file is TOML: docs/operations.md shows one for each kind. Secrets stay out of it: `keyreeve login-method set-secret`
-/// sets them. A method that is replaced keeps its secret as long as the other side is the same.
+/// The file is TOML: docs/operations.md shows one for each kind. Secrets stay out of it: `keyreeve login-method
+/// set-secret` sets them. A method that is replaced keeps its secret as long as the other side is the same.
 #[derive(Args)]
 #[command(after_help = "Example:\n  $ keyreeve login-method put corp corp.toml")]
 pub(crate) struct Put {

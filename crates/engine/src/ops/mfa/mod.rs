@@ -1,8 +1,8 @@
 //! Second factors: enrolling them, showing them, and what administrators do when they are lost.
 //!
 //! A person's first factor needs an invitation, so that a stolen token alone cannot enrol one; further ones need a
-//! fresh proof. The proof itself is kept in the token that it was shown with. Where nobody has a factor yet nobody could
-//! have been invited: there, whoever manages principals enrols without.
+//! fresh proof. The proof itself is kept in the token that it was shown with. Where nobody has a factor yet nobody
+//! could have been invited: there, whoever manages principals enrols without.
 
 mod admin;
 mod recovery;

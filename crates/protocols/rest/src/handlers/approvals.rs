@@ -9,7 +9,7 @@ use keyreeve_http::Problem;
 use keyreeve_model::Label;
 use keyreeve_model::approval::{self, Decision, End, ProposalState};
 use keyreeve_model::ids::ApprovalId;
-use keyreeve_wire::approvals as wire;
+use keyreeve_wire::approvals::{self as wire, CastVote, PutRules};
 use keyreeve_wire::names::{ApprovalState, VoteDecision};
 
 use super::keyrings::{AFTER, LIMIT};
@@ -27,7 +27,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route!(Get "/approvals", Admin, APPROVAL_LIST, list).query(Wished::PARAMS).lists::<wire::Approval>(),
     route!(Get "/approvals/{id}", Admin, APPROVAL_DESCRIBE, describe).gives::<wire::Approval>(),
     route!(Post "/approvals/{id}/votes", Admin, APPROVAL_VOTE, vote)
-        .takes::<wire::CastVote>(concat!(
+        .takes::<CastVote>(concat!(
             r#"{"decision":"approve","#,
             r#""digest":"5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef","#,
             r#""proof":{"code":"492039"}}"#
@@ -40,9 +40,9 @@ pub(crate) static ROUTES: &[Route] = &[
         .note("Runs what others consented to, once, for whoever asked for it; asking again does the same."),
     route!(Get "/rules", Admin, RULES_DESCRIBE, show_rules).gives::<wire::RuleBook>(),
     route!(Post "/rules/check", Admin, RULES_CHECK, check_rules)
-        .takes::<wire::PutRules>(RULES)
+        .takes::<PutRules>(RULES)
         .gives::<wire::RulesProblems>(),
-    route!(Put "/rules", Admin, RULES_PUT, put_rules).takes::<wire::PutRules>(RULES).gives::<wire::RuleBook>(),
+    route!(Put "/rules", Admin, RULES_PUT, put_rules).takes::<PutRules>(RULES).gives::<wire::RuleBook>(),
     route!(Post "/governance/enact", Admin, GOVERNANCE_ENACT, enact)
         .gives::<wire::RuleBook>()
         .note("For good: from then on requests wait for the consent that the rules ask for."),
@@ -128,7 +128,7 @@ async fn describe(
 async fn vote(
     State(engine): State<Engine>,
     Named(approval): Named<ApprovalId>,
-    call: Json<wire::CastVote>,
+    call: Json<CastVote>,
 ) -> Result<Response, Problem> {
     let operation = Vote {
         approval,
@@ -188,12 +188,12 @@ async fn show_rules(State(engine): State<Engine>, Plain(arrival): Plain) -> Resu
     answer::json(done.record, &book(&done.reply))
 }
 
-async fn check_rules(State(engine): State<Engine>, call: Json<wire::PutRules>) -> Result<Response, Problem> {
+async fn check_rules(State(engine): State<Engine>, call: Json<PutRules>) -> Result<Response, Problem> {
     let done = engine.call(call.arrival, rules::Check { text: call.body.text }).await?;
     answer::json(done.record, &wire::RulesProblems { problems: done.reply.problems })
 }
 
-async fn put_rules(State(engine): State<Engine>, call: Json<wire::PutRules>) -> Result<Response, Problem> {
+async fn put_rules(State(engine): State<Engine>, call: Json<PutRules>) -> Result<Response, Problem> {
     let done = engine.call(call.arrival, rules::Put { text: call.body.text }).await?;
     answer::json(done.record, &book(&done.reply))
 }
