@@ -21,7 +21,13 @@ use crate::out::{facts, rows};
 pub(crate) enum Command {
     List(List),
     Show(Show),
+    /// Agree to a request, with a code of your second factor
+    #[command(
+        after_help = "Example:\n  $ keyreeve approval approve apr_01jd... --reason 'agreed in the weekly meeting'"
+    )]
     Approve(Vote),
+    /// Refuse a request, which ends it, with a code of your second factor
+    #[command(after_help = "Example:\n  $ keyreeve approval reject apr_01jd... --reason 'not before the audit'")]
     Reject(Vote),
     Withdraw(Withdraw),
     Run(Run),
@@ -58,7 +64,7 @@ impl List {
         let page = self
             .listing
             .collect(async |after, limit| Ok(client.approvals(state, after.as_deref(), Some(limit)).await?.value));
-        Listing::show(app, &page.await?, |approvals| table(approvals))
+        Listing::show(app, &page.await?, table)
     }
 }
 
@@ -76,12 +82,11 @@ impl Show {
     }
 }
 
-/// Vote on a request, with a code of your second factor
+/// A vote
 ///
 /// Shows the request first, then asks for the code or reads it from standard input. The vote is for what was shown: it
-/// names the digest. Authenticators vote in the console.
+/// names the digest.
 #[derive(Args)]
-#[command(after_help = "Example:\n  $ keyreeve approval approve apr_01jd... --reason 'agreed in the weekly meeting'")]
 pub(crate) struct Vote {
     /// The request's id, as `keyreeve approval list` shows it
     approval: String,
