@@ -2,8 +2,13 @@
 //!
 //! Failures are counted three ways. Of one *pair* of name and source: after 5 each costs a longer wait, 1 s to 60 s. Of
 //! one *source* over all names: after 20 likewise, so that trying one password with many names is slow as well. Of one
-//! *name* over all sources: after 10 a wait of at most 5 s, for others must not be able to shut somebody out. A pair
-//! that has logged in before is only measured by itself. Names count whether they exist or not.
+//! *name* over all sources: after 10, whoever failed himself waits 5 s from his own last failure. What others do makes
+//! nobody wait who has not failed, for they must not be able to shut somebody out. A pair that has logged in before is
+//! only measured by itself. Names count whether they exist or not.
+//!
+//! Evidence that nobody can guess (signed tokens, certificates, secrets of 256 bits) makes nobody wait: there is nothing
+//! to slow down, and whoever sends rubbish from a shared address would shut out all others there. Its failures count
+//! for the alarm only.
 
 use keyreeve_crypto::mac::hmac_sha256;
 use keyreeve_model::UnixMillis;
@@ -26,7 +31,8 @@ pub const ALARM_FAILURES: usize = 3;
 pub const ALARM_WINDOW: Duration = Duration::from_secs(300);
 
 const WAIT_MAX_S: u64 = 60;
-const NAME_WAIT_MAX_S: u64 = 5;
+/// What a failure costs with a name that many failed with.
+const NAME_PAUSE: Duration = Duration::from_secs(5);
 /// After this time without a failure all are forgotten.
 const FORGET: Duration = Duration::from_secs(900);
 /// Attempts that have not ended after this time count as abandoned.
@@ -40,7 +46,8 @@ pub struct Asking<'a> {
     pub name: &'a str,
     /// From where.
     pub source: Option<IpAddr>,
-    /// Whether the evidence can be guessed, as a password can: then attempts at the same time count too.
+    /// Whether the evidence can be guessed, as a password can. Otherwise nobody waits, and failures count for the alarm
+    /// only.
     pub guessable: bool,
 }
 
@@ -102,6 +109,19 @@ impl Entry {
         Some(Duration::from_millis(left.min(seconds * 1000)))
     }
 
+    /// How long to wait for the answers to attempts that, all wrong, would be more than `free`.
+    fn crowd(&self, free: u32, now: UnixMillis) -> Option<Duration> {
+        let open = self.pending_at(now);
+        (open > 0 && self.failures_at(now).saturating_add(open) >= free).then_some(Duration::from_secs(1))
+    }
+
+    /// How long to wait yet after one's own last failure with a name that many failed with.
+    fn pause(&self, now: UnixMillis) -> Option<Duration> {
+        let next = self.last.0.saturating_add(millis(NAME_PAUSE));
+        let left = u64::try_from(next.saturating_sub(now.0)).ok().filter(|left| *left > 0)?;
+        (self.failures_at(now) > 0).then(|| Duration::from_millis(left).min(NAME_PAUSE))
+    }
+
     fn pending_at(&self, now: UnixMillis) -> u32 {
         if now.0 < self.pending_until { self.pending } else { 0 }
     }
@@ -153,23 +173,25 @@ impl Throttle {
     /// # Errors
     /// How long to wait: at most 60 s.
     pub fn ask(&mut self, who: Asking<'_>, now: UnixMillis) -> Result<(), Duration> {
+        if !who.guessable {
+            return Ok(());
+        }
         let pair = if who.name.is_empty() { Entry::default() } else { self.read(self.pair(who)) };
         let mut waits = vec![pair.wait(PAIR_FREE, WAIT_MAX_S, now)];
+        // Guesses that have not been answered yet may all be wrong.
+        waits.push(pair.crowd(PAIR_FREE, now));
         if !pair.proven {
-            waits.push(self.read(self.source(who)).wait(SOURCE_FREE, WAIT_MAX_S, now));
-            if !who.name.is_empty() {
-                waits.push(self.read(self.name(who)).wait(NAME_FREE, NAME_WAIT_MAX_S, now));
+            let source = self.read(self.source(who));
+            waits.extend([source.wait(SOURCE_FREE, WAIT_MAX_S, now), source.crowd(SOURCE_FREE, now)]);
+            if !who.name.is_empty() && self.read(self.name(who)).failures_at(now) >= NAME_FREE {
+                waits.push(pair.pause(now));
             }
         }
-        // Guesses that have not been answered yet may all be wrong.
-        let open = pair.pending_at(now);
-        let crowded = who.guessable && open > 0 && pair.failures_at(now).saturating_add(open) >= PAIR_FREE;
-        waits.push(crowded.then(|| Duration::from_secs(1)));
         if let Some(longest) = waits.into_iter().flatten().max() {
             return Err(longest);
         }
-        if who.guessable {
-            self.touch(self.pair(who), |entry| {
+        for key in [self.pair(who), self.source(who)] {
+            self.touch(key, |entry| {
                 entry.pending = entry.pending_at(now).saturating_add(1);
                 entry.pending_until = now.plus(PENDING).0;
             });
@@ -180,40 +202,51 @@ impl Throttle {
     /// An attempt failed.
     pub fn failed(&mut self, who: Asking<'_>, now: UnixMillis) -> Alarm {
         let mut alarm = Alarm::default();
-        if !who.name.is_empty() {
-            self.touch(self.pair(who), |entry| {
-                entry.fail(now);
-                entry.pending = entry.pending.saturating_sub(1);
-            });
-            self.touch(self.name(who), |entry| {
-                entry.fail(now);
-                alarm.name = entry.alarm(now);
-            });
+        let (name_key, source_key) = (self.name(who), self.source(who));
+        self.answered(who);
+        if who.guessable && !who.name.is_empty() {
+            self.touch(self.pair(who), |entry| entry.fail(now));
         }
-        self.touch(self.source(who), |entry| {
-            entry.fail(now);
-            alarm.source = entry.alarm(now);
-        });
+        let mut note = |key: Key| {
+            let mut raised = false;
+            self.touch(key, |entry| {
+                if who.guessable {
+                    entry.fail(now);
+                }
+                raised = entry.alarm(now);
+            });
+            raised
+        };
+        if !who.name.is_empty() {
+            alarm.name = note(name_key);
+        }
+        alarm.source = note(source_key);
         alarm
     }
 
     /// An attempt succeeded. Only the pair is forgiven: somebody with one good login must not be able to wipe out what
     /// he tried with the names of others.
     pub fn passed(&mut self, who: Asking<'_>) {
-        if who.name.is_empty() {
-            return;
+        self.answered(who);
+        if who.guessable && !who.name.is_empty() {
+            self.touch(self.pair(who), |entry| {
+                entry.failures = 0;
+                entry.proven = true;
+            });
         }
-        self.touch(self.pair(who), |entry| {
-            entry.failures = 0;
-            entry.pending = entry.pending.saturating_sub(1);
-            entry.proven = true;
-        });
     }
 
     /// An attempt ended without an answer, for which the one who tried is not to blame.
     pub fn gave_up(&mut self, who: Asking<'_>) {
-        if who.guessable && !who.name.is_empty() {
-            self.touch(self.pair(who), |entry| entry.pending = entry.pending.saturating_sub(1));
+        self.answered(who);
+    }
+
+    /// One attempt less that waits for its answer.
+    fn answered(&mut self, who: Asking<'_>) {
+        if who.guessable {
+            for key in [self.pair(who), self.source(who)] {
+                self.touch(key, |entry| entry.pending = entry.pending.saturating_sub(1));
+            }
         }
     }
 
@@ -337,10 +370,37 @@ mod tests {
             fail(&mut throttle, who("alice", &format!("192.0.2.{n}")), 3, at(1));
         }
         assert_eq!(throttle.ask(victim, at(1)), Ok(()));
+        // Whoever comes from a new place is let try, however much others fail.
         let elsewhere = who("alice", "203.0.113.9");
-        let wait = throttle.ask(elsewhere, at(1)).unwrap_err();
-        assert!(wait <= Duration::from_secs(NAME_WAIT_MAX_S));
-        assert_eq!(throttle.ask(elsewhere, at(1).plus(wait)), Ok(()));
+        assert_eq!(throttle.ask(elsewhere, at(1)), Ok(()));
+        // A failure of one's own then costs a little, counted from that failure and not from those of others.
+        throttle.failed(elsewhere, at(1));
+        assert_eq!(throttle.ask(elsewhere, at(2)), Err(Duration::from_secs(4)));
+        fail(&mut throttle, who("alice", "192.0.2.1"), 50, at(6));
+        assert_eq!(throttle.ask(elsewhere, at(6)), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_be_guessed_makes_nobody_wait_and_is_told_all_the_same() {
+        let mut throttle = throttle();
+        let shared = |name| Asking { guessable: false, ..who(name, "192.0.2.1") };
+        let raised = (0..200).filter(|_| throttle.failed(shared(""), at(0)).is_raised()).count();
+        assert_eq!(raised, 1);
+        fail(&mut throttle, shared("app"), 200, at(0));
+        assert_eq!(throttle.ask(shared(""), at(0)), Ok(()));
+        assert_eq!(throttle.ask(shared("app"), at(0)), Ok(()));
+        assert_eq!(throttle.ask(who("alice", "192.0.2.1"), at(0)), Ok(()), "nor those with passwords");
+    }
+
+    #[test]
+    fn guesses_of_many_names_at_the_same_time_count_for_their_source() {
+        let mut throttle = throttle();
+        let names: Vec<String> = (0..100).map(|n| format!("u{n}")).collect();
+        let admitted = names.iter().filter(|name| throttle.ask(who(name, "192.0.2.1"), at(0)).is_ok()).count();
+        assert_eq!(admitted, SOURCE_FREE as usize);
+        assert_eq!(throttle.ask(who("u0", "192.0.2.2"), at(0)), Ok(()));
+        throttle.gave_up(who("u0", "192.0.2.1"));
+        assert_eq!(throttle.ask(who("x", "192.0.2.1"), at(0)), Ok(()), "one place is free again");
     }
 
     #[test]
