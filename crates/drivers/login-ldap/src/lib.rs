@@ -10,20 +10,34 @@ use async_trait::async_trait;
 use keyreeve_identity::ldap::{LdapEntry, is_password, is_user_name};
 use keyreeve_identity_port::{Directory, DirectoryPlace, OutsideError, TOTAL};
 use keyreeve_secret::SecretString;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 use address::Address;
 use entry::Found;
 use session::Session;
 
+/// Questions under way at a time: each holds connections for up to [`TOTAL`], and whoever types names must not be able
+/// to take all that there are, here or at the directory.
+const AT_ONCE: usize = 32;
+
 /// Asks directories.
-#[derive(Debug, Default)]
-pub struct LdapDirectory;
+#[derive(Debug)]
+pub struct LdapDirectory {
+    places: Arc<Semaphore>,
+}
+
+impl Default for LdapDirectory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl LdapDirectory {
-    /// Nothing is kept from question to question.
+    /// Nothing is kept from question to question; at most 32 are under way.
     #[must_use]
-    pub const fn new() -> Self {
-        Self
+    pub fn new() -> Self {
+        Self { places: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 }
 
@@ -47,8 +61,15 @@ impl Directory for LdapDirectory {
             user: user.to_owned(),
             password: password.duplicate(),
         };
-        // The library panics over answers that are no LDAP. In a task of its own that is one answer not understood.
-        let asked = tokio::spawn(tokio::time::timeout(TOTAL, question.ask())).await;
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| OutsideError::Unreachable("too many questions are under way".to_owned()))?;
+        // The library panics over answers that are no LDAP. In a task of its own that is one answer not understood. The
+        // task keeps the place: it goes on when nobody waits for it any more.
+        let asked = tokio::spawn(async move {
+            let _place = place;
+            tokio::time::timeout(TOTAL, question.ask()).await
+        });
+        let asked = asked.await;
         match asked {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(OutsideError::Unreachable("no answer in time".to_owned())),
@@ -90,5 +111,46 @@ impl Question {
     async fn with_groups(&self, searching: &mut Session, found: Found) -> Result<LdapEntry, OutsideError> {
         let groups = searching.groups(&self.place.groups, &found).await?;
         Ok(LdapEntry { dn: found.dn, user: found.user, groups, attributes: found.attributes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyreeve_identity_port::{Groups, Trust};
+
+    #[tokio::test]
+    async fn a_directory_that_is_silent_takes_a_bounded_number_of_connections() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = DirectoryPlace {
+            url: format!("ldaps://127.0.0.1:{}", listener.local_addr().unwrap().port()),
+            starttls: false,
+            trust: Trust::default(),
+            bind_dn: None,
+            base: "dc=example".to_owned(),
+            filter: "(uid={user})".to_owned(),
+            user_attr: "uid".to_owned(),
+            groups: Groups::None,
+        };
+        let directory = Arc::new(LdapDirectory::new());
+        let (mut asked, mut open) = (Vec::new(), Vec::new());
+        for _ in 0..AT_ONCE {
+            let (directory, place) = (Arc::clone(&directory), place.clone());
+            asked.push(tokio::spawn(async move {
+                directory.bind(&place, None, "alice", &SecretString::copy_from("x")).await
+            }));
+            open.push(listener.accept().await.unwrap());
+        }
+        let ask = || async { directory.bind(&place, None, "alice", &SecretString::copy_from("x")).await };
+        let full = "too many questions are under way";
+        let unreachable = |error| matches!(error, OutsideError::Unreachable(why) if why == full);
+        assert!(unreachable(ask().await.unwrap_err()));
+        // An answer that is none frees its place.
+        drop(open);
+        for one in asked {
+            assert!(one.await.unwrap().is_err());
+        }
+        drop(listener);
+        assert!(!unreachable(ask().await.unwrap_err()));
     }
 }
