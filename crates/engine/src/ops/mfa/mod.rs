@@ -122,9 +122,11 @@ fn person<O: Operation>(approved: &Approved<O>) -> Result<&Principal, Error> {
     Err(Error::new(Code::WrongState, text))
 }
 
-/// Refuses unless the caller showed a second factor just now.
+/// Refuses unless the caller showed a second factor just now: one of the deployment's own, for whoever has the session of
+/// an identity provider would otherwise add factors to it, and outlast the provider's.
 fn need_fresh(principal: &Principal, now: UnixMillis) -> Result<(), Error> {
-    let age = principal.mfa().and_then(|proof| proof.age_seconds(now));
+    let own = principal.mfa().filter(|proof| proof.credential.is_some());
+    let age = own.and_then(|proof| proof.age_seconds(now));
     if age.is_some_and(|age| age <= FRESH_SECONDS) {
         return Ok(());
     }
@@ -150,7 +152,8 @@ async fn may_enrol<O: Operation>(
         return need_fresh(principal, now);
     }
     // Whoever lost everything but the codes on paper comes back with one of them.
-    if principal.mfa().is_some() && need_fresh(principal, now).is_ok() {
+    let on_paper = principal.mfa().is_some_and(|proof| proof.kind == MfaKind::Recovery);
+    if on_paper && need_fresh(principal, now).is_ok() {
         return Ok(());
     }
     if let Some(code) = invitation {
