@@ -3,6 +3,7 @@
 //! A login turns somebody else's evidence (a provider's token, a directory's yes, a certificate, a secret) into a
 //! token of ours. The method says whom to believe, its bindings say whom that makes.
 
+use keyreeve_crypto::digest::sha256;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -435,6 +436,41 @@ pub struct Seen {
     pub method: Name,
     /// Until when it would have counted; it is forgotten then.
     pub until: UnixMillis,
+}
+
+/// Who first came as a principal that is named by a claim: nobody else comes as it, whatever the claim says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KnownSubject {
+    /// With which method.
+    pub method: Name,
+    /// As whom.
+    pub principal: Name,
+    /// SHA-256 of issuer and subject as the other side names them.
+    pub subject: Digest,
+    /// When.
+    pub since: UnixMillis,
+}
+
+impl KnownSubject {
+    /// The row of those who come as this principal with this method.
+    #[must_use]
+    pub fn row(method: &Name, principal: &Name) -> RowId {
+        // Names have no line feed, so that the two cannot be shifted.
+        sha256(format!("keyreeve/subject/1\n{method}\n{principal}").as_bytes()).into()
+    }
+}
+
+impl FiledRecord for KnownSubject {
+    const TABLE: Table = Table::Subjects;
+
+    fn row_id(&self) -> RowId {
+        Self::row(&self.method, &self.principal)
+    }
+
+    fn parent(&self) -> String {
+        self.principal.to_string()
+    }
 }
 
 /// A secret by which a program logs in.

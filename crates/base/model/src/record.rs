@@ -51,6 +51,8 @@ pub enum Table {
     Logins,
     /// Evidence that was used and may not be used again.
     Seen,
+    /// Who first came as whom.
+    Subjects,
     /// Service credentials.
     Credentials,
     /// Secrets that wait to be unwrapped once.
@@ -106,6 +108,7 @@ impl Table {
             Self::LoginMethods => "login_methods",
             Self::Logins => "logins",
             Self::Seen => "seen",
+            Self::Subjects => "subjects",
             Self::Credentials => "credentials",
             Self::Wrapped => "wrapped",
             Self::Mfa => "mfa",

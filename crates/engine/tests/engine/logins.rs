@@ -4,7 +4,7 @@ use keyreeve_audit::Record;
 use keyreeve_engine::ops::login::credential::{self, HandedOver, IssueSpec};
 use keyreeve_engine::ops::login::methods::{self, MethodSpec};
 use keyreeve_engine::ops::login::{LoggedIn, certificate, jwt, ldap, oidc, session};
-use keyreeve_engine::ops::{principals, tokens};
+use keyreeve_engine::ops::{mfa, principals, tokens};
 use keyreeve_engine::{Arrival, Code, Done, Evidence, Operation, PeerCertificate, Refused};
 use keyreeve_model::login::{
     Binding, CertificateMethod, ClientAuth, JwsAlgorithm, JwtKeys, JwtMethod, LdapGroups, LdapMethod, MethodKind,
@@ -18,6 +18,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::cases::mfa::enrol;
 use crate::support::{CLIENT, Council, House, ISSUER, Who, label, name};
 
 fn set(values: &[&str]) -> BTreeSet<String> {
@@ -79,15 +80,16 @@ pub(crate) fn kinds(house: &House) -> Vec<MethodKind> {
     ]
 }
 
-/// Whoever it is becomes `developer`'s neighbour `alice`, who is made when she first comes.
+/// Whoever it is becomes `alice` if a program, `ann` if a person; they are made when they first come.
 pub(crate) fn spec(kind: MethodKind) -> MethodSpec {
+    let who = if matches!(kind, MethodKind::Oidc(_) | MethodKind::Ldap(_)) { "ann" } else { "alice" };
     let audiences = if matches!(kind, MethodKind::Jwt(_)) { set(&["keyreeve"]) } else { BTreeSet::new() };
     let binding = Binding {
         name: name("everybody"),
         subject: if matches!(kind, MethodKind::Jwt(_)) { SubjectRule::Glob("*".into()) } else { SubjectRule::Any },
         claims: BTreeMap::new(),
         audiences,
-        principal: PrincipalRule::Fixed(name("alice")),
+        principal: PrincipalRule::Fixed(name(who)),
         roles: BTreeSet::new(),
         group_claim: "groups".into(),
         role_from_group: BTreeMap::new(),
@@ -103,6 +105,12 @@ pub(crate) fn spec(kind: MethodKind) -> MethodSpec {
         networks: BTreeSet::new(),
         disabled: false,
     }
+}
+
+/// Makes a program known.
+pub(crate) fn program(text: &str, roles: &[&str]) -> principals::Put {
+    let kind = keyreeve_model::PrincipalKind::Service;
+    principals::Put::new(principals::PutSpec { kind, ..House::person(text, roles) })
 }
 
 /// A credential for a principal.
@@ -365,10 +373,11 @@ async fn only_who_is_known_comes_in_unless_the_method_makes_people() {
         by_jwt(&house, &method, &claims)
     };
     assert_eq!(reason(&house, login(&house, attempt(1)).await).await, "principal-missing");
-    house.ask(House::putting("alice", &["operator"])).await;
+    house.ask(program("alice", &["operator"])).await;
     let done = login(&house, attempt(2)).await.unwrap();
     assert_eq!(house.call(&bearer(&done), tokens::WhoAmI).await.unwrap().reply.roles, ["operator"]);
-    house.ask(principals::Put::new(principals::PutSpec { disabled: true, ..House::person("alice", &[]) })).await;
+    let patch = principals::PrincipalPatch { disabled: Some(true), ..Default::default() };
+    house.ask(principals::Update { name: name("alice"), patch }).await;
     assert_eq!(reason(&house, login(&house, attempt(3)).await).await, "principal-disabled");
     assert_eq!(house.code_for(&bearer(&done), tokens::WhoAmI).await, Code::Unauthenticated);
 }
@@ -382,7 +391,7 @@ fn plain(issued: &credential::IssuedCredential) -> SecretString {
 #[tokio::test]
 async fn a_service_credential_gives_as_many_tokens_as_it_has_uses() {
     let house = House::new().await;
-    house.ask(House::putting("app", &[])).await;
+    house.ask(program("app", &[])).await;
     let spec = IssueSpec { uses: Some(3), ..issuing("app") };
     let issued = house.ask(credential::Issue { spec }).await;
     assert!(
@@ -404,8 +413,8 @@ async fn a_service_credential_gives_as_many_tokens_as_it_has_uses() {
 #[tokio::test]
 async fn credentials_that_do_not_count_are_answered_alike_and_the_record_tells_why() {
     let house = House::new().await;
-    house.ask(House::putting("app", &[])).await;
-    house.ask(House::putting("other", &[])).await;
+    house.ask(program("app", &[])).await;
+    house.ask(program("other", &[])).await;
     let issue = async |spec| house.ask(credential::Issue { spec }).await;
     let bound = issue(IssueSpec { networks: set(&["192.0.2.0/24"]), ..issuing("app") }).await;
     let good = issue(issuing("app")).await;
@@ -429,15 +438,15 @@ async fn credentials_that_do_not_count_are_answered_alike_and_the_record_tells_w
     assert_eq!(reason(&house, try_as("app", &good).await).await, "revoked");
     house.ask(principals::Delete { name: name("app") }).await;
     house.clock.turn(1);
-    house.ask(House::putting("app", &[])).await;
+    house.ask(program("app", &[])).await;
     let earlier = login_from(&house, "192.0.2.7", credential::Login::new(name("app"), plain(&bound))).await;
-    assert_eq!(reason(&house, earlier).await, "earlier-principal");
+    assert_eq!(reason(&house, earlier).await, "wrong-secret", "it went with the principal it was for");
 }
 
 #[tokio::test]
 async fn a_wrapped_secret_is_opened_once_and_a_second_try_revokes_it() {
     let house = House::new().await;
-    house.ask(House::putting("app", &[])).await;
+    house.ask(program("app", &[])).await;
     let spec = || IssueSpec { wrap_seconds: Some(60), ..issuing("app") };
     let issued = house.ask(credential::Issue { spec: spec() }).await;
     let open = |issued: &credential::IssuedCredential| login(&house, credential::Unwrap { token: plain(issued) });
@@ -494,6 +503,82 @@ async fn a_person_logs_in_at_the_provider_once_per_attempt() {
     assert_eq!(known.roles, ["key-auditor"]);
     assert_eq!(last(&house).await.details["mfa"], "provider");
     assert_eq!(reason(&house, login(&house, finish).await).await, "unknown-attempt");
+}
+
+#[tokio::test]
+async fn the_word_of_a_provider_enrols_removes_and_makes_no_factors() {
+    let (house, method) = with_method(|_| (), "oidc").await;
+    let ann = async || {
+        let mut said = claims(&house);
+        (said["amr"], said["auth_time"]) = (json!(["otp"]), json!(now(&house)));
+        let done = login(&house, visited(&house, &method, said).await).await.unwrap();
+        assert!(done.reply.mfa);
+        bearer(&done)
+    };
+    let start = |invitation: Option<&str>| mfa::TotpStart {
+        label: label("phone"),
+        algorithm: keyreeve_model::mfa::TotpAlgorithm::Sha1,
+        invitation: invitation.map(SecretString::copy_from),
+    };
+    let stolen = ann().await;
+    assert_eq!(house.code_for(&stolen, start(None)).await, Code::WrongState, "a first one needs an invitation");
+    let invitation = house.ask(mfa::Invite { principal: name("ann"), seconds: 3600 }).await;
+    let (only, _) = enrol(&house, &stolen, start(Some(invitation.code.expose()))).await.unwrap();
+    let again = ann().await;
+    assert_eq!(house.code_for(&again, start(None)).await, Code::MfaNeeded);
+    assert_eq!(house.code_for(&again, mfa::Remove { credential: only }).await, Code::MfaNeeded);
+    assert_eq!(house.code_for(&again, mfa::RecoveryCodes).await, Code::MfaNeeded);
+}
+
+#[tokio::test]
+async fn people_come_in_as_people_and_programs_as_programs() {
+    let house = House::new().await;
+    house.ask(House::putting("alice", &[])).await;
+    house.ask(program("ann", &[])).await;
+    for kind in kinds(&house) {
+        house.ask(methods::Put { spec: spec(kind) }).await;
+    }
+    let refused = "other-kind-of-principal";
+    assert_eq!(reason(&house, login(&house, by_jwt(&house, &name("by-jwt"), &claims(&house))).await).await, refused);
+    house.outside.person("ann", "right", &[]);
+    let typed = by_password(&name("by-ldap"), "ann", "right");
+    assert_eq!(reason(&house, login(&house, typed).await).await, refused);
+    let visited = visited(&house, &name("by-oidc"), claims(&house)).await;
+    assert_eq!(reason(&house, login(&house, visited).await).await, refused);
+    let issued = house.ask(credential::Issue { spec: issuing("alice") }).await;
+    let by_secret = credential::Login::new(name("alice"), plain(&issued));
+    assert_eq!(reason(&house, login(&house, by_secret).await).await, refused);
+    let peer = PeerCertificate {
+        fingerprint: [5; 32],
+        dns_names: Vec::new(),
+        uris: vec!["spiffe://prod.example/x".into()],
+        valid: (UnixMillis(0), UnixMillis(i64::MAX)),
+    };
+    let peer = Some(Arc::new(peer));
+    let with = certificate::Certificate { method: name("by-certificate"), peer };
+    login(&house, with).await.expect("a certificate is of either");
+}
+
+#[tokio::test]
+async fn nobody_else_comes_as_a_principal_whatever_name_the_claim_says() {
+    let rule =
+        PrincipalRule::FromClaim { claim: "preferred_username".into(), strip: String::new(), prefix: String::new() };
+    let (house, method) = with_method(|spec| spec.bindings[0].principal = rule, "oidc").await;
+    let visit = async |subject: &str| {
+        let mut said = claims(&house);
+        (said["sub"], said["preferred_username"]) = (json!(subject), json!("carla"));
+        visited(&house, &method, said).await
+    };
+    for subject in ["1001", "1001"] {
+        login(&house, visit(subject).await).await.unwrap();
+    }
+    assert_eq!(reason(&house, login(&house, visit("6666").await).await).await, "other-subject");
+    login(&house, visit("1001").await).await.unwrap();
+    // Another principal of the same name is another one's.
+    house.ask(principals::Delete { name: name("carla") }).await;
+    house.clock.turn(1);
+    login(&house, visit("6666").await).await.unwrap();
+    assert_eq!(reason(&house, login(&house, visit("1001").await).await).await, "other-subject");
 }
 
 #[tokio::test]

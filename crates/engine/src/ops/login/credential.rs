@@ -10,7 +10,7 @@ use keyreeve_model::ids::CredentialId;
 use keyreeve_model::login::{Digest, ServiceCredential, TTL_MAX_S, TTL_MIN_S, Wrapped};
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::Revision;
-use keyreeve_model::{Facts as NoticeFacts, Name, NoticeKind, SealedField, UnixMillis};
+use keyreeve_model::{Facts as NoticeFacts, Name, NoticeKind, PrincipalKind, SealedField, UnixMillis};
 use keyreeve_policy::Network;
 use keyreeve_secret::{SecretBytes, SecretString, ct_eq};
 use keyreeve_store::Page;
@@ -279,6 +279,7 @@ impl Operation for Login {
         };
         let terms = Terms {
             login: &self.login,
+            kind: Some(PrincipalKind::Service),
             provision: None,
             ttl_s: record.token_ttl_s,
             renew_s: RENEW_S,

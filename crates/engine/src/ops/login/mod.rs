@@ -33,6 +33,7 @@ pub mod ldap;
 pub mod methods;
 pub mod oidc;
 pub mod session;
+mod subject;
 
 /// Somebody who logged in.
 #[derive(Debug)]
@@ -91,6 +92,8 @@ struct Proven {
 /// What a session may be.
 struct Terms<'a> {
     login: &'a Name,
+    /// What a principal is that comes this way; none where it may be either.
+    kind: Option<PrincipalKind>,
     /// What a principal is that is made by its first login; none where none is made.
     provision: Option<PrincipalKind>,
     ttl_s: u32,
@@ -101,12 +104,15 @@ struct Terms<'a> {
 impl<'a> Terms<'a> {
     fn of(method: &'a LoginMethod) -> Self {
         let kind = match method.kind {
-            MethodKind::Oidc(_) | MethodKind::Ldap(_) => PrincipalKind::Person,
-            MethodKind::Jwt(_) | MethodKind::Certificate(_) => PrincipalKind::Service,
+            MethodKind::Oidc(_) | MethodKind::Ldap(_) => Some(PrincipalKind::Person),
+            MethodKind::Jwt(_) => Some(PrincipalKind::Service),
+            MethodKind::Certificate(_) => None,
         };
+        let made = kind.unwrap_or(PrincipalKind::Service);
         Self {
             login: &method.name,
-            provision: (method.provision == Provision::Create).then_some(kind),
+            kind,
+            provision: (method.provision == Provision::Create).then_some(made),
             ttl_s: method.ttl_s,
             renew_s: method.renew_s,
             networks: &method.networks,
@@ -200,7 +206,13 @@ impl<'a> Attempt<'a> {
         let doubt = |reason: Reason| Stop::Doubt(reason, details.clone());
         let mut effects = Vec::new();
         match self.opened.access().principal(&bound.principal) {
-            Some(holder) => holder.admit(self.source).map_err(|reason| doubt(reason.name()))?,
+            Some(holder) => {
+                // A token of a platform must not become a person, who counts where people are asked, nor the other way.
+                if terms.kind.is_some_and(|kind| kind != holder.record.kind) {
+                    return Err(doubt("other-kind-of-principal"));
+                }
+                holder.admit(self.source).map_err(|reason| doubt(reason.name()))?;
+            }
             None => {
                 let kind = terms.provision.ok_or_else(|| doubt("principal-missing"))?;
                 if RESERVED.contains(&bound.principal.as_str()) {
@@ -291,13 +303,17 @@ fn new_principal(name: &Name, kind: PrincipalKind, now: UnixMillis) -> Principal
 }
 
 /// Who it is, as the other side names it, in a form that tells nobody the name.
-fn subject_hash((issuer, subject): &(String, String)) -> String {
+fn subject_hash(subject: &(String, String)) -> String {
+    hex::encode(subject_digest(subject))
+}
+
+fn subject_digest((issuer, subject): &(String, String)) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in [issuer, subject] {
         hash.update(&(part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
-    hex::encode(hash.finish())
+    hash.finish()
 }
 
 /// The networks that are in both lists; an empty list is all. None when the two have nothing in common.

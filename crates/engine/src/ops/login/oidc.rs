@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use super::jwt::verify_with_fetched;
+use super::subject::recognise;
 use super::{Attempt, Details, LoggedIn, Proven, Stop, Terms, usable_method};
 use crate::access::HeldMethod;
 use crate::catalogue::{self, Descriptor};
@@ -177,7 +178,8 @@ impl Finish {
         let bound = bind(&held.record.bindings, &claims).ok_or("no-binding")?;
         let mfa = second_factor(method, &claims, attempt.now);
         // With the token it yields: of two who finish at once one conflicts, and finds the attempt gone.
-        let changes = vec![unfile(revision, &begun)];
+        let mut changes = vec![unfile(revision, &begun)];
+        changes.extend(recognise(attempt, &held.record, &bound, &subject).await?);
         let details = Details::from([("attempt".to_owned(), self.attempt.to_string())]);
         Ok(Proven { bound, subject: Some(subject), mfa, changes, details })
     }

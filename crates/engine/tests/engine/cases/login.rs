@@ -8,8 +8,8 @@ use keyreeve_secret::SecretString;
 use std::sync::Arc;
 
 use super::{Case, SERVER, Stage};
-use crate::logins::{claims, kinds, spec};
-use crate::support::{House, Who, name};
+use crate::logins::{claims, kinds, program, spec};
+use crate::support::{Who, name};
 
 /// A method of a kind, under its name.
 async fn method(stage: &Stage, kind: &str) -> keyreeve_model::Name {
@@ -30,7 +30,7 @@ async fn another(stage: &Stage, who: &Who) -> Who {
 
 async fn issued(stage: &Stage) -> (keyreeve_model::Name, credential::IssuedCredential) {
     let app = name(&stage.fresh_name("app"));
-    stage.house.ask(House::putting(app.as_str(), &[])).await;
+    stage.house.ask(program(app.as_str(), &[])).await;
     let spec = crate::logins::issuing(app.as_str());
     (app, stage.house.ask(credential::Issue { spec }).await)
 }
@@ -79,7 +79,7 @@ cases! {
     };
     "credential.unwrap" => |stage, who| {
         let app = name(&stage.fresh_name("app"));
-        stage.house.ask(House::putting(app.as_str(), &[])).await;
+        stage.house.ask(program(app.as_str(), &[])).await;
         let spec = credential::IssueSpec { wrap_seconds: Some(60), ..crate::logins::issuing(app.as_str()) };
         let issued = stage.house.ask(credential::Issue { spec }).await;
         stage.run(who, SERVER, credential::Unwrap { token: plain(&issued) }).await

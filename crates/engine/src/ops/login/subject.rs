@@ -1,0 +1,46 @@
+//! Who may come as a principal that the evidence names itself.
+//!
+//! A claim such as an address or a nickname can be altered, by its owner or by the provider, and then names somebody
+//! else's principal. Only `sub` is promised to be nobody else's, ever (OpenID Connect Core 1.0, sections 2 and 5.7). So
+//! whoever comes first as a principal is remembered, and another subject is refused.
+
+use keyreeve_identity::Outcome as Bound;
+use keyreeve_model::Change;
+use keyreeve_model::filed::file;
+use keyreeve_model::login::{Digest, KnownSubject, LoginMethod, PrincipalRule};
+use keyreeve_model::record::Revision;
+
+use super::{Attempt, Stop, subject_digest};
+
+/// Refuses whoever is not the one who came first; gives what remembers the first one.
+pub(super) async fn recognise(
+    attempt: &Attempt<'_>,
+    method: &LoginMethod,
+    bound: &Bound,
+    subject: &(String, String),
+) -> Result<Option<Change>, Stop> {
+    let named = |rule: &PrincipalRule| match rule {
+        PrincipalRule::Fixed(_) => false,
+        PrincipalRule::FromClaim { claim, .. } => claim != "sub",
+    };
+    if !method.bindings.iter().any(|binding| binding.name == bound.binding && named(&binding.principal)) {
+        return Ok(None);
+    }
+    let row = KnownSubject::row(&method.name, &bound.principal);
+    let known = attempt.core.filed::<KnownSubject>(attempt.opened, row).await?;
+    let subject = Digest(subject_digest(subject));
+    // Another principal or another method of the same name begins anew.
+    let holder = attempt.opened.access().principal(&bound.principal);
+    let made = holder.map(|holder| holder.record.created.max(method.created));
+    let revision = match known {
+        Some((known, _)) if made.is_some_and(|made| known.since >= made) => {
+            return if known.subject == subject { Ok(None) } else { Err("other-subject".into()) };
+        }
+        Some((_, at)) => at.next(),
+        None => Revision::FIRST,
+    };
+    let (method, principal) = (method.name.clone(), bound.principal.clone());
+    let first = KnownSubject { method, principal, subject, since: attempt.now };
+    // Of two who come first at once one conflicts, and finds the other.
+    Ok(Some(file(&*attempt.opened.keys, revision, &first)))
+}
