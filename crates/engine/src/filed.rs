@@ -1,8 +1,8 @@
 //! Filed records as the engine reads them: checked, typed, with the revision that a change of them builds on.
 
-use keyreeve_model::UnixMillis;
-use keyreeve_model::filed::{FiledRecord, RowId, open_filed};
+use keyreeve_model::filed::{FiledRecord, RowId, open_filed, unfile};
 use keyreeve_model::record::Revision;
+use keyreeve_model::{Change, Name, UnixMillis};
 use keyreeve_store::Page;
 
 use crate::core::Core;
@@ -52,6 +52,16 @@ impl Core {
                 return Ok(all);
             }
         }
+    }
+
+    /// What removes all records of one parent.
+    pub(crate) async fn unfile_all<R: FiledRecord>(
+        &self,
+        opened: &Opened,
+        parent: &Name,
+    ) -> Result<Vec<Change>, Error> {
+        let all = self.filed_all::<R>(opened, Some(parent.as_str())).await?;
+        Ok(all.iter().map(|(record, revision)| unfile(*revision, record)).collect())
     }
 
     /// Records that are due at `before` or were earlier, soonest first; at most `limit`.

@@ -3,6 +3,7 @@
 use keyreeve_model::access::CertificateRule;
 use keyreeve_model::change::NamedRow;
 use keyreeve_model::limits;
+use keyreeve_model::login::{KnownSubject, ServiceCredential};
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::{RecordSealer, Revision, Table, seal};
 use keyreeve_model::{Change, Name, PrincipalKind, PrincipalRecord, UnixMillis};
@@ -480,7 +481,13 @@ impl Operation for Delete {
         }
         let revision =
             core.standing(approved, &self.name).await?.stored.ok_or_else(|| Error::not_found("principal"))?;
-        Ok(Outcome::reply(())
+        // What proves somebody of this name proves nobody who is called so later.
+        let opened = core.need_open()?;
+        let mut ends = super::mfa::forget_all(core, &opened, &self.name).await?;
+        ends.extend(core.unfile_all::<ServiceCredential>(&opened, &self.name).await?);
+        ends.extend(core.unfile_all::<KnownSubject>(&opened, &self.name).await?);
+        let outcome = ends.into_iter().fold(Outcome::reply(()), Outcome::changing);
+        Ok(outcome
             .changing(Change::DeletePrincipal { name: self.name.clone(), revision })
             .then(Effect::Reload(Stale::principal(self.name.clone())))
             .detail("grantee", &self.name))

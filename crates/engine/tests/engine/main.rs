@@ -13,6 +13,7 @@ mod credentials;
 mod destruction;
 mod durability;
 mod emergencies;
+mod enrolment;
 mod explaining;
 mod fresh;
 mod grants;

@@ -4,7 +4,7 @@ use keyreeve_crypto::digest::sha256;
 use keyreeve_model::access::{MfaKind, PrincipalKind};
 use keyreeve_model::filed::{file, unfile};
 use keyreeve_model::ids::MfaId;
-use keyreeve_model::mfa::{ChallengePurpose, INVITATION_MAX, MfaChallenge, MfaCredential};
+use keyreeve_model::mfa::{ChallengePurpose, INVITATION_MAX, MfaChallenge};
 use keyreeve_model::record::Revision;
 use keyreeve_model::{Change, Name, UnixMillis};
 use keyreeve_secret::SecretString;
@@ -13,7 +13,7 @@ use serde_json::json;
 use std::time::Duration;
 
 use super::webauthn::relying;
-use super::{FactorView, factors, has_factor, invitations, need_fresh, person};
+use super::{FactorView, Factors, end_enrolments, factors, forget_all, has_factor, need_fresh, person};
 use crate::access::HeldToken;
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
@@ -83,15 +83,19 @@ impl Operation for Remove {
         if factor.confirmed.is_some() {
             need_fresh(owner, now)?;
         }
-        let rest = known.iter().filter(|(other, _)| other.id != self.credential).cloned().collect();
-        if factor.is_usable() && factor.is_carried() && !has_factor(&rest) {
-            let text = "this is the last one: enrol another first, or ask an operator (`keyreeve mfa reset`)";
-            return Err(Error::new(Code::WrongState, text));
-        }
         let mut outcome = Outcome::reply(())
             .changing(unfile(*revision, factor))
             .detail("credential", self.credential)
             .detail("kind", factor.kind().name());
+        if factor.is_usable() && factor.is_carried() {
+            let rest: Factors = known.iter().filter(|(other, _)| other.id != self.credential).cloned().collect();
+            let Some((stays, at)) = rest.iter().find(|(other, _)| other.is_usable() && other.is_carried()) else {
+                let text = "this is the last one: enrol another first, or ask an operator (`keyreeve mfa reset`)";
+                return Err(Error::new(Code::WrongState, text));
+            };
+            // What stays is written as it is: whoever removes it at the same time loses the race, and counts anew.
+            outcome = outcome.changing(file(&opened.keys, at.next(), stays));
+        }
         for change in forget_proofs(core, &opened, &owner.name, Some(self.credential)).await? {
             outcome = outcome.changing(change);
         }
@@ -160,6 +164,10 @@ impl Operation for Invite {
         Target::Principal(&self.principal)
     }
 
+    fn form(&self) -> Option<serde_json::Value> {
+        written(&InviteForm { seconds: self.seconds })
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Invitation>, Error> {
         if !(300..=INVITATION_MAX.as_secs()).contains(&self.seconds) {
             return Err(Error::invalid("an invitation is good for 5 minutes to 7 days"));
@@ -186,8 +194,8 @@ impl Operation for Invite {
             .changing(file(&opened.keys, Revision::FIRST, &invited))
             .detail("grantee", &self.principal)
             .detail("expires", expires);
-        for (old, revision) in invitations(core, &opened, &self.principal).await? {
-            outcome = outcome.changing(unfile(revision, &old));
+        for change in end_enrolments(core, &opened, &self.principal, None).await? {
+            outcome = outcome.changing(change);
         }
         Ok(outcome)
     }
@@ -218,13 +226,9 @@ impl Operation for Reset {
             return Err(Error::new(Code::WrongState, "nobody resets their own factors: ask another operator"));
         }
         known_person(&opened, &self.principal)?;
-        let parent = Some(self.principal.as_str());
-        let known = factors(core, &opened, &self.principal).await?;
-        let given = core.filed_all::<MfaChallenge>(&opened, parent).await?;
-        let mut changes: Vec<Change> = known.iter().map(|(factor, at)| unfile::<MfaCredential>(*at, factor)).collect();
-        changes.extend(given.iter().map(|(challenge, at)| unfile(*at, challenge)));
+        let removed = factors(core, &opened, &self.principal).await?.len();
+        let mut changes = forget_all(core, &opened, &self.principal).await?;
         changes.extend(forget_proofs(core, &opened, &self.principal, None).await?);
-        let removed = known.len();
         let outcome = Outcome::reply(()).detail("grantee", &self.principal).detail("removed", removed);
         Ok(changes.into_iter().fold(outcome, Outcome::changing))
     }

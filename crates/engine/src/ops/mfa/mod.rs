@@ -13,6 +13,7 @@ mod webauthn;
 use keyreeve_crypto::digest::sha256;
 use keyreeve_model::access::MfaKind;
 use keyreeve_model::filed::{RowId, unfile};
+use keyreeve_model::ids::MfaId;
 use keyreeve_model::mfa::{ChallengePurpose, FACTORS_MAX, Factor, MfaChallenge, MfaCredential, MfaRefusal};
 use keyreeve_model::record::Revision;
 use keyreeve_model::{Change, Name, UnixMillis};
@@ -51,7 +52,7 @@ impl<T> Remember for Answered<T> {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FactorView {
     /// Its name: `mfa_…`.
-    pub id: keyreeve_model::ids::MfaId,
+    pub id: MfaId,
     /// What it is.
     pub kind: MfaKind,
     /// What its owner calls it.
@@ -102,9 +103,18 @@ impl From<MfaRefusal> for Error {
 /// A principal's factors and the revisions of their rows.
 type Factors = Vec<(MfaCredential, Revision)>;
 
-/// Everything the person has, what is not confirmed included.
+/// Everything the person has, what is not confirmed included. What somebody had who was called the same before is
+/// nobody's.
 async fn factors(core: &Core, opened: &Opened, principal: &Name) -> Result<Factors, Error> {
-    core.filed_all::<MfaCredential>(opened, Some(principal.as_str())).await
+    let mut all = core.filed_all::<MfaCredential>(opened, Some(principal.as_str())).await?;
+    let since = made(opened, principal);
+    all.retain(|(factor, _)| since.is_some_and(|since| factor.created >= since));
+    Ok(all)
+}
+
+/// When a principal was made; none where there is none.
+fn made(opened: &Opened, principal: &Name) -> Option<UnixMillis> {
+    opened.access().principal(principal).map(|holder| holder.record.created)
 }
 
 /// Whether there is something that the person carries and that works.
@@ -124,7 +134,7 @@ fn person<O: Operation>(approved: &Approved<O>) -> Result<&Principal, Error> {
 
 /// Refuses unless the caller showed a second factor just now: one of the deployment's own, for whoever has the session of
 /// an identity provider would otherwise add factors to it, and outlast the provider's.
-fn need_fresh(principal: &Principal, now: UnixMillis) -> Result<(), Error> {
+pub(super) fn need_fresh(principal: &Principal, now: UnixMillis) -> Result<(), Error> {
     let own = principal.mfa().filter(|proof| proof.credential.is_some());
     let age = own.and_then(|proof| proof.age_seconds(now));
     if age.is_some_and(|age| age <= FRESH_SECONDS) {
@@ -193,14 +203,61 @@ async fn nobody_has_a_factor(core: &Core, opened: &Opened) -> Result<bool, Error
     }
 }
 
-async fn invitations(core: &Core, opened: &Opened, principal: &Name) -> Result<Vec<(MfaChallenge, Revision)>, Error> {
+/// What was given out to a person and not answered, of whatever purpose; not what somebody was given who was called the
+/// same before.
+async fn challenges(core: &Core, opened: &Opened, principal: &Name) -> Result<Vec<(MfaChallenge, Revision)>, Error> {
     let mut all = core.filed_all::<MfaChallenge>(opened, Some(principal.as_str())).await?;
+    let since = made(opened, principal);
+    all.retain(|(given, _)| since.is_some_and(|since| born(given.id) >= since));
+    Ok(all)
+}
+
+/// When a challenge was given out, as its name says (RFC 9562, section 5.7).
+fn born(id: MfaId) -> UnixMillis {
+    let stamp = id.as_bytes().iter().take(6).fold(0, |millis, byte| (millis << 8) | i64::from(*byte));
+    UnixMillis(stamp)
+}
+
+async fn invitations(core: &Core, opened: &Opened, principal: &Name) -> Result<Vec<(MfaChallenge, Revision)>, Error> {
+    let mut all = challenges(core, opened, principal).await?;
     all.retain(|(challenge, _)| matches!(challenge.purpose, ChallengePurpose::Invitation { .. }));
     Ok(all)
 }
 
-/// What ends the invitations of a person who has a factor now.
-async fn use_invitations(core: &Core, opened: &Opened, principal: &Name) -> Result<Vec<Change>, Error> {
-    let all = invitations(core, opened, principal).await?;
-    Ok(all.iter().map(|(invited, revision)| unfile(*revision, invited)).collect())
+/// What ends every enrolment that a person has begun, and the invitations: one invitation enrols one factor, however
+/// many were begun with it. `but` is what is being finished.
+async fn end_enrolments(
+    core: &Core,
+    opened: &Opened,
+    principal: &Name,
+    but: Option<MfaId>,
+) -> Result<Vec<Change>, Error> {
+    let mut changes = Vec::new();
+    for (given, revision) in challenges(core, opened, principal).await? {
+        match given.purpose {
+            ChallengePurpose::Enrol | ChallengePurpose::Invitation { .. } if Some(given.id) != but => {
+                changes.push(unfile(revision, &given));
+            }
+            ChallengePurpose::Enrol
+            | ChallengePurpose::Invitation { .. }
+            | ChallengePurpose::StepUp { .. }
+            | ChallengePurpose::Vote { .. } => {}
+        }
+    }
+    for (factor, revision) in factors(core, opened, principal).await? {
+        if factor.confirmed.is_none() && Some(factor.id) != but {
+            changes.push(unfile(revision, &factor));
+        }
+    }
+    Ok(changes)
+}
+
+/// What removes everything of second factors that stands under a name.
+pub(super) async fn forget_all(core: &Core, opened: &Opened, principal: &Name) -> Result<Vec<Change>, Error> {
+    let parent = Some(principal.as_str());
+    let factors = core.filed_all::<MfaCredential>(opened, parent).await?;
+    let given = core.filed_all::<MfaChallenge>(opened, parent).await?;
+    let mut changes: Vec<Change> = factors.iter().map(|(factor, at)| unfile(*at, factor)).collect();
+    changes.extend(given.iter().map(|(challenge, at)| unfile(*at, challenge)));
+    Ok(changes)
 }

@@ -10,7 +10,7 @@ use keyreeve_model::{Label, UnixMillis};
 use keyreeve_secret::{SecretBytes, SecretString};
 
 use super::verify::step_up;
-use super::{Answered, FactorView, may_enrol, person, use_invitations};
+use super::{Answered, FactorView, end_enrolments, made, may_enrol, person};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
@@ -130,7 +130,7 @@ impl Operation for TotpFinish {
         let missing = || Error::not_found("second factor");
         let (credential, revision) =
             core.filed::<MfaCredential>(&opened, self.credential).await?.ok_or_else(missing)?;
-        if credential.principal != owner.name {
+        if credential.principal != owner.name || made(&opened, &owner.name).is_none_or(|at| credential.created < at) {
             return Err(missing());
         }
         let (seed, algorithm, last) = seed_of(&opened, &credential)?.ok_or_else(missing)?;
@@ -145,7 +145,7 @@ impl Operation for TotpFinish {
         let confirmed = credential.after_right(used(&credential, step), now);
         let view = FactorView::from(&confirmed);
         let mut outcome = outcome(Answered::Right(view)).changing(file(&opened.keys, revision.next(), &confirmed));
-        for change in use_invitations(core, &opened, &owner.name).await? {
+        for change in end_enrolments(core, &opened, &owner.name, Some(confirmed.id)).await? {
             outcome = outcome.changing(change);
         }
         let proof = MfaProof { at: now, kind: MfaKind::Totp, credential: Some(confirmed.id) };

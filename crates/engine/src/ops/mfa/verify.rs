@@ -207,9 +207,9 @@ async fn by_signature(
     if given.principal != *principal || !given.stands(now) || given.purpose != purpose.recorded() {
         return Err(gone());
     }
-    let found = core.filed::<MfaCredential>(opened, credential_of(&assertion.credential_id)).await?;
-    let Some((factor, revision)) = found.filter(|(factor, _)| factor.principal == *principal && factor.is_usable())
-    else {
+    let wanted = credential_of(&assertion.credential_id);
+    let found = factors(core, opened, principal).await?.into_iter().find(|(factor, _)| factor.id == wanted);
+    let Some((factor, revision)) = found.filter(|(factor, _)| factor.is_usable()) else {
         return Err(none_enrolled());
     };
     let Factor::Webauthn { cose_key, sign_count, backup_eligible, .. } = &factor.factor else {

@@ -12,7 +12,7 @@ use keyreeve_secret::SecretString;
 use std::collections::BTreeSet;
 
 use super::verify::{new_challenge, step_up};
-use super::{FactorView, factors, may_enrol, person, use_invitations};
+use super::{FactorView, born, end_enrolments, factors, made, may_enrol, person};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
@@ -144,6 +144,9 @@ impl Operation for WebAuthnFinish {
         if given.principal != owner.name || given.purpose != ChallengePurpose::Enrol || !given.stands(now) {
             return Err(gone());
         }
+        if made(&opened, &owner.name).is_none_or(|at| born(given.id) < at) {
+            return Err(gone());
+        }
         let mut challenge = [0; 32];
         hex::decode_to_slice(&given.challenge, &mut challenge).map_err(Error::internal)?;
         let answer = authenticators::Registration { client_data: &self.client_data, attestation: &self.attestation };
@@ -170,7 +173,7 @@ impl Operation for WebAuthnFinish {
             .changing(file(&opened.keys, Revision::FIRST, &new))
             .detail("credential", id)
             .detail("kind", MfaKind::Webauthn.name());
-        for change in use_invitations(core, &opened, &owner.name).await? {
+        for change in end_enrolments(core, &opened, &owner.name, Some(given.id)).await? {
             outcome = outcome.changing(change);
         }
         let proof = MfaProof { at: now, kind: MfaKind::Webauthn, credential: Some(id) };
