@@ -9,8 +9,9 @@ use keyreeve_audit::Record;
 use keyreeve_model::filed::{file, unfile};
 use keyreeve_model::ids::NoticeId;
 use keyreeve_model::record::{Revision, Table};
-use keyreeve_model::{Change, Facts, Notice, NoticeKind, RecordId, Transaction, UnixMillis};
+use keyreeve_model::{Change, Facts, Name, Notice, NoticeKind, RecordId, Transaction, UnixMillis};
 use keyreeve_notify::Notifier;
+use keyreeve_store::Page;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -219,8 +220,7 @@ impl Engine {
         let core = &*self.core;
         // While sealed nothing is known of what waits; opening rings.
         let Some(opened) = core.opened() else { return Ok(None) };
-        let mut waiting: Vec<(Notice, Revision)> = core.filed_due(&opened, UnixMillis(i64::MAX), ROUND).await?;
-        waiting.retain(|(notice, _)| notice.channel == *channel.notifier.channel());
+        let mut waiting = self.waiting_for(&opened, channel.notifier.channel()).await?;
         // New ones first: one that is always refused does not keep others waiting.
         waiting.sort_by_key(|(notice, _)| (notice.attempts, notice.created));
         let (mut next, mut failures) = (None, 0);
@@ -236,6 +236,22 @@ impl Engine {
         // What is due and had no turn in this round has it in the next.
         let wait = |next: UnixMillis| u64::try_from(next.since(now)).unwrap_or(0).max(1000);
         Ok(next.map(|next| Duration::from_millis(wait(next))))
+    }
+
+    /// What waits for one channel, whatever waits for others; at most [`ROUND`].
+    async fn waiting_for(&self, opened: &Opened, channel: &Name) -> Result<Vec<(Notice, Revision)>, Error> {
+        let (mut waiting, mut after) = (Vec::new(), None);
+        loop {
+            let page = Page { after, limit: ROUND };
+            let (found, next) = self.core.filed_page::<Notice>(opened, Some(channel.as_str()), page).await?;
+            // Those that were given up are kept for a while, to be shown.
+            waiting.extend(found.into_iter().filter(|(notice, _)| notice.given_up.is_none()));
+            after = next;
+            if after.is_none() || waiting.len() >= ROUND as usize {
+                waiting.truncate(ROUND as usize);
+                return Ok(waiting);
+            }
+        }
     }
 
     /// One attempt; when the next one is.
@@ -269,8 +285,10 @@ impl Engine {
         let core = &*self.core;
         let (now, opened) = (core.now()?, core.need_open()?);
         let known = |notice: &Notice| core.courier.channels().iter().any(|c| *c.notifier.channel() == notice.channel);
-        let due: Vec<(Notice, Revision)> = core.filed_due(&opened, now, ROUND).await?;
-        for (notice, revision) in due.into_iter().filter(|(notice, _)| !known(notice)) {
+        // All of them: those of a channel that does not answer may be many, and come first.
+        let filed: Vec<(Notice, Revision)> = core.filed_all(&opened, None).await?;
+        let waits = |notice: &Notice| notice.given_up.is_none() && notice.next <= now;
+        for (notice, revision) in filed.into_iter().filter(|(notice, _)| waits(notice) && !known(notice)) {
             let failed = notice.failed("the channel is not configured any more", true, now);
             tell_of_failure(&failed);
             let changes = vec![file(&opened.keys, revision.next(), &failed)];

@@ -144,6 +144,20 @@ async fn one_that_is_always_refused_keeps_no_other_waiting() {
 }
 
 #[tokio::test]
+async fn a_channel_that_is_dead_silences_no_other() {
+    let house = House::new().await;
+    let only = |channel: &str| notices::Test { channel: Some(name(channel)) };
+    // More than are looked at in one round, all of them due before the one that comes later.
+    for _ in 0..1001 {
+        house.ask(only("second")).await;
+    }
+    house.clock.turn(1000);
+    house.ask(only("first")).await;
+    let _ = house.engine().deliver(0).await;
+    assert_eq!(house.posts[0].taken().len(), 1);
+}
+
+#[tokio::test]
 async fn trying_a_channel_goes_to_the_named_one_or_to_all() {
     let house = House::new().await;
     let test = |channel: Option<&str>| notices::Test { channel: channel.map(name) };
