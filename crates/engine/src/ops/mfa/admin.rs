@@ -164,10 +164,6 @@ impl Operation for Invite {
         Target::Principal(&self.principal)
     }
 
-    fn form(&self) -> Option<serde_json::Value> {
-        written(&InviteForm { seconds: self.seconds })
-    }
-
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Invitation>, Error> {
         if !(300..=INVITATION_MAX.as_secs()).contains(&self.seconds) {
             return Err(Error::invalid("an invitation is good for 5 minutes to 7 days"));
