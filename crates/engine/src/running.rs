@@ -210,7 +210,10 @@ impl Engine {
         let from = (&*core.ports.store, &opened.keys as &dyn RecordSealer);
         let next = known.refreshed(&reading.stale, from, &core.compiler, core.now()?).await?;
         opened.replace_access(next);
-        core.access.done(&reading);
+        // Sealed and opened again meanwhile: what was read went to the one that is gone, and the new one read earlier.
+        if core.opened().is_some_and(|now| Arc::ptr_eq(&now, &opened)) {
+            core.access.done(&reading);
+        }
         Ok(())
     }
 
@@ -246,6 +249,7 @@ impl Engine {
             errors.extend(self.destroy_due().await.err());
             errors.extend(self.sweep_epochs().await.err());
             errors.extend(self.remind_of_incidents().await.err());
+            errors.extend(self.close_expired().await.err());
             errors.extend(self.look_after_emergencies().await.err());
             errors.extend(self.give_up_orphans().await.err());
         }

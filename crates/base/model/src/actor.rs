@@ -24,10 +24,14 @@ impl Actor {
         Self { name, person }
     }
 
-    /// True when both are the same human being, under whatever name.
+    /// True when both are the same human being, under whatever name; a principal may also say that its person is the one
+    /// another is named for.
     #[must_use]
     pub fn is_same_person(&self, other: &Self) -> bool {
-        self.name == other.name || self.person == other.person
+        self.name == other.name
+            || self.person == other.person
+            || self.name.as_str() == other.person.as_str()
+            || self.person.as_str() == other.name.as_str()
     }
 }
 
@@ -43,11 +47,14 @@ mod tests {
     #[test]
     fn one_person_behind_two_principals_is_one_person() {
         let name = |text: &str| text.parse::<Name>().unwrap();
-        let person = Some("Pat Doe".parse().unwrap());
+        let person_of = |text: &str| Some(text.parse::<Label>().unwrap());
+        let person = person_of("Pat Doe");
         let (one, two) = (Actor::new(name("pat"), person.clone()), Actor::new(name("pat-admin"), person));
         assert!(one.is_same_person(&two));
         assert!(!one.is_same_person(&Actor::new(name("lee"), None)));
         assert!(one.is_same_person(&Actor::new(name("pat"), None)), "the same principal is the same person");
+        let (pat, other) = (Actor::new(name("pat"), person_of("p. doe")), Actor::new(name("pat-2"), person_of("pat")));
+        assert!(pat.is_same_person(&other) && other.is_same_person(&pat), "named as a principal is");
         let unsaid = Actor::new(name("lee"), Some(Label::default()));
         assert_eq!(unsaid.person.as_str(), "lee", "an empty person is nobody in common");
     }

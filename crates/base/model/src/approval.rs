@@ -8,7 +8,8 @@
 //!    '--------------------^
 //! ```
 //!
-//! `Approved` and `Expired` are not stored: they follow from the votes and the time. Who counts is decided twice, when
+//! `Approved` is not stored: it follows from the votes and the time. Neither is `Expired` at first; the server notes it
+//! when it comes by. Who counts is decided twice, when
 //! the vote is given and again when the operation is to run: roles may have been taken away since. A proposer has no
 //! seat, nobody fills two, and several principals of one person are one person.
 
@@ -53,10 +54,13 @@ pub struct Party {
 pub type Owners = BTreeSet<String>;
 
 impl Party {
-    /// True where both are one human being.
+    /// True where both are one human being; a principal may also say that its person is the one another is named for.
     #[must_use]
     pub fn is_same_person(&self, other: &Self) -> bool {
-        self.name == other.name || self.person == other.person
+        self.name == other.name
+            || self.person == other.person
+            || self.name.as_str() == other.person.as_str()
+            || self.person.as_str() == other.name.as_str()
     }
 
     fn is_named_in(&self, owners: &Owners) -> bool {
@@ -350,6 +354,11 @@ pub enum End {
         /// By whom.
         by: Name,
     },
+    /// It waited too long, or was not run in time, and the server has noted that.
+    Expired {
+        /// When it was noted.
+        at: UnixMillis,
+    },
 }
 
 /// Where a proposal stands at an instant.
@@ -551,6 +560,7 @@ impl Proposal {
             (End::Executed { .. }, _) => ProposalState::Executed,
             (End::Withdrawn { .. }, _) => ProposalState::Withdrawn,
             (End::Rejected { .. }, _) => ProposalState::Rejected,
+            (End::Expired { .. }, _) => ProposalState::Expired,
             (End::Open, Some(term)) if now < term.until => ProposalState::Approved,
             (End::Open, None) if now < self.expires => ProposalState::Waiting,
             (End::Open, _) => ProposalState::Expired,
@@ -599,6 +609,13 @@ impl Proposal {
             }
         }
         Ok(next)
+    }
+
+    /// The proposal as it is kept once its time is over; none while it is not, and where it ended before.
+    #[must_use]
+    pub fn expired(&self, now: UnixMillis) -> Option<Self> {
+        let over = self.end == End::Open && self.state(now) == ProposalState::Expired;
+        over.then(|| Self { end: End::Expired { at: now }, ..self.clone() })
     }
 
     fn may_vote(&self, by: &Party, digest: &str, proof: &VoteProof, now: UnixMillis) -> Result<(), Refusal> {
@@ -676,11 +693,23 @@ impl Proposal {
             // No name has a control character, so this names nobody.
             _ => Owners::from(["\0".to_owned()]),
         };
-        let filling = fill(&requirement.seats, proposer, &voters, &owners);
-        if filling.is_complete() {
-            return Ok(());
+        // A vote was given for the seats that were shown: whoever agreed as one thing did not as another.
+        let mut shown = self.seats.clone();
+        let mut missing: Vec<String> = Vec::new();
+        for seat in &requirement.seats {
+            match shown.iter().position(|known| known == seat) {
+                Some(nth) => drop(shown.swap_remove(nth)),
+                None => missing.push(seat.to_string()),
+            }
         }
-        Err(Refusal::Missing(filling.missing(&requirement.seats).into_iter().map(ToString::to_string).collect()))
+        let filling = fill(&requirement.seats, proposer, &voters, &owners);
+        for seat in filling.missing(&requirement.seats) {
+            let text = seat.to_string();
+            if !missing.contains(&text) {
+                missing.push(text);
+            }
+        }
+        if missing.is_empty() { Ok(()) } else { Err(Refusal::Missing(missing)) }
     }
 
     /// Its id.
@@ -813,9 +842,20 @@ pub struct OpenRequest {
     pub digest: String,
     /// The proposal.
     pub approval: ApprovalId,
+    /// When the proposal is over at the latest; nobody asks for this row afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UnixMillis>,
 }
 
 impl OpenRequest {
+    /// The row of a proposal that begins to wait.
+    #[must_use]
+    pub fn of(proposal: &Proposal) -> Self {
+        let valid = Duration::from_secs(proposal.valid_seconds);
+        let until = Some(proposal.expires.plus(valid));
+        Self { digest: proposal.digest.clone(), approval: proposal.id, until }
+    }
+
     /// The row of a digest.
     #[must_use]
     pub fn row(digest: [u8; 32]) -> RowId {
@@ -837,6 +877,10 @@ impl FiledRecord for OpenRequest {
 
     fn parent(&self) -> String {
         String::new()
+    }
+
+    fn forget(&self) -> Option<UnixMillis> {
+        self.until
     }
 }
 

@@ -207,7 +207,10 @@ impl Oracle {
             .collect();
         let proposer = self.people[0];
         let filled = assignable(&self.needed, &last_of_each(&present), proposer, &mut Vec::new());
-        let done = self.alive() && by == 0 && right && filled;
+        // Nobody agreed as what they were not asked as.
+        let count = |seats: &[Seat], seat: &Seat| seats.iter().filter(|other| *other == seat).count();
+        let shown = self.needed.iter().all(|seat| count(&self.needed, seat) <= count(&self.asked, seat));
+        let done = self.alive() && by == 0 && right && filled && shown;
         self.over |= done;
         done
     }

@@ -9,16 +9,20 @@ use keyreeve_model::ids::ApprovalId;
 use keyreeve_model::metadata::Label;
 use keyreeve_model::{Change, Name, RecordId, Revision, UnixMillis};
 use keyreeve_store::Page;
+use std::sync::Arc;
 
 use super::forms::run_again;
 use super::mfa::{Answer, Answered, Purpose, prove_mfa, vote_digest};
 use super::{Listing, PAGE_MAX};
 use crate::catalogue::{self, Descriptor};
+use crate::commit::Durable;
 use crate::core::{Core, Engine};
 use crate::error::Error;
 use crate::pipeline::{Approved, Arrival, Done, Operation, Outcome, Refused, Remember, Target, closed, party};
 use crate::sealing::Opened;
 
+/// Requests closed in one go because their time is over (count); the rest at the next tick.
+const CLOSED_AT_ONCE: u32 = 1000;
 /// Rows looked at for one page of a filtered listing (count); the caller goes on from where the page ends.
 const SCANNED_MAX: usize = 10_000;
 
@@ -68,32 +72,37 @@ impl Operation for List {
         let fits = |proposal: &Proposal| {
             (all || proposal.proposer().name == *name) && self.state.is_none_or(|state| proposal.state(at) == state)
         };
-        // Those that were not ended are apart from the many that were.
-        let open =
-            matches!(self.state, Some(ProposalState::Waiting | ProposalState::Approved | ProposalState::Expired));
+        // Those that were not ended are apart from the many that were. Expired ones are here and there.
+        let open = matches!(self.state, Some(ProposalState::Waiting | ProposalState::Approved));
         let parent = open.then_some(OPEN);
         let (mut items, mut scanned, mut after) = (Vec::new(), 0, self.after.map(RowId::from));
+        let mut last = None;
         loop {
             let page = Page { after, limit: PAGE_MAX };
             let (found, next) = core.filed_page::<Proposal>(&opened, parent, page).await?;
             scanned += found.len();
-            for (proposal, _) in found.into_iter().filter(|(proposal, _)| fits(proposal)) {
-                if items.len() == limit {
-                    return Ok(page_of(items, true));
+            for (proposal, _) in found {
+                let id = proposal.id();
+                if fits(&proposal) {
+                    if items.len() == limit {
+                        return Ok(page_of(items, last));
+                    }
+                    items.push(ProposalReply { proposal, at });
                 }
-                items.push(ProposalReply { proposal, at });
+                last = Some(id);
             }
             after = next;
             if after.is_none() || scanned >= SCANNED_MAX {
-                return Ok(page_of(items, after.is_some()));
+                return Ok(page_of(items, last.filter(|_| after.is_some())));
             }
         }
     }
 }
 
-fn page_of(items: Vec<ProposalReply>, more: bool) -> Outcome<Listing<ProposalReply>> {
-    let (count, last) = (items.len(), items.last().map(|last| last.proposal.id().to_string()));
-    Outcome::reply(Listing { items, next: last.filter(|_| more) }).detail("listed", count)
+/// A page, and after which proposal the next one begins: the last that was looked at, which need not have fitted.
+fn page_of(items: Vec<ProposalReply>, next: Option<ApprovalId>) -> Outcome<Listing<ProposalReply>> {
+    let count = items.len();
+    Outcome::reply(Listing { items, next: next.map(|id| id.to_string()) }).detail("listed", count)
 }
 
 /// Shows a proposal.
@@ -290,6 +299,23 @@ impl Engine {
         let request = proposal.request();
         let (operation, target) = (request.operation.clone(), request.target.clone());
         Ok(Done { reply: Executed { approval, operation, target, record }, record })
+    }
+}
+
+impl Engine {
+    /// Closes requests whose time is over, at most [`CLOSED_AT_ONCE`] of them, and tells of it.
+    pub(crate) async fn close_expired(&self) -> Result<(), Error> {
+        let core = &*self.core;
+        let (now, opened) = (core.now()?, core.need_open()?);
+        for (proposal, revision) in core.filed_due::<Proposal>(&opened, now, CLOSED_AT_ONCE).await? {
+            let Some(expired) = proposal.expired(now) else { continue };
+            let mut changes = vec![file(&opened.keys, revision.next(), &expired)];
+            changes.extend(core.closing(&opened, &expired).await?);
+            changes.extend(core.notice(&opened, &closed(&expired, now), None, now)?);
+            let sealer = Some(Arc::clone(&opened.keys));
+            core.commit(Durable { name: "approval-expired", changes, entry: None, sealer }).await?;
+        }
+        Ok(())
     }
 }
 

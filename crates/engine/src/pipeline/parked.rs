@@ -1,10 +1,12 @@
 //! Requests that wait for consent: found again, run when there is consent, begun when there is none.
 
-use keyreeve_model::approval::{Event, NewProposal, OpenRequest, Party, Proposal, Refusal, Request, Shown, TargetRef};
+use keyreeve_model::approval::{
+    Event, NewProposal, OPEN, OpenRequest, Party, Proposal, ProposalState, Refusal, Request, Shown, TargetRef,
+};
 use keyreeve_model::filed::{file, unfile};
 use keyreeve_model::ids::ApprovalId;
 use keyreeve_model::record::Revision;
-use keyreeve_model::{Change, Facts, NoticeKind, RecordId, UnixMillis};
+use keyreeve_model::{Change, Facts, Name, NoticeKind, RecordId, UnixMillis};
 use keyreeve_policy::{KeyAttrs, PrincipalAttrs, ResourceAttrs, ResourceDetails};
 use std::collections::BTreeMap;
 
@@ -13,10 +15,14 @@ use super::arrival::Waiting;
 use super::authorize::{Permit, Resource};
 use super::operation::Operation;
 use super::requirement::{Needed, parties};
+use crate::catalogue;
 use crate::core::Core;
 use crate::courier::Telling;
 use crate::error::{Code, Error};
 use crate::sealing::Opened;
+
+/// Requests of one principal that wait at a time (count).
+const OPEN_MAX: usize = 100;
 
 /// What a request is when it waits: everything it says, with what it acts on found.
 pub(super) async fn request_of<O: Operation>(
@@ -64,7 +70,7 @@ pub(super) async fn consent<O: Operation>(
     let digest = request.digest(opened.deployment.id, &permit.principal.name).map_err(invalid)?;
     let asked = Asked { needed, request, digest, record };
     let known = core.filed::<OpenRequest>(opened, OpenRequest::row(digest)).await?;
-    let mut changes = Vec::new();
+    let (mut changes, mut replaced) = (Vec::new(), None);
     if let Some((open, open_revision)) = &known {
         let (proposal, revision) = core.proposal(opened, open.approval).await?;
         match asked.run(opened, &proposal, &permit) {
@@ -85,13 +91,35 @@ pub(super) async fn consent<O: Operation>(
             Err(Refusal::Missing(_)) => {
                 let withdrawn = proposal.step(&Event::Withdraw { by: &permit.principal.name }, permit.now);
                 changes.push(file(&opened.keys, revision.next(), &withdrawn.map_err(Error::internal)?));
+                replaced = Some(proposal.id());
             }
             Err(Refusal::Over(_)) => {}
             Err(other) => return Err(Error::internal(other.to_string())),
         }
     }
+    if replaced.is_none() {
+        refuse_too_many(core, opened, &permit.principal.name, permit.now).await?;
+    }
     let revision = known.map_or(Revision::FIRST, |(_, revision)| revision.next());
-    park(core, opened, asked, (&permit, operation, revision), changes)
+    let mut consent = park(core, opened, asked, (&permit, operation, revision), changes)?;
+    if let (Consent::Waiting(_, told), Some(replaced)) = (&mut consent, replaced) {
+        told.details.insert("withdrawn".to_owned(), replaced.to_string());
+    }
+    Ok(consent)
+}
+
+/// Nobody keeps those who agree busy, and the store, with more than they could look at.
+async fn refuse_too_many(core: &Core, opened: &Opened, proposer: &Name, now: UnixMillis) -> Result<(), Error> {
+    let open = core.filed_all::<Proposal>(opened, Some(OPEN)).await?;
+    let waits = |proposal: &Proposal| {
+        proposal.proposer().name == *proposer
+            && matches!(proposal.state(now), ProposalState::Waiting | ProposalState::Approved)
+    };
+    if open.iter().filter(|(proposal, _)| waits(proposal)).count() < OPEN_MAX {
+        return Ok(());
+    }
+    let text = format!("{OPEN_MAX} of your requests wait already: run, withdraw or wait for some of them first");
+    Err(Error::new(Code::WrongState, text))
 }
 
 struct Asked {
@@ -137,10 +165,12 @@ fn park<O: Operation>(
         shown: shown(permit),
     };
     let proposal = Proposal::new(new, now);
-    let open = OpenRequest { digest: hex::encode(digest), approval: proposal.id() };
+    let open = OpenRequest::of(&proposal);
     changes.push(file(&opened.keys, Revision::FIRST, &proposal));
     changes.push(file(&opened.keys, revision, &open));
-    changes.extend(core.notice(opened, &begun(&proposal), Some(asked.record), now)?);
+    for telling in begun(&proposal) {
+        changes.extend(core.notice(opened, &telling, Some(asked.record), now)?);
+    }
     let waiting = waiting(&proposal, digest, proposal.missing());
     let details = told(&proposal);
     Ok(Consent::Waiting(Box::new(waiting), Consequences { changes, details, ..Consequences::default() }))
@@ -161,12 +191,16 @@ fn facts_of(proposal: &Proposal) -> Facts {
         .with("expires", proposal.expires())
 }
 
-/// What people are told when a request begins to wait.
-fn begun(proposal: &Proposal) -> Telling {
+/// What people are told when a request begins to wait; of an emergency that is declared, everybody.
+fn begun(proposal: &Proposal) -> Vec<Telling> {
     let operation = &proposal.request().operation;
     let subject = format!("{} asks for consent to {operation}", proposal.proposer().name);
     let facts = facts_of(proposal).with("missing", proposal.missing().join(", ")).with("reason", proposal.reason());
-    Telling::new(NoticeKind::ApprovalNeeded, subject, facts)
+    let declared = (operation.as_str() == catalogue::EMERGENCY_DECLARE.name).then(|| {
+        let subject = format!("{} declares an emergency: it waits for consent", proposal.proposer().name);
+        Telling::new(NoticeKind::EmergencyDeclared, subject, facts.clone())
+    });
+    std::iter::once(Telling::new(NoticeKind::ApprovalNeeded, subject, facts)).chain(declared).collect()
 }
 
 /// What people are told when a request waits no more.
@@ -254,7 +288,7 @@ impl Core {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         let code = match &refusal {
-            Refusal::Over(keyreeve_model::approval::ProposalState::Executed) => Code::AlreadyDone,
+            Refusal::Over(ProposalState::Executed) => Code::AlreadyDone,
             Refusal::Over(_) | Refusal::OtherRequest | Refusal::Missing(_) | Refusal::TooManyVotes => Code::WrongState,
             Refusal::OwnRequest | Refusal::NoSeat(_) | Refusal::NotTheProposer => Code::Denied,
             Refusal::StaleProof(_) => Code::MfaNeeded,

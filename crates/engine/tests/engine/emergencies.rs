@@ -252,7 +252,10 @@ async fn too_few_people_do_nothing_and_enough_are_told_of_before_the_answer() {
     assert_eq!(night.decrypts().await, Some(Code::Denied));
     council.lea.approve(house, approval).await;
     assert_eq!(night.decrypts().await, Some(Code::Denied), "consent alone gives nothing");
-    assert_eq!(told(house), []);
+    for channel in 0..2 {
+        let _ = house.engine().deliver(channel).await;
+    }
+    assert_eq!(told(house), [NoticeKind::EmergencyDeclared], "told of while it waits");
     let emergency = ask_as(house, &council.sue.who, night.declare()).await.emergency;
     assert_eq!(told(house), [NoticeKind::EmergencyActive]);
     assert_eq!(emergency.voters().map(|voter| voter.name.to_string()).collect::<Vec<_>>(), ["carl", "lea"]);

@@ -261,13 +261,55 @@ fn the_digest_covers_everything_that_is_asked_for() {
 }
 
 #[test]
+fn what_expired_is_noted_once_and_kept_with_those_that_ended() {
+    let waiting = proposal(two());
+    assert_eq!(waiting.expired(NOW), None);
+    let later = NOW.plus(Duration::from_secs(3600));
+    let expired = waiting.expired(later).unwrap();
+    assert_eq!(
+        (expired.state(later), expired.parent().as_str(), expired.due()),
+        (ProposalState::Expired, CLOSED, None)
+    );
+    assert_eq!(expired.expired(later), None);
+    let withdrawn = waiting.step(&Event::Withdraw { by: &"paula".parse().unwrap() }, NOW).unwrap();
+    assert_eq!(withdrawn.expired(later), None);
+}
+
+#[test]
+fn a_vote_counts_for_the_seats_that_were_shown() {
+    let (paula, both, sue) =
+        (party("paula", &["key-admin"]), party("carla", &["ciso", "legal"]), party("sue", &["security-lead", "legal"]));
+    let other = party("carl", &["ciso"]);
+    let everybody = [both.clone(), sue.clone(), other.clone()];
+    let agreed = [&both, &sue, &other]
+        .into_iter()
+        .fold(proposal(two()), |proposal, by| vote(&proposal, by, Decision::Approve, NOW).unwrap());
+    let held = [two(), vec![role(&["legal"])]].concat();
+    assert_eq!(execute(&agreed, &paula, &everybody, held, NOW), Err(Refusal::Missing(vec!["legal".into()])));
+    assert!(execute(&agreed, &paula, &everybody, two(), NOW).is_ok());
+    assert!(execute(&agreed, &paula, &everybody, vec![role(&["ciso"])], NOW).is_ok(), "fewer are asked for");
+}
+
+#[test]
+fn whoever_is_named_as_the_person_of_another_is_that_person() {
+    let carl = party("carl", &["ciso"]);
+    let other = Party { name: "carl-2".parse().unwrap(), ..party("carl", &["ciso"]) };
+    let of_name = Party { person: "c. doe".parse().unwrap(), ..party("carl", &["ciso"]) };
+    for (one, two) in [(&carl, &other), (&of_name, &other), (&other, &of_name)] {
+        assert!(one.is_same_person(two));
+    }
+    assert!(!of_name.is_same_person(&party("c", &[])));
+}
+
+#[test]
 fn the_record_is_closed_and_comes_back() {
     let proposal = vote(&proposal(two()), &party("carl", &["ciso"]), Decision::Approve, NOW).unwrap();
     let json = serde_json::to_string(&proposal).unwrap();
     assert_eq!(serde_json::from_str::<Proposal>(&json).unwrap(), proposal);
     assert!(serde_json::from_str::<Proposal>(&json.replacen('{', "{\"more\":1,", 1)).is_err());
-    let open = OpenRequest { digest: hex::encode([7; 32]), approval: proposal.id() };
+    let open = OpenRequest { digest: hex::encode([7; 32]), ..OpenRequest::of(&proposal) };
     assert_eq!(open.row_id(), OpenRequest::row([7; 32]));
+    assert_eq!(open.forget(), Some(NOW.plus(Duration::from_secs(3600 + 600))));
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn shown(reply: &ProposalReply) -> Result<wire::Approval, Problem> {
     let (ended, rejected_by, executed_as) = match proposal.end() {
         End::Open => (None, None, None),
         End::Executed { at, record } => (Some(*at), None, Some(record.to_string())),
-        End::Withdrawn { at } => (Some(*at), None, None),
+        End::Withdrawn { at } | End::Expired { at } => (Some(*at), None, None),
         End::Rejected { at, by } => (Some(*at), Some(by.to_string()), None),
     };
     let fact = |fact: &approval::Shown| wire::ShownFact { name: fact.name.clone(), value: fact.value.clone() };
