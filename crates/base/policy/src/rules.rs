@@ -114,12 +114,19 @@ impl RuleSet {
         }
     }
 
-    /// The rules that hold for something as it is and would not hold any more for it as it becomes, for whichever
-    /// action of theirs: whoever takes away the label that a rule looks at needs the consent which that rule asks for.
+    /// Whether some rule is about a kind of thing, whatever is done with it: then altering one may take it out of that
+    /// rule's reach, or bring it there.
+    pub fn concerns_kind(&self, kind: ResourceKind) -> bool {
+        self.concerned.iter().any(|(_, resource)| *resource == kind)
+    }
+
+    /// The rules that hold for something as it is or for it as it becomes, and not for both, for whichever action of
+    /// theirs: whoever takes away the label that a rule looks at needs the consent which that rule asks for, and so does
+    /// whoever makes something that the rule should have been asked about, only later.
     ///
     /// # Errors
     /// As [`RuleSet::matching`].
-    pub fn escaped(
+    pub fn crossed(
         &self,
         principal: &PrincipalAttrs,
         before: &ResourceAttrs,
@@ -127,13 +134,14 @@ impl RuleSet {
         context: &ContextAttrs<'_>,
     ) -> Result<Vec<PolicyName>, EvaluationFailure> {
         let kind = before.details.kind();
-        let mut escaped = BTreeSet::new();
+        let mut crossed = BTreeSet::new();
         for (action, _) in self.concerned.iter().filter(|(_, resource)| *resource == kind) {
-            let held = self.matching(&Request { principal, action, resource: before, context })?;
-            let holds = self.matching(&Request { principal, action, resource: after, context })?;
-            escaped.extend(held.into_iter().filter(|rule| !holds.contains(rule)));
+            let matching = |resource| self.matching(&Request { principal, action, resource, context });
+            let (held, holds) = (matching(before)?, matching(after)?);
+            crossed.extend(held.iter().filter(|rule| !holds.contains(rule)).cloned());
+            crossed.extend(holds.iter().filter(|rule| !held.contains(rule)).cloned());
         }
-        Ok(escaped.into_iter().collect())
+        Ok(crossed.into_iter().collect())
     }
 }
 

@@ -463,6 +463,8 @@ impl Operation for Update {
         written(&self.patch)
     }
 
+    /// Names, labels and custodians give access as well: callers find a key by its alias, policies look at labels, and
+    /// custodians answer for the key. Only of consumers and aliases it can be seen that they become fewer.
     fn widens(&self, permit: &Permit<Self>, _core: &Core) -> Result<bool, Error> {
         let Some(key) = permit.resource().key() else { return Ok(true) };
         let known = &key.record.metadata;
@@ -470,7 +472,9 @@ impl Operation for Update {
         // What cannot be applied is refused when it is carried out.
         self.patch.apply(&mut next)?;
         Ok(!next.consumers.is_subset(&known.consumers)
-            || !next.custodians.is_subset(&known.custodians)
+            || !next.aliases.is_subset(&known.aliases)
+            || next.labels != known.labels
+            || next.custodians != known.custodians
             || next.owner != known.owner)
     }
 

@@ -18,7 +18,7 @@ use super::authenticate::Principal;
 use super::authorize::{Permit, Resource};
 use super::operation::Operation;
 use super::parked::consent;
-use super::requirement::needed;
+use super::requirement::{needed, stands_for};
 use crate::core::Core;
 use crate::error::Error;
 use crate::keys::HeldKey;
@@ -77,7 +77,12 @@ pub(super) async fn approve<O: Operation>(
         return in_emergency(core, opened, (permit, emergency), record).await;
     }
     let rules = opened.access().rules();
-    if !rules.set.concerns(O::DESCRIPTOR.name) || operation.is_trial() {
+    // An alteration can take something out of the reach of rules that are about other operations.
+    let alters = O::DESCRIPTOR.also == Some(O::DESCRIPTOR.name);
+    let concerned = rules.set.concerns(O::DESCRIPTOR.name)
+        || (alters && rules.set.concerns_kind(O::DESCRIPTOR.resource))
+        || stands_for::<O>().is_some_and(|other| rules.set.concerns(other));
+    if !concerned || operation.is_trial() {
         return pass(permit, BTreeMap::new());
     }
     if !rules.are_in_force() {

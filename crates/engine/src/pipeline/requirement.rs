@@ -1,15 +1,20 @@
 //! What the rules of approval ask for, for one request.
+//!
+//! Whose consent is needed must not depend on how something is done: in one step or two, with a token or a credential,
+//! by a person or by a program of theirs.
 
+use keyreeve_model::access::ISSUED;
 use keyreeve_model::approval::{Owners, Party, answerable};
-use keyreeve_model::rules::{Asking, Requirement, Rule};
-use keyreeve_model::{Label, PrincipalKind};
-use keyreeve_policy::{PolicyName, Request, ResourceAttrs, ResourceDetails};
+use keyreeve_model::rules::{Asking, Requirement, Rule, SeatKind};
+use keyreeve_model::{Label, Name, PrincipalKind};
+use keyreeve_policy::{PolicyName, PrincipalAttrs, Request, ResourceAttrs, ResourceDetails, Revision};
 use std::collections::BTreeSet;
 
 use super::authenticate::Principal;
 use super::authorize::{Circumstances, Permit, Resource};
 use super::operation::Operation;
 use crate::access::{Directory, HeldPrincipal, HeldRules};
+use crate::catalogue;
 use crate::core::Core;
 use crate::error::{Code, Error};
 
@@ -43,6 +48,14 @@ pub(super) fn asker(directory: &Directory, principal: &Principal) -> Party {
     }
 }
 
+impl<O: Operation> Permit<O> {
+    /// Whether the caller's token comes from a login, and ends with it.
+    pub(crate) fn logged_in(&self) -> bool {
+        let session = self.principal.session.as_ref();
+        session.is_some_and(|session| session.login.as_str() != ISSUED)
+    }
+}
+
 /// What is asked for, and by whom it is answered.
 pub(super) struct Needed {
     pub(super) requirement: Requirement,
@@ -60,7 +73,7 @@ pub(super) fn needed<O: Operation>(
     permit: &Permit<O>,
     operation: &O,
 ) -> Result<Option<Needed>, Error> {
-    let names = matching(rules, permit, operation)?;
+    let names = matching(directory, rules, permit, operation)?;
     let matched: Vec<&Rule> = names.iter().filter_map(|name| rules.book.rules.find(name.as_str())).collect();
     if matched.is_empty() {
         return Ok(None);
@@ -79,11 +92,70 @@ pub(super) fn needed<O: Operation>(
     let requirement =
         Requirement::of(matched, &asking).map_err(|no_way| Error::new(Code::Denied, no_way.to_string()))?;
     let owners = answerable(&owners(&permit.resource), &parties(directory));
-    Ok(requirement.map(|requirement| Needed { requirement, asker, owners }))
+    let Some(requirement) = requirement else { return Ok(None) };
+    if !requirement.seats.is_empty() {
+        refuse_nobodys_program(directory, &asker)?;
+    }
+    let asker = if requirement.seats.iter().any(|seat| seat.kind == SeatKind::Peer) {
+        Party { roles: roles_for(core, permit, operation, &asker)?, ..asker }
+    } else {
+        asker
+    };
+    Ok(Some(Needed { requirement, asker, owners }))
 }
 
-/// Rules that hold for the request as things are and as they become, and those that stop holding by it.
-fn matching<O: Operation>(rules: &HeldRules, permit: &Permit<O>, operation: &O) -> Result<BTreeSet<PolicyName>, Error> {
+/// Whoever asks has no seat. Behind a program stands somebody as well, who could vote on what their program asks for:
+/// so it must be known who that is.
+fn refuse_nobodys_program(directory: &Directory, asker: &Party) -> Result<(), Error> {
+    let held = directory.principal(&asker.name);
+    let nobodys = held.is_some_and(|held| held.record.kind == PrincipalKind::Service && held.record.person.is_none());
+    if !nobodys {
+        return Ok(());
+    }
+    let text = format!(
+        "this needs the consent of others, and `{}` is a program of which it is not known whose it is: say so with \
+         `keyreeve principal update {} --person`, or ask for it yourself",
+        asker.name, asker.name
+    );
+    Err(Error::new(Code::Denied, text))
+}
+
+/// The roles by which somebody may do what they ask for: a peer has one of these, and not just any other role.
+fn roles_for<O: Operation>(
+    core: &Core,
+    permit: &Permit<O>,
+    operation: &O,
+    asker: &Party,
+) -> Result<BTreeSet<Name>, Error> {
+    let opened = core.need_open()?;
+    let access = opened.access();
+    let circumstances = Circumstances::of(&permit.principal, permit.source, permit.now);
+    let context = circumstances.context(operation.context(), operation.items());
+    let resource = permit.resource.attrs();
+    let gives = |role: &&Name| {
+        let roles = vec![role.to_string()];
+        // No stored principal has this revision, so that no decision about one is taken for this one.
+        let principal = PrincipalAttrs { roles, revision: Revision::Unstored, ..(*permit.principal.attrs).clone() };
+        let action = O::DESCRIPTOR.name;
+        let request = Request { principal: &principal, action, resource: &resource, context: &context };
+        access.policies().cache.decide(&request).allowed
+    };
+    Ok(asker.roles.iter().filter(gives).cloned().collect())
+}
+
+/// The operation whose rules hold for this one as well: a token speaks for its principal as a credential does, and only
+/// of the principal itself do rules see its roles.
+pub(super) fn stands_for<O: Operation>() -> Option<&'static str> {
+    (O::DESCRIPTOR.name == catalogue::TOKEN_CREATE.name).then_some(catalogue::CREDENTIAL_ISSUE.name)
+}
+
+/// Rules that hold for the request as things are and as they become, and those that stop or begin to hold by it.
+fn matching<O: Operation>(
+    directory: &Directory,
+    rules: &HeldRules,
+    permit: &Permit<O>,
+    operation: &O,
+) -> Result<BTreeSet<PolicyName>, Error> {
     let unclear = |failure: keyreeve_policy::EvaluationFailure| {
         let text = "a rule of approval cannot be evaluated for this request, so it is refused: an operator must look";
         Error::new(Code::Denied, text).because(failure.to_string())
@@ -101,7 +173,15 @@ fn matching<O: Operation>(rules: &HeldRules, permit: &Permit<O>, operation: &O) 
     {
         let after = second.attrs();
         found.extend(matching(&after)?);
-        found.extend(rules.set.escaped(principal, &before, &after, &context).map_err(unclear)?);
+        found.extend(rules.set.crossed(principal, &before, &after, &context).map_err(unclear)?);
+    }
+    if let (Some(action), ResourceDetails::Token { principal: whose }) = (stands_for::<O>(), &before.details)
+        && let Some(held) = whose.parse().ok().and_then(|whose| directory.principal(&whose))
+    {
+        let details = ResourceDetails::Principal(Box::new((*held.attrs).clone()));
+        let resource = ResourceAttrs { id: held.attrs.id.clone(), revision: held.attrs.revision, details };
+        let request = Request { principal, action, resource: &resource, context: &context };
+        found.extend(rules.set.matching(&request).map_err(unclear)?);
     }
     Ok(found)
 }

@@ -27,8 +27,12 @@ fn altered(alter: impl FnOnce(&mut KeyAttrs)) -> ResourceAttrs {
 }
 
 fn matching(set: &RuleSet, action: &str, resource: &ResourceAttrs) -> Vec<String> {
-    let (principal, context) = (asker(), context());
-    let found = set.matching(&Request { principal: &principal, action, resource, context: &context });
+    matching_for(set, &asker(), action, resource)
+}
+
+fn matching_for(set: &RuleSet, principal: &PrincipalAttrs, action: &str, resource: &ResourceAttrs) -> Vec<String> {
+    let context = context();
+    let found = set.matching(&Request { principal, action, resource, context: &context });
     found.unwrap().iter().map(ToString::to_string).collect()
 }
 
@@ -109,7 +113,7 @@ fn names_and_operations_are_checked() {
 }
 
 #[test]
-fn what_stops_holding_has_escaped() {
+fn what_stops_or_begins_to_hold_has_crossed() {
     let set = compile(&[
         rule("wrapping", &["key.rotate"], "resource.purpose == \"wrap\""),
         rule(
@@ -125,14 +129,15 @@ fn what_stops_holding_has_escaped() {
         key.labels.insert("type".to_owned(), "kek".to_owned());
     });
     let no_label = altered(|key| key.purpose = "wrap".to_owned());
-    let escaped = |before: &ResourceAttrs, after: &ResourceAttrs| -> Vec<String> {
-        let found = set.escaped(&asker(), before, after, &context()).unwrap();
+    let crossed = |before: &ResourceAttrs, after: &ResourceAttrs| -> Vec<String> {
+        let found = set.crossed(&asker(), before, after, &context()).unwrap();
         found.iter().map(ToString::to_string).collect()
     };
-    assert_eq!(escaped(&kek, &no_label), ["kek"]);
-    assert_eq!(escaped(&no_label, &kek), ["plain"]);
-    assert_eq!(escaped(&kek, &kek), Vec::<String>::new());
-    assert_eq!(escaped(&kek, &key("k", &[])), ["kek", "wrapping"]);
+    assert_eq!(crossed(&kek, &no_label), ["kek", "plain"]);
+    assert_eq!(crossed(&no_label, &kek), ["kek", "plain"]);
+    assert!(set.concerns_kind(ResourceKind::Key) && !set.concerns_kind(ResourceKind::Token));
+    assert_eq!(crossed(&kek, &kek), Vec::<String>::new());
+    assert_eq!(crossed(&kek, &key("k", &[])), ["kek", "plain", "wrapping"]);
 }
 
 /// What the shipped book names. The engine's test compiles it over the real catalogue.
@@ -211,12 +216,17 @@ fn the_shipped_rules_look_at_what_a_key_is() {
         ("key.create", &labelled("kek"), &["kek-create"][..]),
         ("key.rotate", &labelled("backup"), &["kek-rotate"][..]),
         ("key.rotate", &labelled("dek"), &[][..]),
-        ("key.rotate", &incident, &["kek-rotate", "replace-in-emergency"][..]),
+        ("key.rotate", &incident, &["kek-rotate"][..]),
         ("key.schedule-destruction", &key("k", &[]), &["destroy"][..]),
         ("key.suspend", &key("k", &[]), &["revoke"][..]),
         ("key.update", &key("k", &[]), &["grant-key"][..]),
     ] {
         assert_eq!(matching(&set, action, resource), wanted, "{action}");
+    }
+    for role in ["security-lead", "incident-commander"] {
+        let who = principal("sue", PrincipalKind::Person, &[role]);
+        assert_eq!(matching_for(&set, &who, "key.rotate", &incident), ["kek-rotate", "replace-in-emergency"]);
+        assert_eq!(matching_for(&set, &who, "key.rotate", &wrap), ["kek-rotate"]);
     }
 }
 
@@ -231,4 +241,6 @@ fn the_shipped_rules_tell_governance_from_other_roles() {
     };
     assert_eq!(matching(&set, "principal.put", &managed(&["key-admin"])), ["grant-role"]);
     assert_eq!(matching(&set, "principal.put", &managed(&["key-admin", "dpo"])), ["grant-governance", "grant-role"]);
+    assert_eq!(matching(&set, "credential.issue", &managed(&["key-admin"])), ["grant-role"]);
+    assert_eq!(matching(&set, "credential.issue", &managed(&["ciso"])), ["grant-role", "speak-for-governance"]);
 }
