@@ -31,6 +31,12 @@ impl Desk {
         std::fs::write(self.file(name), text).unwrap();
     }
 
+    /// Uses the key `orders`.
+    fn encrypt(&self) {
+        let words = ["--profile", ".keyreeve-dev/client.toml", "encrypt", "--small", "orders"];
+        let _ = self.cli.run_with(&words, b"x").code(0);
+    }
+
     fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.file(name)).unwrap_or_default()
     }
@@ -111,10 +117,7 @@ fn a_draft_is_tried_on_the_past_and_ends_with_1_where_it_matters() {
     let desk = Desk::new();
     let _ = desk.cli.ok(&["key", "create", "--alias", "orders"]);
     for _ in 0..3 {
-        let _ = desk
-            .cli
-            .run_with(&["--profile", ".keyreeve-dev/client.toml", "encrypt", "--small", "orders"], b"x")
-            .code(0);
+        desk.encrypt();
     }
     desk.write("none.cedar", NOBODY);
     let same = desk.cli.run(&["policy", "simulate", "policies", "--days", "1"]).code(0).text();
@@ -127,6 +130,35 @@ fn a_draft_is_tried_on_the_past_and_ends_with_1_where_it_matters() {
     );
     let _ = desk.cli.run(&["policy", "simulate", "policies", "--days", "91"]).code(2);
     assert!(!desk.cli.ok(&["policy", "list", "--all"]).contains("stop"), "nothing was applied");
+}
+
+#[test]
+fn a_draft_is_tried_beside_the_policies_and_changes_nothing() {
+    let desk = Desk::new();
+    let _ = desk.cli.ok(&["key", "create", "--alias", "orders"]);
+    let _ = desk.cli.run(&["policy", "shadow", "report"]).code(4);
+    desk.write("stop.cedar", "forbid (principal, action in Keyreeve::Action::\"encrypt-side\", resource);\n");
+    let started = desk.cli.ok(&["policy", "shadow", "start", "policies", "--comment", "no more writing"]);
+    assert!(started.contains("stop") && started.contains("no more writing"), "{started}");
+    assert!(!desk.cli.ok(&["policy", "list", "--all"]).contains("stop"), "nothing was applied");
+    assert!(desk.cli.run(&["policy", "shadow", "report"]).code(0).text().contains("differing"));
+    for _ in 0..2 {
+        desk.encrypt();
+    }
+    let report = desk.cli.run(&["policy", "shadow", "report"]).code(1).text();
+    assert!(report.contains("key.encrypt") && report.contains("refused") && report.contains("developer"), "{report}");
+    let report = desk.cli.run(&["policy", "shadow", "report", "--output", "json"]).code(1).json();
+    assert_eq!((report["differing"].as_u64(), report["groups"][0]["count"].as_u64()), (Some(2), Some(2)));
+    let record = report["groups"][0]["record"].as_str().unwrap().to_owned();
+    let found = desk.cli.ok(&["audit", "search", "--operation", "key.encrypt", "--output", "json"]);
+    assert!(found.contains(&record) && found.contains("\"shadow\""), "{found}");
+    let _ = desk.cli.ok(&["policy", "shadow", "stop"]);
+    let _ = desk.cli.run(&["policy", "shadow", "report"]).code(4);
+    let _ = desk.cli.run(&["policy", "shadow", "stop"]).code(4);
+    desk.encrypt();
+    desk.write("wrong.cedar", "permit (");
+    let refused = desk.cli.run(&["policy", "shadow", "start", "policies"]).code(2);
+    assert!(refused.stderr.contains("policy `wrong`"), "{}", refused.stderr);
 }
 
 #[test]

@@ -121,6 +121,55 @@ impl FiledRecord for PolicyText {
     }
 }
 
+/// A draft of the policies on trial: it is asked whenever the policies are, and has no say. There is one at most.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyDraft {
+    /// SHA-256 of each policy's text. The draft is whole: shipped policies aside, it has no others than these.
+    pub entries: BTreeMap<Name, Digest>,
+    /// The version of the policies that it was compared with when its trial began; 0 before the first.
+    pub base: u64,
+    /// Since when it is on trial.
+    pub at: UnixMillis,
+    /// Who put it there.
+    pub by: Name,
+    /// What its author said about it; may be empty.
+    #[serde(default)]
+    pub comment: Label,
+}
+
+impl PolicyDraft {
+    /// The one row.
+    #[must_use]
+    pub fn row() -> RowId {
+        RowId::from(*b"shadow")
+    }
+
+    /// SHA-256 over the names and the digests of the texts, in the order of names: what the audit log knows it by.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut bytes = Vec::new();
+        for (name, text) in &self.entries {
+            bytes.extend_from_slice(name.as_str().as_bytes());
+            bytes.push(0);
+            bytes.extend_from_slice(&text.0);
+        }
+        Digest(keyreeve_crypto::digest::sha256(&bytes))
+    }
+}
+
+impl FiledRecord for PolicyDraft {
+    const TABLE: Table = Table::Drafts;
+
+    fn row_id(&self) -> RowId {
+        Self::row()
+    }
+
+    fn parent(&self) -> String {
+        String::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,5 +213,25 @@ mod tests {
         let json = serde_json::to_string(&manifest).unwrap();
         assert_eq!(serde_json::from_str::<PolicyManifest>(&json).unwrap(), manifest);
         assert!(serde_json::from_str::<PolicyManifest>(&json.replacen("{", "{\"new\":1,", 1)).is_err());
+    }
+
+    #[test]
+    fn a_draft_comes_back_as_it_was_and_its_digest_names_its_texts() {
+        let of = |texts: &[(&str, &str)]| PolicyDraft {
+            entries: entries(texts),
+            base: 2,
+            at: UnixMillis(7),
+            by: "alice".parse().unwrap(),
+            comment: Label::default(),
+        };
+        let draft = of(&[("a", "1"), ("b", "2")]);
+        let json = serde_json::to_string(&draft).unwrap();
+        assert_eq!(serde_json::from_str::<PolicyDraft>(&json).unwrap(), draft);
+        assert!(serde_json::from_str::<PolicyDraft>(&json.replacen("{", "{\"new\":1,", 1)).is_err());
+        let later = PolicyDraft { at: UnixMillis(8), base: 3, ..draft.clone() };
+        assert_eq!(later.digest(), draft.digest(), "of the texts alone");
+        for other in [of(&[("a", "2"), ("b", "1")]), of(&[("a", "1")]), of(&[("a", "1"), ("c", "2")])] {
+            assert_ne!(other.digest(), draft.digest());
+        }
     }
 }

@@ -19,6 +19,7 @@ mod grants;
 mod logins;
 mod policies;
 mod rulebook;
+mod shadow;
 mod tokens;
 
 pub(crate) use cases::{Cases, Marks};
@@ -27,6 +28,8 @@ pub(crate) use grants::{Asked, GrantBook, Granting};
 pub(crate) use logins::{CREDENTIAL, HeldMethod, LoginMethods, NO_METHODS};
 pub(crate) use policies::{Compiler, Policies};
 pub(crate) use rulebook::HeldRules;
+pub(crate) use shadow::{Compared, HeldDraft};
+pub use shadow::{ShadowCounts, ShadowGroup, Would};
 pub(crate) use tokens::HeldToken;
 
 /// Rows read at a time.
@@ -37,6 +40,8 @@ const PAGE: u32 = 1000;
 pub(crate) struct AccessSnapshot {
     directory: Arc<Directory>,
     policies: Policies,
+    /// A draft of them on trial.
+    draft: Option<Arc<HeldDraft>>,
     logins: Arc<LoginMethods>,
     cases: Arc<Cases>,
     rules: Arc<HeldRules>,
@@ -56,7 +61,8 @@ impl AccessSnapshot {
         let rules = HeldRules::load(store, sealer, compiler).await?;
         let grants = Arc::new(GrantBook::load(store, sealer, now).await?);
         let policies = Policies::load(store, sealer, compiler).await?;
-        Ok(Self { directory, logins, policies, cases, rules, grants })
+        let draft = HeldDraft::load(store, sealer, compiler, now).await?;
+        Ok(Self { directory, logins, policies, draft, cases, rules, grants })
     }
 
     /// The same with what is stale read anew.
@@ -68,11 +74,16 @@ impl AccessSnapshot {
         now: UnixMillis,
     ) -> Result<Self, Error> {
         if stale.everything {
-            return Self::load((store, sealer), compiler, now).await;
+            let mut next = Self::load((store, sealer), compiler, now).await?;
+            next.draft = next.draft.map(|draft| draft.continuing(self.draft.as_ref()));
+            return Ok(next);
         }
         let mut next = self.clone();
         if stale.policies {
             next.policies = Policies::load(store, sealer, compiler).await?;
+        }
+        if stale.draft {
+            next.draft = HeldDraft::load(store, sealer, compiler, now).await?;
         }
         if stale.rules {
             next.rules = HeldRules::load(store, sealer, compiler).await?;
@@ -88,6 +99,7 @@ impl AccessSnapshot {
             next.directory = Arc::new(directory);
             if !stands {
                 next.policies = next.policies.forgetting();
+                next.draft = next.draft.map(|draft| draft.forgetting(compiler.decisions_kept));
             }
         }
         if !stale.grants.is_empty() {
@@ -120,6 +132,11 @@ impl AccessSnapshot {
     pub(crate) fn policies(&self) -> &Policies {
         &self.policies
     }
+
+    /// A draft of the policies on trial.
+    pub(crate) fn draft(&self) -> Option<&Arc<HeldDraft>> {
+        self.draft.as_ref()
+    }
 }
 
 /// Who is known is asked for so often that the snapshot answers for its directory.
@@ -136,6 +153,7 @@ impl Deref for AccessSnapshot {
 pub(crate) struct Stale {
     everything: bool,
     policies: bool,
+    draft: bool,
     logins: bool,
     rules: bool,
     cases: bool,
@@ -152,6 +170,11 @@ impl Stale {
     /// The policies.
     pub(crate) fn policies() -> Self {
         Self { policies: true, ..Self::default() }
+    }
+
+    /// The draft of the policies on trial.
+    pub(crate) fn draft() -> Self {
+        Self { draft: true, ..Self::default() }
     }
 
     /// The rules of approval.
@@ -182,6 +205,7 @@ impl Stale {
     fn add(&mut self, other: Self) {
         self.everything |= other.everything;
         self.policies |= other.policies;
+        self.draft |= other.draft;
         self.logins |= other.logins;
         self.rules |= other.rules;
         self.cases |= other.cases;

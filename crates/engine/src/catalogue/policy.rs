@@ -17,6 +17,10 @@ super::rows! {
         "Compares two versions of the policies, in text and in what roles may do.";
     POLICY_SIMULATE = "policy.simulate", System, [ACCESS, AUDIT], READ, Open,
         "Puts the requests of past days, from the audit log, to a draft of the policies, and tells what would change.";
+    POLICY_SHADOW = "policy.shadow", System, [ACCESS], ACCESS, Open,
+        "Puts a draft of the policies on trial beside those that apply, or ends its trial.";
+    POLICY_SHADOW_REPORT = "policy.shadow-report", System, [ACCESS, AUDIT], READ, Open,
+        "Tells what a draft on trial would have decided otherwise.";
     POLICY_EXPLAIN = "policy.explain", System, [ACCESS, AUDIT], READ, Open,
         "Answers whether a principal may do something, and why.";
 }

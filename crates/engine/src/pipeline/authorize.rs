@@ -4,19 +4,22 @@ use keyreeve_audit::Resource as AuditResource;
 use keyreeve_model::access::{MfaKind, MfaProof};
 use keyreeve_model::approval::Proposal;
 use keyreeve_model::grant::GrantRecord;
-use keyreeve_model::ids::{ApprovalId, EmergencyId, GrantId, HoldId, IncidentId};
+use keyreeve_model::ids::{ApprovalId, EmergencyId, GrantId, HoldId, IncidentId, ReviewId};
 use keyreeve_model::record::Revision as RecordRevision;
 use keyreeve_model::{EncryptionContext, Name, TokenId, UnixMillis};
 use keyreeve_policy::{
     ContextAttrs, Decision, KeyAttrs, KeyringAttrs, Method, MfaKind as AttrsMfaKind, PrincipalAttrs, Request,
     ResourceAttrs, ResourceDetails, Revision,
 };
+use smallvec::SmallVec;
 use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::authenticate::Principal;
 use super::operation::Operation;
+use super::record::Draft;
+use super::shadow::Shadow;
 use crate::access::{AccessSnapshot, Asked, CREDENTIAL, Granting, principal_attrs};
 use crate::catalogue::Descriptor;
 use crate::core::Core;
@@ -83,6 +86,8 @@ pub enum CaseRef {
     Hold(HoldId),
     /// An emergency.
     Emergency(EmergencyId),
+    /// A review campaign.
+    Review(ReviewId),
 }
 
 /// The kinds of cases, as policies name them.
@@ -94,11 +99,13 @@ pub enum CaseKind {
     Hold,
     /// Emergencies.
     Emergency,
+    /// Review campaigns.
+    Review,
 }
 
 impl CaseKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Incident, Self::Hold, Self::Emergency];
+    pub const ALL: [Self; 4] = [Self::Incident, Self::Hold, Self::Emergency, Self::Review];
 
     /// The word in policies.
     #[must_use]
@@ -107,6 +114,7 @@ impl CaseKind {
             Self::Incident => "incident",
             Self::Hold => "hold",
             Self::Emergency => "emergency",
+            Self::Review => "review",
         }
     }
 }
@@ -118,6 +126,7 @@ impl CaseRef {
             Self::Incident(_) => CaseKind::Incident,
             Self::Hold(_) => CaseKind::Hold,
             Self::Emergency(_) => CaseKind::Emergency,
+            Self::Review(_) => CaseKind::Review,
         }
     }
 
@@ -128,6 +137,7 @@ impl CaseRef {
             Self::Incident(id) => id.to_string(),
             Self::Hold(id) => id.to_string(),
             Self::Emergency(id) => id.to_string(),
+            Self::Review(id) => id.to_string(),
         };
         plain("case", &id, ResourceDetails::Case { kind: self.kind().name().to_owned() })
     }
@@ -413,11 +423,18 @@ async fn resolve_new_key(core: &Core, keyring: &KeyringRef, attrs: &KeyAttrs) ->
 }
 
 /// One question for policy.
-struct Question<'a> {
-    principal: &'a Principal,
-    action: &'static Descriptor,
-    resource: &'a Resource,
-    context: ContextAttrs<'a>,
+pub(super) struct Question<'a> {
+    pub(super) principal: &'a Principal,
+    pub(super) action: &'static Descriptor,
+    pub(super) resource: &'a Resource,
+    pub(super) context: ContextAttrs<'a>,
+}
+
+impl Question<'_> {
+    /// As policies are asked, under these circumstances.
+    pub(super) fn request<'r>(&'r self, context: &'r ContextAttrs<'r>) -> Request<'r> {
+        Request { principal: &self.principal.attrs, action: self.action.name, resource: &self.resource.attrs, context }
+    }
 }
 
 /// The circumstances of a request. The only place that says what of them policies see.
@@ -473,35 +490,40 @@ fn attrs_kind(kind: MfaKind) -> AttrsMfaKind {
     }
 }
 
-/// Asks policy; on yes the operation gets its permit.
+/// Asks policy; on yes the operation gets its permit. A draft on trial is asked as well, and what it would have decided
+/// otherwise is noted in the record.
 pub(super) fn authorize<O: Operation>(
     core: &Core,
     opened: Option<&Opened>,
     operation: &O,
     (principal, source, now): (Principal, Option<IpAddr>, UnixMillis),
     (resource, second): (Resource, Option<Resource>),
+    draft: &mut Draft,
 ) -> Result<Permit<O>, Error> {
     let (circumstances, items) = (Circumstances::of(&principal, source, now), operation.items());
     let context = circumstances.context(operation.context(), items);
     let question = Question { principal: &principal, action: O::DESCRIPTOR, resource: &resource, context };
-    let (mut grants, also) = (Vec::new(), operation.also());
-    let emergency = match decide(core, opened, &question) {
-        Err(refused) if also.is_none() => Some(in_emergency(core, opened, &question, now)?.ok_or(refused)?),
-        decided => {
-            grants.extend(decided?);
-            None
-        }
-    };
+    let also = operation.also();
     debug_assert_eq!(
         also.as_ref().map(|also| also.action.name),
         O::DESCRIPTOR.also,
         "the catalogue tells which second action must be allowed"
     );
-    if let (Some(also), Some(second)) = (also, &second) {
+    let another = also.as_ref().zip(second.as_ref()).map(|(also, second)| {
         let context = circumstances.context(also.context, items);
-        let question = Question { principal: &principal, action: also.action, resource: second, context };
-        grants.extend(decide(core, opened, &question)?);
+        Question { principal: &principal, action: also.action, resource: second, context }
+    });
+    // One view for the policies and the draft: what is replaced in between makes no difference of theirs.
+    let access = opened.map(Opened::access);
+    let access = access.as_ref().map(|access| &***access);
+    let decided = decide_all(core, opened.zip(access), &question, another.as_ref(), now);
+    if let (Some(opened), Some(access)) = (opened, access)
+        && let Some(trial) = access.draft()
+    {
+        let asked: SmallVec<[&Question<'_>; 2]> = std::iter::once(&question).chain(&another).collect();
+        draft.shadowed(Shadow::of((core, opened, access), trial, decided.as_ref().map(|_| ()), &asked, now));
     }
+    let (grants, emergency) = decided?;
     for found in std::iter::once(&resource).chain(&second) {
         if let Some(what) = found.missing() {
             return Err(Error::not_found(what));
@@ -510,39 +532,51 @@ pub(super) fn authorize<O: Operation>(
     Ok(Permit { principal, resource, second, now, source, emergency, grants, operation: PhantomData })
 }
 
+/// All that a call is allowed by: grants, or an emergency where there is one question only.
+fn decide_all(
+    core: &Core,
+    opened: Option<(&Opened, &AccessSnapshot)>,
+    question: &Question<'_>,
+    another: Option<&Question<'_>>,
+    now: UnixMillis,
+) -> Result<(Vec<GrantId>, Option<EmergencyId>), Error> {
+    let (mut grants, access) = (Vec::new(), opened.map(|(_, access)| access));
+    let emergency = match decide(core, access, question) {
+        Err(refused) if another.is_none() => Some(in_emergency(core, opened, question, now)?.ok_or(refused)?),
+        decided => {
+            grants.extend(decided?);
+            None
+        }
+    };
+    if let Some(another) = another {
+        grants.extend(decide(core, access, another)?);
+    }
+    Ok((grants, emergency))
+}
+
 /// The emergency by which somebody may do what policy does not allow by itself. What a policy forbids stays forbidden,
 /// unless the policy itself makes an exception for emergencies.
 fn in_emergency(
     core: &Core,
-    opened: Option<&Opened>,
+    opened: Option<(&Opened, &AccessSnapshot)>,
     question: &Question<'_>,
     now: UnixMillis,
 ) -> Result<Option<EmergencyId>, Error> {
-    let (Some(opened), Some(key)) = (opened, question.resource.key()) else { return Ok(None) };
+    let (Some((opened, access)), Some(key)) = (opened, question.resource.key()) else { return Ok(None) };
     let Some(emergency) = core.covering(opened, question.principal, question.action, key, now)? else {
         return Ok(None);
     };
     let context = ContextAttrs { emergency: true, ..question.context };
-    let decision = opened.access().policies().cache.decide(&Request {
-        principal: &question.principal.attrs,
-        action: question.action.name,
-        resource: &question.resource.attrs,
-        context: &context,
-    });
+    let decision = access.policies().cache.decide(&question.request(&context));
     Ok((decision.denied_by.is_empty() && decision.errors.is_empty()).then_some(emergency))
 }
 
 /// Asks policy, and grants where policy is silent: what a policy forbids, or fails on, no grant allows. Tells the grant
 /// that it took.
-fn decide(core: &Core, opened: Option<&Opened>, question: &Question<'_>) -> Result<Option<GrantId>, Error> {
-    let request = Request {
-        principal: &question.principal.attrs,
-        action: question.action.name,
-        resource: &question.resource.attrs,
-        context: &question.context,
-    };
-    let decision = match opened {
-        Some(opened) => opened.access().policies().cache.decide(&request),
+fn decide(core: &Core, access: Option<&AccessSnapshot>, question: &Question<'_>) -> Result<Option<GrantId>, Error> {
+    let request = question.request(&question.context);
+    let decision = match access {
+        Some(access) => access.policies().cache.decide(&request),
         None => core.shipped_policies().decide(&request),
     };
     if decision.allowed {
@@ -552,12 +586,11 @@ fn decide(core: &Core, opened: Option<&Opened>, question: &Question<'_>) -> Resu
         let text = "no credential was sent: send `Authorization: Bearer <token>` or a client certificate";
         return Err(Error::new(Code::Unauthenticated, text));
     }
-    let granting =
-        opened.map_or(Granting::No, |opened| granted(&opened.access(), &decision, &question.principal.name, &request));
+    let granting = access.map_or(Granting::No, |access| granted(access, &decision, &question.principal.name, &request));
     if let Granting::Yes(grant) = granting {
         return Ok(Some(grant));
     }
-    if granting == Granting::NeedsMfa || needs_only_mfa(opened, question.principal, &request) {
+    if granting == Granting::NeedsMfa || needs_only_mfa(access, question.principal, &request) {
         let text = "policy demands a second factor for this, shown not long ago: `keyreeve mfa verify`, then try again";
         return Err(Error::new(Code::MfaNeeded, text));
     }
@@ -593,17 +626,16 @@ pub(crate) fn granted(
 }
 
 /// Whether the answer would be yes to somebody who has just shown a second factor.
-fn needs_only_mfa(opened: Option<&Opened>, principal: &Principal, request: &Request<'_>) -> bool {
-    let Some(opened) = opened else { return false };
+fn needs_only_mfa(access: Option<&AccessSnapshot>, principal: &Principal, request: &Request<'_>) -> bool {
+    let Some(access) = access else { return false };
     let shown = ContextAttrs {
         mfa_age_seconds: Some(0),
         mfa_kind: Some(request.context.mfa_kind.unwrap_or(AttrsMfaKind::Totp)),
         ..*request.context
     };
     let shown = Request { context: &shown, ..*request };
-    let access = opened.access();
     let decision = access.policies().cache.decide(&shown);
-    decision.allowed || granted(&access, &decision, &principal.name, &shown) != Granting::No
+    decision.allowed || granted(access, &decision, &principal.name, &shown) != Granting::No
 }
 
 impl Core {
@@ -617,7 +649,7 @@ impl Core {
         let principal = approved.principal();
         let context = Circumstances::of(principal, approved.source(), approved.now()).context(None, 1);
         let question = Question { principal, action, resource: approved.resource(), context };
-        Ok(match decide(self, Some(&opened), &question) {
+        Ok(match decide(self, Some(&opened.access()), &question) {
             Ok(_) => true,
             Err(error) => error.code() == Code::MfaNeeded,
         })
@@ -634,7 +666,7 @@ impl Core {
         let (source, now) = (approved.source(), approved.now());
         let context = Circumstances::of(principal, source, now).context(None, 1);
         let question = Question { principal, action, resource: approved.resource(), context };
-        Ok(decide(self, Some(&opened), &question).is_ok())
+        Ok(decide(self, Some(&opened.access()), &question).is_ok())
     }
 
     /// Whether the same principal may also do something that is about the server as a whole.
@@ -649,6 +681,6 @@ impl Core {
         let details = ResourceDetails::System;
         let resource = Resource { attrs: Arc::new(ResourceAttrs::system()), ..plain("system", "server", details) };
         let question = Question { principal, action, resource: &resource, context };
-        Ok(decide(self, Some(&opened), &question).is_ok())
+        Ok(decide(self, Some(&opened.access()), &question).is_ok())
     }
 }

@@ -71,6 +71,7 @@ mod parked;
 mod record;
 mod requirement;
 mod run;
+mod shadow;
 
 pub use approve::Approved;
 pub use arrival::{Arrival, Done, Evidence, Idempotency, PeerCertificate, Proof, Refused, Waiting};

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::arrival::Arrival;
 use super::authenticate::Principal;
 use super::operation::Operation;
+use super::shadow::Shadow;
 use crate::catalogue::AuditClass;
 use crate::error::{Error, Fault};
 
@@ -18,6 +19,7 @@ pub(super) struct Draft {
     pub(super) record: Record,
     recorded: bool,
     grants: Vec<GrantId>,
+    shadow: Option<Shadow>,
 }
 
 impl Draft {
@@ -41,7 +43,7 @@ impl Draft {
             context: context.map(|context| context.pairs().clone()),
             details: BTreeMap::new(),
         };
-        Self { record, recorded, grants: Vec::new() }
+        Self { record, recorded, grants: Vec::new(), shadow: None }
     }
 
     /// Notes the roles that the principal had, where they are not those of its record, the login that its session came
@@ -70,6 +72,20 @@ impl Draft {
         if !grants.is_empty() {
             self.record.details.insert("granted_by".to_owned(), joined(grants));
         }
+    }
+
+    /// Notes what a draft on trial would have decided otherwise; of several attempts the last one counts.
+    pub(super) fn shadowed(&mut self, shadow: Option<Shadow>) {
+        match shadow.as_ref().and_then(Shadow::difference) {
+            Some(word) => self.record.details.insert("shadow".to_owned(), word.to_owned()),
+            None => self.record.details.remove("shadow"),
+        };
+        self.shadow = shadow;
+    }
+
+    /// What a draft on trial was asked, once.
+    pub(super) fn take_shadow(&mut self) -> Option<Shadow> {
+        self.shadow.take()
     }
 
     /// The grants that the call used: those of roles and those that allowed it.

@@ -90,8 +90,26 @@ impl Engine {
         let now = self.core.now().map_err(unrecorded)?;
         let random = self.core.id_random().map_err(unrecorded)?;
         let mut draft = Draft::new(RecordId::new(now, random), operation, arrival, now);
+        let result = self.attempts(caller, arrival, operation, now, &mut draft).await;
+        if let Some(shadow) = draft.take_shadow() {
+            let record = result.as_ref().map_or_else(|refused| refused.record, |done| done.record);
+            shadow.count(O::DESCRIPTOR, &draft.record.actor.principal, now, record);
+        }
+        result
+    }
+
+    /// Attempts until one ends without having lost a race for a row, or too many have.
+    async fn attempts<O: Operation>(
+        &self,
+        caller: &Caller,
+        arrival: &Arrival,
+        operation: &O,
+        now: UnixMillis,
+        draft: &mut Draft,
+    ) -> Result<Done<O::Reply>, Refused> {
+        let unrecorded = |error| Refused { error, record: None, waiting: None };
         for attempt in 1.. {
-            let error = match self.attempt(caller, arrival, operation, now, &mut draft).await {
+            let error = match self.attempt(caller, arrival, operation, now, draft).await {
                 Ok(Attempted::Done(done)) => {
                     if O::PROVES {
                         arrival.proof.accept();
@@ -102,7 +120,7 @@ impl Engine {
                 Err(error) => error,
             };
             if !error.is_retryable() || attempt == ATTEMPTS {
-                match self.refuse::<O>(now, &mut draft, error).await {
+                match self.refuse::<O>(now, draft, error).await {
                     Ok(refused) => return Err(refused),
                     // What the refusal leads to lost the race for a row.
                     Err(conflict) if attempt == ATTEMPTS => return Err(unrecorded(conflict)),
@@ -156,7 +174,7 @@ impl Engine {
         draft.circumstances(&principal, now);
         let ticket = Ticket::of(arrival, &principal, O::DESCRIPTOR);
         let who = (principal, arrival.source, now);
-        let permit = authorize(core, opened.as_deref(), operation, who, (resource, second))?;
+        let permit = authorize(core, opened.as_deref(), operation, who, (resource, second), draft)?;
         draft.granted(&permit.grants);
         // Before others are asked: what was done needs no approval to be answered again.
         if let Some(replay) = core.remembered(ticket.as_ref(), now).await? {

@@ -26,6 +26,7 @@ mod reports;
 mod roles;
 mod sealing;
 mod searching;
+mod shadow;
 mod support;
 mod survivors;
 mod tamper;

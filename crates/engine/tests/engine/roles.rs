@@ -30,10 +30,11 @@ const ACCESS: &str = "access.report login-method.put login-method.set-secret log
     login-method.delete credential.issue credential.list credential.revoke token.create token.list token.revoke \
     principal.put principal.list principal.describe principal.delete policy.put policy.list policy.describe \
     policy.delete policy.explain policy.apply policy.rollback \
-    policy.history policy.diff policy.simulate rules.describe mfa.invite mfa.reset mfa.list";
+    policy.history policy.diff policy.simulate policy.shadow policy.shadow-report rules.describe \
+    mfa.invite mfa.reset mfa.list";
 const AUDIT: &str = "access.report audit.search audit.read policy.list policy.describe policy.explain policy.history \
-    policy.diff policy.simulate rules.describe incident.list incident.describe emergency.list emergency.describe \
-    grant.list grant.describe";
+    policy.diff policy.simulate policy.shadow-report rules.describe incident.list incident.describe \
+    emergency.list emergency.describe grant.list grant.describe";
 const GRANT: &str = "grant.create grant.revoke grant.list grant.describe";
 /// What one person may do in an emergency revocation.
 const REVOKE: &str = "key.suspend key.compromise";

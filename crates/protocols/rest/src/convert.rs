@@ -347,6 +347,7 @@ mod tests {
     use super::*;
     use keyreeve_audit::record as audit;
     use keyreeve_crypto::{HashAlgorithm, Purpose, SignatureScheme};
+    use keyreeve_engine::ops::policies::Would;
     use keyreeve_model::{Classification, Environment, State};
     use wire::names;
 
@@ -367,6 +368,7 @@ mod tests {
                 wire_names(&Classification::ALL, Classification::name),
             ),
             (wire_names(names::Environment::ALL, |n| n.name()), wire_names(&Environment::ALL, Environment::name)),
+            (wire_names(names::ShadowVerdict::ALL, |n| n.name()), wire_names(&Would::ALL, Would::name)),
         ];
         for (wire, server) in pairs {
             assert_eq!(wire, server);

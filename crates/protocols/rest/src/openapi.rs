@@ -88,6 +88,7 @@ fn tags() -> Vec<(&'static str, &'static str)> {
         ("policies", "Who may do what."),
         ("notices", "Telling people: channels and what waits for them."),
         ("policy_versions", "Policies as sets: applied, compared, put back."),
+        ("policy_shadow", "A draft of the policies on trial beside those that apply."),
         ("approvals", "Requests that wait for the consent of others, and the rules of it."),
         ("audit", "The audit log and its proofs."),
         ("holds", "Legal holds: what must not be destroyed."),

@@ -401,6 +401,18 @@ names! {
 }
 
 names! {
+    /// What a draft of the policies on trial would have decided.
+    ShadowVerdict, "verdict of a draft" {
+        /// It would have allowed it.
+        Allow = "allow",
+        /// It would have refused it.
+        Deny = "deny",
+        /// It could not be evaluated, and would have refused.
+        Error = "error",
+    }
+}
+
+names! {
     /// Where a request stands that waits for consent.
     ApprovalState, "state of an approval" {
         /// Consent is missing.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-use crate::names::{PolicyChange, PrincipalKind};
+use crate::names::{PolicyChange, PrincipalKind, ShadowVerdict};
 use crate::{Pairs, Timestamp};
 
 /// Makes the deployment's own policies be these, in one step.
@@ -222,4 +222,96 @@ pub struct Verdict {
     /// The policies that permit it; where it is refused, those that forbid it or cannot be evaluated. Empty where
     /// nothing permits it.
     pub policies: Vec<String>,
+}
+
+/// Puts a draft of the policies on trial beside those that apply.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartShadow {
+    /// The draft: Cedar by name, each at most 64 KiB.
+    #[schema(example = json!({"office-hours": "forbid (principal, action, resource) when { context.items > 100 };"}))]
+    pub policies: Pairs,
+    /// Whether the draft has no other policies than these; otherwise they join or replace the present ones.
+    #[serde(default)]
+    pub delete_others: bool,
+    /// Why.
+    #[serde(default)]
+    pub comment: String,
+}
+
+/// A draft of the policies that is on trial. It is whole: later changes of the policies that apply are not in it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ShadowDraft {
+    /// SHA-256 of its names and texts, hexadecimal: what the audit log knows it by.
+    pub digest: String,
+    /// How many policies it has, the shipped ones aside.
+    pub policies: usize,
+    /// The version of the policies that applied when its trial began; 0: none.
+    pub base: u64,
+    /// Since when it is on trial.
+    pub at: Timestamp,
+    /// Who put it there.
+    pub by: String,
+    /// What was said about it.
+    pub comment: String,
+}
+
+/// A draft whose trial began.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StartedShadow {
+    /// The draft.
+    #[serde(flatten)]
+    pub draft: ShadowDraft,
+    /// Policies that it has beyond those that apply.
+    pub added: Vec<String>,
+    /// Policies whose text is another in it.
+    pub altered: Vec<String>,
+    /// Policies that it does not have.
+    pub removed: Vec<String>,
+    /// What is allowed but probably not meant, such as a statement that can never apply.
+    pub warnings: Vec<String>,
+}
+
+/// What a draft on trial would have decided otherwise.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ShadowReport {
+    /// The draft.
+    #[serde(flatten)]
+    pub draft: ShadowDraft,
+    /// The version of the policies that apply now.
+    pub version: u64,
+    /// Since when it is counted: the later of the trial's beginning and the server's last opening. The audit log has
+    /// all of it: records in which the draft differs have the detail `shadow`.
+    pub since: Timestamp,
+    /// Requests that were put to the draft.
+    pub asked: u64,
+    /// Of these, how many it would have decided otherwise, or could not decide.
+    pub differing: u64,
+    /// The differing ones in groups, most frequent first.
+    pub groups: Vec<ShadowGroup>,
+    /// Differing ones that are in none of these groups: there would be too many.
+    pub ungrouped: u64,
+    /// Why the draft is not asked, where it cannot be: it does not compile with this server any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// Requests that are alike and that the draft would have decided otherwise.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ShadowGroup {
+    /// Who asked.
+    pub principal: String,
+    /// For what.
+    pub action: String,
+    /// Whether it was allowed.
+    pub allowed: bool,
+    /// What the draft says.
+    pub would: ShadowVerdict,
+    /// How many such requests there were.
+    pub count: u64,
+    /// When the last one was.
+    pub last: Timestamp,
+    /// The id of the audit record of the last one that has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
 }

@@ -61,6 +61,8 @@ const COMMANDS: &[Command] = &[
     command("policy.explain", "policy explain somebody key.encrypt orders"),
     command("policy.apply", "policy check policies"),
     command("policy.simulate", "policy simulate policies"),
+    command("policy.shadow", "policy shadow start policies"),
+    command("policy.shadow-report", "policy shadow report"),
     command("policy.history", "policy log"),
     command("policy.diff", "policy diff 1 2"),
     command("policy.rollback", "policy rollback 99 --comment none"),

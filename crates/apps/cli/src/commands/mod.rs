@@ -24,6 +24,7 @@ pub(crate) mod mfa;
 pub(crate) mod notices;
 pub(crate) mod policies;
 pub(crate) mod policy_sets;
+pub(crate) mod policy_shadow;
 pub(crate) mod policy_trials;
 pub(crate) mod principals;
 pub(crate) mod random;

@@ -10,7 +10,7 @@ use keyreeve_wire::{Pairs, Timestamp};
 use serde_json::json;
 
 use super::encrypt::ContextArgs;
-use super::{policy_sets, policy_trials};
+use super::{policy_sets, policy_shadow, policy_trials};
 use crate::app::{App, Listing, Outcome};
 use crate::failure::{Exit, Failure};
 use crate::files::Source;
@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Diff(policy_sets::Diff),
     Rollback(policy_sets::Rollback),
     Simulate(policy_trials::Simulate),
+    #[command(subcommand)]
+    Shadow(policy_shadow::Shadow),
 }
 
 impl Command {
@@ -58,6 +60,7 @@ impl Command {
             Self::Diff(command) => command.run(app).await,
             Self::Rollback(command) => command.run(app).await,
             Self::Simulate(command) => command.run(app).await,
+            Self::Shadow(command) => command.run(app).await,
         }
     }
 }

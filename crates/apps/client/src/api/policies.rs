@@ -2,8 +2,8 @@
 
 use keyreeve_wire::Page;
 use keyreeve_wire::policies::{
-    AppliedPolicies, ApplyPolicies, ComparedPolicies, PolicyVersion, RollBackPolicies, SimulatePolicies,
-    SimulatedPolicies,
+    AppliedPolicies, ApplyPolicies, ComparedPolicies, PolicyVersion, RollBackPolicies, ShadowReport, SimulatePolicies,
+    SimulatedPolicies, StartShadow, StartedShadow,
 };
 use reqwest::Method;
 
@@ -36,6 +36,30 @@ impl Client {
         request: &SimulatePolicies,
     ) -> Result<Answer<SimulatedPolicies>, ClientError> {
         self.apply(&["policy-simulations"], request).await
+    }
+
+    /// Puts a draft of the policies on trial beside those that apply, instead of one that is.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn start_policy_shadow(&self, request: &StartShadow) -> Result<Answer<StartedShadow>, ClientError> {
+        self.change(Method::PUT, &["policy-shadow"], request).await
+    }
+
+    /// Ends the trial of a draft.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn stop_policy_shadow(&self) -> Result<Answer<()>, ClientError> {
+        self.send_for_nothing(self.call(Method::DELETE, &["policy-shadow"])?).await
+    }
+
+    /// What a draft on trial would have decided otherwise.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn policy_shadow(&self) -> Result<Answer<ShadowReport>, ClientError> {
+        self.get(&["policy-shadow"], &[]).await
     }
 
     /// A page of the versions of the policies, newest first; `before` is `next` of the former page.

@@ -6,10 +6,13 @@ use serde::{Deserialize, Serialize};
 
 mod apply;
 mod guard;
+mod shadow;
 mod simulate;
 mod versions;
 
+pub use crate::access::{ShadowCounts, ShadowGroup, Would};
 pub use apply::{Applied, Apply, Rollback};
+pub use shadow::{ShadowReport, ShadowStart, ShadowStarted, ShadowStop, Shadowed};
 pub use simulate::{Simulate, Simulated};
 pub use versions::{Compared, Diff, History, PolicyVersion, PolicyVersions};
 

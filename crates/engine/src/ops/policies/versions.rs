@@ -9,6 +9,7 @@ use keyreeve_model::policy_version::{ManifestChanges, POLICIES_MAX, PolicyManife
 use keyreeve_model::record::{Revision, Table, open, seal};
 use keyreeve_model::{Change, Name, PolicyRecord, UnixMillis, limits};
 use keyreeve_policy::diff::{self, DocumentDiff, Meaning};
+use keyreeve_store::StoreError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -49,15 +50,21 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    /// Reads and checks them.
+    /// Reads and checks them. Rows and versions are read one after another: where a version was made meanwhile, they
+    /// would look as if somebody had altered them, and are read anew.
     pub(super) async fn read(core: &Core, opened: &Opened) -> Result<Self, Error> {
         let store = &core.ports.store;
+        let before = newest(core, opened).await?.map(|manifest| manifest.n);
         let mut rows = BTreeMap::new();
         for row in all_named(|page| store.policies(page)).await? {
             let record: PolicyRecord = open(&opened.keys, Table::Policies, row.name.as_str().as_bytes(), &row.record)?;
             rows.insert(row.name, (record, row.record.revision));
         }
-        Ok(Self { rows, newest: newest(core, opened).await? })
+        let newest = newest(core, opened).await?;
+        if newest.as_ref().map(|manifest| manifest.n) != before {
+            return Err(StoreError::Conflict { transaction: "policies" }.into());
+        }
+        Ok(Self { rows, newest })
     }
 
     pub(super) fn texts(&self) -> Texts {
@@ -73,7 +80,7 @@ impl Standing {
         self.rows.get(name).map_or(Revision(0), |(_, revision)| *revision)
     }
 
-    fn entries(&self) -> BTreeMap<Name, Digest> {
+    pub(super) fn entries(&self) -> BTreeMap<Name, Digest> {
         entries_of(&self.texts())
     }
 
@@ -216,7 +223,7 @@ impl Edit {
 }
 
 /// Names for the audit record, as many as fit.
-fn told<R>(outcome: Outcome<R>, list: &str, names: &[Name]) -> Outcome<R> {
+pub(super) fn told<R>(outcome: Outcome<R>, list: &str, names: &[Name]) -> Outcome<R> {
     if names.is_empty() {
         return outcome;
     }
@@ -250,7 +257,7 @@ fn row_changes(
 }
 
 /// Files the texts that are not stored yet; those of the version before are.
-async fn text_changes(
+pub(super) async fn text_changes(
     core: &Core,
     opened: &Opened,
     texts: impl Iterator<Item = &String>,

@@ -44,6 +44,15 @@ cases! {
         };
         stage.run(who, SERVER, simulate).await
     };
+    "policy.shadow" => |stage, who| {
+        let put = policy(&stage.fresh_name("policy"));
+        stage.run(who, SERVER, trial([(put.name, put.text)].into())).await
+    };
+    "policy.shadow-report" => |stage, who| {
+        let put = policy(&stage.fresh_name("policy"));
+        stage.house.ask(trial([(put.name, put.text)].into())).await;
+        stage.run(who, SERVER, policies::ShadowReport).await
+    };
     "policy.explain" => |stage, who| {
         let explain = explain::Explain {
             principal: name("developer"),
@@ -64,6 +73,11 @@ cases! {
 /// Policies that join those that are there.
 fn applying(policies: std::collections::BTreeMap<keyreeve_model::Name, String>) -> policies::Apply {
     policies::Apply { policies, delete_others: false, base: None, dry_run: false, comment: Default::default() }
+}
+
+/// A draft of policies that join those that are there.
+fn trial(policies: std::collections::BTreeMap<keyreeve_model::Name, String>) -> policies::ShadowStart {
+    policies::ShadowStart { policies, delete_others: false, comment: Default::default() }
 }
 
 /// A policy that alters nothing for anybody.

@@ -17,6 +17,7 @@ mod login;
 mod mfa;
 mod notices;
 mod policies;
+mod policy_shadow;
 mod policy_versions;
 mod principals;
 mod reviews;
@@ -46,6 +47,7 @@ pub(crate) static TABLES: &[&[Route]] = &[
     policies::ROUTES,
     notices::ROUTES,
     policy_versions::ROUTES,
+    policy_shadow::ROUTES,
     approvals::ROUTES,
     audit::ROUTES,
     holds::ROUTES,
