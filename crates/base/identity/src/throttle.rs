@@ -250,6 +250,20 @@ impl Throttle {
         }
     }
 
+    /// Whether people are to be told of an alarm about logins of this kind now: at most once in [`ALARM_WINDOW`]. Then
+    /// how many alarms there were since they were last told, this one included.
+    pub fn tell(&mut self, about: &str, now: UnixMillis) -> Option<u32> {
+        let mut told = None;
+        self.touch(self.key(4, about, None), |entry| {
+            entry.failures = entry.failures.saturating_add(1);
+            if now.0.saturating_sub(entry.alarmed.0) >= millis(ALARM_WINDOW) {
+                entry.alarmed = UnixMillisOrNever(now.0);
+                told = Some(std::mem::take(&mut entry.failures));
+            }
+        });
+        told
+    }
+
     fn read(&self, key: Key) -> Entry {
         self.entries.get(&key).copied().unwrap_or_default()
     }
@@ -441,6 +455,15 @@ mod tests {
         assert!((0..20).all(|n| !throttle.failed(slow, at(n * 101)).is_raised()), "three in five minutes are not more");
         let spread: Vec<Alarm> = (0..4).map(|n| throttle.failed(who("carol", &format!("10.0.{n}.1")), at(0))).collect();
         assert_eq!(spread[3], Alarm { name: true, source: false });
+    }
+
+    #[test]
+    fn people_are_told_once_in_five_minutes_of_however_many_alarms() {
+        let mut throttle = throttle();
+        let told: Vec<Option<u32>> = (0..1000).map(|n| throttle.tell("corp", at(n / 4))).collect();
+        assert_eq!((told[0], told.iter().flatten().count()), (Some(1), 1));
+        assert_eq!(throttle.tell("other", at(1)), Some(1));
+        assert_eq!(throttle.tell("corp", at(300)), Some(1000));
     }
 
     #[test]

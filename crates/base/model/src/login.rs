@@ -540,6 +540,9 @@ pub struct Wrapped {
     pub opened: Option<UnixMillis>,
 }
 
+/// How long a credential is listed after it ended or was revoked (days).
+pub const CREDENTIAL_KEPT_DAYS: u32 = 7;
+
 /// How long it is remembered that a wrapped secret was opened or ended, so that a second try is noticed (days).
 pub const WRAPPED_KEPT_DAYS: u32 = 1;
 
@@ -596,6 +599,11 @@ impl FiledRecord for ServiceCredential {
 
     fn parent(&self) -> String {
         self.principal.to_string()
+    }
+
+    fn forget(&self) -> Option<UnixMillis> {
+        let end = self.revoked.map_or(self.expires, |revoked| revoked.min(self.expires));
+        Some(end.plus_days(CREDENTIAL_KEPT_DAYS))
     }
 }
 

@@ -455,7 +455,9 @@ pub(crate) struct Circumstances<'a> {
 impl<'a> Circumstances<'a> {
     /// Those of a call.
     pub(crate) fn of(principal: &'a Principal, source: Option<IpAddr>, now: UnixMillis) -> Self {
-        let login = principal.session.as_ref().map(|session| &session.login);
+        // A token that somebody issued has a session only for its proofs: it came from no login.
+        let session = principal.session.as_ref().filter(|session| !session.is_issued());
+        let login = session.map(|session| &session.login);
         Self { source, now, method: principal.method, mfa: principal.mfa(), login }
     }
 

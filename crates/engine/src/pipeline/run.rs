@@ -172,7 +172,8 @@ impl Engine {
             None => None,
         };
         draft.circumstances(&principal, now);
-        let ticket = Ticket::of(arrival, &principal, O::DESCRIPTOR);
+        // All strangers have one name: the key of one must not answer, or refuse, another.
+        let ticket = (!O::OF_STRANGERS).then(|| Ticket::of(arrival, &principal, O::DESCRIPTOR)).flatten();
         let who = (principal, arrival.source, now);
         let permit = authorize(core, opened.as_deref(), operation, who, (resource, second), draft)?;
         draft.granted(&permit.grants);

@@ -2,7 +2,7 @@
 
 use keyreeve_engine::ops::login::credential;
 use keyreeve_engine::ops::mfa::{Answer, Answered, Invite, List, Remove, TotpFinish, TotpStart, Verify, WebAuthnStart};
-use keyreeve_engine::ops::{Listing, principals};
+use keyreeve_engine::ops::{Listing, policies, principals, tokens};
 use keyreeve_engine::{Code, Operation};
 use keyreeve_model::mfa::TotpAlgorithm;
 use keyreeve_secret::SecretString;
@@ -96,4 +96,25 @@ async fn who_is_called_like_somebody_before_has_nothing_of_theirs() {
     let listed = house.ask(credential::List { principal: name("app"), after: None, limit: 10 }).await;
     let Listing { items, .. } = listed;
     assert!(items.is_empty());
+}
+
+#[tokio::test]
+async fn an_issued_token_with_a_second_factor_came_from_no_login() {
+    let house = House::new().await;
+    enrol(&house, &house.developer, start(None)).await.unwrap();
+    let text = "forbid (principal, action, resource) when { context has login };".to_owned();
+    house.ask(policies::Put { name: name("no-logins"), text }).await;
+    house.ask(tokens::List { after: None, limit: 10 }).await;
+}
+
+#[tokio::test]
+async fn challenges_that_nobody_answers_are_bounded() {
+    let house = House::new().await;
+    enrol(&house, &house.developer, start(None)).await.unwrap();
+    for _ in 0..64 {
+        house.ask(WebAuthnStart { invitation: None }).await;
+    }
+    assert_eq!(house.code(WebAuthnStart { invitation: None }).await, Code::TooManyAttempts);
+    house.clock.turn(5 * MINUTE + 1);
+    assert_eq!(house.code(WebAuthnStart { invitation: None }).await, Code::MfaNeeded, "there is room again");
 }

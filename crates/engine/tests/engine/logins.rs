@@ -472,6 +472,73 @@ async fn a_wrapped_secret_is_opened_once_and_a_second_try_revokes_it() {
 }
 
 #[tokio::test]
+async fn a_revoked_credential_takes_its_sessions_along() {
+    let house = House::new().await;
+    house.ask(program("app", &[])).await;
+    let sessions = async |issued: &credential::IssuedCredential| {
+        let done = login(&house, credential::Login::new(name("app"), plain(issued))).await.unwrap();
+        bearer(&done)
+    };
+    let [revoked, other] = [issuing("app"), issuing("app")];
+    let revoked = house.ask(credential::Issue { spec: revoked }).await;
+    let other = house.ask(credential::Issue { spec: other }).await;
+    let (first, second, third) = (sessions(&revoked).await, sessions(&revoked).await, sessions(&other).await);
+    house.ask(credential::Revoke { principal: name("app"), credential: revoked.record.id }).await;
+    assert_eq!(last(&house).await.details["tokens"], "2");
+    for ended in [&first, &second] {
+        assert_eq!(house.code_for(ended, tokens::WhoAmI).await, Code::Unauthenticated);
+    }
+    house.clock.turn(60_000);
+    house.call(&third, session::Renew).await.expect("another credential's");
+    // A credential that is not there any more keeps nothing alive either.
+    let db = house.sql();
+    db.execute("DELETE FROM filed WHERE kind = 'credentials'", []).unwrap();
+    house.clock.turn(60_000);
+    assert_eq!(house.code_for(&third, session::Renew).await, Code::WrongState);
+}
+
+#[tokio::test]
+async fn credentials_that_ended_are_forgotten_and_leave_room() {
+    let house = House::new().await;
+    house.ask(program("app", &[])).await;
+    let short = || credential::Issue { spec: IssueSpec { seconds: 60, ..issuing("app") } };
+    for _ in 0..1000 {
+        house.ask(short()).await;
+    }
+    assert_eq!(house.code(short()).await, Code::WrongState);
+    house.clock.turn(60_000);
+    house.ask(short()).await;
+}
+
+#[tokio::test]
+async fn one_strangers_key_of_idempotency_is_in_no_others_way() {
+    let (house, method) = with_method(|_| (), "jwt").await;
+    for n in 0..2 {
+        let mut claims = claims(&house);
+        claims["jti"] = format!("{n}").into();
+        let idempotency = Some(keyreeve_engine::Idempotency { key: "the same".into(), request: [n; 32] });
+        let arrival = Arrival { idempotency, ..House::arrival(&Who::Nobody) };
+        house.engine().call(arrival, by_jwt(&house, &method, &claims)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn many_alarms_of_one_method_are_one_notice() {
+    let (house, method) = with_method(|_| (), "ldap").await;
+    for person in ["a", "b", "c"] {
+        answers(&house, &method, person, 4).await;
+    }
+    let failures = |notices: Vec<Notice>| -> Vec<String> {
+        let of = notices.into_iter().filter(|notice| notice.kind == NoticeKind::AccessFailures);
+        of.map(|notice| notice.facts.get("alarms").unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(failures(told(&house).await), ["1"]);
+    house.clock.turn(300_000);
+    answers(&house, &method, "d", 4).await;
+    assert_eq!(failures(told(&house).await), ["3"], "of b, c and d");
+}
+
+#[tokio::test]
 async fn a_person_logs_in_at_the_provider_once_per_attempt() {
     let (house, method) = with_method(
         |spec| {
@@ -766,6 +833,10 @@ async fn a_certificate_of_a_pattern_is_exchanged_for_a_session() {
     ] {
         assert_eq!(reason(&house, login(&house, with(peer)).await).await, expected);
     }
+    let soon = now(&house) * 1000 + 90_000;
+    let done = login(&house, with(peer("spiffe://prod.example/ns/web", (0, soon)))).await.unwrap();
+    assert_eq!(done.reply.issued.record.expires, UnixMillis(soon), "no session outlasts the certificate");
+    assert_eq!(done.reply.renew_until, None);
     let mut exact = House::person("bob", &[]);
     exact.certificates.insert(keyreeve_model::access::CertificateRule::Uri("spiffe://prod.example/ns/web".into()));
     house.ask(principals::Put::new(exact)).await;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::ids::MfaId;
+use crate::ids::{CredentialId, MfaId};
 use crate::metadata::Name;
 use crate::time::UnixMillis;
 
@@ -70,6 +70,9 @@ pub struct Session {
     /// SHA-256 of issuer and subject as the other side names them, in hexadecimal; empty where there is neither.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subject_sha256: String,
+    /// The service credential that was shown, where one was: the session is renewed while it is not revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<CredentialId>,
     /// Roles that the login gives besides those of the principal.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub roles: BTreeSet<Name>,
@@ -97,6 +100,7 @@ impl Session {
         Self {
             login,
             subject_sha256: String::new(),
+            credential: None,
             roles: BTreeSet::new(),
             authenticated: created,
             mfa: None,

@@ -61,6 +61,14 @@ impl Certificate {
             return Err(doubt("of-another-principal"));
         }
         let subject = keyreeve_identity::Facts::subject(&facts).to_owned();
-        Ok(Proven { bound, subject: Some((String::new(), subject)), mfa: None, changes: Vec::new(), details })
+        Ok(Proven {
+            bound,
+            subject: Some((String::new(), subject)),
+            credential: None,
+            until: Some(until),
+            mfa: None,
+            changes: Vec::new(),
+            details,
+        })
     }
 }

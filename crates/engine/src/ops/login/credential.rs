@@ -5,12 +5,12 @@ use keyreeve_crypto::digest::{Sha256, sha256};
 use keyreeve_crypto::kdf::hkdf_sha256;
 use keyreeve_crypto::{KeyAlgorithm, LoadedKey, Material, Purpose};
 use keyreeve_identity::Outcome as Bound;
-use keyreeve_model::filed::{RowId, file};
+use keyreeve_model::filed::{FiledRecord, RowId, file};
 use keyreeve_model::ids::CredentialId;
 use keyreeve_model::login::{Digest, ServiceCredential, TTL_MAX_S, TTL_MIN_S, Wrapped};
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::Revision;
-use keyreeve_model::{Facts as NoticeFacts, Name, NoticeKind, PrincipalKind, SealedField, UnixMillis};
+use keyreeve_model::{Change, Facts as NoticeFacts, Name, NoticeKind, PrincipalKind, SealedField, UnixMillis};
 use keyreeve_policy::Network;
 use keyreeve_secret::{SecretBytes, SecretString, ct_eq};
 use keyreeve_store::Page;
@@ -18,13 +18,16 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::super::tokens::revoked_row;
 use super::super::{Listing, PAGE_MAX};
 use super::{Attempt, Details, LoggedIn, Proven, Stop, Terms, credential_login};
+use crate::access::HeldToken;
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::courier::Telling;
 use crate::error::{Aftermath, Code, Error};
 use crate::pipeline::{Approved, Operation, Outcome, Permit, Remember, Target};
+use crate::sealing::Opened;
 
 /// The text before a credential's id in its secret.
 const SECRET_PREFIX: &str = "krs_";
@@ -149,12 +152,10 @@ impl Operation for Issue {
         if opened.access().principal(&self.spec.principal).is_none() {
             return Err(Error::not_found("principal"));
         }
-        let held =
-            core.ports.store.filed_count(keyreeve_model::record::Table::Credentials, self.spec.principal.as_str());
-        if held.await? >= CREDENTIALS_MAX {
+        let now = approved.now();
+        if has_too_many(core, &opened, &self.spec.principal, now).await? {
             return Err(Error::new(Code::WrongState, "the principal has too many credentials: revoke some first"));
         }
-        let now = approved.now();
         let id = CredentialId::new(now, core.id_random()?);
         let digits = SecretString::from(hex::encode(core.ports.random.secret_array::<32>()?.expose()));
         let secret = join(id, &digits);
@@ -180,6 +181,39 @@ impl Operation for Issue {
         let networks = record.networks.into_iter().collect::<Vec<_>>().join(" ");
         let outcome = if networks.is_empty() { outcome } else { outcome.detail("networks", networks) };
         Ok(changes.into_iter().fold(outcome, Outcome::changing))
+    }
+}
+
+/// Whether a principal has as many credentials as it may. What ended is listed for some days and does not count.
+async fn has_too_many(core: &Core, opened: &Opened, principal: &Name, now: UnixMillis) -> Result<bool, Error> {
+    if core.ports.store.filed_count(ServiceCredential::TABLE, principal.as_str()).await? < CREDENTIALS_MAX {
+        return Ok(false);
+    }
+    let all = core.filed_all::<ServiceCredential>(opened, Some(principal.as_str())).await?;
+    Ok(all.iter().filter(|(record, _)| record.is_valid(now)).count() as u64 >= CREDENTIALS_MAX)
+}
+
+/// What ends the tokens that a credential gave.
+async fn end_tokens(
+    core: &Core,
+    opened: &Opened,
+    (principal, credential): (&Name, CredentialId),
+    now: UnixMillis,
+) -> Result<Vec<Change>, Error> {
+    let (mut changes, mut after) = (Vec::new(), None);
+    loop {
+        let rows = core.ports.store.tokens(Page { after, limit: PAGE_MAX }).await?;
+        after = rows.last().filter(|_| rows.len() == PAGE_MAX as usize).map(|row| row.id);
+        for row in rows.iter().filter(|row| row.principal == *principal && row.expires > now) {
+            let held = HeldToken::open(&opened.keys, row)?;
+            let of = held.record.session.as_ref().and_then(|session| session.credential);
+            if of == Some(credential) && held.record.revoked.is_none() {
+                changes.push(Change::PutToken(revoked_row(&*opened.keys, &held, now)));
+            }
+        }
+        if after.is_none() {
+            return Ok(changes);
+        }
     }
 }
 
@@ -245,7 +279,8 @@ impl Login {
             roles: BTreeSet::new(),
             networks: BTreeSet::new(),
         };
-        Ok((Proven { bound, subject: None, mfa: None, changes, details }, record))
+        let proven = Proven { bound, subject: None, credential: Some(id), until: None, mfa: None, changes, details };
+        Ok((proven, record))
     }
 }
 
@@ -332,7 +367,7 @@ impl Operation for List {
     }
 }
 
-/// Revokes a credential: it gives no token any more. Tokens that it gave are revoked by themselves.
+/// Revokes a credential: it gives no token any more, and those that it gave end.
 #[derive(Debug)]
 pub struct Revoke {
     /// Whose.
@@ -359,10 +394,14 @@ impl Operation for Revoke {
         }
         record.revoked = Some(approved.now());
         let change = file(&*opened.keys, revision.next(), &record);
-        Ok(Outcome::reply(CredentialReply { record, valid: false })
+        let of = (&self.principal, self.credential);
+        let ended = end_tokens(core, &opened, of, approved.now()).await?;
+        let outcome = Outcome::reply(CredentialReply { record, valid: false })
             .changing(change)
             .detail("credential", self.credential)
-            .detail("grantee", &self.principal))
+            .detail("grantee", &self.principal)
+            .detail("tokens", ended.len());
+        Ok(ended.into_iter().fold(outcome, Outcome::changing))
     }
 }
 
@@ -450,6 +489,7 @@ impl Unwrap {
             if record.revoked.is_none() {
                 record.revoked = Some(attempt.now);
                 changes.push(file(&*attempt.opened.keys, revision.next(), &record));
+                changes.extend(end_tokens(attempt.core, attempt.opened, (&record.principal, id), attempt.now).await?);
                 details.insert("revoked".to_owned(), "true".to_owned());
             }
         }

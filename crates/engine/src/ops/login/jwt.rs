@@ -69,7 +69,7 @@ impl Jwt {
             // Inserted, never replaced: of two who bring the same token at once one conflicts and finds it above.
             changes.push(file(&*attempt.opened.keys, Revision::FIRST, &seen));
         }
-        Ok(Proven { bound, subject: Some(subject), mfa: None, changes, details })
+        Ok(Proven { bound, subject: Some(subject), credential: None, until: None, mfa: None, changes, details })
     }
 
     async fn verify(&self, attempt: &Attempt<'_>, held: &HeldMethod, method: &JwtMethod) -> Result<Claims, Stop> {

@@ -46,7 +46,15 @@ impl Ldap {
         let entry = entry.as_ref().ok_or("wrong-password")?;
         let bound = bind(&held.record.bindings, entry).ok_or("no-binding")?;
         let subject = Some((method.url.clone(), entry.dn.clone()));
-        Ok(Proven { bound, subject, mfa: None, changes: Vec::new(), details: Details::new() })
+        Ok(Proven {
+            bound,
+            subject,
+            credential: None,
+            until: None,
+            mfa: None,
+            changes: Vec::new(),
+            details: Details::new(),
+        })
     }
 
     async fn ask(&self, attempt: &Attempt<'_>, method: &LdapMethod) -> Result<Option<LdapEntry>, Error> {

@@ -5,8 +5,9 @@
 
 use keyreeve_crypto::digest::Sha256;
 use keyreeve_identity::Outcome as Bound;
-use keyreeve_identity::throttle::{Alarm, Asking};
+use keyreeve_identity::throttle::Asking;
 use keyreeve_model::access::{MfaProof, SESSION_MAX, Session};
+use keyreeve_model::ids::CredentialId;
 use keyreeve_model::login::{LoginMethod, MethodKind, Provision};
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::Revision;
@@ -81,6 +82,10 @@ struct Proven {
     bound: Bound,
     /// Who it is, as the other side names it: by whom, and how.
     subject: Option<(String, String)>,
+    /// The service credential that was shown.
+    credential: Option<CredentialId>,
+    /// When the evidence itself ends: no session outlasts it.
+    until: Option<UnixMillis>,
     /// The second factor that the provider vouches for.
     mfa: Option<MfaProof>,
     /// What keeps the evidence from being used again.
@@ -183,24 +188,27 @@ impl<'a> Attempt<'a> {
         let mut changes = Vec::new();
         if alarm.is_raised() {
             details.insert("alarm".to_owned(), "access.failures".to_owned());
+            // Names and addresses are cheap to make up: one notice for all of them, or nobody reads any.
+            let alarms = self.core.throttle.lock().tell(self.method.as_str(), self.now);
             // Without a channel, or without an id for the notice, the record tells it alone.
-            changes = self.core.notice(self.opened, &self.telling(alarm), None, self.now).unwrap_or_default();
+            let told = alarms.map(|alarms| self.core.notice(self.opened, &self.telling(alarms), None, self.now));
+            changes = told.and_then(Result::ok).unwrap_or_default();
         }
         // One text for every reason: nobody learns which names, credentials or rules exist.
         let text = "this login was not accepted: the audit log tells an administrator why";
         Error::new(Code::Unauthenticated, text).leading_to(Aftermath { details, changes })
     }
 
-    fn telling(&self, alarm: Alarm) -> Telling {
+    fn telling(&self, alarms: u32) -> Telling {
         let source = self.source.map(|source| source.to_string()).unwrap_or_default();
-        let about = if alarm.source { "from one address" } else { "with one name" };
-        let facts = NoticeFacts::default().with("method", self.method).with("source", source);
-        Telling::new(NoticeKind::AccessFailures, format!("more than 3 logins failed in 5 minutes {about}"), facts)
+        let facts = NoticeFacts::default().with("method", self.method).with("source", source).with("alarms", alarms);
+        let subject = "more than 3 logins failed in 5 minutes with one name or from one address";
+        Telling::new(NoticeKind::AccessFailures, subject, facts)
     }
 
     fn open_session(&self, terms: &Terms<'_>, proven: Proven) -> Result<Outcome<LoggedIn>, Stop> {
         let (core, now) = (self.core, self.now);
-        let Proven { bound, subject, mfa, mut changes, mut details } = proven;
+        let Proven { bound, subject, credential, until, mfa, mut changes, mut details } = proven;
         details.insert("binding".to_owned(), bound.binding.to_string());
         details.insert("grantee".to_owned(), bound.principal.to_string());
         let doubt = |reason: Reason| Stop::Doubt(reason, details.clone());
@@ -229,20 +237,23 @@ impl<'a> Attempt<'a> {
         if !reaches(&networks, self.source) {
             return Err(doubt("other-network"));
         }
+        let capped = |end: UnixMillis| until.map_or(end, |until| end.min(until));
+        let expires = capped(now.plus(Duration::from_secs(terms.ttl_s.into())));
         let session = Session {
             login: terms.login.clone(),
             subject_sha256: subject.map(|subject| subject_hash(&subject)).unwrap_or_default(),
+            credential,
             roles: bound.roles.clone(),
             authenticated: now,
             mfa,
-            renew_until: now.plus(Duration::from_secs(terms.renew_s.into()).min(SESSION_MAX)),
+            renew_until: capped(now.plus(Duration::from_secs(terms.renew_s.into()).min(SESSION_MAX))),
             ttl_seconds: terms.ttl_s,
         };
         let token = NewToken {
             principal: &bound.principal,
             description: &Label::default(),
             created_by: &bound.principal,
-            life: (now, now.plus(Duration::from_secs(terms.ttl_s.into()))),
+            life: (now, expires),
             networks: &networks,
             session: Some(session.clone()),
         };

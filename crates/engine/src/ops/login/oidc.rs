@@ -181,7 +181,7 @@ impl Finish {
         let mut changes = vec![unfile(revision, &begun)];
         changes.extend(recognise(attempt, &held.record, &bound, &subject).await?);
         let details = Details::from([("attempt".to_owned(), self.attempt.to_string())]);
-        Ok(Proven { bound, subject: Some(subject), mfa, changes, details })
+        Ok(Proven { bound, subject: Some(subject), credential: None, until: None, mfa, changes, details })
     }
 
     /// The attempt, if it was begun by whoever finishes it, not too long ago, and not finished before.

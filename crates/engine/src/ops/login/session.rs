@@ -1,5 +1,6 @@
 //! Sessions: tokens that came from a login, and what their bearers do with them.
 
+use keyreeve_model::login::ServiceCredential;
 use keyreeve_model::record::Revision;
 use keyreeve_model::{Change, TokenRecord, UnixMillis};
 use std::sync::Arc;
@@ -49,6 +50,14 @@ impl Operation for Renew {
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<TokenReply>, Error> {
         let opened = core.need_open()?;
         let held = own(core, &opened, approved).await?;
+        if let Some(id) = held.record.session.as_ref().and_then(|session| session.credential) {
+            let found = core.filed::<ServiceCredential>(&opened, id).await?;
+            // One that was used up or ended gave this session all the same; one that was revoked must not keep it alive.
+            if found.is_none_or(|(credential, _)| credential.revoked.is_some()) {
+                let text = "the credential of this session was revoked: it cannot be renewed";
+                return Err(Error::new(Code::WrongState, text));
+            }
+        }
         let record = TokenRecord { expires: renewed(&held.record, approved.now())?, ..held.record.clone() };
         Ok(written(&opened, record, held.revision.next(), true))
     }

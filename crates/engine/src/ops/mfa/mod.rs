@@ -14,7 +14,9 @@ use keyreeve_crypto::digest::sha256;
 use keyreeve_model::access::MfaKind;
 use keyreeve_model::filed::{RowId, unfile};
 use keyreeve_model::ids::MfaId;
-use keyreeve_model::mfa::{ChallengePurpose, FACTORS_MAX, Factor, MfaChallenge, MfaCredential, MfaRefusal};
+use keyreeve_model::mfa::{
+    CHALLENGE_LIFE, ChallengePurpose, FACTORS_MAX, Factor, MfaChallenge, MfaCredential, MfaRefusal,
+};
 use keyreeve_model::record::Revision;
 use keyreeve_model::{Change, Name, UnixMillis};
 use keyreeve_policy::PrincipalKind;
@@ -36,6 +38,9 @@ pub use webauthn::{WebAuthnFinish, WebAuthnStart, WebAuthnStarted};
 
 /// How old a proof may be for altering one's own factors, in seconds.
 const FRESH_SECONDS: u64 = 300;
+
+/// Challenges of one person that wait for their answer, invitations included (count).
+const CHALLENGES_MAX: usize = 64;
 
 /// An answer to a question that can be got wrong, where getting it wrong is remembered.
 #[derive(Debug)]
@@ -134,7 +139,7 @@ fn person<O: Operation>(approved: &Approved<O>) -> Result<&Principal, Error> {
 
 /// Refuses unless the caller showed a second factor just now: one of the deployment's own, for whoever has the session of
 /// an identity provider would otherwise add factors to it, and outlast the provider's.
-pub(super) fn need_fresh(principal: &Principal, now: UnixMillis) -> Result<(), Error> {
+fn need_fresh(principal: &Principal, now: UnixMillis) -> Result<(), Error> {
     let own = principal.mfa().filter(|proof| proof.credential.is_some());
     let age = own.and_then(|proof| proof.age_seconds(now));
     if age.is_some_and(|age| age <= FRESH_SECONDS) {
@@ -210,6 +215,16 @@ async fn challenges(core: &Core, opened: &Opened, principal: &Name) -> Result<Ve
     let since = made(opened, principal);
     all.retain(|(given, _)| since.is_some_and(|since| born(given.id) >= since));
     Ok(all)
+}
+
+/// Refuses where too many challenges wait for their answer already.
+async fn need_room(core: &Core, opened: &Opened, principal: &Name, now: UnixMillis) -> Result<(), Error> {
+    let given = challenges(core, opened, principal).await?;
+    if given.iter().filter(|(given, _)| given.stands(now)).count() >= CHALLENGES_MAX {
+        let text = "too many challenges wait for their answer: answer one, or wait 5 minutes";
+        return Err(Error::new(Code::TooManyAttempts, text).after(CHALLENGE_LIFE));
+    }
+    Ok(())
 }
 
 /// When a challenge was given out, as its name says (RFC 9562, section 5.7).

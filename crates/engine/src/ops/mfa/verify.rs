@@ -16,7 +16,7 @@ use keyreeve_secret::SecretString;
 
 use super::totp::{hash, seed_of, used, wrong_code};
 use super::webauthn::{credential_of, relying};
-use super::{Answered, factors, person};
+use super::{Answered, factors, need_room, person};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::courier::Telling;
@@ -364,6 +364,7 @@ impl Operation for NewChallenge {
         if credentials.is_empty() {
             return Err(none_enrolled());
         }
+        need_room(core, &opened, &owner.name, now).await?;
         let (given, challenge, change) = new_challenge(core, &opened, &owner.name, purpose.recorded(), now)?;
         let (id, expires) = (given.id, given.expires);
         let reply = ChallengeReply { id, challenge, relying: relying.id, credentials, expires };

@@ -12,7 +12,7 @@ use keyreeve_secret::SecretString;
 use std::collections::BTreeSet;
 
 use super::verify::{new_challenge, step_up};
-use super::{FactorView, born, end_enrolments, factors, made, may_enrol, person};
+use super::{FactorView, born, end_enrolments, factors, made, may_enrol, need_room, person};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
@@ -96,6 +96,7 @@ impl Operation for WebAuthnStart {
             Factor::Webauthn { credential_id, .. } => hex::decode(credential_id).ok(),
             Factor::Totp { .. } | Factor::Recovery { .. } => None,
         });
+        need_room(core, &opened, owner, now).await?;
         let (given, challenge, change) = new_challenge(core, &opened, owner, ChallengePurpose::Enrol, now)?;
         let user_id = sha256(&[opened.deployment.id.as_bytes().as_slice(), owner.as_str().as_bytes()].concat());
         let started = WebAuthnStarted {

@@ -24,6 +24,7 @@ pub(crate) async fn forge_session(house: &House, token: TokenId, now: UnixMillis
     let session = Session {
         login: "token".parse().unwrap(),
         subject_sha256: String::new(),
+        credential: None,
         roles: BTreeSet::new(),
         authenticated: now,
         mfa: Some(MfaProof { at: now, kind: MfaKind::Totp, credential: None }),
