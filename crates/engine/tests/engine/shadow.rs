@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 
 use crate::support::{House, Who, label, name};
 
-const NO_WRITING: &str = "forbid (principal in Keyreeve::Role::\"key-user-encrypt\", action == Keyreeve::Action::\"key.encrypt\", resource);";
+const NO_WRITING: &str = "forbid (principal in Keyreeve::Role::\"key-user-encrypt\", \
+    action == Keyreeve::Action::\"key.encrypt\", resource);";
 const READING: &str =
     "permit (principal == Keyreeve::Principal::\"writer\", action == Keyreeve::Action::\"key.decrypt\", resource);";
 
