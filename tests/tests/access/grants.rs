@@ -19,7 +19,7 @@ impl Desk {
         }
         let _ = cli.ok(&["principal", "put", "batch", "--kind", "service"]);
         let _ = cli.ok(&["token", "create", "batch", "--for", "1h", "-o", "batch.token"]);
-        Self { _dev: dev, cli, home: home }
+        Self { _dev: dev, cli, home }
     }
 
     fn as_batch<'a>(words: &[&'a str]) -> Vec<&'a str> {

@@ -38,6 +38,9 @@ fn it_finds_no_server_error() {
         "examples,coverage,fuzzing",
         "--exclude-path",
         "/v1/system/seal",
+        // What it makes up as a provider is not there, which is truly answered with 503.
+        "--exclude-path-regex",
+        "^/v1/login/(oidc|ldap)/",
         "--generation-database",
         "none",
         "--no-color",

@@ -185,7 +185,12 @@ impl Tool {
             Self::Schemathesis => asked(&environment(root, "schemathesis").join("bin/schemathesis").to_string_lossy()),
             Self::Fido2 => {
                 let python = environment(root, "fido2").join("bin/python");
-                cargo::output_of(Command::new(python).args(["-c", "import fido2; print('fido2', fido2.__version__)"]))
+                cargo::output_of(
+                    Command::new(python).args([
+                        "-c",
+                        "import fido2.server, importlib.metadata as m; print('fido2', m.version('fido2'))",
+                    ]),
+                )
             }
             Self::Chromium => {
                 let certutil = Command::new("certutil").arg("-H").output().is_ok();
