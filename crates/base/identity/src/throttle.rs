@@ -6,8 +6,8 @@
 //! nobody wait who has not failed, for they must not be able to shut somebody out. A pair that has logged in before is
 //! only measured by itself. Names count whether they exist or not.
 //!
-//! Evidence that nobody can guess (signed tokens, certificates, secrets of 256 bits) makes nobody wait: there is nothing
-//! to slow down, and whoever sends rubbish from a shared address would shut out all others there. Its failures count
+//! Evidence that nobody can guess (signed tokens, certificates, secrets of 256 bits) makes nobody wait: nothing is
+//! to be slowed down, and whoever sends rubbish from a shared address would shut out all others there. Its failures count
 //! for the alarm only.
 
 use keyreeve_crypto::mac::hmac_sha256;

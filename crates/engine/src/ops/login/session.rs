@@ -52,7 +52,7 @@ impl Operation for Renew {
         let held = own(core, &opened, approved).await?;
         if let Some(id) = held.record.session.as_ref().and_then(|session| session.credential) {
             let found = core.filed::<ServiceCredential>(&opened, id).await?;
-            // One that was used up or ended gave this session all the same; one that was revoked must not keep it alive.
+            // One that was used up or ended gave this session all the same; one that was revoked keeps none alive.
             if found.is_none_or(|(credential, _)| credential.revoked.is_some()) {
                 let text = "the credential of this session was revoked: it cannot be renewed";
                 return Err(Error::new(Code::WrongState, text));
