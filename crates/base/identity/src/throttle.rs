@@ -7,8 +7,8 @@
 //! only measured by itself. Names count whether they exist or not.
 //!
 //! Evidence that nobody can guess (signed tokens, certificates, secrets of 256 bits) makes nobody wait: nothing is
-//! to be slowed down, and whoever sends rubbish from a shared address would shut out all others there. Its failures count
-//! for the alarm only.
+//! to be slowed down, and whoever sends rubbish from a shared address would shut out all others there. Its failures
+//! count for the alarm only.
 
 use keyreeve_crypto::mac::hmac_sha256;
 use keyreeve_model::UnixMillis;
