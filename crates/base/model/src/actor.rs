@@ -24,8 +24,8 @@ impl Actor {
         Self { name, person }
     }
 
-    /// True when both are the same human being, under whatever name; a principal may also say that its person is the one
-    /// another is named for.
+    /// True when both are the same human being, under whatever name; a principal may also say that its person is the
+    /// one another is named for.
     #[must_use]
     pub fn is_same_person(&self, other: &Self) -> bool {
         self.name == other.name

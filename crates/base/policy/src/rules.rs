@@ -121,8 +121,8 @@ impl RuleSet {
     }
 
     /// The rules that hold for something as it is or for it as it becomes, and not for both, for whichever action of
-    /// theirs: whoever takes away the label that a rule looks at needs the consent which that rule asks for, and so does
-    /// whoever makes something that the rule should have been asked about, only later.
+    /// theirs: whoever takes away the label that a rule looks at needs the consent which that rule asks for, and so
+    /// does whoever makes something that the rule should have been asked about, only later.
     ///
     /// # Errors
     /// As [`RuleSet::matching`].

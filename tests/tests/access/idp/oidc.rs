@@ -104,7 +104,10 @@ fn what_came_back_counts_once_and_for_whoever_began() {
     let Some(house) = House::new() else { return };
     let started = house.start();
     let callback = house.idp.login(started["authorization_url"].as_str().unwrap(), "alice", false);
-    let body = |attempt: &Value, starter: &Value, state: &str, code: &str| json!({"attempt": attempt, "starter": starter, "state": state, "code": code});
+    let body = |attempt: &Value, starter: &Value, state: &str, code: &str| {
+        let (id, by) = (attempt, starter);
+        json!({"attempt": id, "starter": by, "state": state, "code": code})
+    };
     let (state, code) = (callback.fields["state"].as_str(), callback.fields["code"].as_str());
     let other = house.start();
     // Neither another's secret, nor another state, nor another attempt's; and each leaves the attempt as it was.
