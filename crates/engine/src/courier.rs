@@ -158,19 +158,6 @@ impl Core {
         let notice = Notice { record, ..notice };
         Ok((id, file(&opened.keys, Revision::FIRST, &notice)))
     }
-
-    /// Files a notice whose cause changes nothing, in a transaction of its own.
-    #[allow(dead_code, reason = "for what is noticed without an operation that changes something")]
-    pub(crate) async fn tell(&self, telling: &Telling, record: Option<RecordId>) -> Result<(), Error> {
-        let (now, opened) = (self.now()?, self.need_open()?);
-        let changes = self.notice(&opened, telling, record, now)?;
-        if changes.is_empty() {
-            return Ok(());
-        }
-        self.ports.store.commit(Transaction { name: "notice", changes, ..Transaction::default() }).await?;
-        self.courier.ring();
-        Ok(())
-    }
 }
 
 impl Engine {

@@ -24,7 +24,6 @@ mod commit;
 mod core;
 mod courier;
 mod emergencies;
-#[allow(dead_code, reason = "the groups that file records read them by it")]
 mod filed;
 mod issuers;
 mod running;

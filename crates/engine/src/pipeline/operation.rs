@@ -189,7 +189,6 @@ impl<R> Outcome<R> {
     }
 
     /// Tells people, in the transaction of the changes. An operation that changes nothing tells nobody.
-    #[allow(dead_code, reason = "what most operations tell follows from their audit record")]
     pub(crate) fn telling(mut self, kind: NoticeKind, subject: impl Into<String>, facts: Facts) -> Self {
         self.notices.push(Telling::new(kind, subject, facts));
         self
