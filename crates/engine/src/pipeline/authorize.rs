@@ -69,7 +69,7 @@ pub enum Target<'a> {
     NewGrant(&'a Name, &'a Wanted),
     /// A request that waits for consent.
     Approval(ApprovalId),
-    /// An incident, a hold, an emergency, a review.
+    /// An incident, a hold, an emergency.
     Case(CaseRef),
 }
 
