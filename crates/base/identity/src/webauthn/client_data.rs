@@ -45,7 +45,9 @@ pub(super) fn check(
     if json.len() > CLIENT_DATA_MAX {
         return Err(WebAuthnError::TooLong);
     }
-    let data: ClientData = serde_json::from_slice(json).map_err(|_| WebAuthnError::ClientData)?;
+    // The bytes are UTF-8 (7.1 step 5), also in members that are not looked at and would be skipped unread.
+    let json = std::str::from_utf8(json).map_err(|_| WebAuthnError::ClientData)?;
+    let data: ClientData = serde_json::from_str(json).map_err(|_| WebAuthnError::ClientData)?;
     if data.ceremony != ceremony.name() {
         return Err(WebAuthnError::Ceremony);
     }

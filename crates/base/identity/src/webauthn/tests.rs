@@ -258,8 +258,12 @@ fn client_data_of_something_else_is_refused() {
     assert_eq!(wrong(":false", r#":false,"origin":"https://example.org""#), E::ClientData);
     assert_eq!(wrong("{", "["), E::ClientData);
     assert_eq!(wrong(":false", &format!(r#":false,"more":"{}""#, "x".repeat(CLIENT_DATA_MAX))), E::TooLong);
-    let more = right.replace(":false", r#":false,"a future member":[1]"#);
+    let more = right.replace(":false", r#":false,"a future member":["e"]"#);
     assert!(registers(&attestation, &more).is_ok());
+    let mut no_text = more.into_bytes();
+    *no_text.iter_mut().rev().find(|byte| **byte == b'e').unwrap() |= 0x80;
+    let answer = Registration { client_data: &no_text, attestation: &attestation };
+    assert_eq!(register(&relying(), &CHALLENGE, &answer).unwrap_err(), E::ClientData);
 }
 
 #[test]
