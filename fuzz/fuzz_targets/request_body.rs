@@ -22,6 +22,7 @@ use keyreeve_wire::login::{
 use keyreeve_wire::mfa::{FinishTotp, FinishWebAuthn, Invite, MfaAnswer, NewChallenge, StartTotp, StartWebAuthn};
 use keyreeve_wire::notices::TestNotices;
 use keyreeve_wire::policies::{ApplyPolicies, RollBackPolicies, SimulatePolicies, StartShadow};
+use keyreeve_wire::reviews::{CloseReview, DecideReview, OpenReview};
 use keyreeve_wire::signing::{MacRequest, SignRequest, VerifyMacRequest, VerifyRequest};
 use keyreeve_wire::system::{InitRequest, UnsealRequest};
 use libfuzzer_sys::fuzz_target;
@@ -45,5 +46,6 @@ fuzz_target!(|body: &[u8]| {
     read!(body, StartOidc, FinishOidc, LoginJwt, LoginLdap, LoginCredential, IssueCredential, UnwrapCredential);
     read!(body, PutLoginMethod, SetLoginSecret);
     read!(body, TestNotices);
+    read!(body, OpenReview, DecideReview, CloseReview);
     read!(body, ApplyPolicies, RollBackPolicies, SimulatePolicies, StartShadow);
 });

@@ -7,6 +7,7 @@
 //!
 //! - [`Binary`], [`Server`]: the program and a running process of it; [`Dev`], [`Production`]: the two ways to run one
 //! - [`Api`]: one caller over HTTPS; [`Cli`]: the command line; [`Wire`]: raw bytes over TLS
+//! - [`Factor`]: the second factor that somebody carries
 //! - [`Idp`], [`Slapd`]: an OpenID provider and a directory of other people's
 //! - [`Browser`]: Chromium with an authenticator
 //! - [`Pki`], [`Database`], [`Chance`], [`log`]: certificates, PostgreSQL, repeatable randomness, the audit log's files
@@ -18,6 +19,7 @@ mod chance;
 mod cli;
 mod database;
 mod dev;
+mod factor;
 mod idp;
 pub mod log;
 mod pki;
@@ -32,6 +34,7 @@ pub use chance::Chance;
 pub use cli::{Cli, Done};
 pub use database::Database;
 pub use dev::Dev;
+pub use factor::Factor;
 pub use http::Method;
 pub use idp::{Callback, Idp};
 pub use pki::Pki;

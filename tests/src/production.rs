@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::api::{Api, Endpoint};
+use crate::factor::Factor;
 use crate::pki::Pki;
 use crate::server::{Binary, Server};
 
@@ -49,8 +50,10 @@ pub struct Production {
     pub clients: Pki,
     /// The shares of the root, once it is initialised.
     pub shares: Vec<String>,
-    /// Tokens, once it is initialised.
+    /// Tokens, once it is initialised. They carry the proof of a second factor.
     pub people: People,
+    /// The second factors of the people, by name, once it is initialised.
+    pub factors: BTreeMap<String, Factor>,
     /// Verifier keys of the audit log, once it is initialised.
     pub log_keys: Vec<String>,
 }
@@ -109,6 +112,7 @@ impl Production {
             clients,
             shares: Vec::new(),
             people: People::default(),
+            factors: BTreeMap::new(),
             log_keys: Vec::new(),
         }
     }
@@ -183,16 +187,19 @@ impl Production {
         self.populate(up);
     }
 
-    /// Makes the people and their tokens.
+    /// Makes the people, their tokens and their second factors.
     ///
     /// # Panics
     /// When the server refuses.
     pub fn populate(&mut self, up: &Up) {
         let operator = up.api("admin", &self.people.operator);
-        let person = |name: &str, roles: &[&str]| {
+        self.factors.insert("operator".to_owned(), Factor::first(&operator));
+        let mut person = |name: &str, roles: &[&str]| {
             let _ = operator.put(&format!("/v1/principals/{name}"), &json!({ "kind": "person", "roles": roles })).ok();
             let issued = operator.post("/v1/tokens", &json!({ "principal": name, "seconds": 86_400 })).ok();
-            issued["token"].as_str().unwrap().to_owned()
+            let token = issued["token"].as_str().unwrap().to_owned();
+            self.factors.insert(name.to_owned(), Factor::invited(&operator, &up.api("admin", &token), name));
+            token
         };
         // Signing belongs to no shipped role but that of applications.
         let sides = ["sign-side", "verify-side", "derive-side"].map(|side| format!("Keyreeve::Action::\"{side}\""));

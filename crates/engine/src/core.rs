@@ -66,7 +66,8 @@ pub struct Settings {
     pub algorithms: Registry,
     /// Which revision of SP 800-57 part 1 rules new keys.
     pub profile: Profile,
-    /// Policies of the server's mode, besides the shipped ones: name and text.
+    /// Shipped policies of the server's mode, besides those of every mode: name and text. The one that demands a second
+    /// factor of people, except in development mode.
     pub extra_policies: Vec<(String, String)>,
     /// Keys held in memory (count).
     pub keys_kept: usize,
@@ -93,13 +94,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// For development mode: initialisation also makes a principal that may do everything, and a policy lets it.
+    /// For development mode: initialisation also makes a principal that may do everything, a policy lets it, and no
+    /// second factor is demanded of people.
     #[must_use]
     pub fn development() -> Self {
-        let (name, text) = keyreeve_policy::shipped::development();
-        let extra_policies = vec![(name.to_string(), text.to_owned())];
         Self {
-            extra_policies,
+            extra_policies: vec![owned(keyreeve_policy::shipped::development())],
             development: true,
             relying: Some("localhost".to_owned()),
             origins: vec!["https://localhost:7433".to_owned()],
@@ -108,12 +108,16 @@ impl Settings {
     }
 }
 
+fn owned((name, text): (keyreeve_policy::PolicyName, &str)) -> (String, String) {
+    (name.to_string(), text.to_owned())
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             algorithms: Registry::shipped(),
             profile: Profile::default(),
-            extra_policies: Vec::new(),
+            extra_policies: vec![owned(keyreeve_policy::shipped::require_mfa())],
             keys_kept: 16 * 1024,
             tokens_kept: 16 * 1024,
             decisions_kept: 64 * 1024,

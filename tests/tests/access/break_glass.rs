@@ -2,36 +2,13 @@
 
 mod python;
 
-use keyreeve_identity::totp::{self, TotpHash};
-use keyreeve_model::UnixMillis;
-use keyreeve_tests::{Api, Production, Up};
+use keyreeve_tests::{Api, Factor, Production, Up};
 use serde_json::{Value, json};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Somebody with a second factor.
 struct Person {
     api: Api,
-    seed: Vec<u8>,
-    /// The step of the last code that was used: one works once.
-    step: u64,
-}
-
-fn now() -> UnixMillis {
-    UnixMillis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64)
-}
-
-/// RFC 4648 §6, without padding.
-fn base32(text: &str) -> Vec<u8> {
-    let (mut bytes, mut bits, mut held) = (Vec::new(), 0u32, 0u32);
-    for c in text.trim_end_matches('=').bytes() {
-        let value = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|known| *known == c).unwrap();
-        (held, bits) = (held << 5 | value as u32, bits + 5);
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits) as u8);
-        }
-    }
-    bytes
+    factor: Factor,
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
@@ -39,32 +16,18 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 }
 
 impl Person {
-    fn code(&self) -> String {
-        totp::code(&self.seed, TotpHash::Sha1, self.step).expose().to_owned()
-    }
-
-    fn enrol(operator: &Api, api: Api, name: &str) -> Self {
-        let invitation = operator.post(&format!("/v1/principals/{name}/mfa/invitation"), &json!({})).ok();
-        let start = json!({ "label": "phone", "invitation": text(&invitation, "code") });
-        let started = api.post("/v1/mfa/totp", &start).ok();
-        // A step back, so that the next code is the present one and the one after is not far away.
-        let step = totp::step(now()).unwrap() - 1;
-        let person = Self { api, seed: base32(text(&started, "seed")), step };
-        let finish = json!({ "id": text(&started, "id"), "code": person.code() });
-        let _ = person.api.post("/v1/mfa/totp/finish", &finish).ok();
-        person
-    }
-
     fn join(operator: &Api, up: &Up, name: &str, roles: &[&str]) -> Self {
         let _ = operator.put(&format!("/v1/principals/{name}"), &json!({ "kind": "person", "roles": roles })).ok();
         let issued = operator.post("/v1/tokens", &json!({ "principal": name, "seconds": 86_400 })).ok();
-        Self::enrol(operator, up.api("all", text(&issued, "token")), name)
+        let api = up.api("all", text(&issued, "token"));
+        let factor = Factor::invited(operator, &api, name);
+        Self { api, factor }
     }
 
     fn approve(&mut self, approval: &str) {
         let shown = self.api.get(&format!("/v1/approvals/{approval}")).ok();
-        self.step += 1;
-        let vote = json!({ "decision": "approve", "digest": text(&shown, "digest"), "proof": { "code": self.code() } });
+        let proof = json!({ "code": self.factor.code() });
+        let vote = json!({ "decision": "approve", "digest": text(&shown, "digest"), "proof": proof });
         let _ = self.api.post(&format!("/v1/approvals/{approval}/votes"), &vote).ok();
     }
 }
@@ -89,12 +52,11 @@ impl House {
         let (sue, carl) = (join("sue", &["security-lead"]), join("carl", &["ciso"]));
         let (lea, dora, pat) = (join("lea", &["legal"]), join("dora", &["dpo"]), join("pat", &[]));
         let _others = [join("owen", &["system-owner"]), join("olga", &["operator"]), join("ann", &["key-admin"])];
-        let first = Person::enrol(&operator, up.api("all", &production.people.operator), "operator");
         let key = up.api("all", &production.people.keeper).make_key("xaes-256-gcm", None);
         let sealed = json!({ "plaintext": "bGVkZ2Vy" });
         let user = up.api("all", &production.people.user);
         let ciphertext = user.post(&format!("/v1/keys/{key}/encrypt"), &sealed).ok();
-        let _ = first.api.post("/v1/governance/enact", &json!({})).ok();
+        let _ = operator.post("/v1/governance/enact", &json!({})).ok();
         let open = json!({ "kind": "other", "keys": [key], "reason": "the vendor is gone" });
         let incident = text(&sue.api.post("/v1/incidents", &open).ok(), "id").to_owned();
         let ciphertext = text(&ciphertext, "ciphertext").to_owned();

@@ -15,6 +15,7 @@ mod mfa;
 mod notices;
 mod papers;
 mod policy;
+mod reviews;
 mod roles;
 mod site;
 mod slapd;

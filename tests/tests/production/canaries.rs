@@ -157,6 +157,9 @@ fn secrets_are_nowhere_but_in_the_answers_they_belong_to() {
     for (name, token) in [("operator", &people.operator), ("keeper", &people.keeper), ("user", &people.user)] {
         found.canary(&format!("the token of {name}"), token.rsplit('_').next().unwrap());
     }
+    for (name, factor) in &production.factors {
+        found.canary(&format!("the seed of {name}"), &factor.seed);
+    }
     for (number, share) in production.shares.iter().enumerate() {
         found.canary(&format!("share {number}"), share);
     }

@@ -1,6 +1,6 @@
 //! How the command line gets to a server: one profile for both listeners, and what it says when it is not let in.
 
-use keyreeve_tests::{Cli, Done, Layout, Production, Up};
+use keyreeve_tests::{Cli, Done, Factor, Layout, Production, Up};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, date_time_ymd};
 use rustix::process::Signal;
 use std::os::unix::fs::PermissionsExt;
@@ -25,6 +25,44 @@ fn mode(production: &Production, name: &str) -> u32 {
     std::fs::metadata(production.home.join(name)).unwrap().permissions().mode() & 0o777
 }
 
+/// Enrols codes by time, as a script does it; these words say who.
+fn enrols(cli: &Cli, who: &[&str], more: &[&str]) {
+    let start = ["mfa", "totp", "--label", "phone", "--output", "json"];
+    let started = cli.run(&[who, &start, more].concat()).code(0).json();
+    let code = Factor::of(started["seed"].as_str().unwrap()).code();
+    let id = started["id"].as_str().unwrap();
+    let _ = cli.run_with(&[who, &["mfa", "confirm", id]].concat(), code.as_bytes()).code(0);
+}
+
+/// The first of all needs a second factor for whatever an operator does, and nobody to invite to it.
+fn the_operator_enrols(operator: &Cli) {
+    let list = ["principal", "list"];
+    let refused = operator.run(&list).code(3);
+    assert!(refused.stderr.contains("keyreeve mfa totp"), "{refused}");
+    enrols(operator, &[], &[]);
+    let _ = operator.run(&list).code(0);
+    // A token made later shows nothing by itself.
+    let _ = operator.ok(&["token", "create", "operator", "--for", "1d", "-o", "second.token"]);
+    let profile = operator.home().join("ceremony/client.toml");
+    let second = ["--profile", profile.to_str().unwrap(), "--token-file", "second.token"];
+    let refused = operator.run(&[&second[..], &list].concat()).code(3);
+    assert!(refused.stderr.contains("keyreeve mfa verify"), "{refused}");
+}
+
+/// Makes somebody's token and second factor, with an invitation.
+fn invited(operator: &Cli, name: &str) {
+    let token = format!("{name}.token");
+    let _ = operator.ok(&["token", "create", name, "--for", "1d", "-o", &token]);
+    let path = operator.home().join("invitation");
+    std::fs::write(&path, operator.json(&["mfa", "invite", name])["code"].as_str().unwrap()).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    let profile = operator.home().join("ceremony/client.toml");
+    let who = ["--profile", profile.to_str().unwrap(), "--token-file", &token];
+    let refused = operator.run(&[&who[..], &["mfa", "totp"]].concat()).code(5);
+    assert!(refused.stderr.contains("keyreeve mfa invite"), "{refused}");
+    enrols(operator, &who, &["--invitation-file", "invitation"]);
+}
+
 #[test]
 fn one_profile_reaches_both_listeners_and_initialisation_writes_it() {
     let home = tempfile::tempdir().unwrap();
@@ -45,9 +83,10 @@ fn one_profile_reaches_both_listeners_and_initialisation_writes_it() {
     let operator = Cli::new(home.path()).with_profile(&home.path().join("ceremony/client.toml"));
     let status = operator.ok(&["status"]);
     assert!(status.contains(&up.endpoint("admin").url) && status.contains(&up.endpoint("data").url), "{status}");
+    the_operator_enrols(&operator);
     for (name, role) in [("keeper", "key-admin"), ("user", "key-user-encrypt"), ("auditor", "key-auditor")] {
         let _ = operator.ok(&["principal", "put", name, "--kind", "person", "--role", role]);
-        let _ = operator.ok(&["token", "create", name, "--for", "1d", "-o", &format!("{name}.token")]);
+        invited(&operator, name);
     }
     let as_who = |name: &str, words: &[&str]| operator.run(&[&["--token-file", name], words].concat());
     let profile = home.path().join("ceremony/client.toml");

@@ -137,6 +137,16 @@ mod faketime {
         up
     }
 
+    const PEOPLE: [&str; 3] = ["keeper", "user", "auditor"];
+
+    /// Somebody who has just shown a second factor to a server whose clock is so many days ahead.
+    fn shown(production: &mut Production, up: &Up, name: &str, token: &str, days: u64) -> Api {
+        let api = up.api("all", token);
+        let ahead = Duration::from_secs(days * 86_400);
+        production.factors.get_mut(name).unwrap().show(&api, ahead);
+        api
+    }
+
     /// A ciphertext by this key.
     fn seal(user: &Api, key: &str) -> Value {
         user.post(&format!("/v1/keys/{key}/encrypt"), &json!({ "plaintext": base64("text") })).ok()["ciphertext"]
@@ -148,7 +158,7 @@ mod faketime {
     fn a_key_is_destroyed_when_its_time_has_come() {
         let Some(library) = library() else { return not_run("there is no faketime") };
         let office = Office::new();
-        let tokens = ["keeper", "user", "auditor"].map(|name| office.lasting(name));
+        let tokens = PEOPLE.map(|name| office.lasting(name));
         let body = json!({ "aliases": ["gone"], "reason": "ticket 17" });
         let key = office.keeper.post("/v1/keys", &body).ok()["id"].as_str().unwrap().to_owned();
         let neighbour = office.keeper.make_key("xaes-256-gcm", None);
@@ -156,16 +166,18 @@ mod faketime {
         let before = office.keeper.get(&format!("/v1/keys/{key}")).ok()["versions"][0].clone();
         let waiting = json!({ "days": 7, "reason": "the contract ended" });
         let _ = office.keeper.post(&format!("/v1/keys/{key}/schedule-destruction"), &waiting).ok();
-        let Office { production, up, operator, keeper, user, auditor, _home } = office;
+        let Office { mut production, up, operator, keeper, user, auditor, _home } = office;
         // A server that ends waits for those who are still connected.
         drop((operator, keeper, user, auditor));
         assert!(up.server.terminate().success());
         // A day early there is nothing to be seen of it yet.
         let early = days_later(&production, &library, 6);
-        assert_eq!(early.api("all", &tokens[0]).get(&format!("/v1/keys/{key}")).ok()["state"], "active");
+        let keeper = shown(&mut production, &early, "keeper", &tokens[0], 6);
+        assert_eq!(keeper.get(&format!("/v1/keys/{key}")).ok()["state"], "active");
+        drop(keeper);
         assert!(early.server.terminate().success());
         let up = days_later(&production, &library, 8);
-        let [keeper, user, auditor] = tokens.map(|token| up.api("all", &token));
+        let [keeper, user, auditor] = [0, 1, 2].map(|n| shown(&mut production, &up, PEOPLE[n], &tokens[n], 8));
         let path = format!("/v1/keys/{key}/destruction");
         assert!(wait_until(Duration::from_secs(60), || keeper.get(&path).status == 200), "the key stays");
         let proof = keeper.get(&path).ok();

@@ -1,6 +1,6 @@
 //! The shipped roles over HTTPS, each with a token of its own: what each may do, and that it may do nothing else (A1).
 
-use keyreeve_tests::{Answer, Api, Endpoint, Layout, Method, Production, Up, base64};
+use keyreeve_tests::{Answer, Api, Endpoint, Factor, Layout, Method, Production, Up, base64};
 use serde_json::{Value, json};
 
 /// A deployment with one cipher key and one signing key that name the services `ci` and `shop`, and one of each that
@@ -41,7 +41,11 @@ impl Stage {
         let _ = self.operator.put(&format!("/v1/principals/{name}"), principal).ok();
         let issued = self.operator.post("/v1/tokens", &json!({ "principal": name })).ok();
         let endpoint: Endpoint = self.up.endpoint("all");
-        endpoint.with_token(issued["token"].as_str().unwrap()).api()
+        let who = endpoint.with_token(issued["token"].as_str().unwrap()).api();
+        if principal["kind"] == "person" {
+            let _ = Factor::invited(&self.operator, &who, name);
+        }
+        who
     }
 
     fn person(&self, role: &str) -> Api {

@@ -8,7 +8,7 @@ use crate::app::{App, Outcome};
 use crate::commands::{
     access, agreement, algorithms, approvals, audit, completions, credentials, data_keys, decrypt, demo, emergencies,
     encrypt, grants, holds, incidents, keyrings, keys, login, login_methods, macs, mfa, notices, policies, principals,
-    random, rewrap, rules, server, signing, system, tokens, version, wrapping,
+    random, reviews, rewrap, rules, server, signing, system, tokens, version, wrapping,
 };
 use crate::failure::{EXIT_CODES, Exit, Failure, Subject};
 use crate::files;
@@ -103,6 +103,8 @@ enum ClientCommand {
     #[command(subcommand)]
     Access(access::Command),
     #[command(subcommand)]
+    Review(reviews::Command),
+    #[command(subcommand)]
     Mfa(mfa::Command),
     #[command(subcommand)]
     Policy(policies::Command),
@@ -163,6 +165,7 @@ impl ClientCommand {
             | Self::Grant(_)
             | Self::Elevate(_)
             | Self::Access(_)
+            | Self::Review(_)
             | Self::Policy(_)
             | Self::Approval(_)
             | Self::Rules(_)
@@ -298,6 +301,7 @@ async fn client_command(command: ClientCommand, app: &App) -> Outcome {
         ClientCommand::Grant(command) => command.run(app).await,
         ClientCommand::Elevate(command) => command.run(app).await,
         ClientCommand::Access(command) => command.run(app).await,
+        ClientCommand::Review(command) => command.run(app).await,
         ClientCommand::Policy(command) => command.run(app).await,
         ClientCommand::Hold(command) => command.run(app).await,
         ClientCommand::Incident(command) => command.run(app).await,

@@ -142,7 +142,7 @@ fn next_step(code: &str) -> Option<&'static str> {
         }
         "mfa-needed" => {
             "show a second factor with `keyreeve mfa verify`, or in the console, then repeat the command; `keyreeve \
-             mfa status` shows what is enrolled"
+             mfa status` shows what is enrolled, `keyreeve mfa totp` enrols a first one"
         }
         "under-hold" => {
             "`keyreeve hold list --key KEY` shows the holds; Legal consents to the destruction, or releases them"

@@ -14,7 +14,7 @@
 //! - [`notice`]: what people are told without having asked
 //! - [`approval`]: requests that wait for consent; [`rules`]: which do, and for whose; [`canonical`]: JSON in one form
 //! - [`grant`]: rights for a time; [`policy_version`]: the history of the policies
-//! - [`usage`]: when rights were last used
+//! - [`usage`]: when rights were last used; [`review`]: campaigns in which people decide on them
 //! - [`context`]: encryption context in canonical form; [`ciphertext`]: what leaves the server
 //! - [`hold`], [`incident`], [`emergency`]: what is out of the ordinary; [`actor`]: the person behind a principal
 //! - [`change`]: the only way to alter what is stored
@@ -48,6 +48,7 @@ pub mod mfa;
 pub mod notice;
 pub mod policy_version;
 pub mod record;
+pub mod review;
 pub mod rules;
 pub mod time;
 pub mod usage;

@@ -68,16 +68,15 @@ fn named(name: &str) -> PolicyName {
     PolicyName::new(name).expect("a shipped name is valid")
 }
 
-/// What applies from the start: the roles, and what needs no role.
+/// What applies from the start, in every mode: the roles, and what needs no role.
 pub fn documents() -> Vec<(PolicyName, &'static str)> {
     DOCUMENTS.into_iter().map(|(name, text)| (named(name), text)).collect()
 }
 
 /// Requires a second factor, shown within the last 12 hours, of every person in the four human roles of the template,
-/// of operators and of [`GOVERNANCE_ROLES`]. Not part of
-/// [`documents`]: add it where a second factor can be shown.
+/// of operators and of [`GOVERNANCE_ROLES`]. Applies besides [`documents`] from the start, except in development mode.
 pub fn require_mfa() -> (PolicyName, &'static str) {
-    (named("require-mfa"), include_str!("../policies/optional/require-mfa.cedar"))
+    (named("require-mfa"), include_str!("../policies/require-mfa.cedar"))
 }
 
 /// One role that may do everything, for trying things out on one's own machine. Not part of [`documents`]; never load

@@ -84,6 +84,9 @@ impl Compiler {
             let name = keyreeve_policy::PolicyName::new(&name).map_err(|error| Error::invalid(error.to_string()))?;
             Ok::<_, Error>((name, text))
         };
+        // What was put under a name before a policy of that name was shipped makes way for it: two of a name would
+        // refuse everything.
+        let own = own.into_iter().filter(|(name, _)| !self.is_built_in(name));
         let texts = self.built_in.iter().cloned().chain(own).map(named).collect::<Result<Vec<_>, _>>()?;
         PolicySet::compile(&self.schema, texts).map_err(|problems| {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();

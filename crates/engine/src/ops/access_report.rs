@@ -76,7 +76,7 @@ pub struct AccessRow {
 pub struct Finding {
     /// What kind of thing it is.
     pub kind: FindingKind,
-    /// What it is about: a grant, a principal.
+    /// What it is about: a grant, a principal, a review.
     pub about: String,
     /// In words.
     pub text: String,
@@ -91,11 +91,13 @@ pub enum FindingKind {
     NoSecondFactor,
     /// The rules of approval are not in force.
     GovernanceFounding,
+    /// A review is late, or rights that nobody went through for 180 days.
+    ReviewOverdue,
 }
 
 impl FindingKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::GrantUnused, Self::NoSecondFactor, Self::GovernanceFounding];
+    pub const ALL: [Self; 4] = [Self::GrantUnused, Self::NoSecondFactor, Self::GovernanceFounding, Self::ReviewOverdue];
 
     /// The name on wires.
     #[must_use]
@@ -104,6 +106,7 @@ impl FindingKind {
             Self::GrantUnused => "grant-unused",
             Self::NoSecondFactor => "no-second-factor",
             Self::GovernanceFounding => "governance-founding",
+            Self::ReviewOverdue => "review-overdue",
         }
     }
 }
@@ -313,6 +316,7 @@ async fn findings(
         let text = "the rules of approval are not in force: one administrator alone can give any right".to_owned();
         findings.push(Finding { kind: FindingKind::GovernanceFounding, about: "rules".to_owned(), text });
     }
+    findings.extend(core.reviews_overdue(opened, now).await?);
     for held in people {
         let record = &held.record;
         if record.kind == PrincipalKind::Person && !record.roles.is_empty() {

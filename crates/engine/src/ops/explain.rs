@@ -219,8 +219,11 @@ fn case(text: &str) -> Result<CaseRef, Error> {
     if let Ok(id) = text.parse() {
         return Ok(CaseRef::Emergency(id));
     }
+    if let Ok(id) = text.parse() {
+        return Ok(CaseRef::Review(id));
+    }
     let kind = CaseKind::ALL.into_iter().find(|kind| kind.name() == text);
-    let text = "a case is named by its id, as inc_…, or by its kind: incident, hold, emergency";
+    let text = "a case is named by its id, as inc_…, or by its kind: incident, hold, emergency, review";
     kind.map(CaseRef::All).ok_or_else(|| Error::invalid(text))
 }
 

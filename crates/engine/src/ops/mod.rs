@@ -22,6 +22,7 @@ pub mod notices;
 pub mod policies;
 pub mod principals;
 pub mod requests;
+pub mod reviews;
 pub mod rules;
 pub mod signing;
 pub mod system;

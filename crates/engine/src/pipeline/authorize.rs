@@ -4,7 +4,7 @@ use keyreeve_audit::Resource as AuditResource;
 use keyreeve_model::access::{MfaKind, MfaProof};
 use keyreeve_model::approval::Proposal;
 use keyreeve_model::grant::GrantRecord;
-use keyreeve_model::ids::{ApprovalId, EmergencyId, GrantId, HoldId, IncidentId};
+use keyreeve_model::ids::{ApprovalId, EmergencyId, GrantId, HoldId, IncidentId, ReviewId};
 use keyreeve_model::record::Revision as RecordRevision;
 use keyreeve_model::{EncryptionContext, Name, TokenId, UnixMillis};
 use keyreeve_policy::{
@@ -86,6 +86,8 @@ pub enum CaseRef {
     Hold(HoldId),
     /// An emergency.
     Emergency(EmergencyId),
+    /// A review campaign.
+    Review(ReviewId),
 }
 
 /// The kinds of cases, as policies name them.
@@ -97,11 +99,13 @@ pub enum CaseKind {
     Hold,
     /// Emergencies.
     Emergency,
+    /// Review campaigns.
+    Review,
 }
 
 impl CaseKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Incident, Self::Hold, Self::Emergency];
+    pub const ALL: [Self; 4] = [Self::Incident, Self::Hold, Self::Emergency, Self::Review];
 
     /// The word in policies.
     #[must_use]
@@ -110,6 +114,7 @@ impl CaseKind {
             Self::Incident => "incident",
             Self::Hold => "hold",
             Self::Emergency => "emergency",
+            Self::Review => "review",
         }
     }
 }
@@ -121,6 +126,7 @@ impl CaseRef {
             Self::Incident(_) => CaseKind::Incident,
             Self::Hold(_) => CaseKind::Hold,
             Self::Emergency(_) => CaseKind::Emergency,
+            Self::Review(_) => CaseKind::Review,
         }
     }
 
@@ -131,6 +137,7 @@ impl CaseRef {
             Self::Incident(id) => id.to_string(),
             Self::Hold(id) => id.to_string(),
             Self::Emergency(id) => id.to_string(),
+            Self::Review(id) => id.to_string(),
         };
         plain("case", &id, ResourceDetails::Case { kind: self.kind().name().to_owned() })
     }

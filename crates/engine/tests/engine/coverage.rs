@@ -79,6 +79,9 @@ const REFUSED_BY_STATE: &[(&str, Code)] = &[
     ("approval.execute", Code::NotFound),
     ("governance.enact", Code::WrongState),
     ("emergency.declare", Code::OtherPersonNeeded),
+    // All of it was given by who runs the cases.
+    ("review.decide", Code::OtherPersonNeeded),
+    ("review.close", Code::WrongState),
     ("emergency.end", Code::NotFound),
     ("emergency.describe", Code::NotFound),
     ("emergency.review", Code::NotFound),

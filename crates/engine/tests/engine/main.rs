@@ -23,6 +23,7 @@ mod mfa;
 mod notices;
 mod policies;
 mod reports;
+mod reviews;
 mod roles;
 mod sealing;
 mod searching;

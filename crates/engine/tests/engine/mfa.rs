@@ -1,14 +1,13 @@
 //! Second factors through the whole pipeline: what proves, what proves nothing, and for how long.
 
 use keyreeve_audit::Outcome;
-use keyreeve_engine::Code;
 use keyreeve_engine::ops::mfa::{
     Answer, Answered, ChallengeFor, FactorView, Invite, List, NewChallenge, ProofReply, RecoveryCodes, Remove, Reset,
     Status, TotpStart, Verify, WebAuthnStart,
 };
-use keyreeve_engine::ops::tokens;
+use keyreeve_engine::ops::{policies, tokens};
+use keyreeve_engine::{Code, Settings};
 use keyreeve_model::mfa::TotpAlgorithm;
-use keyreeve_policy::shipped;
 use keyreeve_secret::SecretString;
 
 use crate::cases::mfa::{code, enrol};
@@ -195,8 +194,7 @@ async fn the_last_factor_stays_and_a_reset_takes_all_proofs_along() {
 #[tokio::test]
 async fn a_policy_demands_a_factor_and_a_fresh_one_satisfies_it() {
     let house = House::with(RootKind::SealedFile, |settings| {
-        let (name, text) = shipped::require_mfa();
-        settings.extra_policies.push((name.to_string(), text.to_owned()));
+        settings.extra_policies.extend(Settings::default().extra_policies)
     })
     .await;
     enrolled(&house).await;
@@ -212,4 +210,18 @@ async fn a_policy_demands_a_factor_and_a_fresh_one_satisfies_it() {
     assert!(house.call(&boss, list()).await.is_ok());
     let last = house.records().await.pop().unwrap();
     assert_eq!((last.operation.as_str(), last.outcome), ("token.list", Outcome::Ok));
+}
+
+#[tokio::test]
+async fn a_policy_that_was_put_under_a_name_before_it_was_shipped_makes_way() {
+    let mut house = House::new().await;
+    let text = "forbid (principal, action == Keyreeve::Action::\"token.list\", resource);".to_owned();
+    house.ask(policies::Put { name: name("require-mfa"), text }).await;
+    let list = || tokens::List { after: None, limit: 10 };
+    assert_eq!(house.code(list()).await, Code::Denied);
+    house.settings.extra_policies.extend(Settings::default().extra_policies);
+    house.reopen().await;
+    house.ask(list()).await;
+    let boss = house.welcome(House::person("boss", &["operator"])).await;
+    assert_eq!(house.code_for(&boss, list()).await, Code::MfaNeeded);
 }

@@ -4,11 +4,12 @@ use keyreeve_engine::catalogue::{self, Needs};
 use keyreeve_engine::ops::keys::{self, KeyQuery};
 use keyreeve_engine::ops::system::{Health, Init, Seal, Status, Unseal};
 use keyreeve_engine::ops::{audit, data_keys, derivation, keyrings, policies, principals, tokens};
-use keyreeve_engine::{Code, SealStatus};
+use keyreeve_engine::{Code, SealStatus, Settings};
 use keyreeve_model::EncryptionContext;
 use keyreeve_secret::SecretString;
 use keyreeve_store::faulty::CommitFault;
 
+use crate::cases::mfa::{enrol, start};
 use crate::support::{Checked, House, RootKind, Who, create, keyring, name};
 
 const FIVE_THREE: RootKind = RootKind::Shamir(5, 3);
@@ -213,17 +214,20 @@ async fn only_some_shares_of_many_are_needed_whichever_they_are() {
 
 #[tokio::test]
 async fn in_production_the_first_principal_administers_access_and_uses_no_key() {
-    let house = House::with(FIVE_THREE, |settings| {
-        settings.development = false;
-        settings.extra_policies.clear();
-    })
-    .await;
+    let house = House::with(FIVE_THREE, |settings| *settings = Settings::default()).await;
     let operator = &house.developer;
     let who = house.call(operator, tokens::WhoAmI).await.unwrap().reply;
     assert_eq!((who.principal.as_str(), &who.roles[..]), ("operator", &["operator".to_owned()][..]));
     let make = create(keyreeve_crypto::KeyAlgorithm::Xaes256Gcm).checked();
     assert_eq!(house.code_for(operator, make).await, Code::Denied);
-    house.call(operator, House::putting("keeper", &["key-admin"])).await.unwrap();
+    // With a second factor, which nobody has to invite to here: nobody could.
+    let keeper = || House::putting("keeper", &["key-admin"]);
+    assert_eq!(house.code_for(operator, keeper()).await, Code::MfaNeeded);
+    assert!(enrol(&house, operator, start()).await.is_some());
+    house.call(operator, keeper()).await.unwrap();
+    // The next one is invited.
+    let keeper = house.token_for("keeper").await;
+    assert!(enrol(&house, &keeper, start()).await.is_none());
 }
 
 #[tokio::test]

@@ -371,6 +371,30 @@ names! {
         NoSecondFactor = "no-second-factor",
         /// The rules of approval are not in force.
         GovernanceFounding = "governance-founding",
+        /// A review is late, or rights that nobody went through for 180 days.
+        ReviewOverdue = "review-overdue",
+    }
+}
+
+names! {
+    /// What a review goes through.
+    ReviewSubject, "subject of a review" {
+        /// Which roles principals have.
+        Roles = "roles",
+        /// Grants that are not over.
+        Grants = "grants",
+        /// Whom keys name as their consumers.
+        Consumers = "consumers",
+    }
+}
+
+names! {
+    /// What is decided on a right.
+    ReviewVerdict, "verdict of a review" {
+        /// It stays.
+        Keep = "keep",
+        /// It goes, at once.
+        Revoke = "revoke",
     }
 }
 

@@ -90,7 +90,8 @@ fn factor_rows(factors: &[Factor]) -> String {
 /// Enrol one-time codes (an authenticator application on a telephone)
 ///
 /// Shows the seed this once. On a terminal it then asks for a code, which confirms that it works; otherwise
-/// `keyreeve mfa confirm` does. A first second factor needs the invitation that an operator made for you.
+/// `keyreeve mfa confirm` does. A first second factor needs the invitation that an operator made for you; the first
+/// operator of a new server needs none.
 #[derive(Args)]
 #[command(after_help = "Example:\n  $ keyreeve mfa totp --label phone --invitation-file invitation.txt")]
 pub(crate) struct Totp {

@@ -28,6 +28,7 @@ pub(crate) mod policy_shadow;
 pub(crate) mod policy_trials;
 pub(crate) mod principals;
 pub(crate) mod random;
+pub(crate) mod reviews;
 pub(crate) mod rewrap;
 pub(crate) mod rules;
 pub(crate) mod server;

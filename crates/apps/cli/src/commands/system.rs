@@ -77,7 +77,7 @@ fn shares_text(root: &RootStatus) -> String {
 ///
 /// The root of trust is split into shares (Shamir), of which a threshold is needed to open the server after each start.
 /// Give each share to another person; no share can be had again. The token of the first administrator is shown once,
-/// too.
+/// too; `keyreeve mfa totp` with it comes next, for operators need a second factor.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve init --shares 5 --threshold 3 --out-dir ceremony/   # a file for each, the token, a profile\n  \
@@ -112,7 +112,8 @@ impl Init {
                 beside?;
                 app.out.note(&format!(
                     "next: give each share to another person and delete its file; keep log.vkey where the server's \
-                     administrators cannot change it\n      export KEYREEVE_PROFILE={}\n      keyreeve principal put \
+                     administrators cannot change it\n      export KEYREEVE_PROFILE={}\n      keyreeve mfa totp   # \
+                     operators need a second factor\n      keyreeve mfa recovery-codes\n      keyreeve principal put \
                      olga --kind person --role operator   # this token ends soon: see docs/operations.md",
                     dir.join(PROFILE).display()
                 ));
@@ -125,7 +126,7 @@ impl Init {
                 }
                 app.out.note(
                     "next: put the log keys into the profile as `log_vkeys`, apart from the server, and the token \
-                     into a file of mode 600",
+                     into a file of mode 600; then `keyreeve mfa totp`, for operators need a second factor",
                 );
             }
         }

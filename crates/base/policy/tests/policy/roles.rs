@@ -222,7 +222,7 @@ const HUMANS: [(&str, &[&str]); 12] = [
 ];
 
 #[test]
-fn the_second_factor_is_demanded_of_people_where_that_policy_is_added() {
+fn the_second_factor_is_demanded_of_people_outside_development_mode() {
     let mut documents = shipped::documents();
     documents.push(shipped::require_mfa());
     let policies = PolicySet::compile(&schema(), documents).unwrap();

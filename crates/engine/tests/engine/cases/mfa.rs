@@ -12,7 +12,7 @@ use crate::support::{Authenticator, House, Who, label, name};
 /// A factor that is nobody's.
 const NOBODYS: MfaId = MfaId::from_bytes([9; 16]);
 
-fn start() -> mfa::TotpStart {
+pub(crate) fn start() -> mfa::TotpStart {
     mfa::TotpStart { label: label("phone"), algorithm: TotpAlgorithm::Sha1, invitation: None }
 }
 

@@ -73,7 +73,10 @@ pub(crate) const CONSUMERS: [&str; 2] = ["ci", "shop"];
 
 impl Stage {
     pub(crate) async fn new() -> Self {
-        let house = House::new().await;
+        Self::in_house(House::new().await).await
+    }
+
+    pub(crate) async fn in_house(house: House) -> Self {
         let make = async |algorithm: KeyAlgorithm, purpose: Purpose| house.make(spec(algorithm, purpose)).await;
         let aead = key_of(&make(KeyAlgorithm::Xaes256Gcm, Purpose::Encrypt).await);
         let agreeing = make(KeyAlgorithm::EcP256, Purpose::Agree).await;

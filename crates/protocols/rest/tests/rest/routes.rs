@@ -18,6 +18,7 @@ fn target(route: &Route) -> String {
         Some("holds") => "hld_0190a7b2c3d4e5f60718293a4b5c6d7e",
         Some("emergencies") => "emg_0190a7b2c3d4e5f60718293a4b5c6d7e",
         Some("incidents") => "inc_0190a7b2c3d4e5f60718293a4b5c6d7e",
+        Some("reviews") => "rvw_0190a7b2c3d4e5f60718293a4b5c6d7e",
         _ => "rec_0190a7b2c3d4e5f60718293a4b5c6d7e",
     };
     let path = route.path.replace("{key}", "orders").replace("{keyring}", "default").replace("{id}", id);
