@@ -33,6 +33,7 @@ mod pem;
 mod side;
 mod tls;
 mod transport;
+mod trust;
 
 pub use api::{AuditFilter, GrantFilter, KeyFilter};
 pub use browser::BrowserLogin;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use keyreeve_secret::{SecretBytes, SecretString};
-use reqwest::{Certificate, Identity, Url};
+use reqwest::Url;
 
 use crate::error::ClientError;
+use crate::trust::Trust;
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -108,30 +109,21 @@ impl Options {
         self.admin_address.as_deref().map(parse).transpose()
     }
 
-    pub(crate) fn http(&self, url: &Url) -> Result<reqwest::Client, ClientError> {
-        // The process may have one already: any of them will do, and there is only this one in our programs.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    /// What connections to any of the addresses trust and show.
+    pub(crate) fn trust(&self) -> Result<Trust, ClientError> {
+        Trust::new(self.ca_pem.as_deref(), self.identity_pem.as_ref())
+    }
+
+    pub(crate) fn http(&self, url: &Url, trust: &Trust) -> Result<reqwest::Client, ClientError> {
         let mut builder = reqwest::Client::builder()
             .https_only(true)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(self.timeout)
             .user_agent(concat!("keyreeve-client/", env!("CARGO_PKG_VERSION")))
-            .tls_version_min(reqwest::tls::Version::TLS_1_2);
+            .tls_backend_preconfigured(trust.config());
         if is_loopback(url) {
             builder = builder.no_proxy();
-        }
-        if let Some(pem) = &self.ca_pem {
-            let bad = |_| ClientError::Setup("the CA file holds no certificate in PEM form".to_owned());
-            let authorities = Certificate::from_pem_bundle(pem).map_err(bad)?;
-            if authorities.is_empty() {
-                return Err(ClientError::Setup("the CA file holds no certificate in PEM form".to_owned()));
-            }
-            builder = builder.tls_certs_only(authorities);
-        }
-        if let Some(pem) = &self.identity_pem {
-            let bad = |_| ClientError::Setup("the client certificate and its key cannot be read as PEM".to_owned());
-            builder = builder.identity(Identity::from_pem(pem.expose()).map_err(bad)?);
         }
         builder.build().map_err(|error| ClientError::Setup(format!("the client cannot be set up: {error}")))
     }
@@ -172,11 +164,10 @@ mod tests {
 
     #[test]
     fn files_that_are_no_certificates_are_refused() {
-        let url: Url = "https://localhost:1".parse().unwrap();
         let options = Options::new("https://localhost:1").with_ca(b"not a certificate".to_vec());
-        assert!(matches!(options.http(&url), Err(ClientError::Setup(text)) if text.contains("CA file")));
+        assert!(matches!(options.trust(), Err(ClientError::Setup(text)) if text.contains("CA file")));
         let options = Options::new("https://localhost:1").with_identity(SecretBytes::copy_from(b"nothing"));
-        assert!(matches!(options.http(&url), Err(ClientError::Setup(text)) if text.contains("client certificate")));
+        assert!(matches!(options.trust(), Err(ClientError::Setup(text)) if text.contains("client certificate")));
     }
 
     #[test]

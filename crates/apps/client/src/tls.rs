@@ -49,7 +49,7 @@ impl fmt::Display for TlsTrouble {
 }
 
 /// What is wrong with TLS, if it is that; `reason` is the same error in words, with all its causes.
-pub(crate) fn trouble(error: &reqwest::Error, reason: &str) -> Option<TlsTrouble> {
+pub(crate) fn trouble(error: &(dyn Error + 'static), reason: &str) -> Option<TlsTrouble> {
     match find(error) {
         Some(found) => Some(of(found)),
         // Once HTTP/2 is spoken, what is left of the error of TLS is its text.

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::error::ClientError;
 use crate::options::Options;
 use crate::side::Side;
+use crate::trust::Trust;
 
 /// The longest answer that is read, in bytes: a batch of the largest size stays below.
 const ANSWER_MAX: usize = 96 * 1024 * 1024;
@@ -115,15 +116,25 @@ impl Call {
 struct Place {
     http: reqwest::Client,
     base: Url,
+    trust: Trust,
 }
 
 impl Place {
-    fn new(options: &Options, base: Url) -> Result<Self, ClientError> {
-        Ok(Self { http: options.http(&base)?, base })
+    fn new(options: &Options, base: Url, trust: Trust) -> Result<Self, ClientError> {
+        Ok(Self { http: options.http(&base, &trust)?, base, trust })
     }
 
     fn address(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
+    }
+
+    /// The cause where TLS has one that HTTP did not get to see.
+    async fn explained(&self, error: ClientError) -> ClientError {
+        let ClientError::Unreachable { address, reason } = error else { return error };
+        match self.trust.look(&self.base).await {
+            Some((trouble, reason)) => ClientError::Untrusted { address, trouble, reason },
+            None => ClientError::Unreachable { address, reason },
+        }
     }
 }
 
@@ -143,8 +154,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::Setup`] when the address is not an `https` URL, or a certificate, key or token cannot be read.
     pub fn new(options: &Options) -> Result<Self, ClientError> {
-        let data = Place::new(options, options.url()?)?;
-        let admin = options.admin_url()?.map(|base| Place::new(options, base)).transpose()?;
+        let trust = options.trust()?;
+        let admin = options.admin_url()?.map(|base| Place::new(options, base, trust.clone())).transpose()?;
+        let data = Place::new(options, options.url()?, trust)?;
         let authorization = options.token().map(bearer).transpose()?;
         let random = Arc::new(Random::from_module()?);
         Ok(Self { data, admin, authorization, attempts: options.attempts().max(1), random })
@@ -256,7 +268,7 @@ impl Client {
                 Err(error) => (error, None),
             };
             if attempt >= self.attempts || !worth_repeating(&error, call.repeat) {
-                return Err(error);
+                return Err(self.place(call.side).explained(error).await);
             }
             tokio::time::sleep(self.wait(attempt, wait)).await;
             attempt += 1;
