@@ -108,6 +108,10 @@ pub struct MfaCredential {
     /// When the last of them came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_wrong: Option<UnixMillis>,
+    /// The token that it was begun with, until it is confirmed, with that one and no other. None without a token, with a
+    /// client certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_with: Option<TokenId>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
@@ -146,7 +150,14 @@ impl MfaCredential {
             last_used: None,
             wrong: 0,
             last_wrong: None,
+            begun_with: None,
         }
+    }
+
+    /// The same, to be confirmed with the token that it is begun with.
+    #[must_use]
+    pub fn begun_with(self, token: Option<TokenId>) -> Self {
+        Self { begun_with: token, ..self }
     }
 
     /// What kind of proof it gives.
@@ -219,7 +230,8 @@ impl MfaCredential {
     #[must_use]
     pub fn after_right(&self, factor: Factor, now: UnixMillis) -> Self {
         let confirmed = Some(self.confirmed.unwrap_or(now));
-        Self { factor, confirmed, last_used: Some(now), wrong: 0, last_wrong: None, ..self.clone() }
+        let begun_with = None;
+        Self { factor, confirmed, last_used: Some(now), wrong: 0, last_wrong: None, begun_with, ..self.clone() }
     }
 }
 
@@ -279,6 +291,9 @@ pub struct MfaChallenge {
     pub challenge: String,
     /// What it is for.
     pub purpose: ChallengePurpose,
+    /// The token that an authenticator's registration was begun with, and is finished with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_with: Option<TokenId>,
     /// When it ends.
     pub expires: UnixMillis,
 }
@@ -378,6 +393,7 @@ mod tests {
             principal: "alice".parse().unwrap(),
             challenge: "00".repeat(32),
             purpose,
+            begun_with: None,
             expires: START,
         };
         let text = serde_json::to_string(&challenge).unwrap();

@@ -43,6 +43,21 @@ async fn one_invitation_enrols_one_factor_however_many_were_begun() {
 }
 
 #[tokio::test]
+async fn an_enrolment_is_finished_with_the_token_that_it_was_begun_with() {
+    let house = House::new().await;
+    let alice = house.welcome(House::person("alice", &[])).await;
+    let invitation = invite(&house, "alice").await;
+    let other = house.token_for("alice").await;
+    let begun = house.call(&alice, start(Some(&invitation))).await.unwrap().reply;
+    let asked = house.call(&alice, WebAuthnStart { invitation: Some(invitation) }).await.unwrap().reply;
+    let finish = || TotpFinish { credential: begun.credential, code: code(&house, begun.seed.expose()) };
+    assert_eq!(refused(&house, &other, finish()).await, Code::NotFound);
+    assert_eq!(refused(&house, &other, Authenticator::new().make(&asked)).await, Code::MfaRefused);
+    let done = house.call(&alice, finish()).await.unwrap().reply;
+    assert!(matches!(done, Answered::Right(_)), "what somebody else tried is in nobody's way");
+}
+
+#[tokio::test]
 async fn another_invitation_ends_what_was_begun_with_the_one_before() {
     let house = House::new().await;
     let alice = house.welcome(House::person("alice", &[])).await;

@@ -184,6 +184,7 @@ impl Operation for Invite {
             principal: self.principal.clone(),
             challenge: String::new(),
             purpose: ChallengePurpose::Invitation { code_sha256, by },
+            begun_with: None,
             expires,
         };
         let mut outcome = Outcome::reply(Invitation { code, expires })

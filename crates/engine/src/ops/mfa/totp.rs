@@ -86,7 +86,7 @@ impl Operation for TotpStart {
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<TotpStarted>, Error> {
         let (opened, now) = (core.need_open()?, approved.now());
         may_enrol(core, &opened, approved, self.invitation.as_ref()).await?;
-        let owner = approved.principal().name.clone();
+        let (owner, token) = (approved.principal().name.clone(), approved.principal().token);
         let hash = hash(self.algorithm);
         let seed = core.ports.random.secret_bytes(hash.seed_len())?;
         let id = MfaId::new(now, core.id_random()?);
@@ -100,7 +100,7 @@ impl Operation for TotpStart {
             expires: now.plus(CONFIRM_WITHIN),
         };
         let factor = Factor::Totp { seed: sealed, algorithm: self.algorithm, last_step: None };
-        let credential = MfaCredential::new(id, owner, self.label.clone(), factor, now);
+        let credential = MfaCredential::new(id, owner, self.label.clone(), factor, now).begun_with(token);
         Ok(Outcome::reply(started)
             .changing(file(&opened.keys, Revision::FIRST, &credential))
             .detail("credential", id)
@@ -131,6 +131,10 @@ impl Operation for TotpFinish {
         let (credential, revision) =
             core.filed::<MfaCredential>(&opened, self.credential).await?.ok_or_else(missing)?;
         if credential.principal != owner.name || made(&opened, &owner.name).is_none_or(|at| credential.created < at) {
+            return Err(missing());
+        }
+        // Whoever has another token of the person does not finish what its bearer began.
+        if credential.confirmed.is_none() && credential.begun_with != owner.token {
             return Err(missing());
         }
         let (seed, algorithm, last) = seed_of(&opened, &credential)?.ok_or_else(missing)?;

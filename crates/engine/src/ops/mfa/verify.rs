@@ -285,7 +285,7 @@ fn challenge_bytes(given: &MfaChallenge) -> Result<[u8; 32], Error> {
 pub(super) fn new_challenge(
     core: &Core,
     opened: &Opened,
-    principal: &Name,
+    principal: &Principal,
     purpose: ChallengePurpose,
     now: UnixMillis,
 ) -> Result<(MfaChallenge, [u8; 32], Change), Error> {
@@ -293,7 +293,9 @@ pub(super) fn new_challenge(
     let id = MfaId::new(now, core.id_random()?);
     let expires = now.plus(CHALLENGE_LIFE);
     let challenge = hex::encode(random);
-    let given = MfaChallenge { id, principal: principal.clone(), challenge, purpose, expires };
+    // The token of a step-up stands in its purpose, and a vote is its person's whatever token it comes with.
+    let begun_with = principal.token.filter(|_| purpose == ChallengePurpose::Enrol);
+    let given = MfaChallenge { id, principal: principal.name.clone(), challenge, purpose, begun_with, expires };
     let change = file(&opened.keys, Revision::FIRST, &given);
     let bytes = challenge_bytes(&given)?;
     Ok((given, bytes, change))
@@ -365,7 +367,7 @@ impl Operation for NewChallenge {
             return Err(none_enrolled());
         }
         need_room(core, &opened, &owner.name, now).await?;
-        let (given, challenge, change) = new_challenge(core, &opened, &owner.name, purpose.recorded(), now)?;
+        let (given, challenge, change) = new_challenge(core, &opened, owner, purpose.recorded(), now)?;
         let (id, expires) = (given.id, given.expires);
         let reply = ChallengeReply { id, challenge, relying: relying.id, credentials, expires };
         Ok(Outcome::reply(reply).changing(change).detail("challenge", id))

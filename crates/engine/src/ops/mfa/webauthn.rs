@@ -90,14 +90,15 @@ impl Operation for WebAuthnStart {
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<WebAuthnStarted>, Error> {
         let (opened, now) = (core.need_open()?, approved.now());
         may_enrol(core, &opened, approved, self.invitation.as_ref()).await?;
-        let (party, owner) = (relying(core)?, &approved.principal().name);
+        let (party, asker) = (relying(core)?, approved.principal());
+        let owner = &asker.name;
         let known = factors(core, &opened, owner).await?;
         let exclude = known.iter().filter_map(|(factor, _)| match &factor.factor {
             Factor::Webauthn { credential_id, .. } => hex::decode(credential_id).ok(),
             Factor::Totp { .. } | Factor::Recovery { .. } => None,
         });
         need_room(core, &opened, owner, now).await?;
-        let (given, challenge, change) = new_challenge(core, &opened, owner, ChallengePurpose::Enrol, now)?;
+        let (given, challenge, change) = new_challenge(core, &opened, asker, ChallengePurpose::Enrol, now)?;
         let user_id = sha256(&[opened.deployment.id.as_bytes().as_slice(), owner.as_str().as_bytes()].concat());
         let started = WebAuthnStarted {
             id: given.id,
@@ -145,7 +146,8 @@ impl Operation for WebAuthnFinish {
         if given.principal != owner.name || given.purpose != ChallengePurpose::Enrol || !given.stands(now) {
             return Err(gone());
         }
-        if made(&opened, &owner.name).is_none_or(|at| born(given.id) < at) {
+        // Whoever has another token of the person does not finish what its bearer began.
+        if made(&opened, &owner.name).is_none_or(|at| born(given.id) < at) || given.begun_with != owner.token {
             return Err(gone());
         }
         let mut challenge = [0; 32];
