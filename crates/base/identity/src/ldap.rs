@@ -22,6 +22,21 @@ pub struct LdapEntry {
     pub attributes: BTreeMap<String, Vec<String>>,
     /// Names of the person's groups.
     pub groups: Vec<String>,
+    /// What the directory calls the entry for good, whatever it is renamed to, and which attribute says so: `entryUUID`
+    /// (RFC 4530) or `objectGUID`.
+    pub unique: Option<(&'static str, String)>,
+}
+
+impl LdapEntry {
+    /// Who it is, in the directory's own terms: by what, and how. Names that people type are given to somebody else
+    /// once they are free; of those a directory only has its distinguished names where it has nothing better.
+    #[must_use]
+    pub fn identity(&self) -> (String, String) {
+        match &self.unique {
+            Some((attribute, value)) => ((*attribute).to_owned(), value.clone()),
+            None => ("dn".to_owned(), self.dn.to_lowercase()),
+        }
+    }
 }
 
 impl Facts for LdapEntry {
@@ -126,11 +141,15 @@ mod tests {
             user: "alice".into(),
             attributes: BTreeMap::from([("departmentnumber".into(), vec!["7".into()])]),
             groups: vec!["crypto".into()],
+            unique: None,
         };
         assert_eq!(entry.values("departmentNumber"), ["7"]);
         assert_eq!(entry.values("groups"), ["crypto"]);
         assert_eq!(entry.values("dn"), ["uid=alice,dc=example"]);
         assert_eq!((entry.subject(), entry.values("user").len(), entry.values("none").len()), ("alice", 1, 0));
+        assert_eq!(entry.identity(), ("dn".to_owned(), "uid=alice,dc=example".to_owned()));
+        let unique = Some(("entryUUID", "6ba7b810".to_owned()));
+        assert_eq!(LdapEntry { unique, ..entry }.identity(), ("entryUUID".to_owned(), "6ba7b810".to_owned()));
     }
 
     proptest! {

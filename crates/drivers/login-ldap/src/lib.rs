@@ -8,8 +8,9 @@ mod session;
 
 use async_trait::async_trait;
 use keyreeve_identity::ldap::{LdapEntry, is_password, is_user_name};
-use keyreeve_identity_port::{Directory, DirectoryPlace, OutsideError, TOTAL};
+use keyreeve_identity_port::{Bind, Directory, DirectoryPlace, OutsideError, TOTAL};
 use keyreeve_secret::SecretString;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -49,10 +50,10 @@ impl Directory for LdapDirectory {
         service: Option<&SecretString>,
         user: &str,
         password: &SecretString,
-    ) -> Result<Option<LdapEntry>, OutsideError> {
+    ) -> Result<Bind, OutsideError> {
         let address = Address::of(place)?;
         if !is_user_name(user) || !is_password(password.expose()) {
-            return Ok(None);
+            return Ok(Bind::Nobody);
         }
         let question = Question {
             address,
@@ -87,7 +88,7 @@ struct Question {
 }
 
 impl Question {
-    async fn ask(self) -> Result<Option<LdapEntry>, OutsideError> {
+    async fn ask(self) -> Result<Bind, OutsideError> {
         let mut searching = Session::open(&self.address, &self.place.trust).await?;
         if let Some(dn) = &self.place.bind_dn {
             let Some(service) = self.service.as_ref().filter(|password| !password.is_empty()) else {
@@ -97,20 +98,28 @@ impl Question {
                 return Err(OutsideError::Refused("the service account's name or password is wrong".to_owned()));
             }
         }
-        let found = searching.person(&self.place, &self.user).await?;
-        // For a name that is not there the same is asked, of an entry that does not exist.
-        let nobody = format!("cn=keyreeve-asks-for-nobody,{}", self.place.base);
-        let dn = found.as_ref().map_or(nobody.as_str(), |found| found.dn.as_str());
-        let right = Session::open(&self.address, &self.place.trust).await?.bind(dn, &self.password).await?;
-        match found {
-            Some(found) if right => self.with_groups(&mut searching, found).await.map(Some),
-            Some(_) | None => Ok(None),
-        }
+        let sought = searching.person(&self.place, &self.user).await?;
+        // For a name that is not there, and an entry that cannot be used, the same is asked, of an entry that does not
+        // exist. Groups come before the password is tried, so that what they answer, and how long it takes, says
+        // nothing about it.
+        let nobody = self.nobody();
+        let found = sought.as_ref().and_then(|sought| sought.read.as_ref().ok());
+        let groups = searching.groups(&self.place.groups, found.unwrap_or(&nobody)).await?;
+        // A bind without a name is an anonymous one.
+        let dn = sought.as_ref().map(|sought| sought.dn.as_str()).filter(|dn| !dn.is_empty()).unwrap_or(&nobody.dn);
+        let right = Session::open(&self.address, &self.place.trust).await?.is_password(dn, &self.password).await?;
+        let Some(sought) = sought.filter(|sought| right && !sought.dn.is_empty()) else { return Ok(Bind::Nobody) };
+        Ok(match sought.read.and_then(|found| Ok((found, groups?))) {
+            Ok((Found { dn, user, attributes, unique }, groups)) => {
+                Bind::Person(LdapEntry { dn, user, attributes, groups, unique })
+            }
+            Err(reason) => Bind::Unfit(reason),
+        })
     }
 
-    async fn with_groups(&self, searching: &mut Session, found: Found) -> Result<LdapEntry, OutsideError> {
-        let groups = searching.groups(&self.place.groups, &found).await?;
-        Ok(LdapEntry { dn: found.dn, user: found.user, groups, attributes: found.attributes })
+    fn nobody(&self) -> Found {
+        let dn = format!("cn=keyreeve-asks-for-nobody,{}", self.place.base);
+        Found { dn, user: self.user.clone(), attributes: BTreeMap::new(), unique: None }
     }
 }
 

@@ -7,7 +7,7 @@ use keyreeve_secret::SecretString;
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, ResultEntry, Scope, SearchEntry, SearchOptions};
 
 use crate::address::{Address, tls};
-use crate::entry::{Found, attributes_of, of_groups, of_person};
+use crate::entry::{Found, Sought, attributes_of, of_groups, of_person};
 
 /// Result codes of RFC 4511, appendix A.1, as far as they decide something.
 mod code {
@@ -54,11 +54,9 @@ impl Session {
         Ok(Self { ldap, driver })
     }
 
-    /// Whether this password is that entry's.
+    /// Whether this password is that of the account that searches.
     pub(crate) async fn bind(&mut self, dn: &str, password: &SecretString) -> Result<bool, OutsideError> {
-        // The library copies both into the message it sends, which is not wiped.
-        let result = self.ldap.simple_bind(dn, password.expose()).await.map_err(|error| broken(&error))?;
-        match result.rc {
+        match self.bound(dn, password).await? {
             code::SUCCESS => Ok(true),
             code::INVALID_CREDENTIALS
             | code::NO_SUCH_OBJECT
@@ -68,6 +66,22 @@ impl Session {
             | code::UNWILLING_TO_PERFORM => Ok(false),
             other => Err(refused("the bind", other)),
         }
+    }
+
+    /// Whether this password is that person's. Whatever a directory has against one entry is a no like any other: only
+    /// that it has no time, which it has for nobody, is told.
+    pub(crate) async fn is_password(&mut self, dn: &str, password: &SecretString) -> Result<bool, OutsideError> {
+        match self.bound(dn, password).await? {
+            code::SUCCESS => Ok(true),
+            rc @ (code::BUSY | code::UNAVAILABLE) => Err(refused("the bind", rc)),
+            _ => Ok(false),
+        }
+    }
+
+    async fn bound(&mut self, dn: &str, password: &SecretString) -> Result<u32, OutsideError> {
+        // The library copies both into the message it sends, which is not wiped.
+        let result = self.ldap.simple_bind(dn, password.expose()).await.map_err(|error| broken(&error))?;
+        Ok(result.rc)
     }
 
     async fn search(
@@ -90,18 +104,23 @@ impl Session {
     }
 
     /// The one entry of a name; nothing when there is none, or more than one.
-    pub(crate) async fn person(&mut self, place: &DirectoryPlace, user: &str) -> Result<Option<Found>, OutsideError> {
+    pub(crate) async fn person(&mut self, place: &DirectoryPlace, user: &str) -> Result<Option<Sought>, OutsideError> {
         let filter = of_person(&place.filter, user)?;
         let wanted = attributes_of(&place.user_attr, &place.groups);
         let (mut entries, more) = self.search(&place.base, &filter, wanted, PEOPLE).await?;
         match (entries.pop(), entries.is_empty() && !more) {
-            (Some(only), true) => Found::read(only, &place.user_attr).map(Some),
+            (Some(only), true) => Ok(Some(Sought::read(only, &place.user_attr))),
             (Some(_), false) | (None, _) => Ok(None),
         }
     }
 
-    /// The groups of somebody.
-    pub(crate) async fn groups(&mut self, how: &Groups, of: &Found) -> Result<Vec<String>, OutsideError> {
+    /// The groups of somebody, or why they cannot be used.
+    pub(crate) async fn groups(
+        &mut self,
+        how: &Groups,
+        of: &Found,
+    ) -> Result<Result<Vec<String>, &'static str>, OutsideError> {
+        const TOO_MANY: &str = "too-many-groups";
         let names: BTreeSet<String> = match how {
             Groups::None => BTreeSet::new(),
             Groups::Attribute(name) => {
@@ -112,19 +131,15 @@ impl Session {
                 let most = i32::try_from(GROUPS_MAX).unwrap_or(i32::MAX);
                 let (entries, more) = self.search(base, &filter, vec![attribute], most).await?;
                 if more {
-                    return Err(too_many());
+                    return Ok(Err(TOO_MANY));
                 }
                 let values = entries.into_iter().map(SearchEntry::construct).flat_map(|entry| entry.attrs);
                 let of_the_name = values.filter(|(name, _)| name.eq_ignore_ascii_case(attribute));
                 of_the_name.flat_map(|(_, values)| values).collect()
             }
         };
-        if names.len() > GROUPS_MAX { Err(too_many()) } else { Ok(names.into_iter().collect()) }
+        Ok(if names.len() > GROUPS_MAX { Err(TOO_MANY) } else { Ok(names.into_iter().collect()) })
     }
-}
-
-fn too_many() -> OutsideError {
-    OutsideError::Malformed(format!("somebody is in more than {GROUPS_MAX} groups"))
 }
 
 /// Why there is no connection. Whatever is wrong once StartTLS was asked for means that there is no TLS.

@@ -90,7 +90,7 @@ mod slapd {
         let tap = Tap::before(slapd.plain_port());
         let place = DirectoryPlace { url: format!("ldap://localhost:{}", tap.port), ..fixture.place() };
         let found = LdapDirectory::new().bind(&place, Some(&fixture.service()), "alice", &password_of("alice")).await;
-        assert_eq!(found.unwrap().unwrap().user, "alice");
+        assert_eq!(found.unwrap().person().unwrap().user, "alice");
         let heard = tap.heard();
         assert!(contains(&heard, b"1.3.6.1.4.1.1466.20037"));
         for secret in ["alice", "knows this", "service", "keyreeve"] {
@@ -105,10 +105,14 @@ mod slapd {
         let of = |groups| DirectoryPlace { groups, ..fixture.place() };
         let (driver, service) = (LdapDirectory::new(), fixture.service());
         let place = of(Groups::Attribute("uid".to_owned()));
-        let found = driver.bind(&place, Some(&service), "alice", &password_of("alice")).await.unwrap().unwrap();
+        let found =
+            driver.bind(&place, Some(&service), "alice", &password_of("alice")).await.unwrap().person().unwrap();
         assert_eq!(found.groups, ["alice"]);
-        let found = driver.bind(&of(Groups::None), Some(&service), "bob", &password_of("bob")).await.unwrap().unwrap();
+        let found = driver.bind(&of(Groups::None), Some(&service), "bob", &password_of("bob")).await.unwrap();
+        let found = found.person().unwrap();
         assert!(found.groups.is_empty());
+        let (attribute, value) = found.unique.unwrap();
+        assert_eq!((attribute, value.len()), ("entryUUID", 36), "{value}");
     }
 
     #[tokio::test]
@@ -125,9 +129,17 @@ mod slapd {
             let found = driver.bind(&place, Some(&service), "alice", &password).await;
             assert!(matches!(found, Err(OutsideError::Refused(_))), "{place:?}: {found:?}");
         }
-        let place = DirectoryPlace { user_attr: "description".to_owned(), ..fixture.place() };
-        let found = driver.bind(&place, Some(&service), "alice", &password).await;
-        assert!(matches!(found, Err(OutsideError::Malformed(_))), "{found:?}");
+        // Said whoever asks, with whatever password: it is about the settings and not about anybody.
+        let groups = Groups::Search {
+            base: "ou=nowhere,dc=example,dc=com".to_owned(),
+            filter: "(member={dn})".to_owned(),
+            attribute: "cn".to_owned(),
+        };
+        let place = DirectoryPlace { groups, ..fixture.place() };
+        for (user, password) in [("alice", &password), ("alice", &service), ("nobody", &service)] {
+            let found = driver.bind(&place, Some(&service), user, password).await;
+            assert!(matches!(found, Err(OutsideError::Refused(_))), "{found:?}");
+        }
     }
 }
 

@@ -649,6 +649,71 @@ async fn nobody_else_comes_as_a_principal_whatever_name_the_claim_says() {
 }
 
 #[tokio::test]
+async fn workloads_and_people_of_a_directory_are_remembered_as_well() {
+    let by = |claim: &str| PrincipalRule::FromClaim { claim: claim.into(), strip: String::new(), prefix: "x-".into() };
+    let (house, method) = with_method(|spec| spec.bindings[0].principal = by("project"), "jwt").await;
+    let mut count = 0;
+    let mut job = |subject: &str| {
+        count += 1;
+        let mut said = claims(&house);
+        (said["sub"], said["project"], said["jti"]) = (json!(subject), json!("shop"), json!(format!("{count}")));
+        by_jwt(&house, &method, &said)
+    };
+    login(&house, job("1001")).await.unwrap();
+    login(&house, job("1001")).await.unwrap();
+    assert_eq!(reason(&house, login(&house, job("6666")).await).await, "other-subject");
+
+    let mut spec = spec(MethodKind::Ldap(ldap_kind()));
+    spec.bindings[0].principal = by("user");
+    let method = house.ask(methods::Put { spec }).await.record.name;
+    house.outside.entry("carla", "right", &[], "first");
+    login(&house, by_password(&method, "carla", "right")).await.unwrap();
+    login(&house, by_password(&method, "carla", "right")).await.unwrap();
+    // She left, and somebody else got her name.
+    house.outside.entry("carla", "another", &[], "second");
+    assert_eq!(reason(&house, login(&house, by_password(&method, "carla", "another")).await).await, "other-subject");
+}
+
+#[tokio::test]
+async fn nobody_learns_that_a_password_was_right_but_by_being_let_in() {
+    let (house, method) = with_method(
+        |spec| {
+            spec.bindings[0].claims.insert("groups".into(), set(&["staff"]));
+            spec.provision = Provision::Existing;
+        },
+        "ldap",
+    )
+    .await;
+    house.outside.unfit("una", "right");
+    house.outside.person("olaf", "right", &["guests"]);
+    house.outside.person("stan", "right", &["staff"]);
+    for (user, password, expected) in [
+        ("una", "wrong", "wrong-password"),
+        ("una", "right", "entry-without-name"),
+        ("olaf", "right", "no-binding"),
+        ("stan", "right", "principal-missing"),
+        ("nobody", "right", "wrong-password"),
+    ] {
+        // Code, text and the count of attempts: `reason` compares the first two.
+        let refused = login(&house, by_password(&method, user, password)).await;
+        assert_eq!(refused.as_ref().err().and_then(|refused| refused.error.wait()), None);
+        assert_eq!(reason(&house, refused).await, expected);
+    }
+    for user in ["una", "stan"] {
+        for _ in 0..3 {
+            let _ = login(&house, by_password(&method, user, "right")).await;
+        }
+    }
+    let codes = async |user| login(&house, by_password(&method, user, "right")).await.unwrap_err().error.code();
+    assert_eq!(codes("stan").await, Code::Unauthenticated);
+    assert_eq!(
+        codes("stan").await,
+        Code::TooManyAttempts,
+        "a right password that lets nobody in is slowed like a wrong one"
+    );
+}
+
+#[tokio::test]
 async fn what_comes_back_for_another_attempt_lets_nobody_in() {
     let (house, method) = with_method(|_| (), "oidc").await;
     let fresh = || visited(&house, &method, claims(&house));

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use keyreeve_secret::SecretString;
 use serde_json::Value;
 
-use crate::{ClientProof, Directory, DirectoryPlace, Exchange, OidcProvider, OutsideError, Trust};
+use crate::{Bind, ClientProof, Directory, DirectoryPlace, Exchange, OidcProvider, OutsideError, Trust};
 
 /// A real OpenID provider with one confidential client and somebody who logs in there.
 #[async_trait]
@@ -151,6 +151,7 @@ pub async fn directory_suite(driver: &dyn Directory, real: &dyn DirectoryFixture
     what_is_typed_is_a_value(driver, real).await;
     odd_names_are_found(driver, real).await;
     two_entries_are_nobody(driver, real).await;
+    an_entry_that_cannot_be_used_is_told_to_who_has_its_password_only(driver, real).await;
     a_wrong_service_account_is_refused(driver, real).await;
     an_unknown_authority_of_a_directory_is_not_trusted(driver, real).await;
     nothing_is_sent_in_the_clear(driver, real).await;
@@ -159,7 +160,7 @@ pub async fn directory_suite(driver: &dyn Directory, real: &dyn DirectoryFixture
 
 async fn the_right_password_finds_somebody(driver: &dyn Directory, real: &dyn DirectoryFixture) {
     let (name, password, groups) = real.somebody();
-    let found = driver.bind(&real.place(), Some(&real.service()), &name, &password).await.unwrap().unwrap();
+    let found = driver.bind(&real.place(), Some(&real.service()), &name, &password).await.unwrap().person().unwrap();
     assert_eq!(found.user, name);
     assert_eq!(found.groups, groups);
     assert!(found.dn.contains(&name), "{}", found.dn);
@@ -168,7 +169,7 @@ async fn the_right_password_finds_somebody(driver: &dyn Directory, real: &dyn Di
 async fn names_are_as_the_directory_writes_them(driver: &dyn Directory, real: &dyn DirectoryFixture) {
     let (name, password, _) = real.somebody();
     let found = driver.bind(&real.place(), Some(&real.service()), &name.to_uppercase(), &password).await.unwrap();
-    assert_eq!(found.unwrap().user, name, "the entry's own spelling, not what was typed");
+    assert_eq!(found.person().unwrap().user, name, "the entry's own spelling, not what was typed");
 }
 
 async fn wrong_and_empty_passwords_are_nobodys(driver: &dyn Directory, real: &dyn DirectoryFixture) {
@@ -182,7 +183,7 @@ async fn wrong_and_empty_passwords_are_nobodys(driver: &dyn Directory, real: &dy
     ] {
         let password = SecretString::copy_from(password);
         let found = driver.bind(&real.place(), Some(&real.service()), user, &password).await.unwrap();
-        assert_eq!(found, None, "{user}");
+        assert_eq!(found, Bind::Nobody, "{user}");
     }
 }
 
@@ -200,14 +201,14 @@ async fn what_is_typed_is_a_value(driver: &dyn Directory, real: &dyn DirectoryFi
         format!("{name},ou=people"),
     ] {
         let found = driver.bind(&real.place(), Some(&real.service()), &typed, &password).await;
-        assert!(matches!(found, Ok(None)), "{typed:?}: {found:?}");
+        assert!(matches!(found, Ok(Bind::Nobody)), "{typed:?}: {found:?}");
     }
 }
 
 async fn odd_names_are_found(driver: &dyn Directory, real: &dyn DirectoryFixture) {
     for (name, password) in real.odd_names() {
         let found = driver.bind(&real.place(), Some(&real.service()), &name, &password).await.unwrap();
-        assert_eq!(found.map(|found| found.user).as_ref(), Some(&name));
+        assert_eq!(found.person().map(|found| found.user).as_ref(), Some(&name));
     }
 }
 
@@ -216,7 +217,21 @@ async fn two_entries_are_nobody(driver: &dyn Directory, real: &dyn DirectoryFixt
     // Everybody is found, whatever is typed; the password is the right one of one of them.
     let place = DirectoryPlace { filter: "(|(uid=*)(uid={user}))".to_owned(), ..real.place() };
     let found = driver.bind(&place, Some(&real.service()), &name, &password).await.unwrap();
-    assert_eq!(found, None);
+    assert_eq!(found, Bind::Nobody);
+}
+
+async fn an_entry_that_cannot_be_used_is_told_to_who_has_its_password_only(
+    driver: &dyn Directory,
+    real: &dyn DirectoryFixture,
+) {
+    let (name, password, _) = real.somebody();
+    let place = DirectoryPlace { user_attr: "telexNumber".to_owned(), ..real.place() };
+    let found = driver.bind(&place, Some(&real.service()), &name, &password).await.unwrap();
+    assert_eq!(found, Bind::Unfit("entry-without-name"));
+    for name in [name.as_str(), "nobody-of-this-name"] {
+        let wrong = SecretString::copy_from("wrong");
+        assert_eq!(driver.bind(&place, Some(&real.service()), name, &wrong).await.unwrap(), Bind::Nobody, "{name}");
+    }
 }
 
 async fn a_wrong_service_account_is_refused(driver: &dyn Directory, real: &dyn DirectoryFixture) {

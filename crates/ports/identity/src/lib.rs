@@ -154,8 +154,31 @@ pub enum Groups {
     },
 }
 
-/// Most groups of one person that are taken; more is [`OutsideError::Malformed`].
+/// Most groups of one person that are taken; whoever has more is [`Bind::Unfit`].
 pub const GROUPS_MAX: usize = 1024;
+
+/// What a directory says of a name and a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// They are this person's.
+    Person(LdapEntry),
+    /// They are nobody's: a wrong password, or a name that is not there, or not once.
+    Nobody,
+    /// The password is right, and the entry cannot be used: why, in a short code for the audit log. Whoever asks is
+    /// answered as for a wrong password, or would learn that it was right.
+    Unfit(&'static str),
+}
+
+impl Bind {
+    /// The person, if they are somebody's.
+    #[must_use]
+    pub fn person(self) -> Option<LdapEntry> {
+        match self {
+            Self::Person(entry) => Some(entry),
+            Self::Nobody | Self::Unfit(_) => None,
+        }
+    }
+}
 
 /// A directory that knows passwords: LDAP (RFC 4511) with a simple bind.
 ///
@@ -167,9 +190,11 @@ pub const GROUPS_MAX: usize = 1024;
 /// - What was typed is only ever a value in a filter, never part of one.
 /// - Exactly one entry must be found; its password is tried on a connection of its own, so that a right password leaves
 ///   nothing behind.
-/// - `Ok(None)` says that this is nobody with this password, and does not say which of the two. For a name that is not
-///   there the same steps are made, with the password tried on an entry that does not exist. How long the directory
-///   itself takes for either is its own.
+/// - [`Bind::Nobody`] does not say whether the name or the password is wrong. The same steps are made for every name and
+///   every password, groups included: for a name that is not there they are asked of an entry that does not exist. How
+///   long the directory itself takes for either is its own.
+/// - What is wrong with one entry is never an error, which would tell apart who is there: errors are about the
+///   directory and its settings, and come whoever asks.
 /// - Referrals are not followed.
 #[async_trait]
 pub trait Directory: Send + Sync {
@@ -181,5 +206,5 @@ pub trait Directory: Send + Sync {
         service: Option<&SecretString>,
         user: &str,
         password: &SecretString,
-    ) -> Result<Option<LdapEntry>, OutsideError>;
+    ) -> Result<Bind, OutsideError>;
 }

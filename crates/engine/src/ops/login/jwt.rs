@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::subject::recognise;
 use super::{Attempt, Details, LoggedIn, Proven, Stop, Terms, usable_method};
 use crate::access::HeldMethod;
 use crate::catalogue::{self, Descriptor};
@@ -54,7 +55,7 @@ impl Jwt {
         let subject = (claims.issuer().to_owned(), claims.subject().to_owned());
         let bound = bind(&held.record.bindings, &claims).ok_or("no-binding")?;
         let mut details = Details::new();
-        let mut changes = Vec::new();
+        let mut changes: Vec<_> = recognise(attempt, &held.record, &bound, &subject).await?.into_iter().collect();
         if let Some(jti) = claims.values("jti").first() {
             details.insert("jti".to_owned(), jti.chars().take(128).collect());
         }

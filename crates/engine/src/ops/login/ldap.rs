@@ -1,14 +1,15 @@
 //! People with the password of a directory.
 
 use keyreeve_identity::bind;
-use keyreeve_identity::ldap::{LdapEntry, is_password, is_user_name};
-use keyreeve_identity_port::{DirectoryPlace, Groups, Trust};
+use keyreeve_identity::ldap::{is_password, is_user_name};
+use keyreeve_identity_port::{Bind, DirectoryPlace, Groups, Trust};
 use keyreeve_model::Name;
 use keyreeve_model::filed::FiledRecord;
 use keyreeve_model::login::{LdapGroups, LdapMethod, LoginMethod, MethodKind};
 use keyreeve_secret::SecretString;
 use tokio::sync::OnceCell;
 
+use super::subject::recognise;
 use super::{Attempt, Details, LoggedIn, Proven, Stop, Terms, usable_method};
 use crate::access::HeldMethod;
 use crate::catalogue::{self, Descriptor};
@@ -27,7 +28,7 @@ pub struct Ldap {
     /// The password.
     pub password: SecretString,
     /// What the directory said: it is asked once, however often the operation is computed.
-    answer: OnceCell<Option<LdapEntry>>,
+    answer: OnceCell<Bind>,
 }
 
 impl Ldap {
@@ -42,22 +43,28 @@ impl Ldap {
         if !is_user_name(&self.user) || !is_password(self.password.expose()) {
             return Err("malformed".into());
         }
-        let entry = self.answer.get_or_try_init(|| self.ask(attempt, method)).await?;
-        let entry = entry.as_ref().ok_or("wrong-password")?;
+        let answer = self.answer.get_or_try_init(|| self.ask(attempt, method)).await?;
+        // All that follows ends alike for who asks: that a password was right is told by a login, and by nothing else.
+        let entry = match answer {
+            Bind::Person(entry) => entry,
+            Bind::Nobody => return Err("wrong-password".into()),
+            Bind::Unfit(reason) => return Err((*reason).into()),
+        };
         let bound = bind(&held.record.bindings, entry).ok_or("no-binding")?;
-        let subject = Some((method.url.clone(), entry.dn.clone()));
+        let subject = entry.identity();
+        let changes = recognise(attempt, &held.record, &bound, &subject).await?.into_iter().collect();
         Ok(Proven {
             bound,
-            subject,
+            subject: Some(subject),
             credential: None,
             until: None,
             mfa: None,
-            changes: Vec::new(),
+            changes,
             details: Details::new(),
         })
     }
 
-    async fn ask(&self, attempt: &Attempt<'_>, method: &LdapMethod) -> Result<Option<LdapEntry>, Error> {
+    async fn ask(&self, attempt: &Attempt<'_>, method: &LdapMethod) -> Result<Bind, Error> {
         let service = match &method.bind_password {
             Some(sealed) => {
                 let stands = (LoginMethod::TABLE, self.method.as_str().as_bytes(), "bind_password");

@@ -1,13 +1,14 @@
 //! Who may come as a principal that the evidence names itself.
 //!
 //! A claim such as an address or a nickname can be altered, by its owner or by the provider, and then names somebody
-//! else's principal. Only `sub` is promised to be nobody else's, ever (OpenID Connect Core 1.0, sections 2 and 5.7). So
-//! whoever comes first as a principal is remembered, and another subject is refused.
+//! else's principal. Only `sub` is promised to be nobody else's, ever (OpenID Connect Core 1.0, sections 2 and 5.7), and
+//! of an entry in a directory what the directory itself made up for it (RFC 4530). So whoever comes first as a
+//! principal is remembered, and another subject is refused.
 
 use keyreeve_identity::Outcome as Bound;
 use keyreeve_model::Change;
 use keyreeve_model::filed::file;
-use keyreeve_model::login::{Digest, KnownSubject, LoginMethod, PrincipalRule};
+use keyreeve_model::login::{Digest, KnownSubject, LoginMethod, MethodKind, PrincipalRule};
 use keyreeve_model::record::Revision;
 
 use super::{Attempt, Stop, subject_digest};
@@ -21,7 +22,7 @@ pub(super) async fn recognise(
 ) -> Result<Option<Change>, Stop> {
     let named = |rule: &PrincipalRule| match rule {
         PrincipalRule::Fixed(_) => false,
-        PrincipalRule::FromClaim { claim, .. } => claim != "sub",
+        PrincipalRule::FromClaim { claim, .. } => !is_for_good(&method.kind, claim),
     };
     if !method.bindings.iter().any(|binding| binding.name == bound.binding && named(&binding.principal)) {
         return Ok(None);
@@ -43,4 +44,14 @@ pub(super) async fn recognise(
     let first = KnownSubject { method, principal, subject, since: attempt.now };
     // Of two who come first at once one conflicts, and finds the other.
     Ok(Some(file(&*attempt.opened.keys, revision, &first)))
+}
+
+/// Whether a claim is itself what is promised to be nobody else's.
+fn is_for_good(kind: &MethodKind, claim: &str) -> bool {
+    match kind {
+        MethodKind::Oidc(_) | MethodKind::Jwt(_) => claim == "sub",
+        MethodKind::Ldap(_) => claim.eq_ignore_ascii_case("entryUUID"),
+        // Its authority vouches for the names in a certificate, and for nothing besides.
+        MethodKind::Certificate(_) => true,
+    }
 }

@@ -6,7 +6,7 @@ use data_encoding::BASE64URL_NOPAD;
 use keyreeve_crypto::digest::sha256;
 use keyreeve_crypto::{KeyAlgorithm, LoadedKey, Material, Message, Purpose, Random, SignatureScheme};
 use keyreeve_identity::ldap::LdapEntry;
-use keyreeve_identity_port::{Directory, DirectoryPlace, Exchange, OidcProvider, OutsideError, Trust};
+use keyreeve_identity_port::{Bind, Directory, DirectoryPlace, Exchange, OidcProvider, OutsideError, Trust};
 use keyreeve_secret::{SecretBytes, SecretString};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -34,7 +34,7 @@ pub(crate) struct Outside {
     random: Random,
     signer: Mutex<Signer>,
     codes: Mutex<HashMap<String, Granted>>,
-    people: Mutex<HashMap<String, (String, LdapEntry)>>,
+    people: Mutex<HashMap<String, (String, Bind)>>,
     pub(crate) down: AtomicBool,
     /// How often keys were fetched.
     pub(crate) fetched: AtomicU32,
@@ -107,13 +107,26 @@ impl Outside {
 
     /// Lets somebody into the directory.
     pub(crate) fn person(&self, user: &str, password: &str, groups: &[&str]) {
+        self.entry(user, password, groups, user);
+    }
+
+    /// The same with what the directory calls the entry for good.
+    pub(crate) fn entry(&self, user: &str, password: &str, groups: &[&str], unique: &str) {
+        let unique = Some(("entryUUID", unique.to_owned()));
         let entry = LdapEntry {
             dn: format!("uid={user},dc=example"),
             user: user.to_owned(),
             attributes: BTreeMap::new(),
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            unique,
         };
-        self.people.lock().unwrap().insert(user.to_owned(), (password.to_owned(), entry));
+        self.people.lock().unwrap().insert(user.to_owned(), (password.to_owned(), Bind::Person(entry)));
+    }
+
+    /// Somebody whose entry cannot be used.
+    pub(crate) fn unfit(&self, user: &str, password: &str) {
+        let bind = Bind::Unfit("entry-without-name");
+        self.people.lock().unwrap().insert(user.to_owned(), (password.to_owned(), bind));
     }
 
     fn answers(&self) -> Result<(), OutsideError> {
@@ -181,12 +194,12 @@ impl Directory for Outside {
         service: Option<&SecretString>,
         user: &str,
         password: &SecretString,
-    ) -> Result<Option<LdapEntry>, OutsideError> {
+    ) -> Result<Bind, OutsideError> {
         self.tried.fetch_add(1, Ordering::SeqCst);
         self.answers()?;
         *self.shown.lock().unwrap() = service.map(|secret| secret.expose().to_owned());
         let people = self.people.lock().unwrap();
         let found = people.get(user).filter(|(known, _)| password.ct_eq(known));
-        Ok(found.map(|(_, entry)| entry.clone()))
+        Ok(found.map_or(Bind::Nobody, |(_, bind)| bind.clone()))
     }
 }
