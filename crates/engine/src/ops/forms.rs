@@ -298,7 +298,7 @@ const FORMS: &[Form] = &[
 
 /// Operations that can wait, and whose answer holds a secret: they are run by asking again, for the answer is given to
 /// whoever asks and to nobody later.
-const ASKED_AGAIN: &[&str] = &["token.create", "credential.issue"];
+const ASKED_AGAIN: &[&str] = &["token.create", "credential.issue", "mfa.invite"];
 
 /// Whether an operation can wait for consent.
 pub(crate) fn can_wait(operation: &str) -> bool {

@@ -7,6 +7,7 @@ use keyreeve_engine::ops::destruction::Schedule;
 use keyreeve_engine::ops::holds::{Place, Release};
 use keyreeve_engine::ops::keys::{CreateSpec, MetadataPatch, Update};
 use keyreeve_engine::ops::lifecycle::{Rotate, Suspend};
+use keyreeve_engine::ops::mfa::Invite;
 use keyreeve_engine::ops::rules::{self, Enact};
 use keyreeve_engine::ops::{LabelPatch, SetPatch, keyrings, policies, principals, tokens};
 use keyreeve_engine::{Code, KeyRef};
@@ -235,34 +236,17 @@ async fn giving_access_to_a_key_needs_the_security_lead_and_its_owner() {
 impl Member {
     /// Somebody who comes when the rules are in force already: the people agree to it.
     async fn join_later(council: &Council, person: &'static str, role: &str) -> Self {
-        let house = &council.house;
-        let id = council.olga.waits(house, House::putting(person, &[role])).await;
-        for member in [&council.sue, &council.carl, &council.otto] {
-            if house.state(id).await == ProposalState::Waiting {
-                let _ = member.vote(house, id, Decision::Approve).await;
-            }
-        }
-        house.call(&council.olga.who, House::putting(person, &[role])).await.unwrap();
-        let token = tokens::Create {
+        council.agreed(|| House::putting(person, &[role])).await;
+        let token = || tokens::Create {
             principal: name(person),
             seconds: 86_400,
             description: label("t"),
             networks: BTreeSet::new(),
         };
-        let again = || tokens::Create {
-            principal: token.principal.clone(),
-            seconds: token.seconds,
-            description: token.description.clone(),
-            networks: BTreeSet::new(),
-        };
-        let id = council.olga.waits(house, again()).await;
-        for member in [&council.sue, &council.carl, &council.otto] {
-            if house.state(id).await == ProposalState::Waiting {
-                let _ = member.vote(house, id, Decision::Approve).await;
-            }
-        }
-        let issued = house.call(&council.olga.who, again()).await.unwrap().reply;
-        Self::enrol(house, person, crate::support::Who::Bearer(issued.token)).await
+        let issued = council.agreed(token).await;
+        let invited = council.agreed(|| Invite { principal: name(person), seconds: 3600 }).await;
+        let who = crate::support::Who::Bearer(issued.token);
+        Self::enrol_with(&council.house, person, who, invited.code).await
     }
 }
 

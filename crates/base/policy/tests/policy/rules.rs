@@ -161,6 +161,7 @@ fn catalogue() -> Vec<ActionSpec> {
         ("rules.put", System),
         ("credential.issue", Principal),
         ("mfa.reset", Principal),
+        ("mfa.invite", Principal),
         ("login-method.put", Login),
         ("login-method.delete", Login),
         ("grant.create", Grant),

@@ -164,6 +164,12 @@ impl Operation for Invite {
         Target::Principal(&self.principal)
     }
 
+    /// It can wait, and always gives more than there was, also to oneself: with it and a token of the person one has a
+    /// second factor of theirs.
+    fn form(&self) -> Option<serde_json::Value> {
+        Some(json!({ "principal": self.principal, "seconds": self.seconds }))
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Invitation>, Error> {
         if !(300..=INVITATION_MAX.as_secs()).contains(&self.seconds) {
             return Err(Error::invalid("an invitation is good for 5 minutes to 7 days"));

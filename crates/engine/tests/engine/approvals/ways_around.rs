@@ -154,3 +154,25 @@ async fn a_request_that_replaces_another_names_it_in_the_record() {
     let record = house.told_of("key.schedule-destruction").await.pop().unwrap();
     assert_eq!(record.details["withdrawn"], id.to_string());
 }
+
+#[tokio::test]
+async fn an_invitation_to_a_second_factor_takes_the_consent_that_giving_access_does() {
+    let council = Council::gathered().await;
+    let (house, olga) = (&council.house, &council.olga);
+    for (person, role) in [("kim", "key-user-encrypt"), ("cora", "ciso")] {
+        house.welcome(House::person(person, &[role])).await;
+    }
+    let invite = |person: &str| Invite { principal: name(person), seconds: 3600 };
+    house.call(&olga.who, invite("kim")).await.expect("nothing waits before the rules are in force");
+    house.call(&olga.who, Enact).await.unwrap();
+    let of_governance = olga.waits(house, invite("cora")).await;
+    assert_eq!(house.shown(of_governance).await.proposal.missing(), ["ciso", "security-lead", "peer of the proposer"]);
+    let id = olga.waits(house, invite("kim")).await;
+    assert_eq!(house.shown(id).await.proposal.missing(), ["security-lead", "peer of the proposer"]);
+    council.sue.approve(house, id).await;
+    council.otto.approve(house, id).await;
+    let by_id = house.engine().execute_approved(House::arrival(&olga.who), id).await.unwrap_err();
+    assert_eq!(by_id.error.code(), Code::WrongState, "the code is for whoever asks again, and for nobody later");
+    house.call(&olga.who, invite("kim")).await.expect("agreed");
+    assert_ne!(olga.waits(house, invite("kim")).await, id, "once");
+}

@@ -6,7 +6,7 @@ use keyreeve_engine::ops::mfa::{Answer, Answered, Invite, TotpFinish, TotpStart}
 use keyreeve_engine::ops::rules::Enact;
 use keyreeve_engine::{Code, Operation, Refused};
 use keyreeve_identity::totp::{self, TotpHash};
-use keyreeve_model::approval::Decision;
+use keyreeve_model::approval::{Decision, ProposalState};
 use keyreeve_model::ids::ApprovalId;
 use keyreeve_model::mfa::TotpAlgorithm;
 use keyreeve_secret::SecretString;
@@ -33,6 +33,11 @@ impl Member {
     /// Enrols a second factor of somebody who is there.
     pub(crate) async fn enrol(house: &House, person: &'static str, who: Who) -> Self {
         let invitation = house.ask(Invite { principal: name(person), seconds: 600 }).await.code;
+        Self::enrol_with(house, person, who, invitation).await
+    }
+
+    /// The same with an invitation.
+    pub(crate) async fn enrol_with(house: &House, person: &'static str, who: Who, invitation: SecretString) -> Self {
         let start = TotpStart { label: label("phone"), algorithm: TotpAlgorithm::Sha1, invitation: Some(invitation) };
         let started = house.call(&who, start).await.unwrap().reply;
         let seed = BASE32_NOPAD.decode(started.seed.expose().as_bytes()).unwrap();
@@ -130,5 +135,20 @@ impl Council {
         let council = Self::gathered().await;
         council.house.call(&council.olga.who, Enact).await.unwrap();
         council
+    }
+
+    /// What an operator asks for, and the people agree to.
+    pub(crate) async fn agreed<O: Operation>(&self, make: impl Fn() -> O) -> O::Reply {
+        let house = &self.house;
+        let id = self.olga.waits(house, make()).await;
+        for member in [&self.sue, &self.carl, &self.otto] {
+            if house.shown(id).await.state() == ProposalState::Waiting {
+                let _ = member.vote(house, id, Decision::Approve).await;
+            }
+        }
+        match house.call(&self.olga.who, make()).await {
+            Ok(done) => done.reply,
+            Err(refused) => panic!("{}: {:?}", O::DESCRIPTOR.name, refused.error),
+        }
     }
 }
