@@ -4,6 +4,7 @@ use keyreeve_audit::Record;
 use keyreeve_engine::ops::login::credential::{self, HandedOver, IssueSpec};
 use keyreeve_engine::ops::login::methods::{self, MethodSpec};
 use keyreeve_engine::ops::login::{LoggedIn, certificate, jwt, ldap, oidc, session};
+use keyreeve_engine::ops::rules::Enact;
 use keyreeve_engine::ops::{mfa, principals, tokens};
 use keyreeve_engine::{Arrival, Code, Done, Evidence, Operation, PeerCertificate, Refused};
 use keyreeve_model::login::{
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::cases::mfa::enrol;
-use crate::support::{CLIENT, Council, House, ISSUER, Who, label, name};
+use crate::support::{CLIENT, Council, House, ISSUER, Who, label, name, waiting};
 
 fn set(values: &[&str]) -> BTreeSet<String> {
     values.iter().map(|value| (*value).to_owned()).collect()
@@ -109,8 +110,12 @@ pub(crate) fn spec(kind: MethodKind) -> MethodSpec {
 
 /// Makes a program known.
 pub(crate) fn program(text: &str, roles: &[&str]) -> principals::Put {
+    principals::Put::new(of_program(text, roles))
+}
+
+fn of_program(text: &str, roles: &[&str]) -> principals::PutSpec {
     let kind = keyreeve_model::PrincipalKind::Service;
-    principals::Put::new(principals::PutSpec { kind, ..House::person(text, roles) })
+    principals::PutSpec { kind, ..House::person(text, roles) }
 }
 
 /// A credential for a principal.
@@ -600,6 +605,8 @@ async fn the_word_of_a_provider_enrols_removes_and_makes_no_factors() {
 #[tokio::test]
 async fn people_come_in_as_people_and_programs_as_programs() {
     let house = House::new().await;
+    house.ask(program("alice", &[])).await;
+    let issued = house.ask(credential::Issue { spec: issuing("alice") }).await;
     house.ask(House::putting("alice", &[])).await;
     house.ask(program("ann", &[])).await;
     for kind in kinds(&house) {
@@ -612,7 +619,7 @@ async fn people_come_in_as_people_and_programs_as_programs() {
     assert_eq!(reason(&house, login(&house, typed).await).await, refused);
     let visited = visited(&house, &name("by-oidc"), claims(&house)).await;
     assert_eq!(reason(&house, login(&house, visited).await).await, refused);
-    let issued = house.ask(credential::Issue { spec: issuing("alice") }).await;
+    assert_eq!(house.code(credential::Issue { spec: issuing("alice") }).await, Code::WrongState, "for programs only");
     let by_secret = credential::Login::new(name("alice"), plain(&issued));
     assert_eq!(reason(&house, login(&house, by_secret).await).await, refused);
     let peer = PeerCertificate {
@@ -949,7 +956,31 @@ async fn login_methods_are_under_the_rules_of_approval() {
     house.call(&bearer(&done), tokens::WhoAmI).await.unwrap();
     council.olga.waits(house, methods::Delete { method }).await;
     council.olga.waits(house, credential::Issue { spec: issuing("alice") }).await;
-    house.call(&council.olga.who, credential::Issue { spec: issuing("olga") }).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_outlives_a_login_takes_consent_also_for_oneself() {
+    let council = Council::gathered().await;
+    let house = &council.house;
+    let spec = principals::PutSpec { person: Some(label("olga")), ..of_program("robot", &["operator"]) };
+    let issued_token = house.welcome(spec).await;
+    let secret = house.ask(credential::Issue { spec: issuing("robot") }).await;
+    house.call(&council.olga.who, Enact).await.unwrap();
+    let done = login(house, credential::Login::new(name("robot"), plain(&secret))).await.unwrap();
+    let session = bearer(&done);
+    let token = || tokens::Create {
+        principal: name("robot"),
+        seconds: 86_400,
+        description: label("for later"),
+        networks: BTreeSet::new(),
+    };
+    let issue = || credential::Issue { spec: issuing("robot") };
+    for waits in [house.call(&session, token()).await.map(|_| ()), house.call(&session, issue()).await.map(|_| ())] {
+        let shown = house.shown(waiting(waits)).await.proposal;
+        assert_eq!(shown.missing(), ["security-lead", "peer of the proposer"]);
+    }
+    house.call(&issued_token, token()).await.expect("whoever has a token can have another");
+    house.call(&issued_token, issue()).await.expect("and another way to be the same");
 }
 
 #[tokio::test]

@@ -141,16 +141,19 @@ impl Operation for Issue {
         serde_json::to_value(&self.spec).ok()
     }
 
-    /// Whoever is somebody can have another way to be it.
+    /// Whoever is somebody can have another way to be it, but for a login: what is made in it outlives it and knows none
+    /// of its bounds.
     fn widens(&self, permit: &Permit<Self>, _core: &Core) -> Result<bool, Error> {
-        Ok(permit.asker() != &self.spec.principal)
+        Ok(permit.asker() != &self.spec.principal || permit.logged_in())
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<IssuedCredential>, Error> {
         self.spec.check()?;
         let opened = core.need_open()?;
-        if opened.access().principal(&self.spec.principal).is_none() {
-            return Err(Error::not_found("principal"));
+        let holder = opened.access().principal(&self.spec.principal).ok_or_else(|| Error::not_found("principal"))?;
+        if holder.record.kind != PrincipalKind::Service {
+            let text = "a service credential lets in programs only, and this is a person: they log in with a method";
+            return Err(Error::new(Code::WrongState, text));
         }
         let now = approved.now();
         if has_too_many(core, &opened, &self.spec.principal, now).await? {

@@ -104,7 +104,9 @@ cases! {
         stage.run(who, &method, methods::Delete { method: method.clone() }).await
     };
     "credential.issue" => |stage, who| {
-        stage.run(who, "developer", credential::Issue { spec: crate::logins::issuing("developer") }).await
+        let app = name(&stage.fresh_name("app"));
+        stage.house.ask(program(app.as_str(), &[])).await;
+        stage.run(who, &app, credential::Issue { spec: crate::logins::issuing(app.as_str()) }).await
     };
     "credential.list" => |stage, who| {
         let list = credential::List { principal: name("developer"), after: None, limit: 10 };
