@@ -127,6 +127,10 @@ pub struct LoginMethod {
     pub networks: BTreeSet<String>,
     /// True when nobody can log in with it, and no token of it counts.
     pub disabled: bool,
+    /// How often it began to believe others than before, or the same as somebody else: sessions of an earlier edition
+    /// do not count, for they have a principal, roles or networks that nobody says any more.
+    #[serde(default)]
+    pub edition: u32,
     /// When it was made. What came before, under a method of the same name that was removed, does not count.
     pub created: UnixMillis,
     /// When it was last written.
@@ -221,6 +225,9 @@ pub struct JwtMethod {
     pub max_life_s: u32,
     /// Whether one token may log in more than once.
     pub reuse: Reuse,
+    /// Whether a session may outlast the token that it came from, which says until when its issuer stands by it.
+    #[serde(default)]
+    pub outlast: bool,
     /// Certificates to trust instead of the usual roots, in PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_pem: Option<String>,

@@ -1,16 +1,17 @@
 //! Ways to log in, at one moment.
 
 use keyreeve_identity::KeySet;
+use keyreeve_model::Name;
 use keyreeve_model::access::Session;
 use keyreeve_model::filed::{FiledRecord, open_filed};
 use keyreeve_model::login::{JwtKeys, LoginMethod, MethodKind};
 use keyreeve_model::record::{BadRecord, RecordSealer};
-use keyreeve_model::{Name, UnixMillis};
 use keyreeve_store::{Page, Store};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::pipeline::Reason;
 
 /// What the sessions of service credentials have in place of a method.
 pub(crate) const CREDENTIAL: &str = "credential";
@@ -77,12 +78,16 @@ impl LoginMethods {
         all
     }
 
-    /// Whether a session still counts: its method is there, is not switched off, and is the one that made it.
-    pub(crate) fn admit(&self, session: &Session) -> bool {
+    /// Why a session does not count any more: its method is not there, is switched off or another one of that name, or
+    /// believes others now. None where it counts.
+    pub(crate) fn refuse(&self, session: &Session) -> Option<Reason> {
         if NO_METHODS.contains(&session.login.as_str()) {
-            return true;
+            return None;
         }
-        let made_it = |method: &LoginMethod, at: UnixMillis| !method.disabled && method.created <= at;
-        self.methods.get(&session.login).is_some_and(|held| made_it(&held.record, session.authenticated))
+        let method = self.methods.get(&session.login).map(|held| &held.record);
+        match method.filter(|method| !method.disabled && method.created <= session.authenticated) {
+            None => Some(Reason::LoginMethodGone),
+            Some(method) => (method.edition != session.edition).then_some(Reason::LoginMethodChanged),
+        }
     }
 }

@@ -102,6 +102,9 @@ pub(crate) enum Reason {
     UnknownCertificate,
     /// The login method that the token came from was removed or switched off.
     LoginMethodGone,
+    /// The login method that the token came from believes others now: its bindings, what it checks or its networks are
+    /// not those of the login.
+    LoginMethodChanged,
 }
 
 impl Reason {
@@ -121,6 +124,7 @@ impl Reason {
             Self::TokenElsewhere => "token-elsewhere",
             Self::UnknownCertificate => "unknown-certificate",
             Self::LoginMethodGone => "login-method-gone",
+            Self::LoginMethodChanged => "login-method-changed",
         }
     }
 }
@@ -215,8 +219,8 @@ async fn bearer(
     if !token.is_good_from(source) {
         return Err(Reason::TokenElsewhere.into());
     }
-    if token.session.as_ref().is_some_and(|session| !opened.access().logins().admit(session)) {
-        return Err(Reason::LoginMethodGone.into());
+    if let Some(reason) = token.session.as_ref().and_then(|session| opened.access().logins().refuse(session)) {
+        return Err(reason.into());
     }
     let mut principal = admit(&holder, source, Method::Token, Some(id))?;
     principal.session = token.session.clone();

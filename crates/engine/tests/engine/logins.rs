@@ -50,6 +50,7 @@ fn jwt_kind(keys: JwtKeys) -> JwtMethod {
         skew_s: 60,
         max_life_s: 3600,
         reuse: Reuse::Refused,
+        outlast: false,
         ca_pem: None,
     }
 }
@@ -315,7 +316,11 @@ async fn keys_of_an_issuer_are_fetched_when_needed_and_not_for_every_stranger() 
 
 #[tokio::test]
 async fn a_session_is_renewed_as_long_as_its_login_allows_and_ended_by_its_bearer() {
-    let (house, method) = with_method(|_| (), "jwt").await;
+    let outlasting = |spec: &mut MethodSpec| {
+        let MethodKind::Jwt(jwt) = &mut spec.kind else { panic!("another kind") };
+        jwt.outlast = true;
+    };
+    let (house, method) = with_method(outlasting, "jwt").await;
     let done = login(&house, by_jwt(&house, &method, &claims(&house))).await.unwrap();
     let began = done.reply.issued.record.created;
     assert_eq!(done.reply.issued.record.expires, UnixMillis(began.0 + 3_600_000));
@@ -336,15 +341,73 @@ async fn a_session_is_renewed_as_long_as_its_login_allows_and_ended_by_its_beare
 }
 
 #[tokio::test]
-async fn a_session_ends_with_its_method_and_stays_in_its_networks() {
+async fn no_session_outlasts_the_token_of_its_platform_unless_the_method_says_so() {
+    let (house, method) = with_method(|_| (), "jwt").await;
+    let done = login(&house, by_jwt(&house, &method, &claims(&house))).await.unwrap();
+    let began = done.reply.issued.record.created;
+    // The token says five minutes, and the issuer's clock may be off by one.
+    assert_eq!(done.reply.issued.record.expires, UnixMillis(began.0 + 360_000));
+    assert_eq!(done.reply.renew_until, None);
+    house.clock.turn(359_000);
+    assert_eq!(house.code_for(&bearer(&done), session::Renew).await, Code::WrongState);
+    house.clock.turn(1_000);
+    assert_eq!(house.code_for(&bearer(&done), tokens::WhoAmI).await, Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn sessions_of_bindings_that_are_not_those_of_now_do_not_go_on() {
     let (house, method) = with_method(
         |spec| {
-            spec.networks = set(&["10.0.0.0/8"]);
-            spec.bindings[0].networks = set(&["10.1.0.0/16", "192.0.2.0/24"]);
+            spec.bindings[0].roles.insert(name("key-auditor"));
         },
         "jwt",
     )
     .await;
+    let mut count = 0;
+    let mut fresh = || {
+        count += 1;
+        let mut claims = claims(&house);
+        claims["jti"] = format!("{count}").into();
+        by_jwt(&house, &method, &claims)
+    };
+    let with = |change: &dyn Fn(&mut MethodSpec)| {
+        let mut spec = spec(kinds(&house).remove(0));
+        spec.bindings[0].roles.insert(name("key-auditor"));
+        change(&mut spec);
+        methods::Put { spec }
+    };
+    let auditor = bearer(&login(&house, fresh()).await.unwrap());
+    house.ask(with(&|spec| spec.ttl_s = 60)).await;
+    assert_eq!(last(&house).await.details["sessions"], "kept");
+    house.call(&auditor, tokens::WhoAmI).await.expect("nobody is believed who was not before");
+    let narrower: [&dyn Fn(&mut MethodSpec); 4] = [
+        &|spec| spec.bindings[0].roles.clear(),
+        &|spec| spec.bindings[0].principal = PrincipalRule::Fixed(name("bob")),
+        &|spec| spec.networks = set(&["10.0.0.0/8"]),
+        &|spec| {
+            let MethodKind::Jwt(jwt) = &mut spec.kind else { panic!("another kind") };
+            jwt.issuer = "https://other.example".into();
+        },
+    ];
+    for change in narrower {
+        house.ask(with(&|_| ())).await;
+        let session = bearer(&login(&house, fresh()).await.unwrap());
+        house.ask(with(change)).await;
+        assert_eq!(last(&house).await.details["sessions"], "ended");
+        assert_eq!(house.code_for(&session, tokens::WhoAmI).await, Code::Unauthenticated);
+        assert_eq!(last(&house).await.details["credential_refused"], "login-method-changed");
+        assert_eq!(house.code_for(&session, session::Renew).await, Code::Unauthenticated);
+    }
+    assert_eq!(house.code_for(&auditor, tokens::WhoAmI).await, Code::Unauthenticated, "nor when they are back");
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_method_and_stays_in_its_networks() {
+    let bounds = |spec: &mut MethodSpec| {
+        spec.networks = set(&["10.0.0.0/8"]);
+        spec.bindings[0].networks = set(&["10.1.0.0/16", "192.0.2.0/24"]);
+    };
+    let (house, method) = with_method(bounds, "jwt").await;
     let done = login(&house, by_jwt(&house, &method, &claims(&house))).await.unwrap();
     assert_eq!(done.reply.issued.record.networks, set(&["10.1.0.0/16"]), "what both allow");
     let evidence = || Arrival { source: Some([10, 2, 0, 1].into()), ..House::arrival(&bearer(&done)) };
@@ -353,8 +416,9 @@ async fn a_session_ends_with_its_method_and_stays_in_its_networks() {
     let alice = bearer(&done);
     house.call(&alice, tokens::WhoAmI).await.unwrap();
     let spec = || {
-        let described = kinds(&house).remove(0);
-        spec(described)
+        let mut described = spec(kinds(&house).remove(0));
+        bounds(&mut described);
+        described
     };
     house.ask(methods::Put { spec: MethodSpec { disabled: true, ..spec() } }).await;
     assert_eq!(house.code_for(&alice, tokens::WhoAmI).await, Code::Unauthenticated);
@@ -457,7 +521,8 @@ async fn a_wrapped_secret_is_opened_once_and_a_second_try_revokes_it() {
     let open = |issued: &credential::IssuedCredential| login(&house, credential::Unwrap { token: plain(issued) });
     let secret = open(&issued).await.unwrap().reply;
     assert_eq!((secret.credential, secret.principal.as_str()), (issued.record.id, "app"));
-    login(&house, credential::Login::new(name("app"), secret.secret.duplicate())).await.unwrap();
+    let session = bearer(&login(&house, credential::Login::new(name("app"), secret.secret.duplicate())).await.unwrap());
+    house.call(&session, tokens::WhoAmI).await.unwrap();
     told(&house).await;
     assert_eq!(reason(&house, open(&issued).await).await, "opened-before");
     let record = last(&house).await;
@@ -467,6 +532,9 @@ async fn a_wrapped_secret_is_opened_once_and_a_second_try_revokes_it() {
     );
     let kinds: Vec<NoticeKind> = told(&house).await.iter().map(|notice| notice.kind).collect();
     assert_eq!(kinds, [NoticeKind::CredentialReused]);
+    // Whoever it was that had the secret has no session of it either.
+    assert_eq!(house.code_for(&session, tokens::WhoAmI).await, Code::Unauthenticated);
+    assert_eq!(last(&house).await.details["credential_refused"], "revoked");
     let stolen = login(&house, credential::Login::new(name("app"), secret.secret)).await;
     assert_eq!(reason(&house, stolen).await, "revoked");
     let late = house.ask(credential::Issue { spec: spec() }).await;
@@ -513,6 +581,28 @@ async fn credentials_that_ended_are_forgotten_and_leave_room() {
     assert_eq!(house.code(short()).await, Code::WrongState);
     house.clock.turn(60_000);
     house.ask(short()).await;
+}
+
+#[tokio::test]
+async fn what_ended_is_listed_for_a_week_and_then_forgotten() {
+    const DAY: i64 = 86_400_000;
+    let house = House::new().await;
+    house.ask(program("app", &[])).await;
+    let issue = |seconds: u64| credential::Issue { spec: IssueSpec { seconds, ..issuing("app") } };
+    let brief = house.ask(issue(60)).await.record.id;
+    let revoked = house.ask(issue(30 * 86_400)).await.record.id;
+    let lasting = house.ask(issue(30 * 86_400)).await.record.id;
+    house.ask(credential::Revoke { principal: name("app"), credential: revoked }).await;
+    let listed = async || -> BTreeSet<_> {
+        let list = credential::List { principal: name("app"), after: None, limit: 10 };
+        house.ask(list).await.items.into_iter().map(|one| one.record.id).collect()
+    };
+    house.pass(7 * DAY - 1).await;
+    assert_eq!(listed().await, BTreeSet::from([brief, revoked, lasting]));
+    house.pass(2).await;
+    assert_eq!(listed().await, BTreeSet::from([brief, lasting]));
+    house.pass(60_000).await;
+    assert_eq!(listed().await, BTreeSet::from([lasting]));
 }
 
 #[tokio::test]

@@ -356,6 +356,9 @@ pub struct JwtIssuer {
     /// Whether one token may log in more than once.
     #[serde(default = "refused")]
     pub reuse: Reuse,
+    /// Whether a session may outlast the token that it came from.
+    #[serde(default)]
+    pub outlast: bool,
     /// Certificates to trust instead of the usual authorities, in PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_pem: Option<String>,

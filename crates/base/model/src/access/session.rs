@@ -67,6 +67,9 @@ impl MfaProof {
 pub struct Session {
     /// The login method, by its name in the deployment.
     pub login: Name,
+    /// The method's edition at the login: another one has other bindings, and this session does not count there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub edition: u32,
     /// SHA-256 of issuer and subject as the other side names them, in hexadecimal; empty where there is neither.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subject_sha256: String,
@@ -87,6 +90,11 @@ pub struct Session {
     pub ttl_seconds: u32,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(edition: &u32) -> bool {
+    *edition == 0
+}
+
 /// The login of a token that was issued and not logged in for; no login method has this name.
 pub const ISSUED: &str = "token";
 
@@ -99,6 +107,7 @@ impl Session {
         let login = ISSUED.parse().expect("a well-formed name");
         Self {
             login,
+            edition: 0,
             subject_sha256: String::new(),
             credential: None,
             roles: BTreeSet::new(),

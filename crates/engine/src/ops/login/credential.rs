@@ -317,6 +317,7 @@ impl Operation for Login {
         };
         let terms = Terms {
             login: &self.login,
+            edition: 0,
             kind: Some(PrincipalKind::Service),
             provision: None,
             ttl_s: record.token_ttl_s,

@@ -2,10 +2,10 @@
 
 use keyreeve_identity::{Claims, Expect, Facts, IdentityError, KeySet, bind, verify_jwt};
 use keyreeve_identity_port::Trust;
-use keyreeve_model::Name;
 use keyreeve_model::filed::{RowId, file};
 use keyreeve_model::login::{Digest, JwsAlgorithm, JwtKeys, JwtMethod, MethodKind, Reuse, Seen};
 use keyreeve_model::record::Revision;
+use keyreeve_model::{Change, Name, UnixMillis};
 use keyreeve_secret::SecretString;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -59,18 +59,29 @@ impl Jwt {
         if let Some(jti) = claims.values("jti").first() {
             details.insert("jti".to_owned(), jti.chars().take(128).collect());
         }
+        let until = claims.expires().plus(Duration::from_secs(method.skew_s.into()));
         if method.reuse == Reuse::Refused {
-            let evidence = Digest(claims.replay_key());
-            let seen = attempt.core.filed::<Seen>(attempt.opened, RowId::from(evidence.0)).await?;
-            if seen.is_some() {
-                return Err(Stop::Doubt("replayed", details));
-            }
-            let until = claims.expires().plus(Duration::from_secs(method.skew_s.into()));
-            let seen = Seen { evidence, method: self.method.clone(), until };
-            // Inserted, never replaced: of two who bring the same token at once one conflicts and finds it above.
-            changes.push(file(&*attempt.opened.keys, Revision::FIRST, &seen));
+            changes.push(self.spent(attempt, (&claims, until), &details).await?);
         }
-        Ok(Proven { bound, subject: Some(subject), credential: None, until: None, mfa: None, changes, details })
+        let until = Some(until).filter(|_| !method.outlast);
+        Ok(Proven { bound, subject: Some(subject), credential: None, until, mfa: None, changes, details })
+    }
+
+    /// What keeps the token from being used again, unless it was used.
+    async fn spent(
+        &self,
+        attempt: &Attempt<'_>,
+        (claims, until): (&Claims, UnixMillis),
+        details: &Details,
+    ) -> Result<Change, Stop> {
+        let evidence = Digest(claims.replay_key());
+        let seen = attempt.core.filed::<Seen>(attempt.opened, RowId::from(evidence.0)).await?;
+        if seen.is_some() {
+            return Err(Stop::Doubt("replayed", details.clone()));
+        }
+        let seen = Seen { evidence, method: self.method.clone(), until };
+        // Inserted, never replaced: of two who bring the same token at once one conflicts and finds it above.
+        Ok(file(&*attempt.opened.keys, Revision::FIRST, &seen))
     }
 
     async fn verify(&self, attempt: &Attempt<'_>, held: &HeldMethod, method: &JwtMethod) -> Result<Claims, Stop> {

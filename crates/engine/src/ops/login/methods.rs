@@ -106,7 +106,8 @@ fn same_place(one: &MethodKind, other: &MethodKind) -> bool {
     }
 }
 
-/// Makes a login method, or replaces it.
+/// Makes a login method, or replaces it. Where it believes others than before, sessions that came from it end: nobody
+/// could say of them whom the bindings of now would make of the evidence of then.
 #[derive(Debug)]
 pub struct Put {
     /// What it shall be.
@@ -125,6 +126,7 @@ impl Put {
             renew_s: spec.renew_s,
             networks: spec.networks,
             disabled: spec.disabled,
+            edition: 0,
             created: now,
             updated: now,
             updated_by: by.clone(),
@@ -181,7 +183,7 @@ impl Operation for Put {
         let mut record = self.record(core, approved.now(), &approved.principal().name)?;
         let known = core.filed::<LoginMethod>(&opened, &record.name).await?;
         let mut revision = Revision::FIRST;
-        let mut secret = "none";
+        let (mut secret, mut sessions) = ("none", "none");
         if let Some((before, at)) = known {
             if before.kind.name() != record.kind.name() {
                 let text = format!("this is a method of the kind {}: remove it first", before.kind.name());
@@ -189,7 +191,12 @@ impl Operation for Put {
             }
             (revision, record.created) = (at.next(), before.created);
             let mut kind = before.kind.clone();
-            if let Some(sealed) = take_secret(&mut kind) {
+            let kept = take_secret(&mut kind);
+            let others =
+                (&kind, &before.bindings, &before.networks) != (&record.kind, &record.bindings, &record.networks);
+            record.edition = before.edition.wrapping_add(u32::from(others));
+            sessions = if others { "ended" } else { "kept" };
+            if let Some(sealed) = kept {
                 secret = "dropped";
                 if same_place(&kind, &record.kind)
                     && let Some((place, _)) = secret_of(&mut record.kind)
@@ -206,6 +213,7 @@ impl Operation for Put {
             .detail("kind", record.kind.name())
             .detail("sha256", hex::encode(digest))
             .detail("secret", secret)
+            .detail("sessions", sessions)
             .detail("disabled", record.disabled)
             .then(Effect::Reload(Stale::logins())))
     }

@@ -97,6 +97,7 @@ struct Proven {
 /// What a session may be.
 struct Terms<'a> {
     login: &'a Name,
+    edition: u32,
     /// What a principal is that comes this way; none where it may be either.
     kind: Option<PrincipalKind>,
     /// What a principal is that is made by its first login; none where none is made.
@@ -116,6 +117,7 @@ impl<'a> Terms<'a> {
         let made = kind.unwrap_or(PrincipalKind::Service);
         Self {
             login: &method.name,
+            edition: method.edition,
             kind,
             provision: (method.provision == Provision::Create).then_some(made),
             ttl_s: method.ttl_s,
@@ -241,6 +243,7 @@ impl<'a> Attempt<'a> {
         let expires = capped(now.plus(Duration::from_secs(terms.ttl_s.into())));
         let session = Session {
             login: terms.login.clone(),
+            edition: terms.edition,
             subject_sha256: subject.map(|subject| subject_hash(&subject)).unwrap_or_default(),
             credential,
             roles: bound.roles.clone(),

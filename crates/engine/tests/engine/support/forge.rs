@@ -23,6 +23,7 @@ pub(crate) async fn forge_key(house: &House, key: KeyId, alter: impl FnOnce(Stri
 pub(crate) async fn forge_session(house: &House, token: TokenId, now: UnixMillis) {
     let session = Session {
         login: "token".parse().unwrap(),
+        edition: 0,
         subject_sha256: String::new(),
         credential: None,
         roles: BTreeSet::new(),

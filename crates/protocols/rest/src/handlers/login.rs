@@ -258,7 +258,7 @@ mod tests {
             r#"{"oidc":{"issuer":"https://i","client_id":"c","client_auth":"post","redirect_uris":["https://c/cb"],
                 "scopes":["groups"],"algorithms":["ES256"],"skew_s":5,"max_auth_age_s":60,"mfa_values":["otp"],
                 "ca_pem":"x"}}"#,
-            r#"{"jwt":{"issuer":"https://i","keys":{"url":"https://i/keys"},"reuse":"allowed","max_life_s":60}}"#,
+            r#"{"jwt":{"issuer":"https://i","keys":{"url":"https://i/keys"},"reuse":"allowed","max_life_s":60,"outlast":true}}"#,
             r#"{"jwt":{"issuer":"https://i","keys":"discovery","algorithms":["EdDSA"]}}"#,
             r#"{"jwt":{"issuer":"https://i","keys":{"static":"{}"}}}"#,
             r#"{"ldap":{"url":"ldap://h","starttls":true,"ca_pem":"x","bind_dn":"cn=s","base":"dc=x",

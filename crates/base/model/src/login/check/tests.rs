@@ -33,6 +33,7 @@ fn jwt() -> JwtMethod {
         skew_s: 60,
         max_life_s: 3600,
         reuse: Reuse::Refused,
+        outlast: false,
         ca_pem: None,
     }
 }
@@ -82,6 +83,7 @@ fn method(kind: MethodKind) -> LoginMethod {
         renew_s: 43_200,
         networks: BTreeSet::new(),
         disabled: false,
+        edition: 0,
         created: UnixMillis(1),
         updated: UnixMillis(1),
         updated_by: "root".parse().unwrap(),
