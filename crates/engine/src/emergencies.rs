@@ -1,30 +1,24 @@
 //! Emergencies over time: what a participant does is written down and told at once, an end is kept even if nobody ends
 //! it, and what is owed afterwards is looked for.
 
+mod ways;
+
 use futures::future::BoxFuture;
 use keyreeve_model::emergency::{Emergency, EmergencyState, Item, MFA_MAX_SECONDS, Use};
 use keyreeve_model::ids::EmergencyId;
 use keyreeve_model::metadata::Label;
-use keyreeve_model::record::Revision;
 use keyreeve_model::{Change, KeyId, Name, NoticeKind, RecordId, State, UnixMillis, filed};
-use keyreeve_store::Page;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use crate::access::{HeldToken, Stale};
+use crate::access::Stale;
 use crate::catalogue::Descriptor;
-use crate::commit::Durable;
 use crate::core::{Core, Engine};
 use crate::courier::Telling;
 use crate::error::{Code, Error};
 use crate::keys::{HeldKey, KeyRef};
-use crate::ops::emergencies::{End, facts};
-use crate::ops::tokens::revoked_row;
-use crate::pipeline::Principal;
+use crate::ops::emergencies::{End, LookAfter, facts};
+use crate::pipeline::{Operation, Principal};
 use crate::sealing::{Effect, Opened};
-
-/// Tokens read at a time.
-const PAGE: u32 = 1000;
 
 /// What the use of an emergency adds to the operation that it allows.
 #[derive(Default)]
@@ -87,36 +81,6 @@ impl Core {
         Ok(Used { changes, details, effects: vec![Effect::Reload(Stale::cases()), Effect::DeliverNow] })
     }
 
-    /// Revokes every token of these principals.
-    pub(crate) async fn revoking(
-        &self,
-        opened: &Opened,
-        whose: &BTreeSet<&Name>,
-        now: UnixMillis,
-    ) -> Result<Vec<Change>, Error> {
-        let mut changes = Vec::new();
-        for held in self.tokens_of(opened, whose).await? {
-            if held.record.is_valid(now) {
-                changes.push(Change::PutToken(revoked_row(&opened.keys, &held, now)));
-            }
-        }
-        Ok(changes)
-    }
-
-    async fn tokens_of(&self, opened: &Opened, whose: &BTreeSet<&Name>) -> Result<Vec<HeldToken>, Error> {
-        let (mut found, mut after) = (Vec::new(), None);
-        loop {
-            let rows = self.ports.store.tokens(Page { after, limit: PAGE }).await?;
-            for row in rows.iter().filter(|row| whose.contains(&row.principal)) {
-                found.push(HeldToken::open(&opened.keys, row)?);
-            }
-            after = rows.last().filter(|_| rows.len() == PAGE as usize).map(|row| row.id);
-            if after.is_none() {
-                return Ok(found);
-            }
-        }
-    }
-
     /// The emergency with what was renewed since it ended; none where nothing was.
     pub(crate) async fn settled(
         &self,
@@ -129,23 +93,40 @@ impl Core {
         };
         let since = ended.at;
         let owed: Vec<Item> = emergency.owed().cloned().collect();
-        let people = owed.iter().filter_map(|item| match item {
-            Item::Credentials(name) => Some(name),
-            Item::Key(_) => None,
-        });
-        let people: BTreeSet<&Name> = people.collect();
-        let tokens = if people.is_empty() { Vec::new() } else { self.tokens_of(opened, &people).await? };
+        let people: BTreeSet<&Name> = owed.iter().filter_map(Item::whose).collect();
+        let ways = self.ways_of(opened, &people).await?;
         let mut next = None;
         for item in &owed {
             let how = match item {
                 Item::Key(key) => self.key_renewed(*key, since, now).await?,
-                Item::Credentials(name) => credentials_renewed(opened, name, &tokens, since),
+                Item::Credentials(name) => ways.renewed(name, ended, now),
             };
             if let Some(how) = how {
                 next = Some(next.as_ref().unwrap_or(emergency).settle(item, how, now)?);
             }
         }
         Ok(next)
+    }
+
+    /// What keeps the review of an emergency from being signed, in words: what was not renewed, and by what of before its
+    /// end somebody comes in still, or again.
+    pub(crate) async fn unrotated(
+        &self,
+        opened: &Opened,
+        emergency: &Emergency,
+        now: UnixMillis,
+    ) -> Result<Vec<String>, Error> {
+        let Some(ended) = emergency.ended() else { return Ok(Vec::new()) };
+        let people: BTreeSet<&Name> = emergency.items().iter().filter_map(|owed| owed.item.whose()).collect();
+        let ways = self.ways_of(opened, &people).await?;
+        let left = emergency.items().iter().filter_map(|owed| match &owed.item {
+            Item::Key(key) => owed.done.is_none().then(|| format!("rotate {key}")),
+            Item::Credentials(name) => match ways.old(name, ended, now) {
+                Some(old) => Some(format!("end the {} {} of `{name}`", old.what.name(), old.id)),
+                None => owed.done.is_none().then(|| format!("give `{name}` new credentials, or disable the principal")),
+            },
+        });
+        Ok(left.collect())
     }
 
     /// How a key was renewed since, if it was.
@@ -165,17 +146,6 @@ impl Core {
     }
 }
 
-/// How somebody's credentials were renewed since, if they were. The old tokens were revoked when it ended.
-fn credentials_renewed(opened: &Opened, name: &Name, tokens: &[HeldToken], since: UnixMillis) -> Option<Label> {
-    let fresh = |held: &&HeldToken| held.record.principal == *name && since < held.record.created;
-    let how = match opened.access().principal(name) {
-        None => "the principal is gone".to_owned(),
-        Some(held) if held.record.disabled => "the principal is disabled".to_owned(),
-        Some(_) => format!("token {}", tokens.iter().find(fresh)?.record.id),
-    };
-    how.parse().ok()
-}
-
 impl Engine {
     /// Ends emergencies whose time is over or that were in force when the server was sealed, writes down what was
     /// renewed, and reminds of reviews.
@@ -185,45 +155,32 @@ impl Engine {
         for (emergency, _) in core.filed_all::<Emergency>(&opened, Some(EmergencyState::Active.name())).await? {
             let over = emergency.until() <= Some(now) || emergency.activated() < Some(core.opened_since());
             if over {
-                self.end_emergency(emergency.id()).await?;
+                let emergency = emergency.id();
+                self.by_itself(format!("end-of-{emergency}"), End { emergency }).await?;
             }
         }
         let under_review = Some(EmergencyState::UnderReview.name());
-        for (emergency, revision) in core.filed_all::<Emergency>(&opened, under_review).await? {
-            self.look_after(&opened, (emergency, revision), now).await?;
+        for (emergency, _) in core.filed_all::<Emergency>(&opened, under_review).await? {
+            self.look_after(&opened, &emergency, now).await?;
         }
         Ok(())
     }
 
-    /// Ends one, as the server itself. Boxed, because it goes through the pipeline from inside of it.
-    fn end_emergency(&self, emergency: EmergencyId) -> BoxFuture<'_, Result<(), Error>> {
+    /// Does something as the server itself. Boxed, because it goes through the pipeline from inside of it.
+    fn by_itself<O: Operation + 'static>(&self, request: String, operation: O) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
-            let ended = self.call_as_server(&format!("end-of-{emergency}"), End { emergency }).await;
-            ended.map(|_| ()).map_err(|refused| refused.error)
+            let done = self.call_as_server(&request, operation).await;
+            done.map(|_| ()).map_err(|refused| refused.error)
         })
     }
 
-    async fn look_after(
-        &self,
-        opened: &Arc<Opened>,
-        (emergency, revision): (Emergency, Revision),
-        now: UnixMillis,
-    ) -> Result<(), Error> {
-        let core = &*self.core;
-        let settled = core.settled(opened, &emergency, now).await?;
-        let reminded = settled.as_ref().unwrap_or(&emergency).remind(now);
-        let mut changes = Vec::new();
-        if reminded.is_some() {
-            let owed = settled.as_ref().unwrap_or(&emergency).owed().count();
-            let told = facts(&emergency).with("owed", owed);
-            let subject = "the review of an emergency is overdue";
-            let telling = Telling::new(NoticeKind::EmergencyReviewOverdue, subject, told);
-            changes.extend(core.notice(opened, &telling, None, now)?);
+    /// Has what was renewed written down, and people reminded, where there is either.
+    async fn look_after(&self, opened: &Opened, emergency: &Emergency, now: UnixMillis) -> Result<(), Error> {
+        let settled = self.core.settled(opened, emergency, now).await?;
+        if settled.is_none() && emergency.remind(now).is_none() {
+            return Ok(());
         }
-        let Some(next) = reminded.or(settled) else { return Ok(()) };
-        changes.push(filed::file(&opened.keys, revision.next(), &next));
-        let sealer = Some(Arc::clone(&opened.keys));
-        core.commit(Durable { name: "emergency-looked-after", changes, entry: None, sealer }).await?;
-        self.reload_access(Stale::cases()).await
+        let emergency = emergency.id();
+        self.by_itself(format!("after-{emergency}"), LookAfter { emergency }).await
     }
 }

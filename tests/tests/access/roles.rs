@@ -16,8 +16,14 @@ use self::table::Row;
 
 /// Operations that nobody asks for: the server's own, those that are decided together with another, and what is no
 /// operation.
-const NOBODY_ASKS: [&str; 5] =
-    ["system.health", "system.metrics", "request.refuse", "key.verify-destruction", "key.re-encrypt-to"];
+const NOBODY_ASKS: [&str; 6] = [
+    "system.health",
+    "system.metrics",
+    "request.refuse",
+    "key.verify-destruction",
+    "key.re-encrypt-to",
+    "emergency.look-after",
+];
 /// What ends the means to ask for more comes last, in this order.
 const LAST: [&str; 3] = ["token.renew", "token.revoke-self", "system.seal"];
 /// The services that the keys name.

@@ -32,6 +32,9 @@ pub const PARTICIPANTS_MAX: usize = 8;
 pub const MINUTES_MAX: u16 = 240;
 /// Time for the review, in days.
 pub const REVIEW_DAYS: u32 = 3;
+/// Ways in that an emergency's record names as ended with it, at most: more than all participants have certificates.
+/// What is not named ended as well.
+pub const REVOKED_MAX: usize = 1024;
 /// Oldest second factor with which a participant may act, in seconds.
 pub const MFA_MAX_SECONDS: u64 = 15 * 60;
 
@@ -226,6 +229,48 @@ impl Cause {
     }
 }
 
+/// A way in which somebody can come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Entrance {
+    /// A client certificate, by what the principal's record says of it.
+    Certificate,
+    /// A service credential, by its id.
+    Credential,
+    /// A token that somebody issued, by its id.
+    Token,
+    /// The token of a login, by its id.
+    Session,
+}
+
+impl Entrance {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Certificate, Self::Credential, Self::Token, Self::Session];
+
+    /// The name on wires and in records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Credential => "credential",
+            Self::Token => "token",
+            Self::Session => "session",
+        }
+    }
+}
+
+/// A way in that a participant had, and that ended with the emergency.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoked {
+    /// What.
+    pub what: Entrance,
+    /// Which.
+    pub id: String,
+    /// Whose.
+    pub of: Name,
+}
+
 /// The end of an emergency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -234,6 +279,10 @@ pub struct Ended {
     pub at: UnixMillis,
     /// How.
     pub cause: Cause,
+    /// What the participants could come in with until then, and cannot any more: certificates and credentials first,
+    /// at most [`REVOKED_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<Revoked>,
 }
 
 /// Something to be renewed after an emergency.
@@ -244,6 +293,17 @@ pub enum Item {
     Key(KeyId),
     /// The credentials of a participant.
     Credentials(Name),
+}
+
+impl Item {
+    /// Whose credentials it is about.
+    #[must_use]
+    pub fn whose(&self) -> Option<&Name> {
+        match self {
+            Self::Credentials(name) => Some(name),
+            Self::Key(_) => None,
+        }
+    }
 }
 
 /// Something owed after an emergency, or settled.
@@ -408,11 +468,22 @@ impl Emergency {
         let people = self.terms.participants.iter().map(|participant| Item::Credentials(participant.name.clone()));
         Ok(Self {
             state: EmergencyState::UnderReview,
-            ended: Some(Ended { at, cause }),
+            ended: Some(Ended { at, cause, revoked: Vec::new() }),
             owed: keys.chain(people).map(|item| Owed { item, done: None }).collect(),
             remind: Some(at.plus_days(REVIEW_DAYS)),
             ..self.clone()
         })
+    }
+
+    /// With what of the participants ended with it.
+    #[must_use]
+    pub fn having_revoked(mut self, mut revoked: Vec<Revoked>) -> Self {
+        revoked.sort();
+        revoked.truncate(REVOKED_MAX);
+        if let Some(ended) = &mut self.ended {
+            ended.revoked = revoked;
+        }
+        self
     }
 
     /// With something owed found done.
@@ -794,8 +865,23 @@ mod tests {
     }
 
     #[test]
+    fn what_ended_with_it_is_kept_certificates_first() {
+        let revoked = |what, n: usize| Revoked { what, id: format!("{n:05}"), of: actor(3).name };
+        let tokens = (0..REVOKED_MAX).map(|n| revoked(Entrance::Token, n));
+        let all = tokens.chain([revoked(Entrance::Certificate, 1)]).collect();
+        let ended = ended().having_revoked(all);
+        let kept = &ended.ended().unwrap().revoked;
+        assert_eq!((kept.len(), kept[0].what, kept[1].what), (REVOKED_MAX, Entrance::Certificate, Entrance::Token));
+        assert!(declared(0, &[3]).having_revoked(kept.clone()).ended().is_none());
+        for what in Entrance::ALL {
+            assert_eq!(serde_json::to_string(&what).unwrap(), format!("\"{}\"", what.name()));
+        }
+    }
+
+    #[test]
     fn the_stored_form_round_trips_and_knows_no_other_fields() {
-        let closed = settled().review(review(5, &[1])).unwrap();
+        let one = Revoked { what: Entrance::Credential, id: "crd_1".to_owned(), of: actor(3).name };
+        let closed = settled().having_revoked(vec![one]).review(review(5, &[1])).unwrap();
         let text = serde_json::to_string(&closed).unwrap();
         assert_eq!(serde_json::from_str::<Emergency>(&text).unwrap(), closed);
         assert!(serde_json::from_str::<Emergency>(&text.replacen('{', "{\"more\":1,", 1)).is_err());

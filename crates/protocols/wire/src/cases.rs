@@ -224,6 +224,9 @@ pub struct Emergency {
     pub ended_by: Option<String>,
     /// What was done, the first time of each kind; every time is in the audit log.
     pub uses: Vec<EmergencyUse>,
+    /// What the participants could come in with until its end, and cannot any more.
+    #[serde(default)]
+    pub revoked: Vec<EmergencyRevoked>,
     /// What is to be renewed afterwards.
     pub owed: Vec<EmergencyOwed>,
     /// When the review is due.
@@ -258,6 +261,17 @@ pub struct EmergencyUse {
     pub at: Timestamp,
     /// The audit record.
     pub record: String,
+}
+
+/// A way to come in that ended with an emergency.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct EmergencyRevoked {
+    /// What: `certificate`, `credential`, `token`, or `session` for the token of a login.
+    pub what: String,
+    /// Which: an id, or what was known of the certificate.
+    pub id: String,
+    /// Whose.
+    pub of: String,
 }
 
 /// Something to be renewed after an emergency.

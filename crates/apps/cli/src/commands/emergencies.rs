@@ -3,7 +3,9 @@
 use clap::{Args, Subcommand};
 use keyreeve_client::Client;
 use keyreeve_wire::Pairs;
-use keyreeve_wire::cases::{DeclareEmergency, Emergency, EmergencyOwed, EmergencyUse, ReviewEmergency};
+use keyreeve_wire::cases::{
+    DeclareEmergency, Emergency, EmergencyOwed, EmergencyRevoked, EmergencyUse, ReviewEmergency,
+};
 use keyreeve_wire::names::EmergencyState;
 
 use crate::app::{App, Listing, Outcome};
@@ -217,6 +219,11 @@ fn details(one: &Emergency) -> String {
             |use_: &EmergencyUse| [use_.at.to_string(), use_.by.clone(), use_.operation.clone(), use_.key.clone()];
         text.push('\n');
         text.push_str(&rows(["first used", "by", "operation", "key"], one.uses.iter().map(row)));
+    }
+    if !one.revoked.is_empty() {
+        let row = |gone: &EmergencyRevoked| [gone.what.clone(), gone.of.clone(), gone.id.clone()];
+        text.push('\n');
+        text.push_str(&rows(["ended", "of", "id"], one.revoked.iter().map(row)));
     }
     if !one.owed.is_empty() {
         let row = |owed: &EmergencyOwed| {

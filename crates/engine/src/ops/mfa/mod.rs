@@ -139,7 +139,7 @@ fn person<O: Operation>(approved: &Approved<O>) -> Result<&Principal, Error> {
 
 /// Refuses unless the caller showed a second factor just now: one of the deployment's own, for whoever has the session
 /// of an identity provider would otherwise add factors to it, and outlast the provider's.
-fn need_fresh(principal: &Principal, now: UnixMillis) -> Result<(), Error> {
+pub(super) fn need_fresh(principal: &Principal, now: UnixMillis) -> Result<(), Error> {
     let own = principal.mfa().filter(|proof| proof.credential.is_some());
     let age = own.and_then(|proof| proof.age_seconds(now));
     if age.is_some_and(|age| age <= FRESH_SECONDS) {

@@ -5,9 +5,11 @@ use axum::response::Response;
 use keyreeve_engine::Engine;
 use keyreeve_engine::ops::emergencies::{Declare, Describe, EmergencyReply, End, List, Review};
 use keyreeve_http::Problem;
-use keyreeve_model::emergency::{EmergencyState, Item, Owed, Use};
+use keyreeve_model::emergency::{EmergencyState, Item, Owed, Revoked, Use};
 use keyreeve_model::ids::EmergencyId;
-use keyreeve_wire::cases::{DeclareEmergency, Emergency, EmergencyOwed, EmergencyUse, ReviewEmergency};
+use keyreeve_wire::cases::{
+    DeclareEmergency, Emergency, EmergencyOwed, EmergencyRevoked, EmergencyUse, ReviewEmergency,
+};
 use keyreeve_wire::names;
 
 use super::keyrings::{AFTER, LIMIT};
@@ -63,6 +65,10 @@ fn owed(one: &Owed) -> EmergencyOwed {
     }
 }
 
+fn revoked(one: &Revoked) -> EmergencyRevoked {
+    EmergencyRevoked { what: one.what.name().to_owned(), id: one.id.clone(), of: one.of.to_string() }
+}
+
 fn texts<T: ToString>(all: impl IntoIterator<Item = T>) -> Vec<String> {
     all.into_iter().map(|one| one.to_string()).collect()
 }
@@ -88,6 +94,7 @@ fn emergency(reply: &EmergencyReply) -> Result<Emergency, Problem> {
         ended: ended.map(|ended| timestamp(ended.at)),
         ended_by: ended.map(|ended| ended.cause.name().to_owned()),
         uses: emergency.uses().iter().map(use_).collect(),
+        revoked: ended.iter().flat_map(|ended| &ended.revoked).map(revoked).collect(),
         owed: emergency.items().iter().map(owed).collect(),
         review_due: emergency.review_due().map(timestamp),
         overdue: emergency.is_overdue(reply.at),
