@@ -89,6 +89,42 @@ impl Revive for lifecycle::Rotate {
     }
 }
 
+impl Revive for lifecycle::Activate {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        Ok(Self { key: key(request)?, reason: read::<ReasonForm>(request)?.reason })
+    }
+}
+
+impl Revive for lifecycle::Deactivate {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        Ok(Self { key: key(request)?, reason: read::<ReasonForm>(request)?.reason })
+    }
+}
+
+/// That a key may be known to others, and whether its data is processed all the same.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CompromiseForm {
+    version: Option<u32>,
+    risk_accepted: bool,
+    reason: Label,
+}
+
+impl From<&lifecycle::Compromise> for CompromiseForm {
+    fn from(compromise: &lifecycle::Compromise) -> Self {
+        let (version, risk_accepted) = (compromise.version, compromise.risk_accepted);
+        Self { version, risk_accepted, reason: compromise.reason.clone() }
+    }
+}
+
+impl Revive for lifecycle::Compromise {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        let form: CompromiseForm = read(request)?;
+        let (version, risk_accepted) = (form.version, form.risk_accepted);
+        Ok(Self { key: key(request)?, version, risk_accepted, reason: form.reason })
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyForm {
@@ -283,6 +319,9 @@ const FORMS: &[Form] = &[
     form::<principals::Update>(),
     form::<principals::Delete>(),
     form::<policies::Put>(),
+    form::<lifecycle::Activate>(),
+    form::<lifecycle::Deactivate>(),
+    form::<lifecycle::Compromise>(),
     form::<policies::Delete>(),
     form::<policies::Apply>(),
     form::<policies::Rollback>(),

@@ -1,17 +1,18 @@
 //! Moving a key through its states (SP 800-57 part 1 §7), and rotating it.
 
-use keyreeve_model::Change;
+use keyreeve_model::key::{Cause, VersionRecord};
 use keyreeve_model::metadata::Label;
+use keyreeve_model::{Change, KeyRecord, UnixMillis, Usage};
 
 use super::KeyReply;
-use super::forms::{ReasonForm, written};
+use super::forms::{CompromiseForm, ReasonForm, written};
 use super::keys::{generate, save};
 use super::usable::key_row;
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::Error;
 use crate::keys::KeyRef;
-use crate::pipeline::{Approved, Operation, Outcome, Target};
+use crate::pipeline::{Approved, Operation, Outcome, Permit, Target};
 use crate::sealing::Effect;
 
 /// Activates a key or lifts its suspension.
@@ -57,7 +58,7 @@ pub struct Compromise {
 }
 
 macro_rules! transition {
-    ($operation:ident, $descriptor:ident, |$self_:ident, $record:ident, $cause:ident| $change:expr) => {
+    ($operation:ident, $descriptor:ident, $form:expr, |$self_:ident, $record:ident, $cause:ident| $change:expr) => {
         impl Operation for $operation {
             const DESCRIPTOR: &'static Descriptor = &catalogue::$descriptor;
             type Reply = KeyReply;
@@ -66,8 +67,22 @@ macro_rules! transition {
                 Target::Key(&self.key)
             }
 
+            fn form(&self) -> Option<serde_json::Value> {
+                let form: fn(&Self) -> Option<serde_json::Value> = $form;
+                form(self)
+            }
+
             fn reason(&self) -> Option<&Label> {
                 Some(&self.reason)
+            }
+
+            fn widens(&self, permit: &Permit<Self>, core: &Core) -> Result<bool, Error> {
+                let Some(key) = permit.resource().key() else { return Ok(true) };
+                let ($self_, mut $record) = (self, key.record.clone());
+                let (by, reason, now) = (permit.asker().clone(), self.reason.clone(), core.now()?);
+                let $cause = Cause { by, reason, now };
+                // What the key's state does not allow is refused later, and widens nothing.
+                Ok($change.is_ok() && lets_more(&key.record, &$record, now))
             }
 
             async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {
@@ -84,14 +99,25 @@ macro_rules! transition {
     };
 }
 
-transition!(Activate, KEY_ACTIVATE, |_this, record, cause| record.activate(&cause));
-transition!(Suspend, KEY_SUSPEND, |this, record, cause| record.suspend(this.risk_accepted, &cause));
-transition!(Deactivate, KEY_DEACTIVATE, |_this, record, cause| record.deactivate(&cause));
-transition!(Compromise, KEY_COMPROMISE, |this, record, cause| record.compromise(
-    this.version,
-    this.risk_accepted,
-    &cause
-));
+fn said(reason: &Label) -> Option<serde_json::Value> {
+    written(&ReasonForm { reason: reason.clone() })
+}
+
+transition!(Activate, KEY_ACTIVATE, |this| said(&this.reason), |_this, record, cause| record.activate(&cause));
+transition!(Suspend, KEY_SUSPEND, |_| None, |this, record, cause| record.suspend(this.risk_accepted, &cause));
+transition!(Deactivate, KEY_DEACTIVATE, |this| said(&this.reason), |_this, record, cause| record.deactivate(&cause));
+transition!(Compromise, KEY_COMPROMISE, |this| written(&CompromiseForm::from(this)), |this, record, cause| record
+    .compromise(this.version, this.risk_accepted, &cause));
+
+/// Whether a key can be used for something that it could not be used for before: not only activating it leads there. A
+/// suspension ends with a deactivation too, and data that a compromise halted is processed again where the risk of it
+/// is accepted.
+fn lets_more(before: &KeyRecord, after: &KeyRecord, now: UnixMillis) -> bool {
+    let can = |record: &KeyRecord, version, usage| record.permit(version, usage, now).is_ok();
+    let more = |version, usage| can(after, version, usage) && !can(before, version, usage);
+    let mut versions = after.versions().iter().map(VersionRecord::version);
+    versions.any(|version| more(version, Usage::Apply) || more(version, Usage::Process))
+}
 
 /// Makes a new version of a key; older versions go on processing (requirement R2).
 #[derive(Debug)]

@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::{Checked, Council, DAY, House, Member, create, key_of, label, name, waiting};
 
+mod resuming;
 mod ways_around;
 
 impl House {
@@ -270,8 +271,7 @@ async fn one_person_revokes_at_once_and_an_incident_is_opened_with_it() {
     assert!(record.details["incident"].starts_with("inc_"), "{:?}", record.details);
     assert_eq!(record.details["rules"], "revoke");
     // The replacement is made under the same authority, and confirmed afterwards.
-    let activate = keyreeve_engine::ops::lifecycle::Activate { key: key.clone(), reason: label("r") };
-    house.ask(activate).await;
+    house.call(&council.sue.who, resuming::compromise(&key, false)).await.unwrap();
     house.call(&council.sue.who, rotate(&key)).await.unwrap();
     let record = house.told_of("key.rotate").await.remove(0);
     assert_eq!(record.details["rules"], "replace-in-emergency");

@@ -147,6 +147,8 @@ fn catalogue() -> Vec<ActionSpec> {
         ("keyring.create", Keyring),
         ("key.create", Key),
         ("key.rotate", Key),
+        ("key.activate", Key),
+        ("key.deactivate", Key),
         ("key.compromise", Key),
         ("key.suspend", Key),
         ("key.schedule-destruction", Key),
@@ -220,6 +222,10 @@ fn the_shipped_rules_look_at_what_a_key_is() {
         ("key.rotate", &incident, &["kek-rotate"][..]),
         ("key.schedule-destruction", &key("k", &[]), &["destroy"][..]),
         ("key.suspend", &key("k", &[]), &["revoke"][..]),
+        ("key.activate", &key("k", &[]), &[][..]),
+        ("key.activate", &incident, &["resume-in-incident"][..]),
+        ("key.deactivate", &incident, &["resume-in-incident"][..]),
+        ("key.compromise", &incident, &["resume-in-incident", "revoke"][..]),
         ("key.update", &key("k", &[]), &["grant-key"][..]),
     ] {
         assert_eq!(matching(&set, action, resource), wanted, "{action}");

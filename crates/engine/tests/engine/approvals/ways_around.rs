@@ -15,6 +15,8 @@ async fn whoever_opens_an_incident_by_suspending_rotates_nothing_alone_by_it() {
     let (council, key) = council_with(labelled("kek")).await;
     let (house, ann) = (&council.house, &council.ann);
     house.call(&ann.who, suspend(&key)).await.expect("a key administrator may suspend");
+    let resumed = ann.waits(house, activate(&key)).await;
+    council.sue.approve(house, resumed).await;
     house.call(&ann.who, activate(&key)).await.unwrap();
     let id = ann.waits(house, rotate(&key)).await;
     assert_eq!(house.shown(id).await.proposal.missing(), ["ciso", "security-lead"]);
