@@ -252,6 +252,7 @@ impl Engine {
             errors.extend(self.close_expired().await.err());
             errors.extend(self.look_after_emergencies().await.err());
             errors.extend(self.remind_of_reviews().await.err());
+            errors.extend(self.tell_of_ends().await.err());
             errors.extend(self.give_up_orphans().await.err());
         }
         if let Some(opened) = self.core.opened() {

@@ -165,6 +165,25 @@ pub struct Revocation {
     pub reason: Label,
 }
 
+/// What people were told of a grant's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Told {
+    /// Nothing yet.
+    #[default]
+    Nothing,
+    /// That it comes.
+    Soon,
+    /// That it came.
+    Over,
+}
+
+impl Told {
+    fn is_nothing(&self) -> bool {
+        *self == Self::Nothing
+    }
+}
+
 /// Where a grant stands at some moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantState {
@@ -223,6 +242,9 @@ pub struct GrantRecord {
     /// When it was taken back, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<Revocation>,
+    /// What people were told of its end.
+    #[serde(default, skip_serializing_if = "Told::is_nothing")]
+    pub told: Told,
 }
 
 impl GrantRecord {
@@ -291,6 +313,21 @@ impl GrantRecord {
         let revoked = Revocation { at: now, by: by.clone(), reason: reason.clone() };
         (!self.is_over(now)).then(|| Self { revoked: Some(revoked), ..self.clone() })
     }
+
+    /// From when on it ends soon: a day before its end, or a quarter of the time that it lasts where that is less.
+    fn ends_soon(&self) -> UnixMillis {
+        let lasts = self.expires.since(self.not_before.max(self.created));
+        UnixMillis(self.expires.0.saturating_sub((lasts / 4).min(DAY_MS)))
+    }
+
+    /// The grant once people were told what fell due: that it ends soon, later that it has ended. None while nothing is
+    /// to be told. Of one that was taken back people are told when that is done.
+    #[must_use]
+    pub fn telling(&self, now: UnixMillis) -> Option<Self> {
+        FiledRecord::due(self).filter(|due| *due <= now)?;
+        let told = if self.expires <= now { Told::Over } else { Told::Soon };
+        Some(Self { told, ..self.clone() })
+    }
 }
 
 /// Kept for ever, under the principal; ended ones too, so that it can be seen who could do what.
@@ -303,6 +340,15 @@ impl FiledRecord for GrantRecord {
 
     fn parent(&self) -> String {
         self.principal.to_string()
+    }
+
+    /// When people are told of its end next.
+    fn due(&self) -> Option<UnixMillis> {
+        match (&self.revoked, self.told) {
+            (Some(_), _) | (None, Told::Over) => None,
+            (None, Told::Nothing) => Some(self.ends_soon()),
+            (None, Told::Soon) => Some(self.expires),
+        }
     }
 }
 
@@ -337,6 +383,7 @@ mod tests {
             approval: None,
             emergency: None,
             revoked: None,
+            told: Told::Nothing,
         }
     }
 
@@ -346,6 +393,29 @@ mod tests {
 
     fn role() -> Granted {
         Granted::Role { role: name("operator") }
+    }
+
+    #[test]
+    fn people_are_told_before_the_end_and_at_it() {
+        let days = |days: i64| UnixMillis(days * DAY_MS);
+        let what = || Granted::Role { role: name("key-admin") };
+        let long = grant(what(), 0, 100 * DAY_MS);
+        assert_eq!((long.due(), long.telling(UnixMillis(99 * DAY_MS - 1))), (Some(days(99)), None));
+        let soon = long.telling(days(99)).unwrap();
+        assert_eq!(
+            (soon.told, soon.due(), soon.telling(UnixMillis(100 * DAY_MS - 1))),
+            (Told::Soon, Some(days(100)), None)
+        );
+        let over = soon.telling(days(100)).unwrap();
+        assert_eq!((over.told, over.due()), (Told::Over, None));
+        // Two hours: half an hour before. A server that was off says the last thing only.
+        let short = grant(what(), 0, 120);
+        assert_eq!(short.due(), Some(UnixMillis(90)));
+        assert_eq!(short.telling(UnixMillis(500)).unwrap().told, Told::Over);
+        let revoked = short.revoke(&name("ann"), &Label::default(), UnixMillis(5)).unwrap();
+        assert_eq!((revoked.due(), revoked.telling(UnixMillis(500))), (None, None));
+        let text = serde_json::to_string(&short).unwrap();
+        assert!(!text.contains("told") && serde_json::from_str::<GrantRecord>(&text).unwrap() == short);
     }
 
     #[test]

@@ -79,6 +79,8 @@ notice_kinds! {
     AccessFailures = "access-failures", Alert;
     /// An incident was opened.
     IncidentOpened = "incident-opened", Alert;
+    /// Something was written down in an incident or confirmed, or the incident was closed.
+    IncidentChanged = "incident-changed", Information;
     /// What an incident still owes is overdue.
     IncidentOverdue = "incident-overdue", Alert;
     /// Somebody asked for emergency access.
@@ -99,6 +101,8 @@ notice_kinds! {
     GrantCreated = "grant-created", Information;
     /// A grant ends soon.
     GrantExpiring = "grant-expiring", Information;
+    /// A grant is over, or was taken back.
+    GrantEnded = "grant-ended", Information;
     /// A credential that works once was shown again: somebody else may hold it.
     CredentialReused = "credential-reused", Alert;
     /// Somebody's second factor was added, removed or reset.

@@ -1,24 +1,30 @@
 //! Grants: rights for a time (requirement A5).
 
 use keyreeve_model::filed::file;
-use keyreeve_model::grant::{Constraints, GRANTS_MAX, GrantRecord, GrantState, Granted};
+use keyreeve_model::grant::{Constraints, GRANTS_MAX, GrantRecord, GrantState, Granted, Told};
 use keyreeve_model::ids::GrantId;
 use keyreeve_model::record::Revision;
-use keyreeve_model::{Label, Name, RowId, UnixMillis};
+use keyreeve_model::{Facts, Label, Name, NoticeKind, RowId, UnixMillis};
 use keyreeve_policy::{Network, groups, shipped};
 use keyreeve_store::Page;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Listing, PAGE_MAX};
 use crate::access::Stale;
 use crate::catalogue::{self, Descriptor};
-use crate::core::Core;
+use crate::commit::Durable;
+use crate::core::{Core, Engine};
+use crate::courier::Telling;
 use crate::error::{Code, Error};
 use crate::keys::{KeyRef, KeyringRef};
 use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
 use crate::sealing::{Effect, Opened};
+
+/// Grants of whose end people are told in one round (count).
+const TOLD_AT_ONCE: u32 = 100;
 
 /// Operations of these groups can be granted: what uses a key or shows it. What alters keys comes with a role.
 const GRANTABLE: [&str; 6] = [
@@ -121,6 +127,7 @@ impl Create {
             approval: approved.approval(),
             emergency: None,
             revoked: None,
+            told: Told::Nothing,
         };
         record.check(now).map_err(|invalid| Error::invalid(invalid.to_string()))?;
         Ok(record)
@@ -454,5 +461,43 @@ impl Operation for Mine {
         let items: Vec<_> = standing.map(|held| GrantReply { record: held.record.clone(), at }).collect();
         let count = items.len();
         Ok(Outcome::reply(Listing { items, next: None }).detail("listed", count))
+    }
+}
+
+/// What there is to know of a grant that ends.
+fn facts(record: &GrantRecord) -> Facts {
+    let facts = Facts::default()
+        .with("grant", record.id)
+        .with("grantee", &record.principal)
+        .with("expires", record.expires)
+        .with("by", &record.created_by)
+        .with("reason", &record.reason);
+    let facts = match &record.what {
+        Granted::Key { key, .. } => facts.with("key", key),
+        Granted::Keyring { keyring, .. } => facts.with("keyring", keyring),
+        Granted::Role { role } => facts.with("role", role),
+    };
+    let Some(operations) = record.what.operations() else { return facts };
+    facts.with("permissions", operations.iter().map(Name::as_str).collect::<Vec<_>>().join(" "))
+}
+
+impl Engine {
+    /// Tells of grants that end soon, and of those that ended. Safe to repeat: what was told is written down with it.
+    pub(crate) async fn tell_of_ends(&self) -> Result<(), Error> {
+        let core = &*self.core;
+        let (now, opened) = (core.now()?, core.need_open()?);
+        for (grant, revision) in core.filed_due::<GrantRecord>(&opened, now, TOLD_AT_ONCE).await? {
+            let Some(next) = grant.telling(now) else { continue };
+            let (kind, how) = match next.told {
+                Told::Over => (NoticeKind::GrantEnded, "is over"),
+                Told::Soon | Told::Nothing => (NoticeKind::GrantExpiring, "ends soon"),
+            };
+            let telling = Telling::new(kind, format!("a grant of {} {how}", grant.principal), facts(&grant));
+            let mut changes = vec![file(&opened.keys, revision.next(), &next)];
+            changes.extend(core.notice(&opened, &telling, None, now)?);
+            let sealer = Some(Arc::clone(&opened.keys));
+            core.commit(Durable { name: "grant-told", changes, entry: None, sealer }).await?;
+        }
+        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use keyreeve_engine::ops::{SetPatch, keyrings, policies, principals};
 use keyreeve_engine::{Arrival, Clock, Code, KeyRef};
 use keyreeve_model::grant::{Constraints, ELEVATION_MAX, GRANTS_MAX, GrantState};
 use keyreeve_model::ids::{ApprovalId, GrantId};
-use keyreeve_model::{Classification, Environment, PrincipalKind, UnixMillis};
+use keyreeve_model::{Classification, Environment, NoticeKind, PrincipalKind, UnixMillis};
 use keyreeve_policy::Method;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -503,6 +503,33 @@ async fn nobody_gets_what_they_ask_for_before_others_can_agree() {
     assert_eq!(house.code_for(&other, mine).await, Code::Denied, "for somebody else");
 }
 
+/// What people were told of grants since they were last told.
+async fn told(house: &House) -> Vec<NoticeKind> {
+    let _ = house.engine().deliver(0).await;
+    let kinds = house.posts[0].taken().into_iter().map(|notice| notice.kind);
+    kinds.filter(|kind| kind.name().starts_with("grant")).collect()
+}
+
+#[tokio::test]
+async fn people_are_told_of_a_grant_before_its_end_and_at_it() {
+    let house = House::new().await;
+    let key = house.aead().await;
+    batch(&house).await;
+    let operation = Create { seconds: 7200, ..granting(BATCH, on_key(&key, &["key.encrypt"])) };
+    let (ends, revoked) = (grant(&house, operation.clone()).await, grant(&house, operation).await);
+    assert_eq!(told(&house).await, [NoticeKind::GrantCreated; 2]);
+    revoke(&house, revoked).await;
+    assert_eq!(told(&house).await, [NoticeKind::GrantEnded]);
+    let mut kinds = Vec::new();
+    for minutes in [89, 1, 1, 28, 1, 1] {
+        house.pass(minutes * 60_000).await;
+        kinds.push(told(&house).await);
+    }
+    let none = Vec::new;
+    assert_eq!(kinds, [none(), vec![NoticeKind::GrantExpiring], none(), none(), vec![NoticeKind::GrantEnded], none()]);
+    assert_eq!(house.ask(Describe { grant: ends }).await.state(), GrantState::Expired);
+}
+
 #[tokio::test]
 async fn a_right_that_was_asked_for_comes_when_others_agreed_on_the_key_that_was_meant() {
     let council = Council::gathered().await;
@@ -543,6 +570,7 @@ async fn a_right_that_was_asked_for_comes_when_others_agreed_on_the_key_that_was
     let mine = house.call(&who, Mine).await.unwrap().reply.items;
     assert_eq!(mine.iter().map(|item| item.record.approval).collect::<Vec<_>>(), [Some(id)]);
     assert!(run(house, &who, id).await.is_err(), "once");
+    assert_eq!(told(house).await, [NoticeKind::GrantCreated]);
     house.clock.turn(60_000);
     assert_eq!(house.code_for(&who, House::encrypting(&key, b"x")).await, Code::Denied, "its time is over");
     let given = house

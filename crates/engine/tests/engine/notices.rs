@@ -1,7 +1,8 @@
 //! Notices: filed with their cause, delivered afterwards, never lost, never in the way of an answer.
 
 use keyreeve_engine::Code;
-use keyreeve_engine::ops::{notices, tokens};
+use keyreeve_engine::ops::{incidents, mfa, notices, tokens};
+use keyreeve_model::incident::IncidentKind;
 use keyreeve_model::{Notice, NoticeKind, RecordId};
 use keyreeve_notify::NotifyError;
 use keyreeve_store::faulty::CommitFault;
@@ -40,6 +41,31 @@ async fn a_change_of_access_is_told_with_what_the_audit_log_says() {
     // The other channel is for other kinds.
     assert_eq!(house.engine().deliver(1).await, IDLE);
     assert!(house.posts[1].taken().is_empty());
+}
+
+#[tokio::test]
+async fn invitations_and_what_becomes_of_incidents_are_told_without_what_is_secret() {
+    let house = House::new().await;
+    put(&house, "ann").await;
+    let _ = house.engine().deliver(0).await;
+    let _ = house.posts[0].taken();
+    let invited = house.ask(mfa::Invite { principal: name("ann"), seconds: 600 }).await;
+    house.clock.turn(1);
+    let (kind, reason) = (IncidentKind::Other, label("a laptop is gone"));
+    let open = incidents::Open { kind, keys: Vec::new(), ticket: None, reason };
+    let incident = house.ask(open).await.incident.id();
+    house.clock.turn(1);
+    house.ask(incidents::Note { incident, text: label("called the vendor") }).await;
+    house.clock.turn(1);
+    house.ask(incidents::Close { incident, text: label("found again") }).await;
+    let _ = house.engine().deliver(0).await;
+    let told = house.posts[0].taken();
+    let kinds: Vec<_> = told.iter().map(|notice| notice.kind).collect();
+    let changed = NoticeKind::IncidentChanged;
+    assert_eq!(kinds, [NoticeKind::MfaChanged, NoticeKind::IncidentOpened, changed, changed]);
+    assert_eq!(told[0].facts.get("grantee"), Some("ann"));
+    assert_eq!(told[3].facts.get("reason"), Some("found again"));
+    assert!(told.iter().all(|notice| !notice.text().contains(invited.code.expose())), "no secret is told");
 }
 
 #[tokio::test]
