@@ -20,7 +20,7 @@ use crate::files::{self, Trouble};
 
 pub use algorithms::Dates;
 pub use limits::{LimitsConfig, RateConfig, RatesConfig};
-pub use listeners::{ClientAuth, ListenerConfig, Listeners, TlsFiles, TlsVersion};
+pub use listeners::{ClientAuth, ListenerConfig, Listeners, TlsFiles, TlsVersion, Unsure};
 pub(crate) use notify::Opened as OpenedChannel;
 pub use notify::{ChannelConfig, MailTls, NotifyConfig};
 pub use root::RootConfig;

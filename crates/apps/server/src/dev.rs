@@ -147,6 +147,9 @@ fn config(data_dir: &Path, paths: &Paths, listen: SocketAddr) -> Config {
         cert: paths.cert.clone(),
         key: paths.key.clone(),
         client_ca: None,
+        client_crl: Vec::new(),
+        client_crl_expired: Default::default(),
+        client_crl_missing: Default::default(),
         client_auth: Default::default(),
         min_version: Default::default(),
     };

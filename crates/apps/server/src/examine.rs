@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
+use x509_parser::prelude::FromDer;
+use x509_parser::revocation_list::CertificateRevocationList;
 
-use crate::config::{Config, ConfigError, Fault, ListenerConfig, StoreConfig, TlsFiles};
+use crate::config::{Config, ConfigError, Fault, ListenerConfig, StoreConfig, TlsFiles, Unsure};
 use crate::files::{self, Trouble};
 
 /// How long before its end a certificate is worth a warning (days).
@@ -117,6 +119,30 @@ impl Checked {
             for issuer in issuers {
                 let troubles = issuer.troubles(now, false);
                 self.warnings.extend(troubles.iter().map(|trouble| format!("{place}: an issuer in it {trouble}")));
+            }
+        }
+        tls.client_crl.iter().try_for_each(|path| self.revocations(path, (&field, tls.client_crl_expired), now))
+    }
+
+    /// What clients' authorities revoked, and whether they say so still.
+    fn revocations(&mut self, path: &Path, (field, expired): (&str, Unsure), now: UnixMillis) -> Result<(), Fault> {
+        let field = format!("{field}.client_crl");
+        let bytes = files::read_public(path).map_err(|trouble| Fault::file(&field, trouble))?;
+        let place = format!("{field}: {}", path.display());
+        let in_pem: Vec<Vec<u8>> = Pem::iter_from_buffer(&bytes).flatten().map(|pem| pem.contents).collect();
+        for der in if in_pem.is_empty() { vec![bytes] } else { in_pem } {
+            // Whether each can be used was looked at with the rest of the configuration.
+            let Ok((_, list)) = CertificateRevocationList::from_der(&der) else { continue };
+            let revoked = list.iter_revoked_certificates().count();
+            let Some(next) = list.next_update() else { continue };
+            let end = next.to_datetime().date();
+            self.checked.push(format!("{place} of {}: {revoked} revoked, the next is due by {end}", list.issuer()));
+            if next.timestamp() < now.0 / 1000 {
+                let what = match expired {
+                    Unsure::Refuse => "clients of this authority are refused",
+                    Unsure::Accept => "what was revoked since is not known",
+                };
+                self.warnings.push(format!("{place} of {} is out of date since {end}: {what}", list.issuer()));
             }
         }
         Ok(())
@@ -288,6 +314,43 @@ mod tests {
         // A name may lead to the address.
         let named = found("10.1.2.3:1", &["a.test"], |_| ());
         assert!(named.warnings.is_empty() && named.remarks.iter().any(|line| line.contains("10.1.2.3")), "{named:?}");
+    }
+
+    #[test]
+    fn a_list_of_revoked_certificates_that_is_out_of_date_is_warned_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "clients");
+        let pem = params.self_signed(&key).unwrap().pem();
+        files::write_private(&dir.path().join("cert.pem"), pem.as_bytes()).unwrap();
+        files::write_private(&dir.path().join("key.pem"), key.serialize_pem().as_bytes()).unwrap();
+        let issuer = rcgen::Issuer::new(params, key);
+        let config = "data_dir = \"data\"\n[root]\nkind = \"shamir\"\n[audit]\norigin = \"a/b\"\n[listeners.all]\n\
+                      address = \"127.0.0.1:1\"\n[listeners.all.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n\
+                      client_ca = \"cert.pem\"\nclient_auth = \"required\"\nclient_crl = [\"list\"]\n";
+        let path = dir.path().join("keyreeve.toml");
+        std::fs::write(&path, config).unwrap();
+        let with = |year: i32| {
+            let list = rcgen::CertificateRevocationListParams {
+                this_update: date_time_ymd(2020, 1, 1),
+                next_update: date_time_ymd(year, 1, 1),
+                crl_number: rcgen::SerialNumber::from(1),
+                issuing_distribution_point: None,
+                revoked_certs: Vec::new(),
+                key_identifier_method: rcgen::KeyIdMethod::Sha256,
+            };
+            std::fs::write(dir.path().join("list"), list.signed_by(&issuer).unwrap().der()).unwrap();
+            examine(&Config::load(&path).unwrap(), &path, NOW).unwrap()
+        };
+        let about =
+            |lines: &[String]| lines.iter().filter(|line| line.contains("client_crl")).cloned().collect::<Vec<_>>();
+        let good = with(3000);
+        assert_eq!(about(&good.warnings).len(), 0, "{good:?}");
+        assert!(about(&good.checked)[0].contains("0 revoked, the next is due by 3000-01-01"), "{good:?}");
+        let old = with(2021);
+        assert!(about(&old.warnings)[0].contains("out of date since 2021-01-01: clients of this authority"), "{old:?}");
     }
 
     #[test]

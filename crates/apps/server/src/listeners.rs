@@ -8,11 +8,14 @@ use keyreeve_http::{CancellationToken, Counters, Frame, Listener, Tls, bind};
 use keyreeve_rest::Side;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::task::JoinSet;
 
 use crate::assemble::{Parts, refuse};
-use crate::config::{Config, TlsFiles};
+use crate::config::{Config, Fault, TlsFiles};
 use crate::error::ServerError;
 use crate::health::{self, Told};
 use crate::metrics::Metrics;
@@ -23,9 +26,37 @@ pub(crate) struct Reloadable {
     field: String,
     files: TlsFiles,
     tls: Arc<Tls>,
+    /// The revocation lists as they lay there when they were last read.
+    lists: Vec<Written>,
+}
+
+/// Tells one version of a file from another: where it lies, when it was written, how long it is; none where it is gone.
+type Written = Option<(u64, SystemTime, u64)>;
+
+fn written(files: &TlsFiles) -> Vec<Written> {
+    let one = |path: &PathBuf| {
+        let seen = std::fs::metadata(path).ok()?;
+        Some((seen.ino(), seen.modified().ok()?, seen.len()))
+    };
+    files.client_crl.iter().map(one).collect()
 }
 
 impl Reloadable {
+    fn load(field: String, files: &TlsFiles) -> Result<Self, Fault> {
+        let lists = written(files);
+        let tls = Arc::new(files.load(&field)?);
+        Ok(Self { field, files: files.clone(), tls, lists })
+    }
+
+    /// Reads the files anew where a revocation list is not the one that was read: authorities write them often, and
+    /// nobody stands by.
+    pub(crate) fn look(&mut self) {
+        let before = std::mem::replace(&mut self.lists, written(&self.files));
+        if before != self.lists {
+            self.reload();
+        }
+    }
+
     /// Reads the files anew; what was there stays when they are wrong.
     pub(crate) fn reload(&self) {
         match self.files.reload(&self.field, &self.tls) {
@@ -59,9 +90,10 @@ pub(crate) fn open(config: &Config, mode: Mode, parts: &Parts, stop: &Cancellati
         let tls = match &listener.tls {
             None => None,
             Some(files) => {
-                let field = format!("{field}.tls");
-                let tls = Arc::new(files.load(&field).map_err(|fault| refuse(config, fault))?);
-                open.reloadable.push(Reloadable { field, files: files.clone(), tls: Arc::clone(&tls) });
+                let loaded = Reloadable::load(format!("{field}.tls"), files);
+                let loaded = loaded.map_err(|fault| refuse(config, fault))?;
+                let tls = Arc::clone(&loaded.tls);
+                open.reloadable.push(loaded);
                 Some(tls)
             }
         };
@@ -135,6 +167,75 @@ fn console(engine: Engine, mode: Mode) -> Router {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyIdMethod, KeyPair,
+        SerialNumber, date_time_ymd,
+    };
+    use std::path::Path;
+
+    fn list(issuer: &Issuer<'_, KeyPair>) -> String {
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(2021, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(issuer).unwrap().pem().unwrap()
+    }
+
+    /// A certificate of an authority, which is the server's too, its key, and a list of what it revoked.
+    fn files(dir: &Path) -> (TlsFiles, Issuer<'static, KeyPair>) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        let place = |name: &str, text: &str| {
+            crate::files::write_private(&dir.join(name), text.as_bytes()).unwrap();
+            dir.join(name)
+        };
+        let (cert, key_file) = (place("cert.pem", &pem), place("key.pem", &key.serialize_pem()));
+        let issuer = Issuer::new(params, key);
+        let tls = TlsFiles {
+            client_ca: Some(cert.clone()),
+            client_crl: vec![place("clients.crl", &list(&issuer))],
+            client_crl_expired: Default::default(),
+            client_crl_missing: Default::default(),
+            client_auth: crate::config::ClientAuth::Optional,
+            min_version: Default::default(),
+            cert,
+            key: key_file,
+        };
+        (tls, issuer)
+    }
+
+    #[test]
+    fn a_list_that_was_written_anew_is_read_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tls, issuer) = files(dir.path());
+        let mut loaded = Reloadable::load("listeners.all.tls".to_owned(), &tls).ok().unwrap();
+        let in_use = |loaded: &Reloadable| loaded.tls.generation();
+        let first = in_use(&loaded);
+        loaded.look();
+        assert_eq!(in_use(&loaded), first, "nothing was written");
+        let path = &tls.client_crl[0];
+        std::fs::write(path, list(&issuer) + "\n").unwrap();
+        loaded.look();
+        let second = in_use(&loaded);
+        assert_ne!(second, first);
+        loaded.look();
+        assert_eq!(in_use(&loaded), second);
+        // What cannot be used leaves everything as it was, and so does what is gone.
+        std::fs::write(path, "half a li").unwrap();
+        loaded.look();
+        std::fs::remove_file(path).unwrap();
+        loaded.look();
+        assert_eq!(in_use(&loaded), second);
+        std::fs::write(path, list(&issuer)).unwrap();
+        loaded.look();
+        assert_ne!(in_use(&loaded), second);
+    }
 
     #[test]
     fn an_address_that_cannot_be_used_is_named_with_the_next_step() {

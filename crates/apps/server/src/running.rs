@@ -17,6 +17,8 @@ use crate::service;
 
 /// How often the work that falls due with time is looked at.
 const TICK: Duration = Duration::from_secs(60);
+/// How often it is looked whether a revocation list was written anew.
+const LISTS: Duration = Duration::from_secs(30);
 /// When it is looked at first: what fell due while the server was down should not wait.
 const FIRST_TICK: Duration = Duration::from_secs(1);
 
@@ -150,13 +152,20 @@ impl Running {
         self.reloadable.iter().for_each(Reloadable::reload);
     }
 
+    /// Reads all certificates anew where a list of revoked ones was written since it was read.
+    fn look(&mut self) {
+        self.reloadable.iter_mut().for_each(Reloadable::look);
+    }
+
     /// Runs until SIGTERM or SIGINT, then ends in good order.
     pub(crate) async fn until_signalled(mut self, mut signals: Signals) -> Result<(), ServerError> {
+        let mut lists = tokio::time::interval(LISTS);
         let held = loop {
             tokio::select! {
                 _ = signals.terminate.recv() => break true,
                 _ = signals.interrupt.recv() => break true,
                 _ = signals.hang_up.recv() => self.reload(),
+                _ = lists.tick() => self.look(),
                 held = &mut self.lease => break held.unwrap_or(false),
                 () = self.parts.engine.lease_lost() => break false,
             }

@@ -1,6 +1,6 @@
 //! Client certificates as evidence: which of their names count.
 
-use keyreeve_model::login::CertificateMethod;
+use keyreeve_model::login::{CertificateMethod, Digest};
 use std::borrow::Cow;
 
 use crate::binding::Facts;
@@ -14,6 +14,8 @@ pub struct Presented<'a> {
     pub dns_names: &'a [String],
     /// URIs it is for.
     pub uris: &'a [String],
+    /// Authorities between it and what the listener trusts, that one included: SHA-256 of their public keys.
+    pub authorities: &'a [[u8; 32]],
 }
 
 /// The one name of a certificate that a method admits.
@@ -36,6 +38,13 @@ impl Facts for CertificateFacts {
             _ => Vec::new(),
         }
     }
+}
+
+/// Whether one of the authorities that a method names vouches for a certificate; any does where it names none.
+#[must_use]
+pub fn is_vouched_for(method: &CertificateMethod, presented: &Presented<'_>) -> bool {
+    let named = |authority: &[u8; 32]| method.authorities.contains(&Digest(*authority));
+    method.authorities.is_empty() || presented.authorities.iter().any(named)
 }
 
 /// What a certificate proves under a method: its one admitted URI, or without any its one admitted DNS name. Two names
@@ -80,13 +89,17 @@ mod tests {
     }
 
     fn method() -> CertificateMethod {
-        CertificateMethod { uri_prefixes: set(&["spiffe://prod.example/"]), dns_suffixes: set(&[".payments.example"]) }
+        CertificateMethod {
+            uri_prefixes: set(&["spiffe://prod.example/"]),
+            dns_suffixes: set(&[".payments.example"]),
+            authorities: BTreeSet::new(),
+        }
     }
 
     fn name(uris: &[&str], dns: &[&str]) -> Option<String> {
         let (uris, dns_names): (Vec<_>, Vec<_>) =
             (uris.iter().map(|u| (*u).to_owned()).collect(), dns.iter().map(|d| (*d).to_owned()).collect());
-        let presented = Presented { fingerprint: "f", dns_names: &dns_names, uris: &uris };
+        let presented = Presented { fingerprint: "f", dns_names: &dns_names, uris: &uris, authorities: &[] };
         facts(&method(), &presented).map(|facts| facts.name)
     }
 
@@ -128,9 +141,23 @@ mod tests {
     }
 
     #[test]
+    fn an_authority_vouches_where_it_is_named_and_any_where_none_is() {
+        let of = |authorities: &[[u8; 32]]| {
+            let authorities = authorities.iter().copied().map(Digest).collect();
+            CertificateMethod { authorities, ..method() }
+        };
+        let by = [[1; 32], [2; 32]];
+        let presented = Presented { fingerprint: "f", dns_names: &[], uris: &[], authorities: &by };
+        assert!(is_vouched_for(&of(&[]), &presented));
+        assert!(is_vouched_for(&of(&[[2; 32], [3; 32]]), &presented));
+        assert!(!is_vouched_for(&of(&[[3; 32]]), &presented));
+        assert!(!is_vouched_for(&of(&[[1; 32]]), &Presented { authorities: &[], ..presented }));
+    }
+
+    #[test]
     fn a_certificate_says_what_kind_of_name_it_is() {
         let uris = ["spiffe://prod.example/a".to_owned()];
-        let presented = Presented { fingerprint: "ff", dns_names: &[], uris: &uris };
+        let presented = Presented { fingerprint: "ff", dns_names: &[], uris: &uris, authorities: &[] };
         let facts = facts(&method(), &presented).unwrap();
         assert_eq!((facts.values("uri").len(), facts.values("dns").len()), (1, 0));
         assert_eq!((facts.subject(), facts.values("fingerprint")[0].as_ref()), ("spiffe://prod.example/a", "ff"));

@@ -18,6 +18,9 @@ pub struct PeerCertificate {
     pub dns_names: Vec<String>,
     /// URI subject alternative names.
     pub uris: Vec<String>,
+    /// The authorities by which TLS has verified it, from the one that issued it to the one that is trusted: SHA-256 of
+    /// their public keys (SubjectPublicKeyInfo in DER).
+    pub authorities: Vec<[u8; 32]>,
     /// The first and the last instant at which it is valid. TLS looks at them once, at the beginning of a connection.
     pub valid: (UnixMillis, UnixMillis),
 }

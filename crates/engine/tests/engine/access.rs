@@ -156,7 +156,13 @@ async fn a_principal_bound_to_networks_comes_from_them_only() {
 fn certificate(fingerprint: u8, dns_names: &[&str], uris: &[&str]) -> PeerCertificate {
     let texts = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect();
     let valid = (keyreeve_model::UnixMillis(0), keyreeve_model::UnixMillis(i64::MAX));
-    PeerCertificate { fingerprint: [fingerprint; 32], dns_names: texts(dns_names), uris: texts(uris), valid }
+    PeerCertificate {
+        fingerprint: [fingerprint; 32],
+        dns_names: texts(dns_names),
+        uris: texts(uris),
+        authorities: Vec::new(),
+        valid,
+    }
 }
 
 async fn certified(house: &House, certificate: PeerCertificate) -> Result<Name, Code> {

@@ -146,6 +146,7 @@ async fn the_log_says_which_certificate_was_refused_and_why() {
             fingerprint: [fingerprint; 32],
             dns_names: Vec::new(),
             uris: Vec::new(),
+            authorities: Vec::new(),
             valid: (UnixMillis(from), UnixMillis(until)),
         };
         let arrival = Arrival { evidence: Evidence::Certificate(Arc::new(peer)), ..House::arrival(&Who::Nobody) };

@@ -8,8 +8,8 @@ use keyreeve_engine::ops::rules::Enact;
 use keyreeve_engine::ops::{mfa, principals, tokens};
 use keyreeve_engine::{Arrival, Code, Done, Evidence, Operation, PeerCertificate, Refused};
 use keyreeve_model::login::{
-    Binding, CertificateMethod, ClientAuth, JwsAlgorithm, JwtKeys, JwtMethod, LdapGroups, LdapMethod, MethodKind,
-    OidcMethod, PrincipalRule, Provision, Reuse, SubjectRule,
+    Binding, CertificateMethod, ClientAuth, Digest, JwsAlgorithm, JwtKeys, JwtMethod, LdapGroups, LdapMethod,
+    MethodKind, OidcMethod, PrincipalRule, Provision, Reuse, SubjectRule,
 };
 use keyreeve_model::{Name, Notice, NoticeKind, UnixMillis};
 use keyreeve_secret::SecretString;
@@ -78,6 +78,7 @@ pub(crate) fn kinds(house: &House) -> Vec<MethodKind> {
         MethodKind::Certificate(CertificateMethod {
             uri_prefixes: set(&["spiffe://prod.example/"]),
             dns_suffixes: BTreeSet::new(),
+            authorities: BTreeSet::new(),
         }),
     ]
 }
@@ -716,6 +717,7 @@ async fn people_come_in_as_people_and_programs_as_programs() {
         fingerprint: [5; 32],
         dns_names: Vec::new(),
         uris: vec!["spiffe://prod.example/x".into()],
+        authorities: Vec::new(),
         valid: (UnixMillis(0), UnixMillis(i64::MAX)),
     };
     let peer = Some(Arc::new(peer));
@@ -918,7 +920,13 @@ async fn another_spelling_of_a_name_has_no_attempts_of_its_own() {
 async fn a_login_proves_its_caller_and_an_unknown_certificate_is_in_nobodys_way() {
     let (house, method) = with_method(|_| (), "jwt").await;
     let valid = (UnixMillis(0), UnixMillis(i64::MAX));
-    let peer = PeerCertificate { fingerprint: [3; 32], dns_names: Vec::new(), uris: Vec::new(), valid };
+    let peer = PeerCertificate {
+        fingerprint: [3; 32],
+        dns_names: Vec::new(),
+        uris: Vec::new(),
+        authorities: Vec::new(),
+        valid,
+    };
     let arrival = || {
         let evidence = Evidence::Certificate(Arc::new(peer.clone()));
         Arrival { evidence, ..House::arrival(&Who::Nobody) }
@@ -961,23 +969,19 @@ async fn the_fourth_failure_in_five_minutes_is_told() {
 
 #[tokio::test]
 async fn a_certificate_of_a_pattern_is_exchanged_for_a_session() {
-    let (house, method) = with_method(
-        |spec| {
-            spec.bindings[0].principal = PrincipalRule::FromClaim {
-                claim: "uri".into(),
-                strip: "spiffe://prod.example/".into(),
-                prefix: "wl/".into(),
-            };
-        },
-        "certificate",
-    )
-    .await;
+    let rule = || PrincipalRule::FromClaim {
+        claim: "uri".into(),
+        strip: "spiffe://prod.example/".into(),
+        prefix: "wl/".into(),
+    };
+    let (house, method) = with_method(|spec| spec.bindings[0].principal = rule(), "certificate").await;
     let peer = |uri: &str, valid: (i64, i64)| {
         let valid = (UnixMillis(valid.0), UnixMillis(valid.1));
         Some(Arc::new(PeerCertificate {
             fingerprint: [7; 32],
             dns_names: Vec::new(),
             uris: vec![uri.to_owned()],
+            authorities: vec![[4; 32], [5; 32]],
             valid,
         }))
     };
@@ -995,6 +999,17 @@ async fn a_certificate_of_a_pattern_is_exchanged_for_a_session() {
     ] {
         assert_eq!(reason(&house, login(&house, with(peer)).await).await, expected);
     }
+    let of = |authority: [u8; 32]| {
+        let mut spec = spec(kinds(&house).pop().unwrap());
+        spec.bindings[0].principal = rule();
+        let MethodKind::Certificate(certificate) = &mut spec.kind else { panic!("another kind") };
+        certificate.authorities.insert(Digest(authority));
+        methods::Put { spec }
+    };
+    house.ask(of([6; 32])).await;
+    let other = login(&house, with(peer("spiffe://prod.example/ns/web", always))).await;
+    assert_eq!(reason(&house, other).await, "other-authority", "it does not speak for these names");
+    house.ask(of([5; 32])).await;
     let soon = now(&house) * 1000 + 90_000;
     let done = login(&house, with(peer("spiffe://prod.example/ns/web", (0, soon)))).await.unwrap();
     assert_eq!(done.reply.issued.record.expires, UnixMillis(soon), "no session outlasts the certificate");

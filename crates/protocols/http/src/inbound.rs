@@ -214,7 +214,13 @@ mod tests {
 
     fn peer(certificate: bool) -> Peer {
         let valid = (UnixMillis(0), UnixMillis(1));
-        let found = PeerCertificate { fingerprint: [1; 32], dns_names: Vec::new(), uris: Vec::new(), valid };
+        let found = PeerCertificate {
+            fingerprint: [1; 32],
+            dns_names: Vec::new(),
+            uris: Vec::new(),
+            authorities: Vec::new(),
+            valid,
+        };
         Peer::new(([127, 0, 0, 1], 9).into(), certificate.then(|| Arc::new(found)))
     }
 

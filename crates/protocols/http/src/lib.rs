@@ -11,6 +11,7 @@
 
 mod activity;
 mod body;
+mod clients;
 mod counters;
 mod drain;
 mod frame;
@@ -33,8 +34,8 @@ pub use inbound::{IDEMPOTENCY_KEY_MAX, Inbound, MEANING, Peer};
 pub use limits::{Limits, Rate, Rates};
 pub use listener::{Listener, bind};
 pub use problem::{HttpCode, Problem, status_of};
-pub use session::{CONSOLE_API, SESSION_COOKIE, session_cookie};
-pub use tls::{ClientAuth, MinVersion, Tls, TlsError, TlsMaterial, provider};
+pub use session::{CONSOLE_API, SESSION_COOKIE, asked_origin, cookie_in, session_cookie};
+pub use tls::{ClientAuth, MinVersion, Tls, TlsError, TlsMaterial, Unsure, provider};
 pub use tokio_util::sync::CancellationToken;
 
 /// The header that carries the id of a request, both ways.

@@ -28,7 +28,7 @@ use crate::counters::Counters;
 use crate::frame::Frame;
 use crate::inbound::Peer;
 use crate::register::SUMMARY;
-use crate::tls::{Tls, peer_certificate};
+use crate::tls::{Loaded, Tls};
 use crate::words::{Speaker, Words};
 
 /// Connections the operating system keeps waiting (count).
@@ -90,7 +90,8 @@ impl Listener {
                     continue;
                 };
                 let (tls, frame, stop) = (self.tls.clone(), Arc::clone(&self.frame), stop.clone());
-                let connection = Connection { tls, frame, address, room: Arc::clone(&seat.room), stop };
+                let (room, outdated) = (Arc::clone(&seat.room), CancellationToken::new());
+                let connection = Connection { tls, frame, address, room, stop, outdated };
                 connections.spawn(async move {
                     connection.run(socket).await;
                     drop(seat);
@@ -131,6 +132,8 @@ struct Connection {
     /// Room for bodies of its source.
     room: Arc<Semaphore>,
     stop: CancellationToken,
+    /// Tells when its certificate has to be looked at anew.
+    outdated: CancellationToken,
 }
 
 impl Connection {
@@ -141,27 +144,28 @@ impl Connection {
         Counters::add(&frame.counters().connections_ended);
     }
 
-    async fn speak(self, socket: TcpStream) {
+    async fn speak(mut self, socket: TcpStream) {
         // Answers are written whole; waiting for more would only delay them.
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY was refused");
         }
-        let Some(tls) = &self.tls else {
+        let Some(tls) = self.tls.clone() else {
             let peer = self.peer(None);
             return self.http1(socket, peer).await;
         };
-        let Some(stream) = self.handshake(tls, socket).await else { return };
+        let loaded = tls.current();
+        let Some(stream) = self.handshake(&loaded, socket).await else { return };
         let (_, session) = stream.get_ref();
-        let certificate = match session.peer_certificates().and_then(<[_]>::first) {
-            None => None,
-            Some(der) => match peer_certificate(der) {
-                Some(found) => Some(Arc::new(found)),
-                None => {
-                    tracing::warn!(source = %self.address, "a verified client certificate cannot be read");
-                    return;
-                }
-            },
+        let certificate = match loaded.peer(session.peer_certificates()) {
+            Ok(found) => found.map(Arc::new),
+            Err(why) => {
+                tracing::warn!(source = %self.address, why, "a verified client certificate is of no use");
+                return;
+            }
         };
+        if certificate.is_some() {
+            self.outdated = loaded.replaced.clone();
+        }
         let peer = self.peer(certificate);
         if session.alpn_protocol() == Some(b"h2") {
             self.http2(stream, peer).await
@@ -174,9 +178,10 @@ impl Connection {
         Arc::new(Peer { address: self.address, certificate, room: Arc::clone(&self.room) })
     }
 
-    async fn handshake(&self, tls: &Tls, socket: TcpStream) -> Option<TlsStream<TcpStream>> {
+    async fn handshake(&self, tls: &Loaded, socket: TcpStream) -> Option<TlsStream<TcpStream>> {
         let counters = self.frame.counters();
-        let accepting = timeout(self.frame.limits().handshake_time, TlsAcceptor::from(tls.current()).accept(socket));
+        let accepting =
+            timeout(self.frame.limits().handshake_time, TlsAcceptor::from(Arc::clone(&tls.config)).accept(socket));
         let result = tokio::select! {
             result = accepting => result,
             () = self.stop.cancelled() => return None,
@@ -265,6 +270,7 @@ impl Connection {
                 biased;
                 result = connection.as_mut() => return self.ended(result),
                 () = self.stop.cancelled() => break,
+                () = self.outdated.cancelled() => break,
                 () = &mut age => break,
                 _ = check.tick() => if activity.idle() >= limits.idle_time { break },
             }

@@ -2,20 +2,18 @@
 //! running.
 
 use arc_swap::ArcSwap;
-use keyreeve_crypto::digest::sha256;
 use keyreeve_engine::PeerCertificate;
-use keyreeve_model::UnixMillis;
 use keyreeve_secret::SecretBytes;
 use rustls::crypto::CryptoProvider;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use rustls::server::ServerSessionMemoryCache;
+use rustls::{ServerConfig, SupportedProtocolVersion, version};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 use thiserror::Error;
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use tokio_util::sync::CancellationToken;
+
+use crate::clients::Clients;
 
 /// TLS sessions remembered for resumption (count).
 const SESSIONS: usize = 4096;
@@ -42,6 +40,16 @@ pub enum MinVersion {
     Tls13,
 }
 
+/// What becomes of a client certificate of which nobody can say whether it was revoked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unsure {
+    /// It is refused.
+    #[default]
+    Refused,
+    /// It counts.
+    Accepted,
+}
+
 /// What a TLS listener is made from, as read from files.
 #[derive(Debug)]
 pub struct TlsMaterial {
@@ -51,6 +59,12 @@ pub struct TlsMaterial {
     pub key_pem: SecretBytes,
     /// Issuers of client certificates, in PEM.
     pub client_ca_pem: Option<Vec<u8>>,
+    /// Lists of revoked certificates of these issuers (RFC 5280 section 5): any number in PEM, or one in DER, each.
+    pub client_crls: Vec<Vec<u8>>,
+    /// Where the issuer's list is out of date.
+    pub expired_crl: Unsure,
+    /// Where there are lists, but none of the issuer.
+    pub missing_crl: Unsure,
     /// Whether clients show a certificate.
     pub client_auth: ClientAuth,
     /// The oldest version spoken.
@@ -69,6 +83,9 @@ pub enum TlsError {
     /// The file of client issuers.
     #[error("the client issuers cannot be used: {0}")]
     ClientCa(String),
+    /// A file of revoked client certificates.
+    #[error("the revocation lists cannot be used: {0}")]
+    ClientCrl(String),
     /// Client certificates are wanted, but no issuers are named.
     #[error("client certificates are asked for, but no issuers of them are named")]
     NoClientCa,
@@ -85,7 +102,27 @@ pub fn provider() -> Arc<CryptoProvider> {
 
 /// A TLS configuration that can be replaced while connections use it.
 pub struct Tls {
-    config: ArcSwap<ServerConfig>,
+    loaded: ArcSwap<Loaded>,
+}
+
+/// One that was read.
+pub(crate) struct Loaded {
+    pub(crate) config: Arc<ServerConfig>,
+    clients: Option<Clients>,
+    generation: u64,
+    /// Tells when another one stands in its place.
+    pub(crate) replaced: CancellationToken,
+}
+
+impl Loaded {
+    /// The client of a connection whose handshake is done, if it showed a certificate; or why that is of no use.
+    pub(crate) fn peer(&self, chain: Option<&[CertificateDer<'_>]>) -> Result<Option<PeerCertificate>, String> {
+        let (Some(chain), Some(clients)) = (chain.filter(|chain| !chain.is_empty()), &self.clients) else {
+            return Ok(None);
+        };
+        let now = self.config.time_provider.current_time().ok_or("nobody knows the time")?;
+        clients.peer(chain, now).map(Some)
+    }
 }
 
 impl Tls {
@@ -94,24 +131,34 @@ impl Tls {
     /// # Errors
     /// [`TlsError`] says which part cannot be used.
     pub fn new(material: &TlsMaterial) -> Result<Self, TlsError> {
-        Ok(Self { config: ArcSwap::from_pointee(build(material)?) })
+        Ok(Self { loaded: ArcSwap::from_pointee(build(material)?) })
     }
 
-    /// Replaces certificate, key and client issuers for connections from now on; sessions of before are not resumed.
+    /// Replaces certificate, key, client issuers and revocation lists for connections from now on; sessions of before
+    /// are not resumed. Connections of clients that showed a certificate are ended in good order: whether it still
+    /// counts is looked at when they come anew.
     ///
     /// # Errors
     /// [`TlsError`]; everything stays as it was.
     pub fn replace(&self, material: &TlsMaterial) -> Result<(), TlsError> {
-        self.config.store(Arc::new(build(material)?));
+        let next = build(material)?;
+        let before = self.loaded.swap(Arc::new(Loaded { generation: self.generation() + 1, ..next }));
+        before.replaced.cancel();
         Ok(())
     }
 
-    pub(crate) fn current(&self) -> Arc<ServerConfig> {
-        self.config.load_full()
+    /// How often it was replaced.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.loaded.load().generation
+    }
+
+    pub(crate) fn current(&self) -> Arc<Loaded> {
+        self.loaded.load_full()
     }
 }
 
-fn build(material: &TlsMaterial) -> Result<ServerConfig, TlsError> {
+fn build(material: &TlsMaterial) -> Result<Loaded, TlsError> {
     let chain = certificates(&material.chain_pem).map_err(TlsError::Chain)?;
     let key =
         PrivateKeyDer::from_pem_slice(material.key_pem.expose()).map_err(|error| TlsError::Key(error.to_string()))?;
@@ -120,63 +167,21 @@ fn build(material: &TlsMaterial) -> Result<ServerConfig, TlsError> {
         MinVersion::Tls13 => &[&version::TLS13],
     };
     let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions)?;
-    let builder = match client_verifier(material)? {
-        Some(verifier) => builder.with_client_cert_verifier(verifier),
-        None => builder.with_no_client_auth(),
+    let (builder, clients) = match Clients::of(material)? {
+        Some((verifier, clients)) => (builder.with_client_cert_verifier(verifier), Some(clients)),
+        None => (builder.with_no_client_auth(), None),
     };
     let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
-    Ok(config)
+    Ok(Loaded { config: Arc::new(config), clients, generation: 0, replaced: CancellationToken::new() })
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
         Ok(found) if found.is_empty() => Err("there is no certificate in it".to_owned()),
         Ok(found) => Ok(found),
         Err(error) => Err(error.to_string()),
     }
-}
-
-fn client_verifier(material: &TlsMaterial) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
-    if material.client_auth == ClientAuth::None {
-        return Ok(None);
-    }
-    let pem = material.client_ca_pem.as_deref().ok_or(TlsError::NoClientCa)?;
-    let mut issuers = RootCertStore::empty();
-    for issuer in certificates(pem).map_err(TlsError::ClientCa)? {
-        issuers.add(issuer).map_err(|error| TlsError::ClientCa(error.to_string()))?;
-    }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(issuers), provider());
-    let builder = match material.client_auth {
-        ClientAuth::None | ClientAuth::Required => builder,
-        ClientAuth::Optional => builder.allow_unauthenticated(),
-    };
-    builder.build().map(Some).map_err(|error| TlsError::ClientCa(error.to_string()))
-}
-
-/// What the pipeline wants to know of a verified client certificate; none when it cannot be read.
-pub(crate) fn peer_certificate(der: &[u8]) -> Option<PeerCertificate> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let validity = certificate.validity();
-    let instant = |seconds: i64| UnixMillis(seconds.saturating_mul(1000));
-    // The last second counts whole (RFC 5280 section 4.1.2.5).
-    let last = UnixMillis(instant(validity.not_after.timestamp()).0.saturating_add(999));
-    let mut peer = PeerCertificate {
-        fingerprint: sha256(der),
-        dns_names: Vec::new(),
-        uris: Vec::new(),
-        valid: (instant(validity.not_before.timestamp()), last),
-    };
-    if let Some(names) = certificate.subject_alternative_name().ok()? {
-        for name in &names.value.general_names {
-            match name {
-                GeneralName::DNSName(name) => peer.dns_names.push((*name).to_owned()),
-                GeneralName::URI(uri) => peer.uris.push((*uri).to_owned()),
-                _ => {}
-            }
-        }
-    }
-    Some(peer)
 }

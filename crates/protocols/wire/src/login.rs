@@ -433,6 +433,10 @@ pub struct CertificateNames {
     /// Suffixes of DNS names, each beginning with `.`, such as `.payments.example`.
     #[serde(default)]
     pub dns_suffixes: Vec<String>,
+    /// Authorities that may vouch for them, by the SHA-256 of their public keys (SubjectPublicKeyInfo) in hexadecimal;
+    /// any that the listener trusts unless said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorities: Vec<String>,
 }
 
 /// From evidence to a principal.

@@ -45,6 +45,15 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// Issuers of client certificates, PEM.
     pub client_ca: Option<PathBuf>,
+    /// Lists of client certificates that their issuers revoked, PEM or DER.
+    #[serde(default)]
+    pub client_crl: Vec<PathBuf>,
+    /// What becomes of a client certificate whose issuer's list is out of date.
+    #[serde(default)]
+    pub client_crl_expired: Unsure,
+    /// What becomes of a client certificate of whose issuer there is no list, where there are lists.
+    #[serde(default)]
+    pub client_crl_missing: Unsure,
     /// Whether clients show a certificate.
     #[serde(default)]
     pub client_auth: ClientAuth,
@@ -64,6 +73,26 @@ pub enum ClientAuth {
     Optional,
     /// They must.
     Required,
+}
+
+/// What becomes of a client certificate of which nobody can say whether it was revoked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unsure {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It counts.
+    Accept,
+}
+
+impl From<Unsure> for keyreeve_http::Unsure {
+    fn from(unsure: Unsure) -> Self {
+        match unsure {
+            Unsure::Refuse => Self::Refused,
+            Unsure::Accept => Self::Accepted,
+        }
+    }
 }
 
 /// Versions of TLS.
@@ -88,7 +117,9 @@ impl Listeners {
     pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let all = [&mut self.all, &mut self.data, &mut self.admin, &mut self.metrics];
         let files = all.into_iter().flatten().filter_map(|listener| listener.tls.as_mut());
-        files.flat_map(|tls| [Some(&mut tls.cert), Some(&mut tls.key), tls.client_ca.as_mut()].into_iter().flatten())
+        files.flat_map(|tls| {
+            [&mut tls.cert, &mut tls.key].into_iter().chain(&mut tls.client_ca).chain(&mut tls.client_crl)
+        })
     }
 
     pub(super) fn check(&self) -> Result<(), Fault> {
@@ -136,6 +167,14 @@ impl ListenerConfig {
                 let remedy = "write `client_auth = \"required\"` or `\"optional\"`, or remove it";
                 Err(Fault::new(format!("{field}.tls.client_ca"), problem, remedy))
             }
+            (Some(tls), false) if !tls.client_crl.is_empty() && tls.client_ca.is_none() => {
+                let problem = "there are no issuers whose certificates it could revoke";
+                Err(Fault::new(
+                    format!("{field}.tls.client_crl"),
+                    problem,
+                    "name their file in `client_ca`, or remove it",
+                ))
+            }
             (Some(tls), false) => tls.load(&format!("{field}.tls")).map(|_| ()),
         }
     }
@@ -160,7 +199,11 @@ impl TlsFiles {
             Some(path) => Some(files::read_public(path).map_err(|trouble| Fault::file(at("client_ca"), trouble))?),
             None => None,
         };
+        let list = |path: &PathBuf| files::read_public(path).map_err(|trouble| Fault::file(at("client_crl"), trouble));
         Ok(TlsMaterial {
+            client_crls: self.client_crl.iter().map(list).collect::<Result<_, _>>()?,
+            expired_crl: self.client_crl_expired.into(),
+            missing_crl: self.client_crl_missing.into(),
             chain_pem: files::read_public(&self.cert).map_err(|trouble| Fault::file(at("cert"), trouble))?,
             key_pem: files::read_private(&self.key).map_err(|trouble| Fault::file(at("key"), trouble))?,
             client_ca_pem,
@@ -182,6 +225,7 @@ fn blame(field: &str, error: &TlsError) -> Fault {
         TlsError::Chain(_) => ("cert", "name a PEM file with the server's certificate first"),
         TlsError::Key(_) => ("key", "name a PEM file with the private key"),
         TlsError::ClientCa(_) => ("client_ca", "name a PEM file with the issuers of client certificates"),
+        TlsError::ClientCrl(_) => ("client_crl", "name files with the revocation lists of `client_ca`, in PEM or DER"),
         TlsError::NoClientCa => ("client_ca", "name the PEM file with their issuers"),
         TlsError::Pair(_) => ("cert", "name the certificate that was made for this key"),
     };

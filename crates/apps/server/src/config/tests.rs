@@ -121,6 +121,20 @@ fn every_mistake_names_its_field_and_a_remedy() {
             "client_auth",
         ),
         (
+            replaced("key = \"server-key.pem\"", "key = \"server-key.pem\", client_crl = [\"server.pem\"]"),
+            "listeners.all.tls.client_crl",
+            "client_ca",
+        ),
+        (
+            replaced(
+                "key = \"server-key.pem\"",
+                "key = \"server-key.pem\", client_ca = \"server.pem\", client_auth = \"optional\", \
+                 client_crl = [\"server.pem\"]",
+            ),
+            "listeners.all.tls.client_crl",
+            "PEM or DER",
+        ),
+        (
             replaced("key = \"server-key.pem\"", "key = \"server-key.pem\", min_version = \"1.1\""),
             "line 9",
             "unknown variant",

@@ -196,6 +196,9 @@ impl CertificateMethod {
         if self.dns_suffixes.iter().any(|suffix| !suffix.starts_with('.') || suffix.len() < 2) {
             return no("dns_suffixes: each begins with a dot");
         }
+        if self.authorities.len() > ENTRIES_MAX {
+            return no(format!("authorities: at most {ENTRIES_MAX} entries"));
+        }
         Ok(())
     }
 }

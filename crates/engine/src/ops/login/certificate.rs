@@ -2,7 +2,7 @@
 //! all of them.
 
 use keyreeve_identity::bind;
-use keyreeve_identity::certificate::{Presented, facts};
+use keyreeve_identity::certificate::{Presented, facts, is_vouched_for};
 use keyreeve_model::Name;
 use keyreeve_model::login::MethodKind;
 use std::sync::Arc;
@@ -53,7 +53,16 @@ impl Certificate {
         if attempt.now < from || attempt.now > until {
             return Err(doubt(if attempt.now < from { "not-yet-valid" } else { "expired" }));
         }
-        let presented = Presented { fingerprint: &fingerprint, dns_names: &peer.dns_names, uris: &peer.uris };
+        let presented = Presented {
+            fingerprint: &fingerprint,
+            dns_names: &peer.dns_names,
+            uris: &peer.uris,
+            authorities: &peer.authorities,
+        };
+        // One of several authorities that the listener trusts does not speak for another's names.
+        if !is_vouched_for(method, &presented) {
+            return Err(doubt("other-authority"));
+        }
         let facts = facts(method, &presented).ok_or_else(|| doubt("name-not-admitted"))?;
         let bound = bind(&held.record.bindings, &facts).ok_or_else(|| doubt("no-binding"))?;
         // What names this very certificate is never beaten by a pattern.

@@ -70,7 +70,7 @@ cases! {
         let method = method(stage, "certificate").await;
         let uris = vec!["spiffe://prod.example/alice".to_owned()];
         let valid = (UnixMillis(0), UnixMillis(i64::MAX));
-        let peer = Some(Arc::new(PeerCertificate { fingerprint: [9; 32], dns_names: Vec::new(), uris, valid }));
+        let peer = Some(Arc::new(PeerCertificate { fingerprint: [9; 32], dns_names: Vec::new(), uris, authorities: Vec::new(), valid }));
         stage.run(who, &method, certificate::Certificate { method: method.clone(), peer }).await
     };
     "login.credential" => |stage, who| {

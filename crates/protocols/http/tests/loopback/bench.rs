@@ -4,19 +4,24 @@ use axum::Router;
 use axum::extract::{Path, Query};
 use axum::routing::{get, post};
 use http::StatusCode;
+use keyreeve_crypto::digest::sha256;
 use keyreeve_engine::Evidence;
 use keyreeve_http::{
     AUDIT_RECORD, CancellationToken, ClientAuth, Counters, Frame, JsonCall, Limits, Listener, MinVersion, OctetCall,
     PlainCall, Problem, Tls, TlsMaterial, bind, provider,
 };
 use keyreeve_secret::SecretBytes;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyIdMethod, KeyPair,
+    PublicKeyData, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -28,7 +33,11 @@ use tokio_rustls::client::TlsStream;
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub(crate) pem: String,
-    der: CertificateDer<'static>,
+    pub(crate) der: CertificateDer<'static>,
+    /// SHA-256 of its public key.
+    pub(crate) key: [u8; 32],
+    /// What those whom it certifies send along.
+    above: Vec<CertificateDer<'static>>,
 }
 
 /// A certificate with its key.
@@ -36,26 +45,75 @@ pub(crate) struct Identity {
     pub(crate) chain_pem: String,
     pub(crate) key_pem: String,
     pub(crate) der: CertificateDer<'static>,
+    pub(crate) serial: SerialNumber,
+    /// What it sends along.
+    pub(crate) others: Vec<CertificateDer<'static>>,
     key: KeyPair,
 }
 
+static SERIALS: AtomicU64 = AtomicU64::new(1);
+
 impl Authority {
-    pub(crate) fn new(name: &str) -> Self {
-        let key = KeyPair::generate().unwrap();
+    fn params(name: &str) -> CertificateParams {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    pub(crate) fn new(name: &str) -> Self {
+        let (key, params) = (KeyPair::generate().unwrap(), Self::params(name));
         let certificate = params.self_signed(&key).unwrap();
+        Self::with(params, key, &certificate, Vec::new())
+    }
+
+    /// One that this one certifies.
+    pub(crate) fn below(&self, name: &str) -> Self {
+        let (key, params) = (KeyPair::generate().unwrap(), Self::params(name));
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let above = [vec![certificate.der().clone()], self.above.clone()].concat();
+        Self::with(params, key, &certificate, above)
+    }
+
+    fn with(
+        params: CertificateParams,
+        key: KeyPair,
+        certificate: &rcgen::Certificate,
+        above: Vec<CertificateDer<'static>>,
+    ) -> Self {
         let (pem, der) = (certificate.pem(), certificate.der().clone());
-        Self { issuer: Issuer::new(params, key), pem, der }
+        let public = sha256(&key.subject_public_key_info());
+        Self { issuer: Issuer::new(params, key), pem, der, key: public, above }
+    }
+
+    /// A list of what it revoked, good until the year `until`.
+    pub(crate) fn revokes(&self, identities: &[&Identity], until: i32) -> rcgen::CertificateRevocationList {
+        let revoked = |identity: &&Identity| RevokedCertParams {
+            serial_number: identity.serial.clone(),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(until, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: identities.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap()
     }
 
     pub(crate) fn issue(&self, dns: &str, uri: Option<&str>) -> Identity {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([dns.to_owned()]).unwrap();
         params.subject_alt_names.extend(uri.map(|uri| SanType::URI(uri.try_into().unwrap())));
+        let serial = SerialNumber::from(SERIALS.fetch_add(1, Ordering::Relaxed));
+        params.serial_number = Some(serial.clone());
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Identity { chain_pem: certificate.pem(), key_pem: key.serialize_pem(), der: certificate.der().clone(), key }
+        let (chain_pem, key_pem, der) = (certificate.pem(), key.serialize_pem(), certificate.der().clone());
+        Identity { chain_pem, key_pem, der, serial, others: self.above.clone(), key }
     }
 
     /// What a client that trusts this authority brings along.
@@ -72,7 +130,8 @@ impl Authority {
             None => builder.with_no_client_auth(),
             Some(identity) => {
                 let key = PrivateKeyDer::try_from(identity.key.serialize_der()).unwrap();
-                builder.with_client_auth_cert(vec![identity.der.clone()], key).unwrap()
+                let chain = [vec![identity.der.clone()], identity.others.clone()].concat();
+                builder.with_client_auth_cert(chain, key).unwrap()
             }
         }
     }
@@ -83,6 +142,9 @@ pub(crate) fn material(identity: &Identity) -> TlsMaterial {
         chain_pem: identity.chain_pem.clone().into_bytes(),
         key_pem: SecretBytes::copy_from(identity.key_pem.as_bytes()),
         client_ca_pem: None,
+        client_crls: Vec::new(),
+        expired_crl: Default::default(),
+        missing_crl: Default::default(),
         client_auth: ClientAuth::None,
         min_version: MinVersion::Tls13,
     }
@@ -112,6 +174,14 @@ fn evidence(evidence: &Evidence) -> String {
     }
 }
 
+/// The authorities that vouch for the caller.
+fn authorities(evidence: &Evidence) -> String {
+    match evidence {
+        Evidence::Certificate(peer) => format!("{:?}", peer.authorities),
+        Evidence::None | Evidence::Bearer(_) => String::new(),
+    }
+}
+
 /// What hyper says by itself when a head cannot be read.
 const BARE: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\ndate: now\r\n\r\n";
 
@@ -123,6 +193,7 @@ fn router(gate: Arc<Gate>) -> Router {
     };
     Router::new()
         .route("/who", get(|call: PlainCall| async move { evidence(&call.arrival.evidence) }))
+        .route("/authorities", get(|call: PlainCall| async move { authorities(&call.arrival.evidence) }))
         .route("/proven", get(|call: PlainCall| async move { call.arrival.proof.accept() }))
         .route("/recorded", post(|_: PlainCall| async { ([(AUDIT_RECORD, "aud_1")], "open to anybody") }))
         .route("/bare", post(|_: PlainCall| async { BARE }))

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+mod clients;
 mod ends;
 mod heads;
 mod refusals;

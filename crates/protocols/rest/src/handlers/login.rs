@@ -266,7 +266,8 @@ mod tests {
                 "groups":{"search":{"base":"ou=g","filter":"(member={dn})","attribute":"cn"}}}}"#,
             r#"{"ldap":{"url":"ldaps://h","base":"dc=x","filter":"(uid={user})","user_attribute":"uid",
                 "groups":{"attribute":"memberOf"}}}"#,
-            r#"{"certificate":{"uri_prefixes":["spiffe://a/"],"dns_suffixes":[".a"]}}"#,
+            r#"{"certificate":{"uri_prefixes":["spiffe://a/"],"dns_suffixes":[".a"],
+                "authorities":["00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"]}}"#,
         ] {
             let text = format!(r#"{{"kind":{kind},"bindings":{binding},"provision":"create","networks":["::/0"]}}"#);
             let put: PutLoginMethod = serde_json::from_str(&text).unwrap();

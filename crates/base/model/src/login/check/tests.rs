@@ -69,7 +69,8 @@ fn ldap() -> LdapMethod {
 }
 
 fn certificate() -> CertificateMethod {
-    CertificateMethod { uri_prefixes: set(&["spiffe://prod.example/"]), dns_suffixes: BTreeSet::new() }
+    let uri_prefixes = set(&["spiffe://prod.example/"]);
+    CertificateMethod { uri_prefixes, dns_suffixes: BTreeSet::new(), authorities: BTreeSet::new() }
 }
 
 fn method(kind: MethodKind) -> LoginMethod {
