@@ -70,16 +70,19 @@ mod operation;
 mod parked;
 mod record;
 mod requirement;
+mod resource;
 mod run;
 mod shadow;
 
 pub use approve::Approved;
 pub use arrival::{Arrival, Done, Evidence, Idempotency, PeerCertificate, Proof, Refused, Waiting};
 pub use authenticate::Principal;
-pub use authorize::{CaseKind, CaseRef, Permit, Resource, Target};
+pub use authorize::Permit;
 
 pub(crate) use authenticate::{Reason, elevated, join_token};
-pub(crate) use authorize::{Circumstances, granted, resolve};
+pub(crate) use authorize::{Circumstances, granted};
 pub use operation::{Also, Operation, Outcome, Remember};
 pub(crate) use parked::closed;
 pub(crate) use requirement::{parties, party};
+pub(crate) use resource::resolve;
+pub use resource::{CaseKind, CaseRef, Resource, Target};

@@ -7,7 +7,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::approve::Approved;
-use super::authorize::{Permit, Target};
+use super::authorize::Permit;
+use super::resource::Target;
 use crate::catalogue::Descriptor;
 use crate::core::Core;
 use crate::courier::Telling;

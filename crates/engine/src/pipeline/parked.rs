@@ -12,9 +12,10 @@ use std::collections::BTreeMap;
 
 use super::approve::{Approved, Consent, Consequences};
 use super::arrival::Waiting;
-use super::authorize::{Permit, Resource};
+use super::authorize::Permit;
 use super::operation::Operation;
 use super::requirement::{Needed, parties};
+use super::resource::Resource;
 use crate::catalogue;
 use crate::core::Core;
 use crate::courier::Telling;

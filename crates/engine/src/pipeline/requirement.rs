@@ -11,8 +11,9 @@ use keyreeve_policy::{PolicyName, PrincipalAttrs, Request, ResourceAttrs, Resour
 use std::collections::BTreeSet;
 
 use super::authenticate::Principal;
-use super::authorize::{Circumstances, Permit, Resource};
+use super::authorize::{Circumstances, Permit};
 use super::operation::Operation;
+use super::resource::Resource;
 use crate::access::{Directory, HeldPrincipal, HeldRules};
 use crate::catalogue;
 use crate::core::Core;
