@@ -195,6 +195,8 @@ pub enum GrantState {
     Expired,
     /// It was taken back.
     Revoked,
+    /// It gives nothing, for its principal is disabled, removed, or another than it was given to.
+    Inactive,
 }
 
 impl GrantState {
@@ -206,6 +208,7 @@ impl GrantState {
             Self::Active => "active",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
+            Self::Inactive => "inactive",
         }
     }
 }

@@ -4,7 +4,7 @@ use keyreeve_model::filed::file;
 use keyreeve_model::grant::{Constraints, GRANTS_MAX, GrantRecord, GrantState, Granted, Told};
 use keyreeve_model::ids::GrantId;
 use keyreeve_model::record::Revision;
-use keyreeve_model::{Facts, Label, Name, NoticeKind, RowId, UnixMillis};
+use keyreeve_model::{Change, Facts, Label, Name, NoticeKind, RowId, UnixMillis};
 use keyreeve_policy::{Network, groups, shipped};
 use keyreeve_store::Page;
 use serde::{Deserialize, Serialize};
@@ -72,13 +72,25 @@ pub struct GrantReply {
     pub record: GrantRecord,
     /// The instant that its state is of.
     pub at: UnixMillis,
+    /// Whether its principal is disabled, removed, or another than it was given to: it gives nothing then.
+    #[serde(default)]
+    pub idle: bool,
 }
 
 impl GrantReply {
+    fn of(opened: &Opened, record: GrantRecord, at: UnixMillis) -> Self {
+        let held = opened.access().principal(&record.principal);
+        let gives = held.is_some_and(|held| !held.record.disabled && held.record.created <= record.created);
+        Self { record, at, idle: !gives }
+    }
+
     /// Where it stands at the instant of the reply.
     #[must_use]
     pub fn state(&self) -> GrantState {
-        self.record.state(self.at)
+        match self.record.state(self.at) {
+            GrantState::Pending | GrantState::Active if self.idle => GrantState::Inactive,
+            state => state,
+        }
     }
 }
 
@@ -232,7 +244,7 @@ impl Create {
         let record = self.record(approved, core).await?;
         check(&record.what, &record.constraints)?;
         refuse_too_many(&opened, &self.principal, now)?;
-        let outcome = Outcome::reply(GrantReply { record: record.clone(), at: now })
+        let outcome = Outcome::reply(GrantReply::of(&opened, record.clone(), now))
             .changing(file(&opened.keys, Revision::FIRST, &record))
             .then(Effect::Reload(Stale::grants(record.principal.clone())))
             .detail("not_before", record.not_before)
@@ -362,7 +374,7 @@ impl Operation for Revoke {
         let (record, revision) = grant(core, &opened, self.grant).await?;
         let over = || Error::new(Code::WrongState, "the grant is over or was taken back before: nothing was done");
         let revoked = record.revoke(&approved.principal().name, &self.reason, now).ok_or_else(over)?;
-        let outcome = Outcome::reply(GrantReply { record: revoked.clone(), at: now })
+        let outcome = Outcome::reply(GrantReply::of(&opened, revoked.clone(), now))
             .changing(file(&opened.keys, revision.next(), &revoked))
             .then(Effect::Reload(Stale::grants(revoked.principal.clone())))
             .detail("reason", &self.reason);
@@ -390,8 +402,9 @@ impl Operation for Describe {
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<GrantReply>, Error> {
-        let (record, _) = grant(core, &*core.need_open()?, self.grant).await?;
-        Ok(Outcome::reply(GrantReply { record, at: approved.now() }))
+        let opened = core.need_open()?;
+        let (record, _) = grant(core, &opened, self.grant).await?;
+        Ok(Outcome::reply(GrantReply::of(&opened, record, approved.now())))
     }
 }
 
@@ -434,9 +447,10 @@ impl Operation for List {
             let about = on.as_ref().is_none_or(|on| record.what.on().is_some_and(|id| on.contains(&id)));
             about && !(self.standing && record.is_over(at))
         };
+        let stands = |reply: &GrantReply| !self.standing || !reply.idle;
         let next = next.and_then(|row| row.as_bytes().try_into().ok()).map(GrantId::from_bytes);
         let records = records.into_iter().map(|(record, _)| record).filter(fits);
-        let items: Vec<_> = records.map(|record| GrantReply { record, at }).collect();
+        let items: Vec<_> = records.map(|record| GrantReply::of(&opened, record, at)).filter(stands).collect();
         let count = items.len();
         Ok(Outcome::reply(Listing { items, next: next.map(|id| id.to_string()) }).detail("listed", count))
     }
@@ -458,7 +472,7 @@ impl Operation for Mine {
         let (opened, at) = (core.need_open()?, approved.now());
         let access = opened.access();
         let standing = access.grants().of(&approved.principal().name).iter().filter(|held| !held.record.is_over(at));
-        let items: Vec<_> = standing.map(|held| GrantReply { record: held.record.clone(), at }).collect();
+        let items: Vec<_> = standing.map(|held| GrantReply::of(&opened, held.record.clone(), at)).collect();
         let count = items.len();
         Ok(Outcome::reply(Listing { items, next: None }).detail("listed", count))
     }
@@ -479,6 +493,37 @@ fn facts(record: &GrantRecord) -> Facts {
     };
     let Some(operations) = record.what.operations() else { return facts };
     facts.with("permissions", operations.iter().map(Name::as_str).collect::<Vec<_>>().join(" "))
+}
+
+/// The grants that end with their principal.
+pub(super) struct Orphaned {
+    /// Their rows.
+    pub(super) changes: Vec<Change>,
+    /// What people are told.
+    pub(super) notices: Vec<Telling>,
+    /// Which.
+    pub(super) ids: Vec<String>,
+}
+
+impl Core {
+    /// Ends the grants of a principal that is removed.
+    pub(super) async fn orphaned(
+        &self,
+        opened: &Opened,
+        principal: &Name,
+        (by, now): (&Name, UnixMillis),
+    ) -> Result<Orphaned, Error> {
+        let reason: Label = "the principal was removed".parse().map_err(Error::internal)?;
+        let mut orphaned = Orphaned { changes: Vec::new(), notices: Vec::new(), ids: Vec::new() };
+        for (record, revision) in self.filed_all::<GrantRecord>(opened, Some(principal.as_str())).await? {
+            let Some(revoked) = record.revoke(by, &reason, now) else { continue };
+            orphaned.changes.push(file(&opened.keys, revision.next(), &revoked));
+            let subject = format!("a grant of {principal} ended, for the principal was removed");
+            orphaned.notices.push(Telling::new(NoticeKind::GrantEnded, subject, facts(&revoked)));
+            orphaned.ids.push(revoked.id.to_string());
+        }
+        Ok(orphaned)
+    }
 }
 
 impl Engine {

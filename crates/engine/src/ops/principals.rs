@@ -486,10 +486,18 @@ impl Operation for Delete {
         let mut ends = super::mfa::forget_all(core, &opened, &self.name).await?;
         ends.extend(core.unfile_all::<ServiceCredential>(&opened, &self.name).await?);
         ends.extend(core.unfile_all::<KnownSubject>(&opened, &self.name).await?);
-        let outcome = ends.into_iter().fold(Outcome::reply(()), Outcome::changing);
+        let by = (&approved.principal().name, approved.now());
+        let orphaned = core.orphaned(&opened, &self.name, by).await?;
+        ends.extend(orphaned.changes);
+        let mut outcome = ends.into_iter().fold(Outcome::reply(()), Outcome::changing);
+        outcome.notices.extend(orphaned.notices);
+        if !orphaned.ids.is_empty() {
+            outcome = outcome.detail("grants", orphaned.ids.join(" "));
+        }
         Ok(outcome
             .changing(Change::DeletePrincipal { name: self.name.clone(), revision })
             .then(Effect::Reload(Stale::principal(self.name.clone())))
+            .then(Effect::Reload(Stale::grants(self.name.clone())))
             .detail("grantee", &self.name))
     }
 }

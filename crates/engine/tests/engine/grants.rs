@@ -503,6 +503,39 @@ async fn nobody_gets_what_they_ask_for_before_others_can_agree() {
     assert_eq!(house.code_for(&other, mine).await, Code::Denied, "for somebody else");
 }
 
+#[tokio::test]
+async fn a_grant_of_nobody_is_not_shown_as_active_and_ends_with_its_principal() {
+    let house = House::new().await;
+    let key = house.aead().await;
+    let who = batch(&house).await;
+    let id = grant(&house, granting(BATCH, on_key(&key, &["key.encrypt"]))).await;
+    let state = async || house.ask(Describe { grant: id }).await.state();
+    let standing = async || {
+        let list = List { principal: None, key: None, standing: true, after: None, limit: 100 };
+        house.ask(list).await.items.len()
+    };
+    let switched = |off: bool| {
+        let patch = principals::PrincipalPatch { disabled: Some(off), ..Default::default() };
+        principals::Update { name: name(BATCH), patch }
+    };
+    house.ask(switched(true)).await;
+    assert_eq!((state().await, standing().await), (GrantState::Inactive, 0));
+    house.ask(switched(false)).await;
+    assert_eq!((state().await, standing().await), (GrantState::Active, 1));
+    house.call(&who, House::encrypting(&key, b"x")).await.unwrap();
+
+    let _ = told(&house).await;
+    house.ask(principals::Delete { name: name(BATCH) }).await;
+    assert_eq!((state().await, standing().await), (GrantState::Revoked, 0));
+    assert_eq!(told(&house).await, [NoticeKind::GrantEnded]);
+    let record = house.records().await.into_iter().rfind(|record| record.operation == "principal.delete").unwrap();
+    assert_eq!(record.details["grants"], id.to_string());
+    // Whoever is called the same later has nothing of it.
+    house.clock.turn(1);
+    let other = batch(&house).await;
+    assert_eq!(house.code_for(&other, House::encrypting(&key, b"x")).await, Code::Denied);
+}
+
 /// What people were told of grants since they were last told.
 async fn told(house: &House) -> Vec<NoticeKind> {
     let _ = house.engine().deliver(0).await;

@@ -409,6 +409,8 @@ names! {
         Expired = "expired",
         /// It was taken back.
         Revoked = "revoked",
+        /// It gives nothing, for its principal is disabled, removed, or another than it was given to.
+        Inactive = "inactive",
     }
 }
 

@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn the_states_of_grants_are_those_of_the_model() {
-        let all = [GrantState::Pending, GrantState::Active, GrantState::Expired, GrantState::Revoked];
+        use GrantState::{Active, Expired, Inactive, Pending, Revoked};
+        let all = [Pending, Active, Expired, Revoked, Inactive];
         let known = all.map(GrantState::name);
         assert_eq!(names::GrantState::ALL.iter().map(|state| state.name()).collect::<Vec<_>>(), known);
     }
