@@ -43,6 +43,15 @@ impl Browser {
     /// When it does not start, or is missing and everything must run.
     #[must_use]
     pub fn start(ca_pem: &str) -> Option<Self> {
+        Self::start_trusting(&[ca_pem])
+    }
+
+    /// The same with several certificate authorities.
+    ///
+    /// # Panics
+    /// When it does not start, or is missing and everything must run.
+    #[must_use]
+    pub fn start_trusting(authorities: &[&str]) -> Option<Self> {
         let program = PROGRAMS.iter().find(|path| Path::new(path).is_file());
         let there = |tool: &str| Command::new("sh").args(["-c", &format!("command -v {tool}")]).output();
         let found = |tool| there(tool).is_ok_and(|output| output.status.success());
@@ -51,7 +60,7 @@ impl Browser {
             return None;
         };
         let home = tempfile::tempdir().unwrap();
-        trust(home.path(), ca_pem);
+        trust(home.path(), authorities);
         let mut command = Command::new("chromedriver");
         crate::tidy_environment(&mut command, home.path());
         command.arg("--port=0").current_dir(home.path());
@@ -164,6 +173,17 @@ impl Browser {
         self.ask("POST", &format!("/element/{element}/value"), &json!({ "text": text }));
     }
 
+    /// Presses keys where the focus is, with the keyboard alone: text, and the code points of WebDriver for others.
+    #[track_caller]
+    pub fn press(&self, keys: &str) {
+        let strokes: Vec<Value> = keys
+            .chars()
+            .flat_map(|key| [json!({ "type": "keyDown", "value": key }), json!({ "type": "keyUp", "value": key })])
+            .collect();
+        let actions = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": strokes }] });
+        self.ask("POST", "/actions", &actions);
+    }
+
     /// What it says.
     #[track_caller]
     #[must_use]
@@ -253,17 +273,19 @@ impl Drop for Browser {
 
 const PAGE: &str = "return location.href + '\\n' + (document.body ? document.body.innerText : '');";
 
-/// Puts a certificate authority into the store that Chromium reads in this home.
-fn trust(home: &Path, ca_pem: &str) {
+/// Puts certificate authorities into the store that Chromium reads in this home.
+fn trust(home: &Path, authorities: &[&str]) {
     let store = home.join(".pki/nssdb");
     std::fs::create_dir_all(&store).unwrap();
-    let file = home.join("ca.pem");
-    std::fs::write(&file, ca_pem).unwrap();
     let database = format!("sql:{}", store.display());
     let run = |arguments: &[&str]| {
         let output = Command::new("certutil").args(["-d", &database]).args(arguments).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     run(&["-N", "--empty-password"]);
-    run(&["-A", "-n", "test", "-t", "C,,", "-i", file.to_str().unwrap()]);
+    for (number, pem) in authorities.iter().enumerate() {
+        let file = home.join(format!("ca-{number}.pem"));
+        std::fs::write(&file, pem).unwrap();
+        run(&["-A", "-n", &format!("test-{number}"), "-t", "C,,", "-i", file.to_str().unwrap()]);
+    }
 }

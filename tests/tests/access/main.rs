@@ -7,6 +7,7 @@
 
 mod approvals;
 mod break_glass;
+mod console;
 mod credentials;
 mod grants;
 mod idp;

@@ -165,10 +165,10 @@ mod chromium {
         let invited = api.post("/v1/principals/alice/mfa/invitation", &json!({})).ok();
         browser.open(&format!("{}/console/security", site.origins[0]));
         browser.fill("#token", "krt_nonsense");
-        browser.click("#sign-in button");
+        browser.click("#by-token button");
         browser.says("That token is not good");
         browser.fill("#token", issued["token"].as_str().unwrap());
-        browser.click("#sign-in button");
+        browser.click("#by-token button");
         browser.says("alice");
         assert_eq!(browser.run("return document.cookie"), json!(""));
         let cookie = browser.cookies()[0].clone();
@@ -209,7 +209,7 @@ mod chromium {
         let browser = &site.browser;
         browser.open(&format!("{}/console/security", site.origins[0]));
         browser.fill("#token", site.dev.endpoint.token.as_deref().unwrap());
-        browser.click("#sign-in button");
+        browser.click("#by-token button");
         browser.says("developer");
         let asked = |path: &str| browser.run(&format!("return fetch('{path}').then((answer) => answer.status)"));
         assert_eq!(asked("/console/api/v1/tokens/self"), 200);

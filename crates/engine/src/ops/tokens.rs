@@ -256,6 +256,8 @@ pub struct Identity {
     pub token: Option<TokenId>,
     /// When that ends.
     pub expires: Option<UnixMillis>,
+    /// The login that the token came from; none for one that somebody issued.
+    pub login: Option<Name>,
 }
 
 impl Remember for Identity {}
@@ -274,12 +276,14 @@ impl Operation for WhoAmI {
             Some(id) => core.token(&opened, id).await?.map(|held| held.record.expires),
             None => None,
         };
+        let session = principal.session.as_ref().filter(|session| !session.is_issued());
         Ok(Outcome::reply(Identity {
             principal: principal.name.clone(),
             roles: principal.attrs.roles.clone(),
             method: principal.method.name(),
             token: principal.token,
             expires,
+            login: session.map(|session| session.login.clone()),
         }))
     }
 }

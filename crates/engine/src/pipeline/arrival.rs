@@ -80,7 +80,8 @@ pub struct Arrival {
 
 impl Arrival {
     /// The same arrival without the wish against repetition, for the first of two operations that one request makes.
-    pub(crate) fn without_idempotency(&self) -> Self {
+    #[must_use]
+    pub fn without_idempotency(&self) -> Self {
         let evidence = match &self.evidence {
             Evidence::None => Evidence::None,
             Evidence::Bearer(token) => Evidence::Bearer(token.duplicate()),

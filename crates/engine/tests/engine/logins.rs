@@ -225,6 +225,7 @@ async fn a_workloads_token_is_exchanged_once_for_a_session_of_its_principal() {
     let alice = bearer(&done);
     let known = house.call(&alice, tokens::WhoAmI).await.unwrap().reply;
     assert_eq!((known.principal.as_str(), known.roles), ("alice", vec!["key-auditor".to_owned()]));
+    assert_eq!(known.login, Some(method.clone()));
     assert_eq!(last(&house).await.details["login"], "by-jwt");
     let held = house.ask(principals::Describe { name: name("alice") }).await.record;
     assert!(held.roles.is_empty(), "the session has the role, not the principal");
@@ -1045,7 +1046,8 @@ async fn a_methods_secret_stays_with_the_other_side_it_is_for() {
         assert_eq!(house.code(methods::Put { spec: named }).await, Code::InvalidRequest);
     }
     let offered = login(&house, methods::Offered).await.unwrap().reply;
-    assert_eq!(offered, [methods::OfferedMethod { name: method, kind: "oidc" }]);
+    let returns_to = set(&["https://keys.example/callback"]);
+    assert_eq!(offered, [methods::OfferedMethod { name: method, kind: "oidc", returns_to }]);
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
-//! The console: a page that shows what anybody may know, rendered here without scripts, and one on which people sign
-//! in, enrol second factors and show them.
+//! The console: a page that shows what anybody may know, rendered here without scripts, and those on which people sign
+//! in, enrol second factors and show them, and vote on what waits for their consent.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod form;
+mod oidc;
 mod page;
-mod security;
+mod pages;
+mod session;
 
 use axum::Router;
 use axum::extract::State;
@@ -40,16 +43,23 @@ struct Console {
     about: About,
 }
 
-/// The console's routes: its pages with their style and script, signing in and out.
+/// The console's routes: its pages with their style and scripts, signing in and out.
 pub fn router(engine: Engine, about: About) -> Router {
     Router::new()
         .route("/", get(show))
         .route("/console", get(show))
         .route("/console/style.css", get(style))
-        .route("/console/security", get(security::page))
-        .route("/console/app.js", get(security::script))
-        .route("/console/api/sign-in", post(security::sign_in))
-        .route("/console/api/sign-out", post(security::sign_out))
+        .route("/console/security", get(pages::security))
+        .route("/console/approvals", get(pages::approvals))
+        .route("/console/common.js", get(pages::common_script))
+        .route("/console/security.js", get(pages::security_script))
+        .route("/console/approvals.js", get(pages::approvals_script))
+        .route("/console/api/sign-in", post(session::with_token))
+        .route("/console/api/sign-out", post(session::sign_out))
+        .route("/console/api/login/methods", get(oidc::ways))
+        .route("/console/api/login/ldap", post(session::with_password))
+        .route("/console/api/login/oidc", post(oidc::begin))
+        .route(oidc::CALLBACK, get(oidc::callback))
         .with_state(Console { engine, about })
 }
 

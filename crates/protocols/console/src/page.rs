@@ -210,7 +210,8 @@ const HEAD: &str = r#"<!doctype html>
 const HOW: &str = r#"<section aria-labelledby="use"><h2 id="use">Use it</h2>
 "#;
 
-const FOOT: &str = r#"<p><a href="/console/security">Sign in, enrol and show second factors</a></p>
+const FOOT: &str = r#"<p>Sign in: <a href="/console/approvals">vote on what waits for consent</a>,
+<a href="/console/security">enrol and show second factors</a>.</p>
 <p>Every command explains itself with <code>--help</code>. Programs use the REST interface under
 <code>/v1</code>; <a href="/v1/openapi.json">the OpenAPI document</a> describes it.</p>
 <p>For machines: <a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a>.</p>

@@ -24,7 +24,7 @@ pub(crate) fn enter<B>(request: &mut Request<B>) {
     if !request.uri().path().starts_with(CONSOLE_API) || !is_same_origin(request) {
         return;
     }
-    let bearer = cookie(request.headers()).and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
+    let bearer = token(request.headers()).and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
     if let Some(reached) = reached(request.uri()) {
         *request.uri_mut() = reached;
     }
@@ -51,17 +51,31 @@ fn is_same_origin<B>(request: &Request<B>) -> bool {
     if !headers.contains_key(header::ORIGIN) {
         return true;
     }
-    let host = request.uri().authority().map(http::uri::Authority::as_str).or_else(|| one(&header::HOST));
-    let origin = one(&header::ORIGIN).and_then(|origin| origin.strip_prefix("https://"));
-    host.is_some() && origin == host
+    let asked = asked_origin(request.uri(), headers);
+    asked.is_some() && asked.as_deref() == one(&header::ORIGIN)
 }
 
-/// The token in the cookie. Two of that name are none.
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+/// The origin that a request was sent to, as browsers write it (RFC 6454). None where it names no host, or two.
+#[must_use]
+pub fn asked_origin(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next().filter(|_| hosts.next().is_none()).and_then(|host| host.to_str().ok());
+    let host = uri.authority().map(http::uri::Authority::as_str).or(host)?;
+    Some(format!("https://{host}"))
+}
+
+/// The value of the cookie of this name. Two of a name are none.
+#[must_use]
+pub fn cookie_in<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let fields = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let mut ours = pairs.filter(|(name, _)| *name == SESSION_COOKIE).map(|(_, value)| value);
-    let token = ours.next().filter(|_| ours.next().is_none())?;
+    let mut ours = pairs.filter(|(known, _)| *known == name).map(|(_, value)| value);
+    ours.next().filter(|_| ours.next().is_none())
+}
+
+/// The token in the session's cookie.
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let token = cookie_in(headers, SESSION_COOKIE)?;
     let fit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     (!token.is_empty() && token.bytes().all(fit)).then_some(token)
 }

@@ -76,6 +76,9 @@ pub struct Identity {
     /// When that ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
+    /// The login that the token came from; none for one that somebody issued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
 }
 
 /// Makes a principal, or replaces all that is known of it.

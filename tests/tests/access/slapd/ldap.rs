@@ -5,13 +5,13 @@ use serde_json::json;
 
 use crate::site::{Site, not_let_in, not_let_in_at_cli};
 
-struct House {
-    site: Site,
+pub(crate) struct House {
+    pub(crate) site: Site,
     slapd: Slapd,
 }
 
 impl House {
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let slapd = Slapd::start()?;
         let house = Self { site: Site::new(), slapd };
         let base = house.slapd.base();
@@ -39,7 +39,7 @@ impl House {
     }
 
     /// Says as whom the directory is searched.
-    fn searched_by_service(self) -> Self {
+    pub(crate) fn searched_by_service(self) -> Self {
         let (dn, password) = self.slapd.service();
         let mut method = self.site.api.get("/v1/login-methods/ad").ok();
         let fields = method.as_object_mut().unwrap();

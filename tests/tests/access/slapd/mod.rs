@@ -1,3 +1,3 @@
 //! With a directory that is not ours.
 
-mod ldap;
+pub(crate) mod ldap;

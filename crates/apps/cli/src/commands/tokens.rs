@@ -180,6 +180,7 @@ fn identity(identity: &Identity) -> String {
         ("roles", identity.roles.join(", ")),
         ("proved by", identity.method.to_string()),
         ("token", identity.token.clone().unwrap_or_default()),
+        ("login", identity.login.clone().unwrap_or_default()),
         ("expires", identity.expires.as_ref().map_or_else(String::new, ToString::to_string)),
     ])
 }

@@ -352,6 +352,9 @@ pub struct OfferedMethod {
     pub name: Name,
     /// `oidc`, `jwt`, `ldap` or `certificate`.
     pub kind: &'static str,
+    /// Where a provider may send people back to, besides loopback addresses: for pages of this server that offer only
+    /// what works there.
+    pub returns_to: BTreeSet<String>,
 }
 
 impl Remember for Vec<OfferedMethod> {}
@@ -369,7 +372,14 @@ impl Operation for Offered {
         let opened = core.need_open()?;
         let all = opened.access().logins().all();
         let open = all.iter().filter(|held| !held.record.disabled);
-        let offered = |record: &LoginMethod| OfferedMethod { name: record.name.clone(), kind: record.kind.name() };
+        let offered = |record: &LoginMethod| OfferedMethod {
+            name: record.name.clone(),
+            kind: record.kind.name(),
+            returns_to: match &record.kind {
+                MethodKind::Oidc(oidc) => oidc.redirect_uris.clone(),
+                MethodKind::Jwt(_) | MethodKind::Ldap(_) | MethodKind::Certificate(_) => BTreeSet::new(),
+            },
+        };
         Ok(Outcome::reply(open.map(|held| offered(&held.record)).collect()))
     }
 }

@@ -63,6 +63,7 @@ async fn who(State(engine): State<Engine>, Plain(arrival): Plain) -> Result<Resp
         method: named(done.reply.method)?,
         token: done.reply.token.map(|id| id.to_string()),
         expires: done.reply.expires.map(timestamp),
+        login: done.reply.login.map(|login| login.to_string()),
     };
     answer::json(done.record, &reply)
 }
