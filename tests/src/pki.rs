@@ -1,12 +1,15 @@
 //! Certificates for one test.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SerialNumber, date_time_ymd,
 };
+use sha2::{Digest, Sha256};
 
 /// A certificate authority.
 pub struct Pki {
     pem: String,
+    key_sha256: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -29,7 +32,38 @@ impl Pki {
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
-        Self { pem, issuer: Issuer::new(params, key) }
+        let digest = Sha256::digest(key.subject_public_key_info());
+        let key_sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { pem, key_sha256, issuer: Issuer::new(params, key) }
+    }
+
+    /// SHA-256 of its public key, in hexadecimal.
+    #[must_use]
+    pub fn key_sha256(&self) -> &str {
+        &self.key_sha256
+    }
+
+    /// The list of the certificates with these serial numbers, which it revoked; in PEM.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn revokes(&self, serials: &[u64]) -> String {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 1, 1),
+            next_update: date_time_ymd(4000, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 
     /// Its own certificate.
@@ -83,5 +117,15 @@ impl Pki {
     #[must_use]
     pub fn client(&self, name: &str) -> (String, String) {
         self.issue(&[name], ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    /// The same with this serial number.
+    ///
+    /// # Panics
+    /// When no key can be made.
+    #[must_use]
+    pub fn client_numbered(&self, name: &str, serial: u64) -> (String, String) {
+        let number = |params: &mut CertificateParams| params.serial_number = Some(SerialNumber::from(serial));
+        self.issue_as(&[name], ExtendedKeyUsagePurpose::ClientAuth, number)
     }
 }

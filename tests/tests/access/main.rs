@@ -7,6 +7,7 @@
 
 mod approvals;
 mod break_glass;
+mod certificates;
 mod console;
 mod credentials;
 mod grants;

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::limits::Limits;
 use crate::problem::{HttpCode, Problem};
+use crate::tls::Standing;
 use crate::{IDEMPOTENCY_KEY, REQUEST_ID};
 
 /// Longest request id taken over from a caller, in bytes.
@@ -35,13 +36,20 @@ pub struct Peer {
     pub certificate: Option<Arc<PeerCertificate>>,
     /// Room for bodies, shared with other connections of its source.
     pub(crate) room: Arc<Semaphore>,
+    /// How its certificate is looked at again; none where it has none.
+    pub(crate) standing: Option<Standing>,
 }
 
 impl Peer {
     /// A peer whose bodies are limited only together with those of all others.
     #[must_use]
     pub fn new(address: SocketAddr, certificate: Option<Arc<PeerCertificate>>) -> Self {
-        Self { address, certificate, room: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)) }
+        Self { address, certificate, room: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)), standing: None }
+    }
+
+    /// Whether its certificate counts still: a connection that is being ended may bring requests yet.
+    fn stands(&self) -> bool {
+        self.standing.as_ref().is_none_or(Standing::holds)
     }
 }
 
@@ -148,7 +156,10 @@ pub(crate) fn evidence(shown: &Credential, peer: &Peer) -> Result<Evidence, Prob
     let certificate = peer.certificate.as_ref();
     match (&shown.value, shown.twice, certificate) {
         (None, _, None) => Ok(Evidence::None),
-        (None, _, Some(certificate)) => Ok(Evidence::Certificate(Arc::clone(certificate))),
+        (None, _, Some(certificate)) if peer.stands() => Ok(Evidence::Certificate(Arc::clone(certificate))),
+        (None, _, Some(_)) => {
+            Err(Problem::new(HttpCode::Unauthenticated, "the client certificate does not count any more"))
+        }
         (Some(value), false, None) => bearer(value.as_bytes()),
         (Some(_), true, _) => Err(Problem::invalid("there are two `Authorization` headers: send one")),
         (Some(_), false, Some(_)) => {

@@ -28,7 +28,7 @@ use crate::counters::Counters;
 use crate::frame::Frame;
 use crate::inbound::Peer;
 use crate::register::SUMMARY;
-use crate::tls::{Loaded, Tls};
+use crate::tls::{Loaded, Standing, Tls};
 use crate::words::{Speaker, Words};
 
 /// Connections the operating system keeps waiting (count).
@@ -150,7 +150,7 @@ impl Connection {
             tracing::debug!(%error, "TCP_NODELAY was refused");
         }
         let Some(tls) = self.tls.clone() else {
-            let peer = self.peer(None);
+            let peer = self.peer(None, None);
             return self.http1(socket, peer).await;
         };
         let loaded = tls.current();
@@ -163,10 +163,13 @@ impl Connection {
                 return;
             }
         };
-        if certificate.is_some() {
+        let standing = certificate.as_ref().map(|_| {
             self.outdated = loaded.replaced.clone();
-        }
-        let peer = self.peer(certificate);
+            let chain = session.peer_certificates().unwrap_or_default().iter();
+            let chain = chain.map(|one| one.clone().into_owned()).collect();
+            Standing { tls: Arc::clone(&tls), chain, replaced: loaded.replaced.clone() }
+        });
+        let peer = self.peer(certificate, standing);
         if session.alpn_protocol() == Some(b"h2") {
             self.http2(stream, peer).await
         } else {
@@ -174,8 +177,8 @@ impl Connection {
         }
     }
 
-    fn peer(&self, certificate: Option<Arc<PeerCertificate>>) -> Arc<Peer> {
-        Arc::new(Peer { address: self.address, certificate, room: Arc::clone(&self.room) })
+    fn peer(&self, certificate: Option<Arc<PeerCertificate>>, standing: Option<Standing>) -> Arc<Peer> {
+        Arc::new(Peer { address: self.address, certificate, room: Arc::clone(&self.room), standing })
     }
 
     async fn handshake(&self, tls: &Loaded, socket: TcpStream) -> Option<TlsStream<TcpStream>> {

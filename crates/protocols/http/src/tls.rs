@@ -125,6 +125,26 @@ impl Loaded {
     }
 }
 
+/// The certificate of a connection, and the files by which it was verified.
+pub(crate) struct Standing {
+    pub(crate) tls: Arc<Tls>,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) replaced: CancellationToken,
+}
+
+impl Standing {
+    /// Whether it counts: by those files, or where others are in their place by these.
+    pub(crate) fn holds(&self) -> bool {
+        !self.replaced.is_cancelled() || matches!(self.tls.current().peer(Some(&self.chain)), Ok(Some(_)))
+    }
+}
+
+impl std::fmt::Debug for Standing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Standing").field("replaced", &self.replaced.is_cancelled()).finish_non_exhaustive()
+    }
+}
+
 impl Tls {
     /// Reads the material.
     ///
