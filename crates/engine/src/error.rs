@@ -107,6 +107,8 @@ codes! {
     UnderHold = "under-hold", State;
     /// Somebody else has to do this: another person, or one with another role.
     OtherPersonNeeded = "other-person-needed", State;
+    /// There are not the people who could satisfy the rules of approval.
+    Unsatisfiable = "unsatisfiable", State;
     /// A name is taken.
     AlreadyExists = "already-exists", State;
     /// Somebody else changed it at the same time, again and again.

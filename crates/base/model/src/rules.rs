@@ -377,6 +377,20 @@ impl From<Rule> for RuleForm {
 }
 
 impl Rule {
+    /// Every role that one of its seats, a way or its confirmation names.
+    #[must_use]
+    pub fn roles(&self) -> BTreeSet<Name> {
+        let of_seat = |seat: &Seat| match &seat.kind {
+            SeatKind::Role(any_of) => any_of.clone(),
+            SeatKind::Owner => SYSTEM_OWNER.parse().into_iter().collect(),
+            SeatKind::Peer => BTreeSet::new(),
+        };
+        let seats = self.ways.iter().flat_map(|way| &way.seats).flat_map(of_seat);
+        let proposers = self.ways.iter().flat_map(|way| way.proposers.iter().cloned());
+        let confirming = self.confirm.iter().flat_map(|confirm| confirm.any_of.iter().cloned());
+        seats.chain(proposers).chain(confirming).collect()
+    }
+
     /// True where it holds for every request of its operations, and always asks for somebody's consent.
     fn always_asks(&self) -> bool {
         let asks = |way: &Way| way.seats.iter().any(|seat| seat.only_if.is_none());
@@ -458,16 +472,7 @@ impl Rules {
     /// Every role that a seat, a way or a confirmation names.
     #[must_use]
     pub fn roles(&self) -> BTreeSet<Name> {
-        let ways = || self.0.iter().flat_map(|rule| &rule.ways);
-        let of_seat = |seat: &Seat| match &seat.kind {
-            SeatKind::Role(any_of) => any_of.clone(),
-            SeatKind::Owner => SYSTEM_OWNER.parse().into_iter().collect(),
-            SeatKind::Peer => BTreeSet::new(),
-        };
-        let seats = ways().flat_map(|way| &way.seats).flat_map(of_seat);
-        let proposers = ways().flat_map(|way| way.proposers.iter().cloned());
-        let confirming = self.0.iter().filter_map(|rule| rule.confirm.as_ref()).flat_map(|c| c.any_of.iter().cloned());
-        seats.chain(proposers).chain(confirming).collect()
+        self.0.iter().flat_map(Rule::roles).collect()
     }
 }
 

@@ -178,7 +178,7 @@ fn path(attr: &Value) -> Vec<&str> {
     }
 }
 
-fn is_var(node: &Value, name: &str) -> bool {
+pub(crate) fn is_var(node: &Value, name: &str) -> bool {
     node.get("Var").is_some_and(|v| v == name)
 }
 

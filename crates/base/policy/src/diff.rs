@@ -195,7 +195,7 @@ fn allowed(
     set.decide(&Request { principal: who, action: spec.name, resource: &resource, context: &context }).allowed
 }
 
-fn sample(kind: ResourceKind, of: &str) -> ResourceDetails {
+pub(crate) fn sample(kind: ResourceKind, of: &str) -> ResourceDetails {
     let of = of.to_owned();
     match kind {
         ResourceKind::System => ResourceDetails::System,

@@ -138,7 +138,7 @@ fn outcome(statement: &Value, question: &Question) -> Outcome {
 }
 
 /// The conditions as separate clauses: `when { a && b }` is `a` and `b`; `unless { a || b }` is unless `a`, unless `b`.
-fn conjuncts(statement: &Value) -> Vec<Value> {
+pub(crate) fn conjuncts(statement: &Value) -> Vec<Value> {
     let mut clauses = Vec::new();
     for condition in statement.get("conditions").and_then(Value::as_array).into_iter().flatten() {
         let (Some(kind), Some(body)) = (condition.get("kind"), condition.get("body")) else {
@@ -174,7 +174,12 @@ fn permit(principal: &Value, resource: &Value, conditions: &Value) -> Value {
     })
 }
 
-fn holds(question: &Question, principal: &Value, resource: &Value, conditions: &Value) -> Result<bool, String> {
+pub(crate) fn holds(
+    question: &Question,
+    principal: &Value,
+    resource: &Value,
+    conditions: &Value,
+) -> Result<bool, String> {
     let policy = Policy::from_json(None, permit(principal, resource, conditions)).map_err(|e| full_message(&e))?;
     let set = cedar_policy::PolicySet::from_policies([policy]).map_err(|e| full_message(&e))?;
     let response = Authorizer::new().is_authorized(&question.request, &set, &question.entities);

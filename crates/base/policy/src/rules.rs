@@ -6,6 +6,7 @@
 //! and one that cannot be evaluated is an error for whoever asks, never a rule that silently does not hold.
 
 use crate::action::ResourceKind;
+use crate::analysis::is_var;
 use crate::complexity;
 use crate::decide::EvaluationFailure;
 use crate::name::PolicyName;
@@ -13,6 +14,7 @@ use crate::request::{ContextAttrs, PrincipalAttrs, Request, ResourceAttrs};
 use crate::schema::{NAMESPACE, Schema};
 use crate::set::{PolicyProblem, PolicySet, full_message};
 use cedar_policy::Expression;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr as _;
@@ -50,6 +52,39 @@ impl fmt::Display for RuleProblem {
 }
 
 impl std::error::Error for RuleProblem {}
+
+/// What a condition looks at.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Looked {
+    /// Who asks.
+    pub asker: bool,
+    /// The circumstances of the request.
+    pub circumstances: bool,
+    /// Attributes of the resource, by name.
+    pub attributes: BTreeSet<String>,
+    /// Labels of anything.
+    pub labels: bool,
+}
+
+impl Looked {
+    fn read(&mut self, node: &Value) {
+        match node {
+            Value::Array(items) => items.iter().for_each(|item| self.read(item)),
+            Value::Object(map) => {
+                self.asker |= is_var(node, "principal");
+                self.circumstances |= is_var(node, "context");
+                self.labels |= map.contains_key("hasTag") || map.contains_key("getTag");
+                if let Some(access) = map.get(".").or_else(|| map.get("has"))
+                    && access.get("left").is_some_and(|left| is_var(left, "resource"))
+                {
+                    self.attributes.extend(access.get("attr").and_then(Value::as_str).map(str::to_owned));
+                }
+                map.values().for_each(|part| self.read(part));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+}
 
 /// The conditions of a rule book, compiled. Immutable; share it with an `Arc`.
 #[derive(Debug)]
@@ -95,6 +130,14 @@ impl RuleSet {
     /// Whether some rule is about an action. What callers ask first, so that other actions pay for nothing more.
     pub fn concerns(&self, action: &str) -> bool {
         self.concerned.binary_search_by_key(&action, |(name, _)| name).is_ok()
+    }
+
+    /// What the condition of a rule looks at; nothing where it has none.
+    pub fn looks_at(&self, rule: &str) -> Looked {
+        let mut looked = Looked::default();
+        let of_rule = self.set.statements.iter().filter(|statement| statement.policy.as_str() == rule);
+        of_rule.filter_map(|statement| statement.json.get("conditions")).for_each(|node| looked.read(node));
+        looked
     }
 
     /// The actions that some rule is about, sorted.

@@ -5,13 +5,13 @@ use keyreeve_model::approval::{
     Decision, End, Event, OPEN, OpenRequest, Proposal, ProposalState, Refusal, TargetRef, VoteProof,
 };
 use keyreeve_model::filed::{RowId, file, unfile};
-use keyreeve_model::ids::ApprovalId;
+use keyreeve_model::ids::{ApprovalId, DeploymentId};
 use keyreeve_model::metadata::Label;
 use keyreeve_model::{Change, Name, RecordId, Revision, UnixMillis};
 use keyreeve_store::Page;
 use std::sync::Arc;
 
-use super::forms::run_again;
+use super::forms::{refuse_changed, run_again};
 use super::mfa::{Answer, Answered, Purpose, prove_mfa, vote_digest};
 use super::{Listing, PAGE_MAX};
 use crate::catalogue::{self, Descriptor};
@@ -33,6 +33,8 @@ pub struct ProposalReply {
     pub proposal: Proposal,
     /// The instant its state is of.
     pub at: UnixMillis,
+    /// The deployment, which its digest covers.
+    pub deployment: DeploymentId,
 }
 
 impl Remember for ProposalReply {}
@@ -66,6 +68,7 @@ impl Operation for List {
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Listing<ProposalReply>>, Error> {
         let (opened, at) = (core.need_open()?, approved.now());
+        let deployment = opened.deployment.id;
         let limit = self.limit.clamp(1, PAGE_MAX) as usize;
         let all = core.may_on_server(approved, &catalogue::RULES_DESCRIBE)?;
         let name = &approved.principal().name;
@@ -87,7 +90,7 @@ impl Operation for List {
                     if items.len() == limit {
                         return Ok(page_of(items, last));
                     }
-                    items.push(ProposalReply { proposal, at });
+                    items.push(ProposalReply { proposal, at, deployment });
                 }
                 last = Some(id);
             }
@@ -121,12 +124,13 @@ impl Operation for Describe {
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<ProposalReply>, Error> {
-        let (proposal, _) = core.proposal(&*core.need_open()?, self.approval).await?;
+        let opened = core.need_open()?;
+        let (proposal, _) = core.proposal(&opened, self.approval).await?;
         let own = proposal.proposer().name == approved.principal().name;
         if !own && !core.may_on_server(approved, &catalogue::RULES_DESCRIBE)? {
             return Err(Error::not_found("approval"));
         }
-        Ok(Outcome::reply(ProposalReply { proposal, at: approved.now() }))
+        Ok(Outcome::reply(ProposalReply { proposal, at: approved.now(), deployment: opened.deployment.id }))
     }
 }
 
@@ -189,7 +193,8 @@ impl Operation for Vote {
         if *next.end() != End::Open {
             outcome.notices.push(closed(&next, now));
         }
-        Ok(outcome.with_reply(Answered::Right(ProposalReply { proposal: next, at: now })))
+        let deployment = opened.deployment.id;
+        Ok(outcome.with_reply(Answered::Right(ProposalReply { proposal: next, at: now, deployment })))
     }
 }
 
@@ -233,7 +238,8 @@ impl Operation for Withdraw {
         let (opened, now) = (core.need_open()?, approved.now());
         let (proposal, revision) = core.own_proposal(&opened, self.approval, &approved.principal().name).await?;
         let next = proposal.step(&Event::Withdraw { by: &approved.principal().name }, now)?;
-        let mut outcome = Outcome::reply(ProposalReply { proposal: next.clone(), at: now })
+        let deployment = opened.deployment.id;
+        let mut outcome = Outcome::reply(ProposalReply { proposal: next.clone(), at: now, deployment })
             .changing(file(&opened.keys, revision.next(), &next))
             .detail("approval", next.id())
             .detail("requested_operation", &next.request().operation);
@@ -268,8 +274,11 @@ impl Operation for Execute {
             }
             over => return Err(Refusal::Over(over).into()),
         }
+        refuse_changed(core, &proposal).await?;
         let digest = proposal.digest().to_owned();
-        Ok(Outcome::reply(ProposalReply { proposal, at }).detail("approval", self.approval).detail("digest", digest))
+        let deployment = opened.deployment.id;
+        let reply = ProposalReply { proposal, at, deployment };
+        Ok(Outcome::reply(reply).detail("approval", self.approval).detail("digest", digest))
     }
 }
 

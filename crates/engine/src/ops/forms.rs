@@ -19,7 +19,7 @@ use std::str::FromStr;
 use super::{
     destruction, emergencies, grants, holds, keyrings, keys, lifecycle, login, mfa, policies, principals, rules,
 };
-use crate::core::Engine;
+use crate::core::{Core, Engine};
 use crate::error::{Code, Error};
 use crate::keys::{KeyRef, KeyringRef};
 use crate::pipeline::{Arrival, Operation, Refused};
@@ -287,9 +287,12 @@ impl Revive for rules::Put {
 
 type Running = Pin<Box<dyn Future<Output = Result<Option<RecordId>, Refused>> + Send>>;
 
+type Standing<'a> = Pin<Box<dyn Future<Output = Result<Option<i64>, Error>> + Send + 'a>>;
+
 /// How an operation that waited is run.
 struct Form {
     operation: &'static str,
+    base: for<'a> fn(&'a Core, &'a Request) -> Standing<'a>,
     run: fn(&Engine, Arrival, &Request) -> Result<Running, Error>,
     again: fn(&Request) -> Option<Value>,
 }
@@ -303,8 +306,12 @@ fn again<O: Revive>(request: &Request) -> Option<Value> {
     O::revive(request).ok()?.form()
 }
 
+fn base<'a, O: Revive>(core: &'a Core, request: &'a Request) -> Standing<'a> {
+    Box::pin(async move { O::revive(request)?.replaces(core).await })
+}
+
 const fn form<O: Revive>() -> Form {
-    Form { operation: O::DESCRIPTOR.name, run: run::<O>, again: again::<O> }
+    Form { operation: O::DESCRIPTOR.name, base: base::<O>, run: run::<O>, again: again::<O> }
 }
 
 /// The operations that can be run from what was stored of them. Two forms of one operation are tried in this order;
@@ -312,6 +319,9 @@ const fn form<O: Revive>() -> Form {
 const FORMS: &[Form] = &[
     form::<destruction::Schedule>(),
     form::<lifecycle::Rotate>(),
+    form::<lifecycle::Activate>(),
+    form::<lifecycle::Deactivate>(),
+    form::<lifecycle::Compromise>(),
     form::<keys::Create>(),
     form::<keys::Update>(),
     form::<keyrings::Create>(),
@@ -319,9 +329,6 @@ const FORMS: &[Form] = &[
     form::<principals::Update>(),
     form::<principals::Delete>(),
     form::<policies::Put>(),
-    form::<lifecycle::Activate>(),
-    form::<lifecycle::Deactivate>(),
-    form::<lifecycle::Compromise>(),
     form::<policies::Delete>(),
     form::<policies::Apply>(),
     form::<policies::Rollback>(),
@@ -347,6 +354,21 @@ pub(crate) fn can_wait(operation: &str) -> bool {
 /// Whether a stored request is one that its operation would make again, to the letter.
 fn is_faithful(form: &Form, request: &Request) -> bool {
     form.operation == request.operation.as_str() && (form.again)(request).as_ref() == Some(&request.form)
+}
+
+/// Refuses to run a request where what it replaces is not what those who consented were shown.
+pub(crate) async fn refuse_changed(core: &Core, proposal: &Proposal) -> Result<(), Error> {
+    let request = proposal.request();
+    let Some(form) = FORMS.iter().find(|form| is_faithful(form, request)) else { return Ok(()) };
+    if (form.base)(core, request).await? == request.base_revision {
+        return Ok(());
+    }
+    let text = format!(
+        "what this request changes was changed since others consented: look at it again, then `keyreeve approval \
+         withdraw {}`, and make the request anew",
+        proposal.id()
+    );
+    Err(Error::new(Code::Conflict, text))
 }
 
 /// Runs a request that waited, for whoever arrives: it goes through every stage as if it had just been made.

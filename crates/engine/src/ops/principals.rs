@@ -330,7 +330,9 @@ impl Core {
         let row = principal_row(&opened.keys, &record, revision);
         let roles = record.roles.iter().map(Name::as_str).collect::<Vec<_>>().join(" ");
         let (grantee, kind, disabled) = (record.name.clone(), record.kind.name(), record.disabled);
-        let warnings = warnings(&opened.access(), &record)?;
+        let lost = self.rules_without(&opened, &record.name, Some(&record)).await?;
+        let mut warnings = warnings(&opened.access(), &record)?;
+        warnings.extend(lost.warnings());
         let differences = differences(standing.held.as_ref().map(|held| &held.record), &record)?;
         let outcome = Outcome::reply(PrincipalReply { record, warnings })
             .changing(Change::PutPrincipal(row))
@@ -339,7 +341,7 @@ impl Core {
             .detail("kind", kind)
             .detail("permissions", roles)
             .detail("disabled", disabled);
-        let outcome = differences.told_in(outcome);
+        let outcome = lost.told_in(differences.told_in(outcome));
         // After the reloading: whoever comes next sees these certificates.
         Ok(match claim {
             Some(guard) => outcome.then(Effect::Hold(guard)),
@@ -380,7 +382,7 @@ impl Operation for Put {
         core.principal_widens(&self.name, |known| Ok(self.record(known.created)))
     }
 
-    async fn replaces(&self, _permit: &Permit<Self>, core: &Core) -> Result<Option<i64>, Error> {
+    async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
         core.principal_revision(&self.name).await
     }
 
@@ -416,7 +418,7 @@ impl Operation for Update {
         })
     }
 
-    async fn replaces(&self, _permit: &Permit<Self>, core: &Core) -> Result<Option<i64>, Error> {
+    async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
         core.principal_revision(&self.name).await
     }
 
@@ -451,6 +453,23 @@ impl Operation for Describe {
     }
 }
 
+/// What followed from removing a principal.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Deleted {
+    /// What is probably not meant, in words.
+    pub warnings: Vec<String>,
+}
+
+impl Remember for Deleted {
+    fn remember(&self) -> Option<Vec<u8>> {
+        serde_json::to_vec(self).ok()
+    }
+
+    fn recall(stored: &[u8]) -> Option<Self> {
+        serde_json::from_slice(stored).ok()
+    }
+}
+
 /// Removes a principal; its tokens prove nothing from then on.
 #[derive(Debug)]
 pub struct Delete {
@@ -460,7 +479,7 @@ pub struct Delete {
 
 impl Operation for Delete {
     const DESCRIPTOR: &'static Descriptor = &catalogue::PRINCIPAL_DELETE;
-    type Reply = ();
+    type Reply = Deleted;
 
     fn target(&self) -> Target<'_> {
         Target::Principal(&self.name)
@@ -475,7 +494,7 @@ impl Operation for Delete {
         Ok(false)
     }
 
-    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<()>, Error> {
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Deleted>, Error> {
         if approved.principal().name == self.name {
             return Err(Error::new(Code::WrongState, "nobody removes themselves: ask another administrator"));
         }
@@ -489,7 +508,9 @@ impl Operation for Delete {
         let by = (&approved.principal().name, approved.now());
         let orphaned = core.orphaned(&opened, &self.name, by).await?;
         ends.extend(orphaned.changes);
-        let mut outcome = ends.into_iter().fold(Outcome::reply(()), Outcome::changing);
+        let lost = core.rules_without(&opened, &self.name, None).await?;
+        let reply = Deleted { warnings: lost.warnings() };
+        let mut outcome = ends.into_iter().fold(lost.told_in(Outcome::reply(reply)), Outcome::changing);
         outcome.notices.extend(orphaned.notices);
         if !orphaned.ids.is_empty() {
             outcome = outcome.detail("grants", orphaned.ids.join(" "));

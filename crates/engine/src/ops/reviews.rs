@@ -418,6 +418,8 @@ impl Taking<'_> {
             return Ok(None);
         }
         self.refuse_to_lock_everybody_out(&name, role)?;
+        // Of rules that nobody could satisfy any more `keyreeve rules show` tells.
+        self.core.rules_without(self.opened, &name, Some(&record)).await?;
         let row = principal_row(&self.opened.keys, &record, row.record.revision.next());
         let effect = Some(Effect::Reload(Stale::principal(name)));
         Ok(Some(Taken { change: Change::PutPrincipal(row), effect }))

@@ -83,6 +83,6 @@ pub(crate) use authenticate::{Reason, elevated, join_token};
 pub(crate) use authorize::{Circumstances, granted};
 pub use operation::{Also, Operation, Outcome, Remember};
 pub(crate) use parked::closed;
-pub(crate) use requirement::{parties, party};
+pub(crate) use requirement::{party, party_of};
 pub(crate) use resource::resolve;
 pub use resource::{CaseKind, CaseRef, Resource, Target};

@@ -72,11 +72,7 @@ pub trait Operation: Send + Sync + Sized + 'static {
     }
 
     /// The revision of what it replaces as a whole: consent to the fifth version is none to replacing the sixth.
-    fn replaces(
-        &self,
-        _permit: &Permit<Self>,
-        _core: &Core,
-    ) -> impl Future<Output = Result<Option<i64>, Error>> + Send {
+    fn replaces(&self, _core: &Core) -> impl Future<Output = Result<Option<i64>, Error>> + Send {
         std::future::ready(Ok(None))
     }
 

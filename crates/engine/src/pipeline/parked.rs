@@ -38,7 +38,7 @@ pub(super) async fn request_of<O: Operation>(
         operation: O::DESCRIPTOR.name.parse().map_err(Error::internal)?,
         second: second.or_else(|| place(&permit.resource)),
         target,
-        base_revision: operation.replaces(permit, core).await?,
+        base_revision: operation.replaces(core).await?,
         form,
     }))
 }

@@ -6,7 +6,7 @@
 use keyreeve_model::access::ISSUED;
 use keyreeve_model::approval::{Owners, Party, answerable};
 use keyreeve_model::rules::{Asking, Requirement, Rule, SeatKind};
-use keyreeve_model::{Label, Name, PrincipalKind};
+use keyreeve_model::{Label, Name, PrincipalKind, PrincipalRecord};
 use keyreeve_policy::{PolicyName, PrincipalAttrs, Request, ResourceAttrs, ResourceDetails, Revision};
 use std::collections::BTreeSet;
 
@@ -21,8 +21,7 @@ use crate::error::{Code, Error};
 
 /// A principal as the counting of consent sees it: by the roles of its record, and not by those of a session or for a
 /// time, which nobody could look up again when the operation runs. Programs do not count.
-pub(crate) fn party(held: &HeldPrincipal) -> Party {
-    let record = &held.record;
+pub(crate) fn party_of(record: &PrincipalRecord) -> Party {
     Party {
         name: record.name.clone(),
         person: record.identity().parse().unwrap_or_default(),
@@ -31,8 +30,13 @@ pub(crate) fn party(held: &HeldPrincipal) -> Party {
     }
 }
 
+/// The same of a principal that is known.
+pub(crate) fn party(held: &HeldPrincipal) -> Party {
+    party_of(&held.record)
+}
+
 /// Everybody, as the counting of consent sees them.
-pub(crate) fn parties(directory: &Directory) -> Vec<Party> {
+pub(super) fn parties(directory: &Directory) -> Vec<Party> {
     directory.principals().map(|held| party(held)).collect()
 }
 

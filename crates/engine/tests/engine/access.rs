@@ -217,7 +217,7 @@ async fn a_policy_takes_effect_with_the_very_next_request() {
         house.ask(policy("tenants", NO_EXPORT_OF_B)).await;
         house.ask(encrypting(&key, a.clone())).await;
         assert_eq!(house.code(encrypting(&key, b.clone())).await, Code::Denied);
-        house.ask(policies::Delete { name: name("tenants") }).await;
+        house.ask(policies::Delete { name: name("tenants"), base: None }).await;
     }
     house.ask(policy("tenants", NO_EXPORT_OF_B)).await;
     house.reopen().await;
@@ -244,7 +244,11 @@ async fn a_policy_that_does_not_hold_is_refused_and_the_old_ones_stay() {
     assert_eq!(stored.text, NO_EXPORT_OF_B);
     for shipped in ["key-admin", "self", "bootstrap", "development"] {
         assert_eq!(house.code(policy(shipped, NO_EXPORT_OF_B)).await, Code::AlreadyExists, "{shipped}");
-        assert_eq!(house.code(policies::Delete { name: name(shipped) }).await, Code::AlreadyExists, "{shipped}");
+        assert_eq!(
+            house.code(policies::Delete { name: name(shipped), base: None }).await,
+            Code::AlreadyExists,
+            "{shipped}"
+        );
     }
 }
 

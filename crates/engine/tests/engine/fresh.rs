@@ -58,7 +58,7 @@ async fn change(house: &House, key: &KeyRef, state: &mut State, step: Step) {
     };
     match step {
         Step::Forbid(true) => drop(house.ask(Put { name: name("stop"), text: FORBID.to_owned() }).await),
-        Step::Forbid(false) if state.forbidden => house.ask(Delete { name: name("stop") }).await,
+        Step::Forbid(false) if state.forbidden => house.ask(Delete { name: name("stop"), base: None }).await,
         Step::ForbidInASet(forbidden) => {
             let policies = if forbidden { [(name("stop"), FORBID.to_owned())].into() } else { Default::default() };
             let comment = label("");

@@ -128,7 +128,7 @@ async fn what_a_policy_forbids_no_grant_allows() {
         r#"forbid(principal == Keyreeve::Principal::"batch", action == Keyreeve::Action::"key.encrypt", resource);"#;
     house.ask(policies::Put { name: name("stop"), text: text.to_owned() }).await;
     assert_eq!(house.code_for(&who, House::encrypting(&key, b"x")).await, Code::Denied);
-    house.ask(policies::Delete { name: name("stop") }).await;
+    house.ask(policies::Delete { name: name("stop"), base: None }).await;
     house.call(&who, House::encrypting(&key, b"x")).await.unwrap();
     // The shipped forbid: who manages keys does not use them, and no grant of use or role makes it so.
     let admin = house.welcome(House::person("admin", &["key-admin"])).await;

@@ -52,7 +52,7 @@ async fn a_set_is_applied_in_one_step_and_every_version_stays_known() {
     assert_eq!(stored(&house).await, texts(&[("b", NOBODY), ("c", NOBODY)]));
     // One policy by itself is a version as well.
     house.ask(Put { name: name("d"), text: NOBODY.to_owned() }).await;
-    house.ask(Delete { name: name("c") }).await;
+    house.ask(Delete { name: name("c"), base: None }).await;
     let history = house.ask(History { before: None, limit: 10 }).await;
     let told: Vec<_> = history
         .items

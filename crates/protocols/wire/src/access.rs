@@ -196,6 +196,13 @@ pub struct Principal {
     pub warnings: Vec<String>,
 }
 
+/// A principal was removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PrincipalDeleted {
+    /// What is probably not meant, in words: rules of approval that nobody could satisfy any more.
+    pub warnings: Vec<String>,
+}
+
 /// Makes or replaces a policy.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -55,6 +55,8 @@ pub struct Vote {
 pub struct Approval {
     /// Its id: `apr_…`.
     pub id: String,
+    /// The deployment that it was made in; the digest covers it.
+    pub deployment: String,
     /// Where it stands.
     pub state: ApprovalState,
     /// Who asks.
@@ -188,4 +190,18 @@ pub struct RuleBook {
 pub struct RulesProblems {
     /// Rules that the people there are, with a second factor, could not satisfy.
     pub problems: Vec<String>,
+    /// What is probably not meant: ways around the rules.
+    #[serde(default)]
+    pub remarks: Vec<RulesRemark>,
+}
+
+/// A remark about rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RulesRemark {
+    /// Its name, such as `weaker-override`; names may be added.
+    pub name: String,
+    /// The rules that it is about; none where it is about what no rule names.
+    pub rules: Vec<String>,
+    /// What is the matter, and what to do.
+    pub text: String,
 }

@@ -133,11 +133,14 @@ impl Show {
 pub(crate) struct Delete {
     /// Its name
     name: String,
+    /// The version of the policies that you looked at: refused when there is another by now
+    #[arg(long, value_name = "VERSION")]
+    base: Option<u64>,
 }
 
 impl Delete {
     async fn run(self, app: &App) -> Outcome {
-        let answer = app.client()?.delete_policy(&self.name).await?;
+        let answer = app.client()?.delete_policy(&self.name, self.base).await?;
         app.note_record("removed", answer.audit_record.as_ref());
         let shown = json!({ "name": self.name, "deleted": true, "audit_record": answer.audit_record });
         app.show(&shown, |_| format!("removed {}", self.name))

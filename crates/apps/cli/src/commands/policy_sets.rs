@@ -94,14 +94,21 @@ pub(crate) struct Apply {
 impl Apply {
     async fn run_with(self, app: &App) -> Result<(PathBuf, AppliedPolicies, Option<String>), Failure> {
         let noted = if self.force { None } else { noted_version(&self.directory)? };
-        let request = ApplyPolicies {
+        let mut request = ApplyPolicies {
             policies: read(&self.directory)?,
             delete_others: self.delete_others,
             base: self.base.or(noted),
             dry_run: self.dry_run,
             comment: self.comment,
         };
-        let answer = app.client()?.apply_policies(&request).await?;
+        let client = app.client()?;
+        if request.base.is_none() && !self.force && !self.dry_run {
+            // What is looked at now is what others consent to, and what it builds on.
+            request.dry_run = true;
+            request.base = Some(client.apply_policies(&request).await?.value.from);
+            request.dry_run = false;
+        }
+        let answer = client.apply_policies(&request).await?;
         Ok((self.directory, answer.value, answer.audit_record))
     }
 

@@ -262,7 +262,10 @@ impl Delete {
     async fn run(self, app: &App) -> Outcome {
         let answer = app.client()?.delete_principal(&self.name).await?;
         app.note_record("removed", answer.audit_record.as_ref());
-        let shown = json!({ "name": self.name, "deleted": true, "audit_record": answer.audit_record });
+        let warnings = &answer.value.warnings;
+        warnings.iter().for_each(|warning| app.out.note(&format!("warning: {warning}")));
+        let record = &answer.audit_record;
+        let shown = json!({ "name": self.name, "deleted": true, "audit_record": record, "warnings": warnings });
         app.show(&shown, |_| format!("removed {}", self.name))
     }
 }

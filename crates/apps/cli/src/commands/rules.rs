@@ -45,6 +45,9 @@ impl Show {
 }
 
 /// Look whether rules could be put, without putting them
+///
+/// Ends with exit code 1 where there are not the people who could satisfy them. Besides it warns of ways around the
+/// rules, each by its name; docs/access.md has the list.
 #[derive(Args)]
 #[command(after_help = "Example:\n  $ keyreeve rules check rules.toml")]
 pub(crate) struct Check {
@@ -56,15 +59,21 @@ impl Check {
     async fn run(self, app: &App) -> Outcome {
         let text = read(&self.file)?;
         let found = app.client()?.check_rules(&PutRules { text }).await?.value;
-        app.show(&found, |found: &RulesProblems| match found.problems.as_slice() {
-            [] => "the rules are right, and there are people who can satisfy them".to_owned(),
-            problems => problems.join("\n"),
-        })?;
+        app.show(&found, shown)?;
         if found.problems.is_empty() {
             return Ok(Exit::Done);
         }
         Ok(Exit::No)
     }
+}
+
+fn shown(found: &RulesProblems) -> String {
+    let verdict = match found.problems.as_slice() {
+        [] => "the rules are right, and there are people who can satisfy them".to_owned(),
+        problems => problems.join("\n"),
+    };
+    let remarks = found.remarks.iter().map(|remark| format!("\nwarning ({}): {}", remark.name, remark.text));
+    std::iter::once(verdict).chain(remarks).collect()
 }
 
 /// Replace the rules; once they are in force, under the rules that stand

@@ -2,8 +2,8 @@
 
 use keyreeve_wire::Page;
 use keyreeve_wire::access::{
-    Action, CreateToken, ExplainRequest, Explanation, Identity, IssuedToken, Policy, Principal, PutPolicy,
-    PutPrincipal, Token, UpdatePrincipal,
+    Action, CreateToken, ExplainRequest, Explanation, Identity, IssuedToken, Policy, Principal, PrincipalDeleted,
+    PutPolicy, PutPrincipal, Token, UpdatePrincipal,
 };
 use reqwest::Method;
 
@@ -88,8 +88,8 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn delete_principal(&self, name: &str) -> Result<Answer<()>, ClientError> {
-        self.send_for_nothing(self.call(Method::DELETE, &["principals", name])?).await
+    pub async fn delete_principal(&self, name: &str) -> Result<Answer<PrincipalDeleted>, ClientError> {
+        self.send(self.call(Method::DELETE, &["principals", name])?).await
     }
 
     /// Makes or replaces a policy.
@@ -120,8 +120,9 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn delete_policy(&self, name: &str) -> Result<Answer<()>, ClientError> {
-        self.send_for_nothing(self.call(Method::DELETE, &["policies", name])?).await
+    pub async fn delete_policy(&self, name: &str, base: Option<u64>) -> Result<Answer<()>, ClientError> {
+        let base = base.map(|base| base.to_string());
+        self.send_for_nothing(self.call(Method::DELETE, &["policies", name])?.query(&[("base", base)])).await
     }
 
     /// Whether a principal may do something, and why.

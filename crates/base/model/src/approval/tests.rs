@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ids::MfaId;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 const DIGEST: &str = "d1";
@@ -332,8 +332,61 @@ ways = [{ proposers = ["nobody-has-this"], seats = [{ role = "ciso" }] }]
     )
     .unwrap();
     let people = [party("paula", &["key-admin"]), party("carl", &["ciso"]), party("sue", &["security-lead"])];
-    let found: Vec<String> = unsatisfiable(rules.iter(), &people, &people).iter().map(ToString::to_string).collect();
-    assert_eq!(found, ["rule `legal`: nobody for legal", "rule `closed`: nobody may ask"]);
-    let alone = unsatisfiable(rules.iter(), &people[1..], &people[1..]);
-    assert_eq!(alone[0].to_string(), "rule `rules`: nobody for ciso", "the proposer has no seat");
+    let found = |people: &[Party]| -> Vec<String> {
+        let mut open = Open(people.to_vec(), Vec::new());
+        feasible::unsatisfiable(rules.iter(), &mut open).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(found(&people), ["rule `legal`: nobody for legal", "rule `closed`: nobody may ask"]);
+    assert_eq!(found(&people[1..])[0], "rule `rules`: nobody for ciso", "the proposer has no seat");
+}
+
+/// People of whom everybody may ask for everything but for what nobody may, and consent.
+struct Open(Vec<Party>, Vec<&'static str>);
+
+impl feasible::Electorate for Open {
+    fn everybody(&self) -> Vec<Party> {
+        self.0.clone()
+    }
+
+    fn asks(&mut self, who: &Party, operation: &Name, _of_others: bool) -> Option<BTreeSet<Name>> {
+        (!self.1.contains(&operation.as_str())).then(|| who.roles.clone())
+    }
+
+    fn voters(&mut self, _operation: &Name) -> Vec<Party> {
+        self.0.clone()
+    }
+}
+
+#[test]
+fn an_operation_that_nobody_may_ask_for_is_no_fault_of_a_rule_about_others() {
+    let rules = Rules::parse(
+        "[[rule]]\nname = \"rules\"\noperations = [\"rules.put\", \"policy.put\"]\nseats = [{ role = \"ciso\" }]\n",
+    )
+    .unwrap();
+    let of = |people: &[Party], refused: &[&'static str]| -> Vec<String> {
+        let mut open = Open(people.to_vec(), refused.to_vec());
+        feasible::unsatisfiable(rules.iter(), &mut open).iter().map(ToString::to_string).collect()
+    };
+    let people = [party("paula", &["operator"]), party("carl", &["ciso"])];
+    assert!(of(&people, &["policy.put"]).is_empty());
+    assert_eq!(of(&people, &["policy.put", "rules.put"]), ["rule `rules`: nobody may ask"]);
+    assert_eq!(of(&people[..1], &["policy.put"]), ["rule `rules`: nobody for ciso (for `rules.put`)"]);
+}
+
+#[test]
+fn rules_that_hold_together_need_distinct_people_for_both() {
+    let rules = Rules::parse(
+        "[[rule]]\nname = \"rules\"\noperations = [\"rules.put\"]\nseats = [{ role = \"ciso\" }]\n\
+         [[rule]]\nname = \"more\"\noperations = [\"rules.put\"]\nseats = [{ role = \"legal\" }]\n",
+    )
+    .unwrap();
+    let (both, operator) = (party("carla", &["ciso", "legal"]), party("paula", &["operator"]));
+    let all: Vec<&Rule> = rules.iter().collect();
+    let put: Name = "rules.put".parse().unwrap();
+    let people = vec![operator, both];
+    assert!(feasible::unsatisfiable(rules.iter(), &mut Open(people.clone(), Vec::new())).is_empty(), "one by one");
+    let locked = feasible::locked(&all, &put, &mut Open(people.clone(), Vec::new())).unwrap();
+    assert_eq!(locked.to_string(), "rule `more`, `rules`: nobody for legal");
+    let people = [people, vec![party("lea", &["legal"])]].concat();
+    assert_eq!(feasible::locked(&all, &put, &mut Open(people, Vec::new())), None);
 }

@@ -16,7 +16,7 @@ use crate::access::{NO_METHODS, Stale};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
-use crate::pipeline::{Approved, Operation, Outcome, Permit, Remember, Target};
+use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
 use crate::sealing::Effect;
 
 /// The longest secret that a method shows to the other side, in bytes.
@@ -174,7 +174,7 @@ impl Operation for Put {
         serde_json::to_value(&self.spec).ok()
     }
 
-    async fn replaces(&self, _permit: &Permit<Self>, core: &Core) -> Result<Option<i64>, Error> {
+    async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
         revision_of(core, &self.spec.name).await
     }
 
@@ -326,7 +326,7 @@ impl Operation for Delete {
         Some(serde_json::json!({}))
     }
 
-    async fn replaces(&self, _permit: &Permit<Self>, core: &Core) -> Result<Option<i64>, Error> {
+    async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
         revision_of(core, &self.method).await
     }
 

@@ -223,6 +223,11 @@ impl Operation for Reset {
         Some(json!({ "principal": self.principal }))
     }
 
+    async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
+        let opened = core.need_open()?;
+        Ok(Some(standing_for(&factors(core, &opened, &self.principal).await?)))
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<()>, Error> {
         let opened = core.need_open()?;
         if approved.principal().name == self.principal {
@@ -235,6 +240,15 @@ impl Operation for Reset {
         let outcome = Outcome::reply(()).detail("grantee", &self.principal).detail("removed", removed);
         Ok(changes.into_iter().fold(outcome, Outcome::changing))
     }
+}
+
+/// A number that stands for which factors there are: consent to taking these away is none to taking others. It fits
+/// into the 53 bits of a number in canonical JSON.
+fn standing_for(factors: &Factors) -> i64 {
+    let mut ids: Vec<String> = factors.iter().map(|(factor, _)| factor.id.to_string()).collect();
+    ids.sort_unstable();
+    let digest = sha256(ids.join(" ").as_bytes());
+    digest.iter().take(6).fold(0, |number, byte| number << 8 | i64::from(*byte))
 }
 
 /// Shows the factors of a person.

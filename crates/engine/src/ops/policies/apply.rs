@@ -7,7 +7,9 @@ use keyreeve_policy::{Request, ResourceAttrs, ResourceDetails, Revision};
 use serde::{Deserialize, Serialize};
 
 use super::guard;
-use super::versions::{Author, Compared, Edit, Standing, Texts, check_text, compared, texts_of, version};
+use super::versions::{
+    Author, Compared, Edit, Standing, Texts, building_on, check_text, compared, refuse_other_base, texts_of, version,
+};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
@@ -63,6 +65,10 @@ impl Operation for Apply {
         self.dry_run
     }
 
+    async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
+        building_on(core, self.base).await
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Applied>, Error> {
         for (name, text) in &self.policies {
             check_text(core, name, text)?;
@@ -101,6 +107,10 @@ impl Operation for Rollback {
         serde_json::to_value(self).ok()
     }
 
+    async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
+        building_on(core, self.base).await
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Applied>, Error> {
         let opened = core.need_open()?;
         let standing = Standing::read(core, &opened).await?;
@@ -129,13 +139,7 @@ async fn becoming<O: Operation>(
     how: How,
 ) -> Result<Outcome<Applied>, Error> {
     let present = standing.version();
-    if let Some(base) = how.base.filter(|base| *base != present) {
-        let text = format!(
-            "this builds on version {base} of the policies, and version {present} applies now: \
-             `keyreeve policy diff {base} {present}` tells what others changed, `keyreeve policy pull` brings it"
-        );
-        return Err(Error::new(Code::Conflict, text));
-    }
+    refuse_other_base(how.base, present)?;
     let draft = guard::admit(core, opened, &wanted, approved.now()).await?;
     let edit = Edit::of(core, opened, &standing, &wanted, &author).await?;
     allowed_one_by_one(approved, opened, &edit.what)?;

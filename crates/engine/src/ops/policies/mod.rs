@@ -20,7 +20,7 @@ use super::{Listing, PAGE_MAX};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
-use crate::pipeline::{Approved, Operation, Outcome, Permit, Remember, Target};
+use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
 use versions::{Author, Edit, Standing};
 
 /// A policy.
@@ -69,7 +69,7 @@ impl Operation for Put {
         serde_json::to_value(self).ok()
     }
 
-    async fn replaces(&self, _permit: &Permit<Self>, core: &Core) -> Result<Option<i64>, Error> {
+    async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
         Ok(Some(core.ports.store.policy(&self.name).await?.map_or(0, |row| row.record.revision.0)))
     }
 
@@ -183,6 +183,9 @@ impl Operation for List {
 pub struct Delete {
     /// Its name.
     pub name: Name,
+    /// The version of the policies that this builds on: refused when somebody made another one since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<u64>,
 }
 
 impl Operation for Delete {
@@ -197,10 +200,15 @@ impl Operation for Delete {
         serde_json::to_value(self).ok()
     }
 
+    async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
+        versions::building_on(core, self.base).await
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<()>, Error> {
         core.refuse_built_in(&self.name)?;
         let opened = core.need_open()?;
         let standing = Standing::read(core, &opened).await?;
+        versions::refuse_other_base(self.base, standing.version())?;
         let mut wanted = standing.texts();
         wanted.remove(&self.name).ok_or_else(|| Error::not_found("policy"))?;
         guard::admit(core, &opened, &wanted, approved.now()).await?;

@@ -103,6 +103,26 @@ pub(super) async fn newest(core: &Core, opened: &Opened) -> Result<Option<Policy
     version(core, opened, count).await.map(Some)
 }
 
+/// The version that applies now, which others consent to build on.
+///
+/// # Errors
+/// [`Code::Conflict`] where the caller looked at another one.
+pub(super) async fn building_on(core: &Core, base: Option<u64>) -> Result<Option<i64>, Error> {
+    let present = newest(core, &*core.need_open()?).await?.map_or(0, |manifest| manifest.n);
+    refuse_other_base(base, present)?;
+    i64::try_from(present).map(Some).map_err(Error::internal)
+}
+
+/// Refuses what builds on another version than the one that applies.
+pub(super) fn refuse_other_base(base: Option<u64>, present: u64) -> Result<(), Error> {
+    let Some(base) = base.filter(|base| *base != present) else { return Ok(()) };
+    let text = format!(
+        "this builds on version {base} of the policies, and version {present} applies now: \
+         `keyreeve policy diff {base} {present}` tells what others changed, `keyreeve policy pull` brings it"
+    );
+    Err(Error::new(Code::Conflict, text))
+}
+
 /// A version; versions have no gaps.
 pub(super) async fn version(core: &Core, opened: &Opened, n: u64) -> Result<PolicyManifest, Error> {
     let found = core.filed::<PolicyManifest>(opened, PolicyManifest::row_of(n)).await?;

@@ -18,7 +18,7 @@ cases! {
         let put = policy(&stage.fresh_name("policy"));
         let gone = put.name.clone();
         stage.house.ask(put).await;
-        stage.run(who, &gone, policies::Delete { name: gone.clone() }).await
+        stage.run(who, &gone, policies::Delete { name: gone.clone(), base: None }).await
     };
     "policy.apply" => |stage, who| {
         let put = policy(&stage.fresh_name("policy"));

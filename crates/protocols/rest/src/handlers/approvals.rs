@@ -84,6 +84,7 @@ fn shown(reply: &ProposalReply) -> Result<wire::Approval, Problem> {
     let fact = |fact: &approval::Shown| wire::ShownFact { name: fact.name.clone(), value: fact.value.clone() };
     Ok(wire::Approval {
         id: proposal.id().to_string(),
+        deployment: reply.deployment.to_string(),
         state: named(reply.state().name())?,
         proposer: proposal.proposer().name.to_string(),
         operation: request.operation.to_string(),
@@ -190,7 +191,13 @@ async fn show_rules(State(engine): State<Engine>, Plain(arrival): Plain) -> Resu
 
 async fn check_rules(State(engine): State<Engine>, call: Json<PutRules>) -> Result<Response, Problem> {
     let done = engine.call(call.arrival, rules::Check { text: call.body.text }).await?;
-    answer::json(done.record, &wire::RulesProblems { problems: done.reply.problems })
+    let remark = |lint: rules::Lint| wire::RulesRemark {
+        name: lint.name.to_owned(),
+        rules: lint.rules.iter().map(ToString::to_string).collect(),
+        text: lint.text,
+    };
+    let remarks = done.reply.lints.into_iter().map(remark).collect();
+    answer::json(done.record, &wire::RulesProblems { problems: done.reply.problems, remarks })
 }
 
 async fn put_rules(State(engine): State<Engine>, call: Json<PutRules>) -> Result<Response, Problem> {

@@ -16,7 +16,7 @@ use super::keyrings::Paging;
 use crate::answer;
 use crate::call::{Asking, Json, Known, Named, Plain, Text};
 use crate::convert::{self, field, instant, optional, timestamp};
-use crate::routes::{Route, route, routes};
+use crate::routes::{Param, Route, route, routes};
 
 pub(crate) static ROUTES: &[Route] = &[
     route!(Put "/policies/{name}", Admin, POLICY_PUT, put)
@@ -25,7 +25,7 @@ pub(crate) static ROUTES: &[Route] = &[
         .or_takes(&["text/plain"])
         .note("With `text/plain` the body is the policy itself."),
     route!(Get "/policies/{name}", Admin, POLICY_DESCRIBE, describe).gives::<Policy>(),
-    route!(Delete "/policies/{name}", Admin, POLICY_DELETE, delete),
+    route!(Delete "/policies/{name}", Admin, POLICY_DELETE, delete).query(Base::PARAMS),
     route!(Get "/policies", Admin, POLICY_LIST, list).query(Paging::PARAMS).lists::<Policy>(),
     route!(Post "/policies/explain", Admin, POLICY_EXPLAIN, explain)
         .takes::<ExplainRequest>(r#"{"principal":"billing","action":"key.encrypt","resource":"orders"}"#)
@@ -34,6 +34,14 @@ pub(crate) static ROUTES: &[Route] = &[
         .lists::<Action>()
         .note("The operations that policies can be about, with their routes."),
 ];
+
+/// What a deletion builds on.
+struct Base;
+
+impl Known for Base {
+    const PARAMS: &'static [Param] =
+        &[Param::integer("base", "The version of the policies that was looked at: refused when there is another.")];
+}
 
 fn policy(reply: PolicyReply) -> Policy {
     let (updated, updated_by) = reply.updated.unzip();
@@ -71,9 +79,9 @@ async fn describe(
 async fn delete(
     State(engine): State<Engine>,
     Named(name): Named<Name>,
-    Plain(arrival): Plain,
+    call: Asking<Base>,
 ) -> Result<Response, Problem> {
-    let done = engine.call(arrival, Delete { name }).await?;
+    let done = engine.call(call.arrival, Delete { name, base: call.query.get("base")? }).await?;
     Ok(answer::nothing(done.record))
 }
 

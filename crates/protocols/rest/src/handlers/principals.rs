@@ -6,7 +6,7 @@ use keyreeve_engine::Engine;
 use keyreeve_engine::ops::principals::{Delete, Describe, List, PrincipalPatch, Put, PutSpec, Update};
 use keyreeve_http::Problem;
 use keyreeve_model::{Name, PrincipalKind};
-use keyreeve_wire::access::{Principal, PutPrincipal, UpdatePrincipal};
+use keyreeve_wire::access::{Principal, PrincipalDeleted, PutPrincipal, UpdatePrincipal};
 use keyreeve_wire::names;
 
 use super::keyrings::Paging;
@@ -23,7 +23,7 @@ pub(crate) static ROUTES: &[Route] = &[
         .takes::<UpdatePrincipal>(r#"{"add_roles":["pipeline"],"remove_networks":["10.0.0.0/8"]}"#)
         .gives::<Principal>(),
     route!(Get "/principals/{name}", Admin, PRINCIPAL_DESCRIBE, describe).gives::<Principal>(),
-    route!(Delete "/principals/{name}", Admin, PRINCIPAL_DELETE, delete),
+    route!(Delete "/principals/{name}", Admin, PRINCIPAL_DELETE, delete).gives::<PrincipalDeleted>(),
     route!(Get "/principals", Admin, PRINCIPAL_LIST, list).query(Paging::PARAMS).lists::<Principal>(),
 ];
 
@@ -93,7 +93,7 @@ async fn delete(
     Plain(arrival): Plain,
 ) -> Result<Response, Problem> {
     let done = engine.call(arrival, Delete { name }).await?;
-    Ok(answer::nothing(done.record))
+    answer::json(done.record, &PrincipalDeleted { warnings: done.reply.warnings })
 }
 
 async fn list(State(engine): State<Engine>, call: Asking<Paging>) -> Result<Response, Problem> {

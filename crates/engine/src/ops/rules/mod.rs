@@ -1,19 +1,27 @@
 //! The rules of approval: showing, checking and replacing them, and bringing them into force.
 
 use keyreeve_crypto::digest::sha256;
-use keyreeve_model::approval::{Party, unsatisfiable};
+use keyreeve_model::approval::feasible::Unsatisfiable;
 use keyreeve_model::filed::file;
-use keyreeve_model::mfa::{Factor, MfaCredential};
 use keyreeve_model::record::Revision;
 use keyreeve_model::rules::{Enacted, RuleBook, Rules};
 use keyreeve_model::{Facts, NoticeKind};
+use std::collections::{BTreeMap, BTreeSet};
+
+mod guard;
+mod lints;
+mod people;
+
+pub use lints::Lint;
+use people::{People, Voters};
 
 use super::forms::{TextForm, can_wait, written};
+use super::usable::compute;
 use crate::access::{HeldRules, Stale};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
-use crate::error::{Code, Error};
-use crate::pipeline::{Approved, Operation, Outcome, Permit, Remember, Target, parties};
+use crate::error::{Aftermath, Code, Error};
+use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
 use crate::sealing::{Effect, Opened};
 
 /// The rule book as it stands.
@@ -43,7 +51,7 @@ impl Operation for Describe {
         let opened = core.need_open()?;
         let book = opened.access().rules().book.clone();
         let problems = core.unsatisfiable(&opened, &book.rules).await?;
-        Ok(Outcome::reply(RulesReply { book, problems }))
+        Ok(Outcome::reply(RulesReply { book, problems: texts(&problems) }))
     }
 }
 
@@ -52,6 +60,8 @@ impl Operation for Describe {
 pub struct CheckReply {
     /// Rules that nobody could satisfy now, in words; a text that is no rule book is refused instead.
     pub problems: Vec<String>,
+    /// What is probably not meant: ways around the rules.
+    pub lints: Vec<Lint>,
 }
 
 impl Remember for CheckReply {}
@@ -73,8 +83,14 @@ impl Operation for Check {
 
     async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<CheckReply>, Error> {
         let rules = core.read_rules(&self.text)?;
-        let problems = core.unsatisfiable(&*core.need_open()?, &rules).await?;
-        Ok(Outcome::reply(CheckReply { problems }))
+        let (set, people) = (core.compiler.rules(&rules)?, People::now(core, &*core.need_open()?).await?);
+        let look = move || CheckReply {
+            problems: texts(&people.unsatisfiable(&rules, Voters::WithFactor)),
+            lints: lints::lints(&rules, &set, &people),
+        };
+        let reply = compute(true, look).await?;
+        let (problems, remarks) = (reply.problems.len(), reply.lints.len());
+        Ok(Outcome::reply(reply).detail("problems", problems).detail("remarks", remarks))
     }
 }
 
@@ -97,7 +113,7 @@ impl Operation for Put {
         written(&TextForm { text: self.text.clone() })
     }
 
-    async fn replaces(&self, _permit: &Permit<Self>, core: &Core) -> Result<Option<i64>, Error> {
+    async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
         Ok(Some(core.need_open()?.access().rules().revision.map_or(0, |revision| revision.0)))
     }
 
@@ -107,8 +123,7 @@ impl Operation for Put {
         let held = opened.access().rules();
         let problems = core.unsatisfiable(&opened, &rules).await?;
         if held.are_in_force() && !problems.is_empty() {
-            let text = format!("nobody could satisfy these rules: {}; nothing was changed", problems.join("; "));
-            return Err(Error::new(Code::WrongState, text));
+            return Err(nobody_could(&problems, "nobody could satisfy these rules"));
         }
         let book = RuleBook {
             version: held.book.version + 1,
@@ -121,7 +136,7 @@ impl Operation for Put {
         let outcome = replacing(&opened, &held, &book);
         let digest = hex::encode(sha256(self.text.as_bytes()));
         let outcome = outcome.detail("version", book.version).detail("sha256", digest);
-        Ok(outcome.with_reply(RulesReply { book, problems }))
+        Ok(outcome.with_reply(RulesReply { book, problems: texts(&problems) }))
     }
 }
 
@@ -149,17 +164,39 @@ impl Operation for Enact {
         }
         let problems = core.unsatisfiable(&opened, &held.book.rules).await?;
         if !problems.is_empty() {
-            let text = format!(
-                "the rules cannot be satisfied by the people there are who have a second factor: {}",
-                problems.join("; ")
-            );
-            return Err(Error::new(Code::WrongState, text));
+            return Err(nobody_could(&problems, "the rules cannot be satisfied by the people there are"));
         }
         let enacted = Enacted { at: approved.now(), by: approved.principal().name.clone() };
         let book = RuleBook { enacted: Some(enacted), ..held.book.clone() };
         let outcome = replacing(&opened, &held, &book).detail("version", book.version);
-        Ok(outcome.with_reply(RulesReply { book, problems }))
+        Ok(outcome.with_reply(RulesReply { book, problems: texts(&problems) }))
     }
+}
+
+/// Rules that nobody could satisfy, in words.
+fn texts(problems: &[Unsatisfiable]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}
+
+/// The refusal of what would leave rules that nobody could satisfy. The audit record names the rules.
+fn nobody_could(problems: &[Unsatisfiable], what: &str) -> Error {
+    let text = format!(
+        "{what}: {}; for each rule there must be somebody who may ask, and others for the seats who have a second \
+         factor and whom policies let vote; nothing was changed",
+        texts(problems).join("; ")
+    );
+    Error::new(Code::Unsatisfiable, text).leading_to(aftermath_of(problems))
+}
+
+fn aftermath_of(problems: &[Unsatisfiable]) -> Aftermath {
+    let details = BTreeMap::from([("unsatisfiable".to_owned(), rules_of(problems))]);
+    Aftermath { details, changes: Vec::new() }
+}
+
+/// The rules by name, for audit records.
+fn rules_of(problems: &[Unsatisfiable]) -> String {
+    let rules: BTreeSet<&str> = problems.iter().flat_map(|problem| &problem.rules).map(|rule| rule.as_str()).collect();
+    rules.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 /// The changes that put a book in the place of another. A version that is replaced by another stays readable.
@@ -195,20 +232,10 @@ impl Core {
         Ok(rules)
     }
 
-    /// The rules that nobody could satisfy, in words: by people who have a second factor, whoever of all asks.
-    async fn unsatisfiable(&self, opened: &Opened, rules: &Rules) -> Result<Vec<String>, Error> {
-        let everybody = parties(&opened.access());
-        let mut people: Vec<Party> = Vec::new();
-        for party in everybody.iter().filter(|party| party.counts) {
-            let factors = self.filed_all::<MfaCredential>(opened, Some(party.name.as_str())).await?;
-            let counts = |factor: &MfaCredential| {
-                factor.confirmed.is_some() && !matches!(factor.factor, Factor::Recovery { .. })
-            };
-            if factors.iter().any(|(factor, _)| counts(factor)) {
-                people.push(party.clone());
-            }
-        }
-        let found = unsatisfiable(rules.iter(), &people, &everybody);
-        Ok(found.iter().map(ToString::to_string).collect())
+    /// The rules that nobody could satisfy: people who are let in, whom policies let ask, and whom they let vote with the
+    /// second factor that they have.
+    async fn unsatisfiable(&self, opened: &Opened, rules: &Rules) -> Result<Vec<Unsatisfiable>, Error> {
+        let (people, rules) = (People::now(self, opened).await?, rules.clone());
+        compute(true, move || people.unsatisfiable(&rules, Voters::WithFactor)).await
     }
 }
