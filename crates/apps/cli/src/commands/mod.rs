@@ -4,6 +4,7 @@ pub(crate) mod access;
 pub(crate) mod agreement;
 pub(crate) mod algorithms;
 pub(crate) mod approvals;
+pub(crate) mod attention;
 pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod credentials;

@@ -8,8 +8,10 @@ use keyreeve_client::Client;
 use keyreeve_secret::{SecretBuffer, SecretString};
 use keyreeve_wire::names::RootState;
 use keyreeve_wire::system::{InitReply, RootStatus, SystemStatus};
+use serde::Serialize;
 use serde_json::json;
 
+use super::attention::{self, Waiting};
 use crate::app::{App, Outcome};
 use crate::failure::{Exit, Failure};
 use crate::files::{self, Output, Readers, Sink, Source};
@@ -21,7 +23,9 @@ const SHARES_MAX: usize = 64 * 1024;
 
 /// Show whether the server is initialised, open and working
 ///
-/// Needs no token. Ends with 0 when the server works and with 1 when it does not, so that scripts can wait for it.
+/// Needs no token. Ends with 0 when the server works and with 1 when it does not, so that scripts can wait for it. With
+/// a token whose bearer may list them it also shows emergencies, incidents that wait for a confirmation, and reviews
+/// that are overdue, each with the next step.
 #[derive(Args)]
 #[command(after_help = "Example:\n  $ keyreeve status\n  $ until keyreeve status -q > /dev/null; do sleep 1; done")]
 pub(crate) struct Status {}
@@ -32,12 +36,35 @@ impl Status {
         let client = profile.anonymous_client()?;
         let status = client.status().await?.value;
         let place = profile.path.as_ref().map_or_else(String::new, |path| path.display().to_string());
-        app.out.show(&status, |status| status_table(app, &client, place, status))?;
+        let waiting = if status.open && !app.out.quiet { waiting(&profile).await } else { Vec::new() };
+        let whole = Whole { status: &status, waiting };
+        app.out.show(&whole, |whole| status_table(app, &client, place, whole))?;
         Ok(if status.open { Exit::Done } else { Exit::No })
     }
 }
 
-fn status_table(app: &App, client: &Client, profile: String, status: &SystemStatus) -> String {
+/// Where the server stands, and what waits for people.
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    status: &'a SystemStatus,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waiting: Vec<Waiting>,
+}
+
+/// What waits for people, where the profile says who asks. A token that is worth nothing shows less, and fails nothing.
+async fn waiting(profile: &Profile) -> Vec<Waiting> {
+    if profile.token_file.is_none() && profile.client_cert.is_none() {
+        return Vec::new();
+    }
+    match profile.client() {
+        Ok(client) => attention::waiting(&client).await,
+        Err(_) => Vec::new(),
+    }
+}
+
+fn status_table(app: &App, client: &Client, profile: String, whole: &Whole<'_>) -> String {
+    let status = whole.status;
     let state = match (status.open, status.root.state) {
         (true, _) => app.out.styled(Style::Good, "open", false),
         (false, RootState::NotInitialised) => "not initialised: `keyreeve init` does it".to_owned(),
@@ -52,7 +79,11 @@ fn status_table(app: &App, client: &Client, profile: String, status: &SystemStat
         ("log keys", status.log_vkeys.iter().map(|key| key_name(key)).collect::<Vec<_>>().join(", ")),
     ]);
     let width = if client.admin_address().is_some() { "administration".len() } else { "root of trust".len() };
-    format!("{:width$}  {state}\n{table}", "state")
+    let mut text = format!("{:width$}  {state}\n{table}", "state");
+    for Waiting { what, next } in &whole.waiting {
+        text.push_str(&format!("{}: `{next}`\n", printable(what)));
+    }
+    text
 }
 
 /// Name and id of a log key: those of post-quantum algorithms fill a screen.
