@@ -1,9 +1,13 @@
 //! Break-glass from the incident to the signed review, over HTTPS and with the command line, told to a real receiver.
 
+mod aiosmtpd;
+mod hurried;
 mod python;
 
-use keyreeve_tests::{Api, Factor, Production, Up};
+use keyreeve_tests::{Api, Cli, Factor, Production, Up};
 use serde_json::{Value, json};
+
+use crate::notices::private;
 
 /// Somebody with a second factor.
 struct Person {
@@ -24,6 +28,20 @@ impl Person {
         Self { api, factor }
     }
 
+    /// The command line in this person's name.
+    fn cli(&self, production: &Production, name: &str) -> Cli {
+        let (home, endpoint) = (&production.home, self.api.endpoint());
+        let file = |end: &str| home.join(format!("{name}.{end}"));
+        private(&file("token"), endpoint.token.as_deref().unwrap());
+        std::fs::write(file("ca"), &endpoint.ca_pem).unwrap();
+        let text = format!(
+            "address = \"{0}\"\nadmin_address = \"{0}\"\nca_file = \"{name}.ca\"\ntoken_file = \"{name}.token\"\n",
+            endpoint.url
+        );
+        private(&file("toml"), &text);
+        Cli::new(home).with_profile(&file("toml"))
+    }
+
     fn approve(&mut self, approval: &str) {
         let shown = self.api.get(&format!("/v1/approvals/{approval}")).ok();
         let proof = json!({ "code": self.factor.code() });
@@ -39,6 +57,7 @@ struct House {
     lea: Person,
     dora: Person,
     pat: Person,
+    owen: Person,
     key: String,
     ciphertext: String,
     incident: String,
@@ -51,7 +70,8 @@ impl House {
         let join = |name, roles: &[&str]| Person::join(&operator, up, name, roles);
         let (sue, carl) = (join("sue", &["security-lead"]), join("carl", &["ciso"]));
         let (lea, dora, pat) = (join("lea", &["legal"]), join("dora", &["dpo"]), join("pat", &[]));
-        let _others = [join("owen", &["system-owner"]), join("olga", &["operator"]), join("ann", &["key-admin"])];
+        let (owen, ann) = (join("owen", &["system-owner"]), join("ann", &["key-admin"]));
+        let _others = [join("olga", &["operator"]), ann];
         let key = up.api("all", &production.people.keeper).make_key("xaes-256-gcm", None);
         let sealed = json!({ "plaintext": "bGVkZ2Vy" });
         let user = up.api("all", &production.people.user);
@@ -60,7 +80,7 @@ impl House {
         let open = json!({ "kind": "other", "keys": [key], "reason": "the vendor is gone" });
         let incident = text(&sue.api.post("/v1/incidents", &open).ok(), "id").to_owned();
         let ciphertext = text(&ciphertext, "ciphertext").to_owned();
-        Self { sue, carl, lea, dora, pat, key, ciphertext, incident, operator }
+        Self { sue, carl, lea, dora, pat, owen, key, ciphertext, incident, operator }
     }
 
     fn declare(&self) -> keyreeve_tests::Answer {

@@ -1,6 +1,6 @@
 //! People are told on real channels: a webhook receiver that checks signatures, and a mail server of other people.
 
-mod aiosmtpd;
+pub(crate) mod aiosmtpd;
 mod python;
 
 use keyreeve_notify::receiver::Program;

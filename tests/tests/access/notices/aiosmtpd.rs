@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::{about, certify, cli, deployment, private, put_policy, script};
 
-const PASSWORD: &str = "open sesame";
+pub(crate) const PASSWORD: &str = "open sesame";
 
 /// A Python that has aiosmtpd, where `cargo xtask test` installs it.
 fn python() -> PathBuf {
@@ -15,7 +15,7 @@ fn python() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(target).join("aiosmtpd/bin/python")
 }
 
-fn prepare(home: &Path) -> Option<Program> {
+pub(crate) fn prepare(home: &Path) -> Option<Program> {
     let there = Command::new(python()).args(["-c", "import aiosmtpd"]).status();
     if !there.is_ok_and(|status| status.success()) {
         keyreeve_tests::not_run(&format!("{} has no aiosmtpd", python().display()));
@@ -27,7 +27,7 @@ fn prepare(home: &Path) -> Option<Program> {
     Some(Program::start(command.current_dir(home)))
 }
 
-fn channel(port: u16, name: &str, more: &str) -> String {
+pub(crate) fn channel(port: u16, name: &str, more: &str) -> String {
     format!(
         "[[notify.channels]]\nkind = \"smtp\"\nname = \"{name}\"\nhost = \"localhost\"\nport = {port}\n\
          tls = \"starttls\"\nca = \"receivers.pem\"\nuser = \"keyreeve\"\nfrom = \"Keyreeve <keyreeve@example.com>\"\n\
@@ -35,7 +35,7 @@ fn channel(port: u16, name: &str, more: &str) -> String {
     )
 }
 
-fn header<'a>(mail: &'a Value, name: &str) -> &'a str {
+pub(crate) fn header<'a>(mail: &'a Value, name: &str) -> &'a str {
     let headers = mail["headers"].as_array().unwrap();
     headers.iter().find(|pair| pair[0] == name).unwrap_or_else(|| panic!("no {name}: {mail}"))[1].as_str().unwrap()
 }
