@@ -3,11 +3,12 @@
 
 use keyreeve_identity::totp::{self, TotpHash};
 use keyreeve_model::UnixMillis;
-use keyreeve_tests::{Cli, Layout, Production, Up};
+use keyreeve_tests::{Chance, Cli, Layout, Production, Up};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Those whom the shipped rules ask, one each; `otto` is the operator's peer.
 const PEOPLE: [(&str, &str); 6] = [
@@ -48,11 +49,18 @@ fn unbase32(text: &str) -> Vec<u8> {
 
 impl House {
     fn open(home: &Path) -> Self {
+        Self::of(home, &PEOPLE)
+    }
+
+    /// One with these people, and a key-encryption key that was made before the rules came into force.
+    fn of(home: &Path, people: &[(&'static str, &'static str)]) -> Self {
         let mut deployment = Production::prepare(home, &Layout::default());
         let up = deployment.start_new();
+        let old = json!({ "keyring": "default", "algorithm": "aes-256-kw", "aliases": ["old-kek"], "reason": "old" });
+        let _ = up.api("admin", &deployment.people.keeper).post("/v1/keys", &old).ok();
         let (mut tokens, mut seeds) = (BTreeMap::new(), BTreeMap::new());
         let operator = up.api("admin", &deployment.people.operator);
-        for (name, role) in PEOPLE {
+        for (name, role) in people.iter().copied() {
             let who = json!({ "kind": "person", "roles": [role] });
             let _ = operator.put(&format!("/v1/principals/{name}"), &who).ok();
             let issued = operator.post("/v1/tokens", &json!({ "principal": name, "seconds": 86_400 })).ok();
@@ -193,4 +201,163 @@ fn a_proposal_is_withdrawn_by_who_made_it_and_rejected_by_who_could_agree() {
     let rejected = house.cli("carl").run_with(&["approval", "reject", &other], house.next_code("carl").as_bytes());
     assert!(rejected.code(0).text().contains("rejected"));
     assert!(house.cli("otto").ok(&["policy", "list"]).lines().all(|line| !line.starts_with("none")));
+}
+
+#[test]
+fn a_command_waits_until_others_agreed_and_what_they_agreed_to_is_verified() {
+    let home = tempfile::tempdir().unwrap();
+    let mut house = House::open(home.path());
+    house.tokens.insert("auditor", house.deployment.people.auditor.clone());
+    let waiting = |state: &str| {
+        let listed = house.cli("carl").json(&["approval", "list", "--state", state]);
+        listed["items"].as_array().unwrap().first().map(|item| text(item, "id"))
+    };
+    let found = || {
+        let begun = std::time::Instant::now();
+        loop {
+            match waiting("waiting") {
+                Some(id) => return id,
+                None => assert!(begun.elapsed().as_secs() < 60, "nothing waits"),
+            }
+        }
+    };
+    let create = ["key", "create", "--algorithm", "aes-256-kw", "--alias", "kek", "--reason", "first"];
+    let ann = house.cli("ann");
+    let soon = ann.run(&[&create[..], &["--wait=1s"]].concat()).code(11);
+    assert!(soon.stderr.contains("waiting for the consent of others"), "{soon:?}");
+    let id = std::thread::scope(|scope| {
+        let command = scope.spawn(|| ann.run(&[&create[..], &["--wait"]].concat()));
+        let id = found();
+        for name in ["carl", "sue"] {
+            let code = house.next_code(name);
+            let _ = house.cli(name).run_with(&["approval", "approve", &id], code.as_bytes()).code(0);
+        }
+        let done = command.join().unwrap().code(0);
+        assert!(done.text().contains("key.create") && done.text().contains(&id), "{done:?}");
+        id
+    });
+    assert_eq!(house.rotated("kek"), 1);
+
+    // Whoever consented looks whether that is what ran; an auditor sees everybody's records.
+    let verified = |who: &str| -> Vec<(String, String)> {
+        let checked = house.cli(who).json(&["approval", "verify", &id]);
+        assert_eq!(checked["verified"], true, "{checked}");
+        let checks = checked["checks"].as_array().unwrap().iter();
+        checks.map(|check| (text(check, "what"), text(check, "verdict"))).collect()
+    };
+    let told = |own: &str, others: &str| {
+        [
+            ("request", "right"),
+            ("approve by carl: record", own),
+            ("approve by carl: factor", "not-here"),
+            ("approve by sue: record", others),
+            ("approve by sue: factor", "not-here"),
+            ("execution: record", others),
+        ]
+        .map(|(what, verdict)| (what.to_owned(), verdict.to_owned()))
+    };
+    assert_eq!(verified("carl"), told("right", "not-here"));
+    assert_eq!(verified("auditor"), told("right", "right"));
+    // The key of another log verifies nothing.
+    let other = home.path().join("other.vkey");
+    std::fs::write(&other, "other.example/log+9a2a3f4d+AVFuvGdmWqVvfI6FCRlZ1nFCDsTDvM7kJ0tZ2nEvNVFO\n").unwrap();
+    let wrong = house.cli("carl").run(&["approval", "verify", &id, "--vkey", other.to_str().unwrap()]);
+    assert!([2, 7].contains(&wrong.code), "{wrong:?}");
+
+    // One that is rejected ends the command as what others refused.
+    let refused = std::thread::scope(|scope| {
+        let command = scope.spawn(|| ann.run(&["key", "rotate", "kek", "--reason", "due", "--wait=60s"]));
+        let id = found();
+        let code = house.next_code("lea");
+        assert_eq!(house.cli("lea").run_with(&["approval", "reject", &id], code.as_bytes()).code, 3, "no seat");
+        assert!(house.cli("ann").ok(&["approval", "withdraw", &id]).contains("withdrawn"));
+        command.join().unwrap()
+    });
+    let _ = refused.code(5);
+}
+
+/// Two for each seat of each round: each votes with a code once.
+const MANY: [(&str, &str); 10] = [
+    ("sue", "security-lead"),
+    ("sam", "security-lead"),
+    ("sid", "security-lead"),
+    ("carl", "ciso"),
+    ("cora", "ciso"),
+    ("cleo", "ciso"),
+    ("lea", "legal"),
+    ("owen", "system-owner"),
+    ("otto", "operator"),
+    ("ann", "key-admin"),
+];
+
+impl House {
+    /// Sends a request, kills the server within the next moments, and starts it again. The status that was answered
+    /// before it died, if one was.
+    fn killed_during(self, chance: &mut Chance, who: &str, path: &str, body: &Value) -> (Self, Option<u16>) {
+        let Self { deployment, up, tokens, seeds } = self;
+        let own = up.api("admin", &tokens[who]);
+        let (answered, answer) = mpsc::channel();
+        let moment = Duration::from_micros(chance.below(12_000) as u64);
+        let status = std::thread::scope(|scope| {
+            let _ = scope.spawn(move || {
+                // A server that dies answers nothing.
+                let status = own.try_call(reqwest::Method::POST, path, body).ok().map(|answer| answer.status);
+                let _ = answered.send(status);
+            });
+            let early = answer.recv_timeout(moment);
+            up.server.signal(rustix::process::Signal::KILL);
+            early.ok().or_else(|| answer.recv().ok()).flatten()
+        });
+        drop(up);
+        let up = deployment.start_open();
+        (Self { deployment, up, tokens, seeds }, status)
+    }
+}
+
+#[test]
+fn a_kill_around_the_last_vote_and_the_run_loses_no_vote_and_runs_nothing_twice() {
+    let home = tempfile::tempdir().unwrap();
+    let mut house = House::of(home.path(), &MANY);
+    let (seed, rounds) = (Chance::seed(), ["sue carl", "sam cora", "sid cleo"]);
+    let mut chance = Chance::new(seed);
+    for (round, (lead, ciso)) in rounds.iter().map(|names| names.split_once(' ').unwrap()).enumerate() {
+        let told = format!("seed {seed}, round {round}");
+        let ask = json!({ "reason": format!("round {round}") });
+        let answer = house.up.api("admin", &house.tokens["ann"]).post("/v1/keys/old-kek/rotate", &ask);
+        assert_eq!(answer.status, 202, "{told}: {answer:?}");
+        let id = text(&answer.json()["approval"], "id");
+        let shown =
+            |house: &House| house.up.api("admin", &house.tokens["otto"]).get(&format!("/v1/approvals/{id}")).ok();
+        let digest = text(&shown(&house), "digest");
+        let votes = format!("/v1/approvals/{id}/votes");
+        let vote = |code: String| json!({ "decision": "approve", "digest": digest, "proof": { "code": code } });
+        let first = vote(house.next_code(lead));
+        let _ = house.up.api("admin", &house.tokens[lead]).post(&votes, &first).ok();
+
+        let last = vote(house.next_code(ciso));
+        let answered;
+        (house, answered) = house.killed_during(&mut chance, ciso, &votes, &last);
+        let after = shown(&house);
+        let count = after["votes"].as_array().unwrap().len();
+        match (answered, count) {
+            (_, 2) => assert_eq!(text(&after, "state"), "approved", "{told}"),
+            // It was not acknowledged, and left nothing behind: the code still works.
+            (None, 1) => {
+                let _ = house.up.api("admin", &house.tokens[ciso]).post(&votes, &last).ok();
+            }
+            lost => panic!("{told}: {lost:?} of {after}"),
+        }
+
+        let run = format!("/v1/approvals/{id}/execute");
+        let answered;
+        (house, answered) = house.killed_during(&mut chance, "ann", &run, &json!({}));
+        let again = house.up.api("admin", &house.tokens["ann"]).post(&run, &json!({}));
+        match (answered, again.status) {
+            (None, 200) => {}
+            (_, 409) => again.refused(409, "already-done"),
+            twice => panic!("{told}: {twice:?}"),
+        }
+        assert_eq!(house.rotated("old-kek"), round + 2, "{told}");
+        assert_eq!(text(&shown(&house), "state"), "executed", "{told}");
+    }
 }

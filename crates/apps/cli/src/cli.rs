@@ -8,12 +8,13 @@ use crate::app::{App, Outcome};
 use crate::commands::{
     access, agreement, algorithms, approvals, audit, completions, credentials, data_keys, decrypt, demo, emergencies,
     encrypt, grants, holds, incidents, keyrings, keys, login, login_methods, macs, mfa, notices, policies, principals,
-    random, reviews, rewrap, rules, server, signing, system, tokens, version, wrapping,
+    random, reviews, rewrap, rules, server, signing, system, tokens, version, waiting, wrapping,
 };
 use crate::failure::{EXIT_CODES, Exit, Failure, Subject};
 use crate::files;
 use crate::out::{Format, Out};
 use crate::profile::{Connection, Profile};
+use crate::text::Span;
 
 /// Keys that are generated, used, rotated and destroyed in one place, and an audit log that proves it.
 ///
@@ -42,6 +43,17 @@ pub(crate) struct Cli {
     /// Print results and errors only; of a key or keyring that is made its id alone
     #[arg(long, short, global = true)]
     quiet: bool,
+    /// Where others have to agree first, wait until they did, run it then, and end with how it ended; at most so long
+    /// (90s, 15m, 12h, 3d) where that is said
+    #[arg(
+        long,
+        global = true,
+        value_name = "SPAN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "90d"
+    )]
+    wait: Option<Span>,
     #[command(subcommand)]
     command: Command,
 }
@@ -245,7 +257,12 @@ fn execute(cli: Cli, out: Out) -> Outcome {
         Command::Client(command) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let subject = command.subject();
-            let outcome = runtime.block_on(interruptible(client_command(*command, &app)));
+            let outcome = runtime.block_on(interruptible(async {
+                match (client_command(*command, &app).await, cli.wait) {
+                    (Err(failure), Some(wait)) => waiting::until_over(&app, failure, wait).await,
+                    (outcome, _) => outcome,
+                }
+            }));
             // A thread may still wait for the terminal.
             runtime.shutdown_background();
             outcome.map_err(|failure| failure.about(subject))

@@ -71,11 +71,13 @@ pub(crate) struct Failure {
     pub(crate) code: Option<String>,
     /// What is wrong with TLS; the profile knows what to do about it.
     pub(crate) trouble: Option<TlsTrouble>,
+    /// What the request waits as, where it waits for consent.
+    pub(crate) approval: Option<Box<str>>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), next: None, audit_record: None, code: None, trouble: None }
+        Self { exit, what: what.into(), next: None, audit_record: None, code: None, trouble: None, approval: None }
     }
 
     pub(crate) fn usage(what: impl Into<String>) -> Self {
@@ -250,7 +252,8 @@ impl From<ClientError> for Failure {
                 let missing = problem.approval.as_ref().map(|waiting| waiting.missing.join(", ")).unwrap_or_default();
                 let next = format!("consent is missing of: {missing}; once they agreed, repeat the command");
                 let failure = Self::new(Exit::Waiting, problem.detail).next(next);
-                Self { audit_record: problem.audit_record, code: Some(problem.code), ..failure }
+                let approval = problem.approval.map(|waiting| waiting.id.into_boxed_str());
+                Self { audit_record: problem.audit_record, code: Some(problem.code), approval, ..failure }
             }
             ClientError::Unreachable { .. } => Self::new(Exit::Unavailable, error.to_string())
                 .next("is it running there? `keyreeve dev` starts one here; `--address URL` names another"),

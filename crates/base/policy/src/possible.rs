@@ -264,7 +264,7 @@ mod tests {
         let carl = somebody("carl", &["ciso"]);
         for text in [
             "permit (principal in Keyreeve::Role::\"legal\", action, resource);",
-            "permit (principal, action, resource) when { principal in Keyreeve::Role::\"legal\" && context.items > 7 };",
+            "permit (principal, action, resource) when { principal in Keyreeve::Role::\"x\" && context.items > 7 };",
             "permit (principal, action, resource) when { resource.operation == \"key.create\" };",
             "permit (principal, action, resource);
              forbid (principal in Keyreeve::Role::\"ciso\", action, resource);",

@@ -1,11 +1,13 @@
 //! Requests that wait for the consent of others.
 
 use clap::{Args, Subcommand};
+use keyreeve_client::Client;
 use keyreeve_wire::SecretText;
 use keyreeve_wire::approvals::{Approval, CastVote, Executed};
 use keyreeve_wire::mfa::MfaAnswer;
 use keyreeve_wire::names::{ApprovalState, VoteDecision};
 
+use super::approval_proof::Verify;
 use crate::app::{App, Listing, Outcome};
 use crate::files::ask_secret;
 use crate::out::{facts, rows};
@@ -31,6 +33,7 @@ pub(crate) enum Command {
     Reject(Vote),
     Withdraw(Withdraw),
     Run(Run),
+    Verify(Verify),
 }
 
 impl Command {
@@ -42,6 +45,7 @@ impl Command {
             Self::Reject(command) => command.run(app, VoteDecision::Reject).await,
             Self::Withdraw(command) => command.run(app).await,
             Self::Run(command) => command.run(app).await,
+            Self::Verify(command) => command.run(app).await,
         }
     }
 }
@@ -147,17 +151,31 @@ pub(crate) struct Run {
 
 impl Run {
     async fn run(self, app: &App) -> Outcome {
-        let answer = app.client()?.execute_approval(&self.approval).await?;
-        app.note_record("done", answer.audit_record.as_ref());
-        app.show(&answer.value, |done: &Executed| {
-            facts(&[
-                ("operation", done.operation.clone()),
-                ("on", format!("{} {}", done.target.kind, done.target.id)),
-                ("approval", done.approval.clone()),
-                ("record", done.record.clone().unwrap_or_default()),
-            ])
-        })
+        run(app, &app.client()?, &self.approval).await
     }
+}
+
+/// Runs a request that others consented to, and shows what ran.
+pub(super) async fn run(app: &App, client: &Client, approval: &str) -> Outcome {
+    let answer = client.execute_approval(approval).await?;
+    app.note_record("done", answer.audit_record.as_ref());
+    app.show(&answer.value, done)
+}
+
+/// Shows a request that was run by somebody else meanwhile.
+pub(super) fn executed(app: &App, approval: &Approval) -> Outcome {
+    let (target, record) = (approval.target.clone(), approval.executed_as.clone());
+    let (approval, operation) = (approval.id.clone(), approval.operation.clone());
+    app.show(&Executed { approval, operation, target, record }, done)
+}
+
+fn done(done: &Executed) -> String {
+    facts(&[
+        ("operation", done.operation.clone()),
+        ("on", format!("{} {}", done.target.kind, done.target.id)),
+        ("approval", done.approval.clone()),
+        ("record", done.record.clone().unwrap_or_default()),
+    ])
 }
 
 fn table(approvals: &[Approval]) -> String {
@@ -185,6 +203,7 @@ fn approval_facts(approval: &Approval) -> String {
         ("on", format!("{} {}", approval.target.kind, approval.target.id)),
         ("asks for", serde_json::to_string(&approval.form).unwrap_or_default()),
         ("reason", approval.reason.clone()),
+        ("builds on", approval.base_revision.map(|base| base.to_string()).unwrap_or_default()),
         ("about", list(shown.collect())),
         ("rules", approval.rules.join(" ")),
         ("consent of", approval.seats.join(", ")),

@@ -157,7 +157,7 @@ pub(crate) struct Prove {
 
 /// The public keys that must have signed the log.
 #[derive(Args)]
-struct Keys {
+pub(super) struct Keys {
     /// The log's public key, or a file with such keys, from somewhere else than the server [default: `log_vkeys` of the
     /// profile]; may be repeated
     #[arg(long = "vkey", value_name = "VKEY|FILE", value_parser = vkeys)]
@@ -195,7 +195,7 @@ fn parse_vkeys(text: &str) -> Result<Vec<VerifierKey>, String> {
 
 impl Keys {
     /// Those given, else those of the profile; none where there is neither.
-    fn pinned(self, app: &App) -> Result<Vec<VerifierKey>, Failure> {
+    pub(super) fn pinned(self, app: &App) -> Result<Vec<VerifierKey>, Failure> {
         if !self.vkeys.is_empty() {
             return Ok(self.vkeys.into_iter().flat_map(|keys| keys.0).collect());
         }

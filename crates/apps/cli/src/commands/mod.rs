@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub(crate) mod agreement;
 pub(crate) mod algorithms;
+pub(crate) mod approval_proof;
 pub(crate) mod approvals;
 pub(crate) mod attention;
 pub(crate) mod audit;
@@ -37,6 +38,7 @@ pub(crate) mod signing;
 pub(crate) mod system;
 pub(crate) mod tokens;
 pub(crate) mod version;
+pub(crate) mod waiting;
 pub(crate) mod wrapping;
 
 mod lifecycle;

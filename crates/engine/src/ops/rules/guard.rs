@@ -1,5 +1,5 @@
-//! What becomes of the rules when somebody's rights are taken away: nobody may be left who could change them, and of rules
-//! that nobody could satisfy any more those who did it are told.
+//! What becomes of the rules when somebody's rights are taken away: that is refused where nobody would be left who
+//! could change them, and whoever does it is told of rules that nobody could satisfy any more.
 
 use keyreeve_model::approval::feasible::Unsatisfiable;
 use keyreeve_model::rules::Rules;

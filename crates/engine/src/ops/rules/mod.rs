@@ -232,8 +232,8 @@ impl Core {
         Ok(rules)
     }
 
-    /// The rules that nobody could satisfy: people who are let in, whom policies let ask, and whom they let vote with the
-    /// second factor that they have.
+    /// The rules that nobody could satisfy: people who are let in, whom policies let ask, and whom they let vote with
+    /// the second factor that they have.
     async fn unsatisfiable(&self, opened: &Opened, rules: &Rules) -> Result<Vec<Unsatisfiable>, Error> {
         let (people, rules) = (People::now(self, opened).await?, rules.clone());
         compute(true, move || people.unsatisfiable(&rules, Voters::WithFactor)).await
