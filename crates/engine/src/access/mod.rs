@@ -27,7 +27,7 @@ pub(crate) use directory::{Directory, HeldPrincipal, attrs_revision, principal_a
 pub(crate) use grants::{Asked, GrantBook, Granting};
 pub(crate) use logins::{CREDENTIAL, HeldMethod, LoginMethods, NO_METHODS};
 pub(crate) use policies::{Compiler, Policies};
-pub(crate) use rulebook::HeldRules;
+pub(crate) use rulebook::{HeldRules, shipped_rules};
 pub(crate) use shadow::{Compared, HeldDraft};
 pub use shadow::{ShadowCounts, ShadowGroup, Would};
 pub(crate) use tokens::HeldToken;

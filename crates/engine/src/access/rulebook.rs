@@ -42,10 +42,15 @@ impl HeldRules {
     }
 }
 
+/// The rules that this version ships.
+pub(crate) fn shipped_rules() -> Result<Rules, Error> {
+    Rules::parse(SHIPPED).map_err(Error::internal)
+}
+
 /// The book that stands until another is put.
 fn shipped() -> Result<RuleBook, Error> {
     let nobody: Name = "system".parse().map_err(Error::internal)?;
-    let rules = Rules::parse(SHIPPED).map_err(Error::internal)?;
+    let rules = shipped_rules()?;
     Ok(RuleBook {
         version: 0,
         current: true,

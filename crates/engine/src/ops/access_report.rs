@@ -7,6 +7,7 @@ use keyreeve_crypto::Purpose;
 use keyreeve_model::access::{MfaKind, MfaProof};
 use keyreeve_model::grant::Granted;
 use keyreeve_model::record::Table;
+use keyreeve_model::rules::Rules;
 use keyreeve_model::time::DAY_MS;
 use keyreeve_model::usage::{Used, day_of};
 use keyreeve_model::{KeyId, Name, PrincipalKind, UnixMillis};
@@ -15,7 +16,7 @@ use keyreeve_store::{KeyFilter, Page};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::access::{AccessSnapshot, HeldPrincipal};
+use crate::access::{AccessSnapshot, HeldPrincipal, shipped_rules};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::Error;
@@ -93,11 +94,14 @@ pub enum FindingKind {
     GovernanceFounding,
     /// A review is late, or rights that nobody went through for 180 days.
     ReviewOverdue,
+    /// The book of rules lacks one that this version ships.
+    RuleMissing,
 }
 
 impl FindingKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::GrantUnused, Self::NoSecondFactor, Self::GovernanceFounding, Self::ReviewOverdue];
+    pub const ALL: [Self; 5] =
+        [Self::GrantUnused, Self::NoSecondFactor, Self::GovernanceFounding, Self::ReviewOverdue, Self::RuleMissing];
 
     /// The name on wires.
     #[must_use]
@@ -107,6 +111,7 @@ impl FindingKind {
             Self::NoSecondFactor => "no-second-factor",
             Self::GovernanceFounding => "governance-founding",
             Self::ReviewOverdue => "review-overdue",
+            Self::RuleMissing => "rule-missing",
         }
     }
 }
@@ -304,6 +309,21 @@ impl Report {
     }
 }
 
+/// The rules that this version ships and the book does not have, by name: a stored book takes the place of the shipped
+/// one as a whole, so a new version brings none into it. Whether one was left out on purpose nobody can tell here.
+fn rules_missing(book: &Rules) -> Result<Option<Finding>, Error> {
+    let shipped = shipped_rules()?;
+    let missing: Vec<&str> =
+        shipped.iter().map(|rule| rule.name.as_str()).filter(|name| book.find(name).is_none()).collect();
+    let text = format!(
+        "the book of rules lacks shipped rules: {}; if they were not left out on purpose, `keyreeve rules show` of a \
+         server in development mode (`keyreeve dev`) writes them, and `keyreeve rules put` takes them in",
+        missing.join(", ")
+    );
+    let finding = || Finding { kind: FindingKind::RuleMissing, about: "rules".to_owned(), text };
+    Ok((!missing.is_empty()).then(finding))
+}
+
 /// What somebody should look at.
 async fn findings(
     core: &Core,
@@ -317,6 +337,7 @@ async fn findings(
         findings.push(Finding { kind: FindingKind::GovernanceFounding, about: "rules".to_owned(), text });
     }
     findings.extend(core.reviews_overdue(opened, now).await?);
+    findings.extend(rules_missing(&access.rules().book.rules)?);
     for held in people {
         let record = &held.record;
         if record.kind == PrincipalKind::Person && !record.roles.is_empty() {
@@ -346,4 +367,37 @@ async fn findings(
         }
     }
     Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyreeve_policy::ResourceKind;
+
+    /// Groups of operations on keys that the report does not look at, and why.
+    const EXCEPTED: [(&str, &str); 4] = [
+        (groups::SCHEDULED, "what the server does by itself"),
+        (groups::HOLD, "keeps a key, and gives nobody anything"),
+        (groups::REVOKE, "a part of `lifecycle`"),
+        (groups::REPLACE, "a part of `lifecycle`, in an incident only"),
+    ];
+
+    #[test]
+    fn the_report_looks_at_every_group_of_keys() {
+        let looked: Vec<(&str, &Descriptor)> = Purpose::ALL.iter().flat_map(|purpose| ways(*purpose)).collect();
+        for (group, row) in &looked {
+            assert_eq!(row.groups.first(), Some(group), "{}: a use is kept under its first group", row.name);
+        }
+        let on_keys = || catalogue::ALL.iter().filter(|row| row.resource == ResourceKind::Key);
+        for row in on_keys() {
+            for group in row.groups {
+                let excepted = EXCEPTED.iter().any(|(name, _)| name == group);
+                let known = looked.iter().any(|(name, _)| name == group);
+                assert!(known != excepted, "{} is in `{group}`", row.name);
+            }
+        }
+        for (group, _) in EXCEPTED {
+            assert!(on_keys().any(|row| row.groups.contains(&group)), "{group} needs no exception");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use keyreeve_crypto::KeyAlgorithm;
 use keyreeve_engine::ops::access_report::{FindingKind, Report, ReportReply};
 use keyreeve_engine::ops::grants::{Create, Wanted};
-use keyreeve_engine::ops::{policies, principals};
+use keyreeve_engine::ops::{policies, principals, rules};
 use keyreeve_engine::{Clock, Code, KeyRef};
 use keyreeve_model::grant::Constraints;
 use keyreeve_model::usage::day_of;
@@ -163,4 +163,23 @@ async fn grants_that_nobody_uses_are_told_of() {
     let abouts: Vec<&str> = told.iter().map(|finding| finding.about.as_str()).collect();
     assert_eq!(abouts, [used.as_str(), unused.as_str()]);
     assert!(told[0].text.contains("last used") && told[1].text.contains("never used"), "{told:?}");
+}
+
+/// A stored book takes the place of the shipped one, also of what later versions ship.
+#[tokio::test]
+async fn shipped_rules_that_the_book_lacks_are_told_of() {
+    let house = House::new().await;
+    let missing = async || {
+        let found = house.ask(all()).await.findings.into_iter();
+        found.filter(|finding| finding.kind == FindingKind::RuleMissing).collect::<Vec<_>>()
+    };
+    assert_eq!(missing().await, []);
+    let shipped = keyreeve_policy::rules::SHIPPED;
+    let fewer: Vec<&str> = shipped.split("[[rule]]\n").filter(|rule| !rule.starts_with("name = \"destroy\"")).collect();
+    house.ask(rules::Put { text: fewer.join("[[rule]]\n") }).await;
+    let found = missing().await;
+    let [finding] = &found[..] else { panic!("{found:?}") };
+    assert!(finding.text.contains("shipped rules: destroy;"), "{finding:?}");
+    house.ask(rules::Put { text: shipped.to_owned() }).await;
+    assert_eq!(missing().await, []);
 }

@@ -373,6 +373,8 @@ names! {
         GovernanceFounding = "governance-founding",
         /// A review is late, or rights that nobody went through for 180 days.
         ReviewOverdue = "review-overdue",
+        /// The book of rules lacks one that this version ships.
+        RuleMissing = "rule-missing",
     }
 }
 
