@@ -19,6 +19,7 @@ use std::str::FromStr;
 use super::{
     destruction, emergencies, grants, holds, keyrings, keys, lifecycle, login, mfa, policies, principals, rules,
 };
+use crate::catalogue::{self, Descriptor};
 use crate::core::{Core, Engine};
 use crate::error::{Code, Error};
 use crate::keys::{KeyRef, KeyringRef};
@@ -344,11 +345,16 @@ const FORMS: &[Form] = &[
 
 /// Operations that can wait, and whose answer holds a secret: they are run by asking again, for the answer is given to
 /// whoever asks and to nobody later.
-const ASKED_AGAIN: &[&str] = &["token.create", "credential.issue", "mfa.invite"];
+const ASKED_AGAIN: &[&Descriptor] = &[&catalogue::TOKEN_CREATE, &catalogue::CREDENTIAL_ISSUE, &catalogue::MFA_INVITE];
+
+/// Whether an operation is one of those.
+fn is_asked_again(operation: &str) -> bool {
+    ASKED_AGAIN.iter().any(|row| row.name == operation)
+}
 
 /// Whether an operation can wait for consent.
 pub(crate) fn can_wait(operation: &str) -> bool {
-    FORMS.iter().any(|form| form.operation == operation) || ASKED_AGAIN.contains(&operation)
+    FORMS.iter().any(|form| form.operation == operation) || is_asked_again(operation)
 }
 
 /// Whether a stored request is one that its operation would make again, to the letter.
@@ -379,7 +385,7 @@ pub(crate) async fn run_again(
 ) -> Result<Option<RecordId>, Refused> {
     let request = proposal.request();
     let refused = |error| Refused { error, record: None, waiting: None };
-    if ASKED_AGAIN.contains(&request.operation.as_str()) {
+    if is_asked_again(request.operation.as_str()) {
         let text = "the answer to this request holds a secret: make the same request again, it runs now";
         return Err(refused(Error::new(Code::WrongState, text)));
     }

@@ -270,7 +270,9 @@ impl Engine {
         }
         let (now, cause) = (draft.record.time, draft.record.id);
         if let (Some(opened), false) = (self.core.opened(), outcome.changes.is_empty()) {
-            for telling in outcome.notices.iter().chain(Telling::of(&draft.record).iter()) {
+            let told = Telling::of(&draft.record);
+            debug_assert!(told.is_none() || outcome.notices.is_empty(), "{} would be told twice", O::DESCRIPTOR.name);
+            for telling in outcome.notices.iter().chain(&told) {
                 outcome.changes.extend(self.core.notice(&opened, telling, Some(cause), now)?);
             }
         }
