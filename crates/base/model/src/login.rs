@@ -154,14 +154,17 @@ pub enum MethodKind {
 }
 
 impl MethodKind {
+    /// The names of every kind, in the order of the variants.
+    pub const NAMES: [&str; 4] = ["oidc", "jwt", "ldap", "certificate"];
+
     /// The name on wires and in records.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Oidc(_) => "oidc",
-            Self::Jwt(_) => "jwt",
-            Self::Ldap(_) => "ldap",
-            Self::Certificate(_) => "certificate",
+            Self::Oidc(_) => Self::NAMES[0],
+            Self::Jwt(_) => Self::NAMES[1],
+            Self::Ldap(_) => Self::NAMES[2],
+            Self::Certificate(_) => Self::NAMES[3],
         }
     }
 }

@@ -91,3 +91,14 @@ impl LoginMethods {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyreeve_policy::LOGIN_KINDS;
+
+    #[test]
+    fn policies_know_every_kind_of_login() {
+        assert_eq!([&MethodKind::NAMES[..], &[CREDENTIAL]].concat(), LOGIN_KINDS);
+    }
+}

@@ -384,3 +384,14 @@ async fn resolve_new_key(core: &Core, keyring: &KeyringRef, attrs: &KeyAttrs) ->
     let attrs = ResourceAttrs { id: "new".to_owned(), revision: Revision::Unstored, details };
     Ok(Resource { attrs: Arc::new(attrs), audit, held })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyreeve_policy::CASE_KINDS;
+
+    #[test]
+    fn policies_know_every_kind_of_case() {
+        assert_eq!(CaseKind::ALL.map(CaseKind::name), CASE_KINDS);
+    }
+}

@@ -348,6 +348,7 @@ mod tests {
     use keyreeve_audit::record as audit;
     use keyreeve_crypto::{HashAlgorithm, Purpose, SignatureScheme};
     use keyreeve_engine::ops::policies::Would;
+    use keyreeve_model::login::MethodKind;
     use keyreeve_model::{Classification, Environment, State};
     use wire::names;
 
@@ -369,6 +370,7 @@ mod tests {
             ),
             (wire_names(names::Environment::ALL, |n| n.name()), wire_names(&Environment::ALL, Environment::name)),
             (wire_names(names::ShadowVerdict::ALL, |n| n.name()), wire_names(&Would::ALL, Would::name)),
+            (wire_names(names::LoginKind::ALL, |n| n.name()), MethodKind::NAMES.to_vec()),
         ];
         for (wire, server) in pairs {
             assert_eq!(wire, server);
