@@ -246,7 +246,8 @@ pub struct KeyMetadata {
     pub aliases: BTreeSet<Name>,
     /// Free labels for search and policy.
     pub labels: BTreeMap<Name, Label>,
-    /// Who answers for the key.
+    /// Who answers for the key: free text, which may be the name of a principal, of a person or of a role. Rules of
+    /// approval look for whoever it names ([`crate::rules::SeatKind::Owner`]).
     pub owner: Label,
     /// Who may hold shares or backups of it.
     pub custodians: BTreeSet<Label>,

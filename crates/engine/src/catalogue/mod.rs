@@ -57,7 +57,8 @@ pub struct Descriptor {
     pub name: &'static str,
     /// What kind of thing it acts on.
     pub resource: ResourceKind,
-    /// The groups of actions it belongs to, for policies.
+    /// The groups of actions it belongs to, for policies. The first one says how a key is used: the last use of a right
+    /// is kept under it, and the access report looks for it there.
     pub groups: &'static [&'static str],
     /// Its mark in the audit log.
     pub audit: AuditClass,

@@ -60,6 +60,8 @@ const fn row(role: &'static str, kind: PrincipalKind, may: &'static [&'static st
     Row { role, kind, may }
 }
 
+/// Its text, and that of the lists above, is read by the test of the roles from outside (`tests/tests/access/roles/`
+/// `table.rs`): a row is `row("ROLE", PrincipalKind::KIND, &[LIST, …]),` with lists by their names.
 const TABLE: [Row; 16] = [
     row("operator", PrincipalKind::Person, &[SYSTEM, ACCESS, GOVERN, GRANT]),
     row("key-admin", PrincipalKind::Person, &[LIFECYCLE, READ, GRANT]),

@@ -35,6 +35,26 @@ fn seats(requirement: &Requirement) -> Vec<String> {
     requirement.seats.iter().map(ToString::to_string).collect()
 }
 
+/// The example of docs/formats.md, which shows every field.
+const EXAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/formats.md"));
+
+#[test]
+fn the_example_of_the_paper_is_a_rule_book() {
+    let (_, section) = EXAMPLE.split_once("## Rule books").unwrap();
+    let (_, text) = section.split_once("```toml\n").unwrap();
+    let (text, table) = text.split_once("```").unwrap();
+    let rules = Rules::parse(text).unwrap();
+    assert_eq!(Rules::parse(&rules.to_toml()).unwrap(), rules);
+    // What the form has, the table names.
+    let form = serde_json::to_value(RuleForm::from(rules.iter().next().unwrap().clone())).unwrap();
+    let mut fields: Vec<String> = form.as_object().unwrap().keys().cloned().collect();
+    fields.extend(["only_widening", "seats", "overrides", "opens_incident", "confirm"].map(str::to_owned));
+    fields.extend(["expires_hours", "expires_minutes", "valid_hours", "valid_minutes"].map(str::to_owned));
+    for field in fields {
+        assert!(table.contains(&format!("`{field}`")), "{field}");
+    }
+}
+
 #[test]
 fn every_field_is_read_and_written_back() {
     let text = r#"

@@ -2,6 +2,8 @@
 //!
 //! Every way in ends here. Attempts are counted before they are looked at, one text answers every doubt, the audit
 //! record alone tells the reason, and what a method and its binding allow becomes a session.
+//!
+//! What proves somebody for one request, each time anew, is no login: it is a variant of `Evidence`.
 
 use keyreeve_crypto::digest::Sha256;
 use keyreeve_identity::Outcome as Bound;
