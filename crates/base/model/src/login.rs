@@ -315,9 +315,9 @@ pub struct CertificateMethod {
     pub uri_prefixes: BTreeSet<String>,
     /// Suffixes of DNS names that count, each beginning with `.`, such as `.payments.example`.
     pub dns_suffixes: BTreeSet<String>,
-    /// Authorities, by SHA-256 of their public keys (SubjectPublicKeyInfo in DER, RFC 5280 section 4.1.2.7): one of them
-    /// must stand between the certificate and what the listener trusts, or be it. Empty means any authority that the
-    /// listener trusts.
+    /// Authorities, by SHA-256 of their public keys (SubjectPublicKeyInfo in DER, RFC 5280 section 4.1.2.7): one of
+    /// them must stand between the certificate and what the listener trusts, or be it. Empty means any authority that
+    /// the listener trusts.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub authorities: BTreeSet<Digest>,
 }

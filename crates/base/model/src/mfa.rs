@@ -108,8 +108,8 @@ pub struct MfaCredential {
     /// When the last of them came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_wrong: Option<UnixMillis>,
-    /// The token that it was begun with, until it is confirmed, with that one and no other. None without a token, with a
-    /// client certificate.
+    /// The token that it was begun with, until it is confirmed, with that one and no other. None without a token, with
+    /// a client certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun_with: Option<TokenId>,
 }

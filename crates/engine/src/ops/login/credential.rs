@@ -141,8 +141,8 @@ impl Operation for Issue {
         serde_json::to_value(&self.spec).ok()
     }
 
-    /// Whoever is somebody can have another way to be it, but for a login: what is made in it outlives it and knows none
-    /// of its bounds.
+    /// Whoever is somebody can have another way to be it, but for a login: what is made in it outlives it and knows
+    /// none of its bounds.
     fn widens(&self, permit: &Permit<Self>, _core: &Core) -> Result<bool, Error> {
         Ok(permit.asker() != &self.spec.principal || permit.logged_in())
     }

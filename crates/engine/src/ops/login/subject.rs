@@ -1,8 +1,8 @@
 //! Who may come as a principal that the evidence names itself.
 //!
 //! A claim such as an address or a nickname can be altered, by its owner or by the provider, and then names somebody
-//! else's principal. Only `sub` is promised to be nobody else's, ever (OpenID Connect Core 1.0, sections 2 and 5.7), and
-//! of an entry in a directory what the directory itself made up for it (RFC 4530). So whoever comes first as a
+//! else's principal. Only `sub` is promised to be nobody else's, ever (OpenID Connect Core 1.0, sections 2 and 5.7),
+//! and of an entry in a directory what the directory itself made up for it (RFC 4530). So whoever comes first as a
 //! principal is remembered, and another subject is refused.
 
 use keyreeve_identity::Outcome as Bound;
