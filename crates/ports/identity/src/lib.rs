@@ -190,9 +190,9 @@ impl Bind {
 /// - What was typed is only ever a value in a filter, never part of one.
 /// - Exactly one entry must be found; its password is tried on a connection of its own, so that a right password leaves
 ///   nothing behind.
-/// - [`Bind::Nobody`] does not say whether the name or the password is wrong. The same steps are made for every name and
-///   every password, groups included: for a name that is not there they are asked of an entry that does not exist. How
-///   long the directory itself takes for either is its own.
+/// - [`Bind::Nobody`] does not say whether the name or the password is wrong. The same steps are made for every name
+///   and every password, groups included: for a name that is not there they are asked of an entry that does not exist.
+///   How long the directory itself takes for either is its own.
 /// - What is wrong with one entry is never an error, which would tell apart who is there: errors are about the
 ///   directory and its settings, and come whoever asks.
 /// - Referrals are not followed.

@@ -70,7 +70,9 @@ cases! {
         let method = method(stage, "certificate").await;
         let uris = vec!["spiffe://prod.example/alice".to_owned()];
         let valid = (UnixMillis(0), UnixMillis(i64::MAX));
-        let peer = Some(Arc::new(PeerCertificate { fingerprint: [9; 32], dns_names: Vec::new(), uris, authorities: Vec::new(), valid }));
+        let (dns_names, authorities) = (Vec::new(), Vec::new());
+        let peer = PeerCertificate { fingerprint: [9; 32], dns_names, uris, authorities, valid };
+        let peer = Some(Arc::new(peer));
         stage.run(who, &method, certificate::Certificate { method: method.clone(), peer }).await
     };
     "login.credential" => |stage, who| {
