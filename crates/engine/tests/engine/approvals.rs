@@ -18,7 +18,7 @@ use keyreeve_secret::SecretString;
 use keyreeve_store::faulty::CommitFault;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::{Checked, Council, DAY, House, Member, create, key_of, label, name, waiting};
+use crate::support::{Checked, Council, DAY, House, Member, Schema, create, key_of, label, name, waiting};
 
 mod bases;
 mod feasible;
@@ -542,22 +542,80 @@ async fn an_approved_request_runs_once_whatever_the_store_does() {
 }
 
 #[tokio::test]
-async fn two_engines_over_one_store_run_an_approved_request_once() {
-    let (council, key) = council_with(labelled("kek")).await;
-    let (house, ann) = (&council.house, &council.ann);
-    let id = ann.waits(house, rotate(&key)).await;
-    council.carl.approve(house, id).await;
-    council.sue.approve(house, id).await;
-    let other = house.beside().await;
-    let run = |engine: &keyreeve_engine::Engine| {
-        let engine = engine.clone();
-        let arrival = House::arrival(&ann.who);
-        async move { engine.execute_approved(arrival, id).await.is_ok() }
+async fn a_listing_goes_on_where_its_page_ended_whatever_lies_between() {
+    let (council, key) = council_with_key().await;
+    let house = &council.house;
+    let nth = |n: usize| Schedule { key: key.clone(), days: 7, reason: label(&format!("reason {n}")) };
+    let mut own = Vec::new();
+    for n in 0..5 {
+        own.push(council.ann.waits(house, nth(n)).await);
+        council.olga.waits(house, House::putting(&format!("new-{n}"), &["key-admin"])).await;
+    }
+    // By id; those of one millisecond are in no order of time.
+    own.sort_by_key(ToString::to_string);
+    let withdrawn = own.remove(2);
+    house.call(&council.ann.who, Withdraw { approval: withdrawn }).await.unwrap();
+    let page = async |after, state, limit| {
+        let done = house.call(&council.ann.who, List { state, after, limit }).await.unwrap().reply;
+        let ids: Vec<ApprovalId> = done.items.iter().map(|item| item.proposal.id()).collect();
+        (ids, done.next.map(|next| next.parse::<ApprovalId>().unwrap()))
     };
-    let here = house.engine().clone();
-    let (a, b, c, d) = tokio::join!(run(&here), run(&other), run(&here), run(&other));
-    assert_eq!([a, b, c, d].into_iter().filter(|done| *done).count(), 1);
-    house.reopened_keys(&key, 2).await;
+    let all = async |state, limit| {
+        let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let (ids, next) = page(after, state, limit).await;
+            assert!(ids.len() <= limit as usize && (next.is_none() || !ids.is_empty()), "{ids:?} {next:?}");
+            found.extend(ids);
+            pages += 1;
+            after = next;
+            if after.is_none() {
+                return (found, pages);
+            }
+        }
+    };
+    let waiting = Some(ProposalState::Waiting);
+    for limit in 1..=5 {
+        let (found, pages) = all(waiting, limit).await;
+        assert_eq!(found, own, "limit {limit}: those of others are neither shown nor in the way");
+        assert!(pages >= own.len().div_ceil(limit as usize), "limit {limit}");
+        let (found, _) = all(None, limit).await;
+        assert_eq!(found.len(), 5, "limit {limit}: the one that was withdrawn as well");
+    }
+    assert_eq!(all(Some(ProposalState::Withdrawn), 1).await.0, [withdrawn]);
+}
+
+#[tokio::test]
+async fn two_engines_over_one_store_run_an_approved_request_once() {
+    two_engines_run_once(&Council::gathered().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_engines_over_one_postgres_database_run_an_approved_request_once() {
+    let Some(schema) = Schema::make("approvals").await else { return };
+    two_engines_run_once(&Council::gathered_in(House::on_postgres(schema.url()).await).await).await;
+    schema.remove().await;
+}
+
+async fn two_engines_run_once(council: &Council) {
+    let (house, ann) = (&council.house, &council.ann);
+    let key = key_of(&house.make(labelled("kek")).await);
+    house.call(&council.olga.who, Enact).await.unwrap();
+    let other = house.beside().await;
+    for round in 0..3 {
+        let reason = label(&format!("round {round}"));
+        let id = ann.waits(house, Rotate { key: key.clone(), reason }).await;
+        council.carl.approve(house, id).await;
+        council.sue.approve(house, id).await;
+        let run = |engine: &keyreeve_engine::Engine| {
+            let engine = engine.clone();
+            let arrival = House::arrival(&ann.who);
+            tokio::spawn(async move { engine.execute_approved(arrival, id).await.is_ok() })
+        };
+        let here = house.engine().clone();
+        let (a, b, c, d) = tokio::join!(run(&here), run(&other), run(&here), run(&other));
+        assert_eq!([a, b, c, d].into_iter().filter(|done| *done.as_ref().unwrap()).count(), 1, "round {round}");
+        house.reopened_keys(&key, round + 2).await;
+    }
 }
 
 impl House {

@@ -113,7 +113,10 @@ pub(crate) struct Council {
 impl Council {
     /// Two operators, a key administrator, and one person each for the roles that the shipped rules ask for.
     pub(crate) async fn gathered() -> Self {
-        let house = House::new().await;
+        Self::gathered_in(House::new().await).await
+    }
+
+    pub(crate) async fn gathered_in(house: House) -> Self {
         let join = async |person, role| Member::join(&house, person, &[role]).await;
         let mut council = Self {
             olga: join("olga", "operator").await,

@@ -23,6 +23,7 @@ use keyreeve_root_software::{SealedFileRoot, ShamirRoot};
 use keyreeve_secret::SecretString;
 use keyreeve_store::Store;
 use keyreeve_store::faulty::FaultyStore;
+use keyreeve_store_postgres::{PostgresOptions, PostgresStore};
 use keyreeve_store_sqlite::SqliteStore;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
@@ -87,7 +88,7 @@ impl Counter {
 /// The parts of a running house that tests reach into.
 pub(crate) struct Parts {
     pub(crate) engine: Engine,
-    pub(crate) store: Arc<FaultyStore<SqliteStore>>,
+    pub(crate) store: Arc<FaultyStore<dyn Store>>,
     pub(crate) journal: Arc<FaultyJournal>,
     pub(crate) vault: Arc<FaultyVault>,
     pub(crate) root: Arc<FaultyRoot>,
@@ -96,6 +97,8 @@ pub(crate) struct Parts {
 
 pub(crate) struct House {
     directory: TempDir,
+    /// The PostgreSQL database that is the store, in place of a file.
+    postgres: Option<String>,
     kind: RootKind,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<HandClock>,
@@ -125,6 +128,18 @@ impl House {
 
     /// A house nobody has initialised.
     pub(crate) async fn empty(kind: RootKind, alter: impl FnOnce(&mut Settings)) -> Self {
+        Self::over(None, kind, alter).await
+    }
+
+    /// A house whose store is a PostgreSQL database, initialised.
+    pub(crate) async fn on_postgres(url: String) -> Self {
+        let mut house = Self::over(Some(url), RootKind::SealedFile, |_| {}).await;
+        let reply = house.init().await.unwrap();
+        house.move_in(reply);
+        house
+    }
+
+    async fn over(postgres: Option<String>, kind: RootKind, alter: impl FnOnce(&mut Settings)) -> Self {
         super::logs::capture();
         let directory = tempfile::tempdir().unwrap();
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o700)).unwrap();
@@ -132,6 +147,7 @@ impl House {
         alter(&mut settings);
         let mut house = Self {
             directory,
+            postgres,
             kind,
             settings,
             clock: Arc::new(HandClock::new()),
@@ -182,7 +198,7 @@ impl House {
         &self.parts().engine
     }
 
-    pub(crate) fn store(&self) -> &FaultyStore<SqliteStore> {
+    pub(crate) fn store(&self) -> &FaultyStore<dyn Store> {
         &self.parts().store
     }
 
@@ -208,10 +224,19 @@ impl House {
         self.posts.iter().zip(only).map(channel).collect()
     }
 
+    /// The store, as one server is connected to it.
+    async fn connected(&self) -> Arc<FaultyStore<dyn Store>> {
+        let store: Arc<dyn Store> = match &self.postgres {
+            Some(url) => Arc::new(PostgresStore::connect(url, PostgresOptions::default()).await.unwrap()),
+            None => Arc::new(SqliteStore::open(&self.database()).unwrap()),
+        };
+        Arc::new(FaultyStore::new(store))
+    }
+
     /// Makes an engine over what is in the directory.
     async fn open(&mut self) -> Result<(), Error> {
         let random = Random::from_module().unwrap();
-        let store = Arc::new(FaultyStore::new(Arc::new(SqliteStore::open(&self.database()).unwrap())));
+        let store = self.connected().await;
         let clock = Arc::clone(&self.clock);
         let options = Options {
             segment_bytes: 256 * 1024,
@@ -245,11 +270,13 @@ impl House {
         started
     }
 
-    /// Another engine over the same store, journal and vault, as a second server would be.
+    /// Another engine over the same store, journal and vault, as a second server would be. It has its own connections
+    /// to a database; of a file there is one user.
     pub(crate) async fn beside(&self) -> Engine {
         let (parts, random) = (self.parts(), Random::from_module().unwrap());
+        let store = if self.postgres.is_some() { self.connected().await } else { Arc::clone(&parts.store) };
         let ports = Ports {
-            store: Arc::clone(&parts.store) as Arc<dyn Store>,
+            store: store as Arc<dyn Store>,
             root: Arc::new(SealedFileRoot::new(self.path().join("root.key"), random.clone())),
             vault: Arc::clone(&parts.vault) as Arc<dyn EpochVault>,
             journal: Arc::clone(&parts.journal) as Arc<dyn Journal>,

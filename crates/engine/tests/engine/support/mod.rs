@@ -9,6 +9,7 @@ mod house;
 mod logs;
 mod outside;
 mod post;
+mod schema;
 mod vault;
 
 pub(crate) use ask::{Checked, context, create, key_of, keyring, label, name, payloads};
@@ -19,4 +20,5 @@ pub(crate) use forge::{forge_key, forge_session};
 pub(crate) use house::{House, RootKind, Who};
 pub(crate) use logs::captured_logs;
 pub(crate) use outside::{CLIENT, ISSUER, Outside};
+pub(crate) use schema::Schema;
 pub(crate) use vault::VaultFault;
