@@ -42,6 +42,8 @@ pub struct Report {
     pub after: Option<String>,
     /// How many pairs of principal and key to look at: 1 to [`PAIRS_MAX`].
     pub limit: u32,
+    /// Look for last uses that the store does not know in the audit log, all of it if need be.
+    pub from_audit: bool,
 }
 
 /// One way of using a key, and what allows it.
@@ -254,7 +256,7 @@ impl Operation for Report {
         let (opened, now) = (core.need_open()?, approved.now());
         let access = Arc::clone(&*opened.access());
         let people = self.people(&access)?;
-        let findings = match self.after {
+        let mut findings = match self.after {
             None => findings(core, &opened, &access, (&people, now)).await?,
             Some(_) => Vec::new(),
         };
@@ -262,9 +264,15 @@ impl Operation for Report {
         let mut reporter = Reporter { core, opened: &opened, access, people, now, left, last: None, rows: Vec::new() };
         let whole = self.look(&mut reporter).await?;
         let next = reporter.last.filter(|_| !whole);
-        let rows = reporter.rows;
+        let mut rows = reporter.rows;
+        if self.from_audit {
+            core.last_uses_from_audit(&mut rows, &mut findings, now).await?;
+        }
         let (count, found) = (rows.len(), findings.len());
-        Ok(Outcome::reply(ReportReply { rows, next, findings }).detail("listed", count).detail("findings", found))
+        Ok(Outcome::reply(ReportReply { rows, next, findings })
+            .detail("listed", count)
+            .detail("findings", found)
+            .detail("from_audit", self.from_audit))
     }
 }
 

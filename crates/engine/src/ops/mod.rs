@@ -15,6 +15,7 @@ pub mod holds;
 pub mod incidents;
 pub mod keyrings;
 pub mod keys;
+mod last_uses;
 pub mod lifecycle;
 pub mod login;
 pub mod mfa;

@@ -3,6 +3,7 @@
 use keyreeve_crypto::KeyAlgorithm;
 use keyreeve_engine::ops::access_report::{FindingKind, Report, ReportReply};
 use keyreeve_engine::ops::grants::{Create, Wanted};
+use keyreeve_engine::ops::keys::Describe;
 use keyreeve_engine::ops::{policies, principals, rules};
 use keyreeve_engine::{Clock, Code, KeyRef};
 use keyreeve_model::grant::Constraints;
@@ -12,7 +13,7 @@ use keyreeve_model::{PrincipalKind, UnixMillis};
 use crate::support::{DAY, House, context, create, key_of, label, name};
 
 fn all() -> Report {
-    Report { principal: None, key: None, after: None, limit: 1000 }
+    Report { principal: None, key: None, after: None, limit: 1000, from_audit: false }
 }
 
 /// `principal key group through`, a line each.
@@ -100,6 +101,45 @@ async fn pages_put_together_are_the_whole() {
         }
         assert_eq!(pages, whole, "{limit}");
     }
+}
+
+#[tokio::test]
+async fn what_the_store_does_not_know_is_found_in_the_audit_log() {
+    let mut house = House::new().await;
+    let key = house.aead().await;
+    house.aead().await;
+    let who = house.welcome(House::person("eve", &["key-user-decrypt"])).await;
+    let auditor = house.welcome(House::person("dan", &["key-auditor"])).await;
+    let ciphertext = house.encrypt(&key, b"x").await;
+    let used = UnixMillis(day_of(house.clock.now()) * DAY);
+    for _ in 0..3 {
+        house.call(&who, House::decrypting(&key, &ciphertext)).await.unwrap();
+    }
+    let refused = House::decrypting(&key, b"nothing");
+    let _ = house.call(&who, refused).await;
+    house.call(&auditor, Describe { key: key.clone() }).await.unwrap();
+    service(&house, "batch", &[]).await;
+    let batch = house.token_for("batch").await;
+    let id = grant(&house, "batch", &key, Constraints::default()).await;
+    house.pass(1).await;
+    // The server falls over before it has written when the rights were used.
+    house.clock.turn(89 * DAY);
+    let batch_decrypts = async |house: &House| house.call(&batch, House::decrypting(&key, &ciphertext)).await;
+    batch_decrypts(&house).await.unwrap();
+    house.reopen().await;
+    house.clock.turn(2 * DAY);
+    let report = async |from_audit: bool| {
+        let key = Some(key.clone());
+        let reply = house.ask(Report { key, from_audit, ..all() }).await;
+        let of = |who: &str, group: &str| {
+            let row = reply.rows.iter().find(|row| row.principal == name(who)).unwrap();
+            row.rights.iter().find(|right| right.group == group).unwrap().last_used
+        };
+        let unused = reply.findings.iter().any(|finding| finding.about == id);
+        ((of("eve", "decrypt-side"), of("dan", "read")), unused)
+    };
+    assert_eq!(report(false).await, ((Some(used), None), true));
+    assert_eq!(report(true).await, ((Some(used), Some(used)), false));
 }
 
 #[tokio::test]

@@ -229,7 +229,7 @@ async fn a_late_review_and_rights_that_nobody_goes_through_are_told_of() {
     let developer = house.token_for("developer").await;
     let auditor = house.welcome(House::person("rita", &["key-auditor"])).await;
     let overdue = async || -> Vec<String> {
-        let report = Report { principal: None, key: None, after: None, limit: 1 };
+        let report = Report { principal: None, key: None, after: None, limit: 1, from_audit: false };
         let found = ask_as(&house, &auditor, report).await.findings.into_iter();
         found.filter(|finding| finding.kind == FindingKind::ReviewOverdue).map(|finding| finding.about).collect()
     };

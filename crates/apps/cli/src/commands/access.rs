@@ -41,6 +41,10 @@ pub(crate) struct Report {
     /// Only this key, by id or alias
     #[arg(long)]
     key: Option<String>,
+    /// Look in the whole audit log for last uses that are not known otherwise: those of looking at keys and moving them
+    /// through their states, and those that a crash lost; slow where the log is long
+    #[arg(long)]
+    from_audit: bool,
     /// As comma-separated values, a line for each right; findings are left out
     #[arg(long)]
     csv: bool,
@@ -52,7 +56,8 @@ impl Report {
         let mut whole = AccessReport { rows: Vec::new(), next: None, findings: Vec::new() };
         loop {
             let (principal, key) = (self.principal.as_deref(), self.key.as_deref());
-            let page = client.access_report(principal, key, whole.next.as_deref(), Some(PAIRS)).await?.value;
+            let place = (whole.next.as_deref(), Some(PAIRS));
+            let page = client.access_report((principal, key), self.from_audit, place).await?.value;
             whole.rows.extend(page.rows);
             whole.findings.extend(page.findings);
             whole.next = page.next;

@@ -8,21 +8,23 @@ use crate::error::ClientError;
 use crate::transport::{Answer, Client};
 
 impl Client {
-    /// A page of the report on who can do what to which key.
+    /// A page of the report on who can do what to which key; last uses that are not known are looked for in the audit
+    /// log where `from_audit` says so.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn access_report(
         &self,
-        principal: Option<&str>,
-        key: Option<&str>,
-        after: Option<&str>,
-        limit: Option<u32>,
+        (principal, key): (Option<&str>, Option<&str>),
+        from_audit: bool,
+        (after, limit): (Option<&str>, Option<u32>),
     ) -> Result<Answer<AccessReport>, ClientError> {
         let [after, limit] = super::page(after, limit);
-        let about = [("principal", principal.map(str::to_owned)), ("key", key.map(str::to_owned)), after, limit];
-        self.get(&["access", "report"], &about).await
+        let from_audit = ("from_audit", from_audit.then(|| "true".to_owned()));
+        let (principal, key) = (("principal", principal.map(str::to_owned)), ("key", key.map(str::to_owned)));
+        self.get(&["access", "report"], &[principal, key, from_audit, after, limit]).await
     }
+
     /// Opens a review of who has which right.
     ///
     /// # Errors

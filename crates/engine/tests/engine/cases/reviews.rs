@@ -10,7 +10,7 @@ use super::{Case, SERVER, Stage, reason};
 
 cases! {
     "access.report" => |stage, who| {
-        stage.run(who, SERVER, Report { principal: None, key: None, after: None, limit: 10 }).await
+        stage.run(who, SERVER, Report { principal: None, key: None, after: None, limit: 10, from_audit: false }).await
     };
     "review.open" => |stage, who| stage.run(who, "", opening()).await;
     "review.list" => |stage, who| stage.run(who, "all", List { open: None, after: None, limit: 10 }).await;

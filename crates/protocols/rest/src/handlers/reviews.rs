@@ -49,6 +49,7 @@ impl Known for Wished {
     const PARAMS: &'static [Param] = &[
         Param::text("principal", "Only this principal."),
         Param::reference("key", "Only this key."),
+        Param::one_of::<bool>("from_audit", "`true`: look for last uses that are not known in the audit log; slow."),
         AFTER,
         Param::limit("limit", "How many pairs of principal and key to look at, 1 to 1,000; 100 unless said."),
     ];
@@ -87,6 +88,7 @@ async fn report(State(engine): State<Engine>, call: Asking<Wished>) -> Result<Re
         key: call.query.get("key")?,
         after: call.query.text("after"),
         limit: call.query.limit()?,
+        from_audit: call.query.get("from_audit")?.unwrap_or(false),
     };
     let done = engine.call(call.arrival, operation).await?;
     answer::json(done.record, &shown(done.reply)?)
