@@ -119,7 +119,7 @@ fn what_the_authority_revokes_does_not_come_in_any_more() {
     // Nor over the connection that was open, which is being ended.
     assert!(ask(&open).map_or(true, |answer| answer.status == 401));
     let _ = site.login(&good).ok();
-    let _ = site.showing(&site.partners.client("c.test")).get("/v1/keys").refused(401, "unauthenticated");
+    site.showing(&site.partners.client("c.test")).get("/v1/keys").refused(401, "unauthenticated");
     let told = site.cli(&lost).run(&["token", "self"]);
     assert!(told.code != 0 && told.stderr.contains("own.pem"), "{told}");
 }
