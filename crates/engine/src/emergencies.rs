@@ -108,8 +108,8 @@ impl Core {
         Ok(next)
     }
 
-    /// What keeps the review of an emergency from being signed, in words: what was not renewed, and by what of before its
-    /// end somebody comes in still, or again.
+    /// What keeps the review of an emergency from being signed, in words: what was not renewed, and by what of before
+    /// its end somebody comes in still, or again.
     pub(crate) async fn unrotated(
         &self,
         opened: &Opened,

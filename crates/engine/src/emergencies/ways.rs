@@ -1,5 +1,5 @@
-//! The ways in which participants of an emergency come in: all of them end with it, and whoever comes in afterwards does
-//! so by a new one.
+//! The ways in which participants of an emergency come in: all of them end with it, and whoever comes in afterwards
+//! does so by a new one.
 
 use keyreeve_model::access::CertificateRule;
 use keyreeve_model::emergency::{Ended, Entrance, Revoked};

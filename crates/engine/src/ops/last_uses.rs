@@ -1,5 +1,5 @@
-//! Last uses that the store does not know, out of the audit log: those of before uses were noted, those that a crash lost
-//! before they were written, and what is not noted at all, as looking at a key and moving it through its states.
+//! Last uses that the store does not know, out of the audit log: those of before uses were noted, those that a crash
+//! lost before they were written, and what is not noted at all, as looking at a key and moving it through its states.
 
 use keyreeve_audit::{Outcome, Record};
 use keyreeve_journal::{Filter, Scan};
