@@ -3,8 +3,8 @@
 use crate::action::{ActionSpec, ResourceKind};
 use crate::network::Network;
 use crate::request::{
-    ContextAttrs, KeyAttrs, KeyringAttrs, Method, PrincipalAttrs, PrincipalKind, Request, ResourceAttrs,
-    ResourceDetails, Revision,
+    ContextAttrs, KeyAttrs, KeyringAttrs, PrincipalAttrs, PrincipalKind, Request, ResourceAttrs, ResourceDetails,
+    Revision,
 };
 use crate::set::PolicySet;
 use crate::shipped;
@@ -181,17 +181,9 @@ fn allowed(
         _ => "sample".to_owned(),
     };
     let resource = ResourceAttrs { id, revision: Revision::Unstored, details };
-    let context = ContextAttrs {
-        source_ip: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
-        time_ms,
-        method: Method::Token,
-        mfa_age_seconds: second_factor.then_some(0),
-        mfa_kind: second_factor.then_some(crate::request::MfaKind::Totp),
-        login: None,
-        emergency: false,
-        encryption_context: None,
-        items: 1,
-    };
+    let shown = ContextAttrs::assumed(Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))), time_ms);
+    let unshown = ContextAttrs { mfa_age_seconds: None, mfa_kind: None, ..shown };
+    let context = if second_factor { shown } else { unshown };
     set.decide(&Request { principal: who, action: spec.name, resource: &resource, context: &context }).allowed
 }
 

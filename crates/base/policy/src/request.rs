@@ -358,6 +358,23 @@ pub struct ContextAttrs<'a> {
 }
 
 impl ContextAttrs<'_> {
+    /// The circumstances that are assumed where nobody makes a request: a token, a second factor just shown, one item,
+    /// and nothing else.
+    #[must_use]
+    pub const fn assumed(source_ip: Option<IpAddr>, time_ms: i64) -> Self {
+        Self {
+            source_ip,
+            time_ms,
+            method: Method::Token,
+            mfa_age_seconds: Some(0),
+            mfa_kind: Some(MfaKind::Totp),
+            login: None,
+            emergency: false,
+            encryption_context: None,
+            items: 1,
+        }
+    }
+
     /// Seconds since 1970, rounded down also before 1970.
     pub(crate) fn seconds(&self) -> i64 {
         self.time_ms.div_euclid(1000)

@@ -129,16 +129,26 @@ pub(crate) fn attrs_revision(revision: Revision) -> AttrsRevision {
 
 pub(crate) fn principal_attrs(record: &PrincipalRecord, revision: Revision) -> Result<PrincipalAttrs, Error> {
     let networks: Result<Vec<Network>, _> = record.networks.iter().map(|text| text.parse()).collect();
-    Ok(PrincipalAttrs {
+    Ok(attrs_with(record, attrs_revision(revision), networks.map_err(Error::internal)?))
+}
+
+/// The same of one that is to be: not stored, and perhaps with networks that its operation will refuse.
+pub(crate) fn wanted_attrs(record: &PrincipalRecord) -> PrincipalAttrs {
+    let networks = record.networks.iter().filter_map(|text| text.parse().ok()).collect();
+    attrs_with(record, PrincipalAttrs::anonymous().revision, networks)
+}
+
+fn attrs_with(record: &PrincipalRecord, revision: AttrsRevision, networks: Vec<Network>) -> PrincipalAttrs {
+    PrincipalAttrs {
         id: record.name.to_string(),
-        revision: attrs_revision(revision),
+        revision,
         name: record.name.to_string(),
         kind: match record.kind {
             PrincipalKind::Person => AttrsKind::Person,
             PrincipalKind::Service => AttrsKind::Service,
         },
         roles: record.roles.iter().map(ToString::to_string).collect(),
-        networks: networks.map_err(Error::internal)?,
+        networks,
         labels: record.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-    })
+    }
 }

@@ -23,7 +23,7 @@ mod shadow;
 mod tokens;
 
 pub(crate) use cases::{Cases, Marks};
-pub(crate) use directory::{Directory, HeldPrincipal, attrs_revision, principal_attrs};
+pub(crate) use directory::{Directory, HeldPrincipal, attrs_revision, principal_attrs, wanted_attrs};
 pub(crate) use grants::{Asked, GrantBook, Granting};
 pub(crate) use logins::{CREDENTIAL, HeldMethod, LoginMethods, NO_METHODS};
 pub(crate) use policies::{Compiler, Policies};

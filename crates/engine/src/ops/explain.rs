@@ -3,7 +3,7 @@
 use keyreeve_crypto::KeyAlgorithm;
 use keyreeve_model::access::{MfaKind, MfaProof};
 use keyreeve_model::ids::GrantId;
-use keyreeve_model::{EncryptionContext, KeyMetadata, Name, State, TokenId, UnixMillis};
+use keyreeve_model::{EncryptionContext, KeyMetadata, Name, State, UnixMillis};
 use keyreeve_policy::{Explanation, Method, PrincipalAttrs, Request, ResourceKind};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,8 +15,8 @@ use crate::error::Error;
 use crate::keys::{KeyRef, KeyringRef, attrs_of};
 use crate::ops::grants::Wanted;
 use crate::pipeline::{
-    Approved, CaseKind, CaseRef, Circumstances, Operation, Outcome, Reason, Remember, Resource, Target, elevated,
-    granted, resolve,
+    Approved, Circumstances, Operation, Outcome, Reason, Remember, Resource, Target, elevated, granted, resolve,
+    resolve_named,
 };
 
 /// Answers whether a principal may do something, and why.
@@ -169,62 +169,27 @@ impl Explain {
     }
 
     async fn resource(&self, core: &Core, row: &Descriptor, now: UnixMillis) -> Result<Resource, Error> {
-        let text = self.resource.as_deref();
-        let needed =
-            || text.ok_or_else(|| Error::invalid("this operation acts on something: say on what with `resource`"));
-        let name = || needed()?.parse::<Name>().map_err(Error::from);
-        match row.resource {
-            ResourceKind::System => resolve(core, Target::System, now).await,
-            ResourceKind::Audit => resolve(core, Target::Audit, now).await,
-            ResourceKind::Key if row == &catalogue::KEY_CREATE => {
-                let usual = KeyAlgorithm::default();
-                let purpose = usual.purposes().first().ok_or_else(|| Error::internal("no purpose"))?;
-                let attrs = attrs_of(usual, *purpose, State::PreActivation, &KeyMetadata::default());
-                resolve(core, Target::NewKey(&needed()?.parse::<KeyringRef>()?, &attrs), now).await
-            }
-            ResourceKind::Key => resolve(core, Target::Key(&needed()?.parse::<KeyRef>()?), now).await,
-            ResourceKind::Keyring if row == &catalogue::KEYRING_CREATE => {
-                resolve(core, Target::NewKeyring(&name()?), now).await
-            }
-            ResourceKind::Keyring => resolve(core, Target::Keyring(&needed()?.parse::<KeyringRef>()?), now).await,
-            ResourceKind::Token => match needed()?.parse::<TokenId>() {
-                Ok(id) => resolve(core, Target::Token(id), now).await,
-                Err(_) => resolve(core, Target::NewToken(&name()?), now).await,
-            },
-            ResourceKind::Policy => resolve(core, Target::Policy(&name()?), now).await,
-            ResourceKind::Principal => resolve(core, Target::Principal(&name()?), now).await,
-            ResourceKind::Login => resolve(core, Target::Login(&name()?), now).await,
-            ResourceKind::Case => resolve(core, Target::Case(case(needed()?)?), now).await,
-            ResourceKind::Grant => match needed()?.parse::<GrantId>() {
-                Ok(id) => resolve(core, Target::Grant(id), now).await,
-                Err(_) => {
-                    let key: KeyRef = needed()?.parse()?;
-                    let wanted = Wanted::Key { key, operations: BTreeSet::new() };
-                    resolve(core, Target::NewGrant(&self.principal, &wanted), now).await
-                }
-            },
-            ResourceKind::Approval => Err(Error::internal("no operation acts on this kind of thing")),
+        if matches!(row.resource, ResourceKind::System | ResourceKind::Audit) {
+            return resolve_named(core, row.resource, "", now).await;
         }
+        let text = self.resource.as_deref();
+        let text =
+            text.ok_or_else(|| Error::invalid("this operation acts on something: say on what with `resource`"))?;
+        if row == &catalogue::KEY_CREATE {
+            let usual = KeyAlgorithm::default();
+            let purpose = usual.purposes().first().ok_or_else(|| Error::internal("no purpose"))?;
+            let attrs = attrs_of(usual, *purpose, State::PreActivation, &KeyMetadata::default());
+            return resolve(core, Target::NewKey(&text.parse::<KeyringRef>()?, &attrs), now).await;
+        }
+        if row == &catalogue::KEYRING_CREATE {
+            return resolve(core, Target::NewKeyring(&text.parse::<Name>()?), now).await;
+        }
+        if row.resource == ResourceKind::Grant && text.parse::<GrantId>().is_err() {
+            let wanted = Wanted::Key { key: text.parse()?, operations: BTreeSet::new() };
+            return resolve(core, Target::NewGrant(&self.principal, &wanted), now).await;
+        }
+        resolve_named(core, row.resource, text, now).await
     }
-}
-
-/// A case by its id; by its kind those in general.
-fn case(text: &str) -> Result<CaseRef, Error> {
-    if let Ok(id) = text.parse() {
-        return Ok(CaseRef::Incident(id));
-    }
-    if let Ok(id) = text.parse() {
-        return Ok(CaseRef::Hold(id));
-    }
-    if let Ok(id) = text.parse() {
-        return Ok(CaseRef::Emergency(id));
-    }
-    if let Ok(id) = text.parse() {
-        return Ok(CaseRef::Review(id));
-    }
-    let kind = CaseKind::ALL.into_iter().find(|kind| kind.name() == text);
-    let text = "a case is named by its id, as inc_…, or by its kind: incident, hold, emergency, review";
-    kind.map(CaseRef::All).ok_or_else(|| Error::invalid(text))
 }
 
 /// Why a principal does not come in at all, and what would have to be otherwise.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::forms::{EmptyForm, PatchForm, PutForm, written};
 use super::patch::Differences;
 use super::{LabelPatch, Listing, PAGE_MAX, SetPatch};
-use crate::access::{AccessSnapshot, HeldPrincipal, Stale, attrs_revision, principal_attrs};
+use crate::access::{AccessSnapshot, HeldPrincipal, Stale, attrs_revision, principal_attrs, wanted_attrs};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
@@ -90,33 +90,26 @@ impl Put {
     /// The operation, with what policies may know of the principal as it shall be.
     #[must_use]
     pub fn new(spec: PutSpec) -> Self {
-        let attrs = PrincipalAttrs {
-            id: spec.name.to_string(),
-            name: spec.name.to_string(),
-            kind: match spec.kind {
-                PrincipalKind::Person => keyreeve_policy::PrincipalKind::Person,
-                PrincipalKind::Service => keyreeve_policy::PrincipalKind::Service,
-            },
-            roles: spec.roles.iter().map(ToString::to_string).collect(),
-            labels: spec.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-            ..PrincipalAttrs::anonymous()
-        };
+        let attrs = wanted_attrs(&record_of(&spec, UnixMillis(0)));
         Self { name: spec.name.clone(), spec, attrs }
     }
 
     fn record(&self, created: UnixMillis) -> PrincipalRecord {
-        let spec = &self.spec;
-        PrincipalRecord {
-            name: spec.name.clone(),
-            kind: spec.kind,
-            roles: spec.roles.clone(),
-            labels: spec.labels.clone(),
-            networks: spec.networks.clone(),
-            certificates: spec.certificates.clone(),
-            disabled: spec.disabled,
-            created,
-            person: spec.person.clone(),
-        }
+        record_of(&self.spec, created)
+    }
+}
+
+fn record_of(spec: &PutSpec, created: UnixMillis) -> PrincipalRecord {
+    PrincipalRecord {
+        name: spec.name.clone(),
+        kind: spec.kind,
+        roles: spec.roles.clone(),
+        labels: spec.labels.clone(),
+        networks: spec.networks.clone(),
+        certificates: spec.certificates.clone(),
+        disabled: spec.disabled,
+        created,
+        person: spec.person.clone(),
     }
 }
 

@@ -60,7 +60,9 @@ impl Question<'_> {
     }
 }
 
-/// The circumstances of a request. The only place that says what of them policies see.
+/// The circumstances of a request, and the only place that says what of a call's circumstances policies see. What is
+/// asked without a call is asked under [`ContextAttrs::assumed`], or, for calls of the past, as their records tell
+/// (`ops/policies/simulate.rs`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Circumstances<'a> {
     /// From which address.

@@ -66,6 +66,7 @@ mod approve;
 mod arrival;
 mod authenticate;
 mod authorize;
+mod named;
 mod operation;
 mod parked;
 mod record;
@@ -81,6 +82,7 @@ pub use authorize::Permit;
 
 pub(crate) use authenticate::{Reason, elevated, join_token};
 pub(crate) use authorize::{Circumstances, granted};
+pub(crate) use named::resolve_named;
 pub use operation::{Also, Operation, Outcome, Remember};
 pub(crate) use parked::closed;
 pub(crate) use requirement::{party, party_of};

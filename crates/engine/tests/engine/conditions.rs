@@ -120,3 +120,23 @@ async fn age_of_the_second_factor_and_login_method() {
         assert_eq!(house.ask(asked(None, login)).await.allowed, fits, "{login:?}");
     }
 }
+
+/// A policy about what a principal is given sees it as it shall be, also when it is made.
+#[tokio::test]
+async fn networks_that_a_principal_is_given() {
+    use keyreeve_engine::ops::SetPatch;
+    use keyreeve_engine::ops::principals::{PrincipalPatch, Put as PutPrincipal, PutSpec, Update};
+    let house = House::new().await;
+    let text = "forbid (principal, action == Keyreeve::Action::\"principal.put\", resource)
+        when { resource.networks.contains(ip(\"0.0.0.0/0\")) };";
+    house.ask(Put { name: name("no-open-doors"), text: text.to_owned() }).await;
+    let from = |network: &str| {
+        PutPrincipal::new(PutSpec { networks: [network.to_owned()].into(), ..House::person("writer", &[]) })
+    };
+    assert_eq!(house.code(from("0.0.0.0/0")).await, Code::Denied);
+    house.ask(from("10.0.0.0/8")).await;
+    let networks = SetPatch::Replace(["0.0.0.0/0".to_owned()].into());
+    let patch = PrincipalPatch { networks, ..PrincipalPatch::default() };
+    assert_eq!(house.code(Update { name: name("writer"), patch }).await, Code::Denied);
+    assert_eq!(house.code(from("anywhere")).await, Code::InvalidRequest);
+}

@@ -56,6 +56,9 @@ async fn policies_are_named_that_permit_or_forbid() {
     assert_eq!((forbidden.allowed, &by[..]), (false, &["tenants".to_owned()][..]));
     assert_eq!(house.code(on("key.fly", &key)).await, Code::InvalidRequest);
     assert_eq!(house.code(about("key.encrypt", None)).await, Code::InvalidRequest);
+    let vote = house.ask(about("approval.vote", Some(format!("apr_{}", "0".repeat(32))))).await;
+    assert!(vote.answer.contains("There is no such approval"), "{}", vote.answer);
+    assert_eq!(house.code(about("approval.vote", Some("first".to_owned()))).await, Code::InvalidRequest);
     let unknown = Explain { principal: name("nobody"), ..on("key.encrypt", &key) };
     assert_eq!(house.code(unknown).await, Code::NotFound);
 }

@@ -7,6 +7,7 @@ use keyreeve_model::Name;
 use keyreeve_policy::diff::DocumentChange;
 use std::collections::BTreeMap;
 
+use crate::cases::{self, Stage};
 use crate::support::{House, label, name};
 
 const NOBODY: &str = "forbid (principal in Keyreeve::Role::\"nobody\", action, resource);\n";
@@ -310,6 +311,31 @@ async fn what_cannot_be_rebuilt_is_counted_and_days_are_days() {
     let before = simulated(&house, Simulate { days: 1, ..simulate(&[]) }).await;
     let records: u64 = before.iter().map(|page| page.records).sum();
     assert!(records < page.records, "{records} of {}", page.records);
+}
+
+#[tokio::test]
+async fn requests_about_every_kind_of_thing_are_rebuilt() {
+    let stage = Stage::new().await;
+    let about =
+        ["grant.describe", "incident.open", "incident.list", "hold.release", "login-method.put", "token.create"];
+    for case in cases::all().filter(|case| about.contains(&case.name)) {
+        assert_eq!((case.run)(&stage, &stage.house.developer).await.code, None, "{}", case.name);
+    }
+    let stop = "forbid (principal, action, resource);\n";
+    let pages = simulated(&stage.house, simulate(&[("stop", stop)])).await;
+    let groups: Vec<_> = pages.iter().flat_map(|page| &page.simulation.groups).collect();
+    for (action, kind) in [
+        ("grant.create", "Grant"),
+        ("grant.describe", "Grant"),
+        ("incident.open", "Case"),
+        ("incident.list", "Case"),
+        ("hold.release", "Case"),
+        ("login-method.put", "Login"),
+        ("token.create", "Token"),
+    ] {
+        let found = groups.iter().any(|group| group.action == action && group.kind == kind);
+        assert!(found, "{action}: {groups:?}");
+    }
 }
 
 #[tokio::test]

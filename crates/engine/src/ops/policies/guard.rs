@@ -1,7 +1,7 @@
 //! What keeps people from locking themselves out: policies under which nobody could change policies any more.
 
 use keyreeve_model::{PrincipalKind, UnixMillis};
-use keyreeve_policy::{ContextAttrs, Method, MfaKind, PolicySet, Request, ResourceAttrs, ResourceDetails, Revision};
+use keyreeve_policy::{ContextAttrs, PolicySet, Request, ResourceAttrs, ResourceDetails, Revision};
 use std::sync::Arc;
 
 use super::super::usable::compute;
@@ -54,17 +54,8 @@ fn is_able(held: &HeldPrincipal) -> bool {
 /// Whether a person who has just shown a second factor, from one of its networks, could both apply a set of policies
 /// and put a single one.
 fn may_change(set: &PolicySet, held: &HeldPrincipal, now: UnixMillis) -> bool {
-    let context = ContextAttrs {
-        source_ip: held.attrs.networks.first().map(|network| network.address()),
-        time_ms: now.0,
-        method: Method::Token,
-        mfa_age_seconds: Some(0),
-        mfa_kind: Some(MfaKind::Totp),
-        login: None,
-        emergency: false,
-        encryption_context: None,
-        items: 1,
-    };
+    let source = held.attrs.networks.first().map(|network| network.address());
+    let context = ContextAttrs::assumed(source, now.0);
     let policy = ResourceAttrs { id: "any".to_owned(), revision: Revision::Unstored, details: ResourceDetails::Policy };
     let asked = [(&catalogue::POLICY_APPLY, &ResourceAttrs::system()), (&catalogue::POLICY_PUT, &policy)];
     asked.into_iter().all(|(action, resource)| {

@@ -4,9 +4,11 @@
 use keyreeve_audit::record::{Method as AuditMethod, Outcome as AuditOutcome, Record};
 use keyreeve_crypto::digest::sha256;
 use keyreeve_journal::Scan;
-use keyreeve_model::{KeyId, Name, TokenId, UnixMillis};
+use keyreeve_model::{KeyId, Name, UnixMillis};
 use keyreeve_policy::simulate::{Replay, Replayed, Simulation};
-use keyreeve_policy::{ContextAttrs, DecisionCache, Method, MfaKind, PrincipalAttrs, Request, ResourceAttrs, Revision};
+use keyreeve_policy::{
+    ContextAttrs, DecisionCache, Method, MfaKind, PrincipalAttrs, Request, ResourceAttrs, ResourceKind, Revision,
+};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,9 +18,8 @@ use super::versions::{Standing, Texts, check_text};
 use crate::access::AccessSnapshot;
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
-use crate::error::Error;
-use crate::keys::{KeyRef, KeyringRef};
-use crate::pipeline::{Approved, Operation, Outcome, Remember, Resource, Target, resolve};
+use crate::error::{Code, Error};
+use crate::pipeline::{Approved, Operation, Outcome, Remember, Resource, Target, resolve_named};
 
 /// Days looked back at most.
 const DAYS_MAX: u32 = 90;
@@ -110,11 +111,18 @@ type Named = (String, String);
 /// What was found of them; nothing where there is no telling.
 type Resources = HashMap<Named, Option<Arc<ResourceAttrs>>>;
 
+/// What a record is about. A case that is to be made, or all of them, are told apart by the operation alone.
+fn named(record: &Record) -> Option<Named> {
+    let resource = record.resource.as_ref()?;
+    let in_general = resource.kind == "case" && ["new", "all"].contains(&resource.id.as_str());
+    let of_cases = || record.operation.split('.').next().unwrap_or_default().to_owned();
+    Some((resource.kind.clone(), if in_general { of_cases() } else { resource.id.clone() }))
+}
+
 /// What the records are about, as it is now.
 async fn resources(core: &Core, records: &[Record], now: UnixMillis) -> Result<Resources, Error> {
     let mut found = Resources::new();
-    for resource in records.iter().filter_map(|record| record.resource.as_ref()) {
-        let named = (resource.kind.clone(), resource.id.clone());
+    for named in records.iter().filter_map(named) {
         if let Entry::Vacant(vacant) = found.entry(named) {
             let attrs = resource_of(core, vacant.key(), now).await?.map(|resource| resource.attrs());
             vacant.insert(attrs);
@@ -124,29 +132,19 @@ async fn resources(core: &Core, records: &[Record], now: UnixMillis) -> Result<R
 }
 
 async fn resource_of(core: &Core, (kind, id): &Named, now: UnixMillis) -> Result<Option<Resource>, Error> {
-    let name = id.parse::<Name>();
-    let resource = match (kind.as_str(), name) {
-        ("system", _) => resolve(core, Target::System, now).await?,
-        ("audit", _) => resolve(core, Target::Audit, now).await?,
-        ("key", _) => match id.parse::<KeyId>() {
-            Ok(key) => resolve(core, Target::Key(&KeyRef::Id(key)), now).await?,
-            Err(_) => return Ok(None),
-        },
-        ("keyring", _) => match id.parse::<KeyringRef>() {
-            Ok(keyring) => resolve(core, Target::Keyring(&keyring), now).await?,
-            Err(_) => return Ok(None),
-        },
-        ("token", name) => match (id.parse::<TokenId>(), name) {
-            (Ok(token), _) => resolve(core, Target::Token(token), now).await?,
-            (Err(_), Ok(principal)) => resolve(core, Target::NewToken(&principal), now).await?,
-            (Err(_), Err(_)) => return Ok(None),
-        },
-        ("principal", Ok(principal)) => resolve(core, Target::Principal(&principal), now).await?,
-        ("policy", Ok(policy)) => resolve(core, Target::Policy(&policy), now).await?,
-        _ => return Ok(None),
+    let Some(kind) = ResourceKind::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(kind)) else {
+        return Ok(None);
     };
-    // What is gone has no attributes that it could be decided by.
-    Ok(Some(resource).filter(|resource| resource.missing().is_none()))
+    // A key that was to be made stands there as `new`, which may be somebody's alias.
+    if kind == ResourceKind::Key && id.parse::<KeyId>().is_err() {
+        return Ok(None);
+    }
+    match resolve_named(core, kind, id, now).await {
+        // What is gone has no attributes that it could be decided by.
+        Ok(resource) => Ok(Some(resource).filter(|resource| resource.missing().is_none())),
+        Err(error) if error.code() == Code::InvalidRequest => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// A record as the question it was.
@@ -208,9 +206,8 @@ fn rebuilt<'a>(
 ) -> Result<Rebuilt<'a>, &'static str> {
     let action = catalogue::find(&record.operation).ok_or("unknown-operation")?;
     let principal = principal(access, record)?;
-    let named = record.resource.as_ref().ok_or("no-resource")?;
-    let known = resources.get(&(named.kind.clone(), named.id.clone()));
-    let resource = known.and_then(Option::as_ref).ok_or("resource-unknown-now")?;
+    let named = named(record).ok_or("no-resource")?;
+    let resource = resources.get(&named).and_then(Option::as_ref).ok_or("resource-unknown-now")?;
     if resource.details.kind() != action.resource {
         return Err("resource-of-another-kind");
     }
