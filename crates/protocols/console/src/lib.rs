@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod form;
 mod oidc;
 mod page;
 mod pages;

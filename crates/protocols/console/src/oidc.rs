@@ -17,10 +17,10 @@ use keyreeve_http::{JsonCall, PlainCall, Problem, asked_origin, cookie_in, sessi
 use keyreeve_model::Name;
 use keyreeve_model::ids::LoginId;
 use keyreeve_secret::SecretString;
+use keyreeve_wire::form::Fields;
 use serde::{Deserialize, Serialize};
 
 use crate::Console;
-use crate::form::Fields;
 use crate::pages::{Page, counted};
 use crate::session::{Told, back, defect, stranger};
 

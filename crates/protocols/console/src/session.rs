@@ -11,9 +11,9 @@ use keyreeve_engine::{Arrival, Code, Evidence, Refused};
 use keyreeve_http::{FormCall, HttpCode, Problem, session_cookie};
 use keyreeve_model::Name;
 use keyreeve_secret::SecretString;
+use keyreeve_wire::form::Fields;
 
 use crate::Console;
-use crate::form::Fields;
 use crate::pages::Page;
 
 /// What a page tells somebody who comes back to it. The page's script has the words.

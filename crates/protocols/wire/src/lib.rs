@@ -7,6 +7,7 @@
 //! - [`cases`]: holds, incidents, emergencies
 //! - [`access`], [`policies`], [`grants`], [`reviews`], [`audit`]: who may, and who did; [`problem`], [`page`]: what
 //!   answers share
+//! - [`form`]: forms of pages, and queries of redirections
 //!
 //! Requests refuse unknown and repeated fields. Replies may gain fields in later versions: clients ignore those they do
 //! not know. Every instant is RFC 3339 in UTC, every binary value standard base64 with padding (RFC 4648 §4), every
@@ -21,6 +22,7 @@ pub mod bytes;
 pub mod cases;
 pub mod cipher;
 pub mod derivation;
+pub mod form;
 pub mod grants;
 pub mod keyrings;
 pub mod keys;

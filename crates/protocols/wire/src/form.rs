@@ -4,32 +4,38 @@
 use keyreeve_secret::{SecretBuffer, SecretString};
 
 /// The fields of a form or query.
-pub(crate) struct Fields(Vec<(String, SecretString)>);
+pub struct Fields(Vec<(String, SecretString)>);
 
 impl Fields {
-    /// Reads them; nothing where a value cannot be understood.
-    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+    /// Reads them; nothing where a name is not UTF-8, or a value is not that with its escapes undone.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
         let pairs = text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
         pairs.map(pair).collect::<Option<_>>().map(Self)
     }
 
     /// The same, of a form that has no fields but these.
-    pub(crate) fn of_form(text: &[u8], known: &[&str]) -> Option<Self> {
+    #[must_use]
+    pub fn of_form(text: &[u8], known: &[&str]) -> Option<Self> {
         Self::parse(text).filter(|fields| fields.0.iter().all(|(name, _)| known.contains(&name.as_str())))
     }
 
     /// The value of a field that is there once.
-    pub(crate) fn one(&self, name: &str) -> Option<&SecretString> {
+    #[must_use]
+    pub fn one(&self, name: &str) -> Option<&SecretString> {
         let mut found = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value);
         found.next().filter(|_| found.next().is_none())
     }
 
     /// The same as a value of one's own.
-    pub(crate) fn take(&self, name: &str) -> Option<SecretString> {
+    #[must_use]
+    pub fn take(&self, name: &str) -> Option<SecretString> {
         self.one(name).map(SecretString::duplicate)
     }
 
-    pub(crate) fn has(&self, name: &str) -> bool {
+    /// Whether there is such a field.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| known == name)
     }
 }
