@@ -181,8 +181,21 @@ fn next_step(code: &str) -> Option<&'static str> {
 
 /// What a person can do about a refusal of which the code alone does not tell enough: the code, what its text says, and
 /// the step.
-const IN_PARTICULAR: [(&str, &str, &str); 4] = [
+const IN_PARTICULAR: [(&str, &str, &str); 9] = [
+    (
+        "unauthenticated",
+        "this login was not accepted",
+        "look at name, password and method (`keyreeve login --list`) and try again, or ask an operator for the reason",
+    ),
     ("denied", "`policy.explain`", "ask somebody with the role `operator` or `key-auditor`"),
+    ("denied", "votes on their own request", "`keyreeve approval show` tells whose consent is missing"),
+    ("denied", "consent is not asked for here", "`keyreeve approval show` tells whose consent is missing"),
+    (
+        "invalid-policy",
+        "would lock people out",
+        "let the policies allow two people at least, or give more people the role, then apply them again",
+    ),
+    ("wrong-state", "are to be renewed", "`keyreeve emergency show EMERGENCY` shows what is owed"),
     (
         "already-exists",
         "is shipped with Keyreeve",

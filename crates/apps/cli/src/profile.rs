@@ -377,10 +377,10 @@ impl Profile {
 }
 
 fn no_address() -> Failure {
-    let known = home_profile().filter(|file| file.is_file());
+    let known = [Some(PathBuf::from(DEV_PROFILE)), home_profile()].into_iter().flatten().find(|file| file.is_file());
     let next = match known {
         Some(file) => format!(
-            "your profile is not used beside `--address`, `--ca-file` or `--token-file` unless it is named: add \
+            "a token is sent only where it is said to belong: your profile is not used beside `--address`, `--ca-file` or `--token-file` unless it is named: add \
              `--profile {}`",
             file.display()
         ),

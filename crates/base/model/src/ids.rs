@@ -13,7 +13,7 @@ use crate::time::UnixMillis;
 
 /// A text that is not an identifier of the wanted type.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("not a {wanted} id: expected `{prefix}` followed by 32 hexadecimal digits")]
+#[error("not the id of a thing of this kind ({wanted}): expected `{prefix}` followed by 32 hexadecimal digits")]
 pub struct InvalidId {
     wanted: &'static str,
     prefix: &'static str,

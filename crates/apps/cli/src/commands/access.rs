@@ -89,10 +89,11 @@ fn lines(all: &[AccessRow]) -> impl Iterator<Item = [String; 8]> {
 
 const HEAD: [&str; 8] = ["principal", "kind", "key", "alias", "keyring", "group", "through", "last used"];
 
-/// RFC 4180. Names hold neither quotes nor commas nor line breaks, so nothing needs quoting.
+/// RFC 4180, with the line ends of text for terminals. Names hold neither quotes, commas nor line breaks, so nothing needs
+/// quoting.
 fn csv(all: &[AccessRow]) -> String {
     let rows = lines(all).map(|line| line.join(","));
-    std::iter::once(HEAD.join(",")).chain(rows).map(|line| format!("{line}\r\n")).collect()
+    std::iter::once(HEAD.join(",")).chain(rows).map(|line| format!("{line}\n")).collect()
 }
 
 fn text(report: &AccessReport) -> String {
@@ -102,6 +103,7 @@ fn text(report: &AccessReport) -> String {
     };
     let mut text =
         rows(["principal", "key", "keyring", "group", "through", "last used"], lines(&report.rows).map(short));
+    text.push('\n');
     for finding in &report.findings {
         // Writing to a text does not fail.
         let _ = writeln!(text, "look at {}: {}", finding.about, finding.text);
@@ -131,9 +133,9 @@ mod tests {
             rights: vec![right("read"), right("sign-side")],
         };
         let text = csv(&[row]);
-        let expected = "principal,kind,key,alias,keyring,group,through,last used\r\n\
-                        alice,person,key_1,,default,read,policy:a elevation:b,2026-11-22\r\n\
-                        alice,person,key_1,,default,sign-side,policy:a elevation:b,2026-11-22\r\n";
+        let expected = "principal,kind,key,alias,keyring,group,through,last used\n\
+                        alice,person,key_1,,default,read,policy:a elevation:b,2026-11-22\n\
+                        alice,person,key_1,,default,sign-side,policy:a elevation:b,2026-11-22\n";
         assert_eq!(text, expected);
     }
 }

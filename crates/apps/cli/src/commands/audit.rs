@@ -34,6 +34,7 @@ const SHOWN_PROBLEMS: usize = 20;
 #[command(after_help = "Example:\n  $ keyreeve audit search --operation 'key.*' --limit 20")]
 pub(crate) enum Command {
     Search(Search),
+    Show(Show),
     Prove(Prove),
     VerifyProof(VerifyProof),
     Verify(Verify),
@@ -43,6 +44,7 @@ impl Command {
     pub(crate) async fn run(self, app: &App) -> Outcome {
         match self {
             Self::Search(command) => command.run(app).await,
+            Self::Show(command) => command.run(app).await,
             Self::Prove(command) => command.run(app).await,
             Self::VerifyProof(command) => command.run(app),
             Self::Verify(command) => command.run(app).await,
@@ -132,6 +134,48 @@ pub(super) fn table(records: &[AuditRecord]) -> String {
         [record.time.to_string(), who, record.operation.clone(), resource, outcome, record.id.clone()]
     };
     rows(["time", "actor", "operation", "resource", "outcome", "id"], records.iter().map(row))
+}
+
+/// Show everything that one audit record says
+///
+/// Errors name the record of what was refused. That it is in the log is proved and checked on the way; with the log's
+/// key from somewhere else than the server, that is evidence.
+#[derive(Args)]
+#[command(after_help = "Example:\n  $ keyreeve audit show rec_0190a7b2c3d4e5f60718293a4b5c6d7e")]
+pub(crate) struct Show {
+    /// The audit record's id
+    record: String,
+    #[command(flatten)]
+    keys: Keys,
+}
+
+impl Show {
+    async fn run(self, app: &App) -> Outcome {
+        let proof = app.client()?.prove_audit(&self.record).await?.value;
+        let _ = check_proof(&proof, &self.keys.pinned(app)?, &self.record)?;
+        let record: serde_json::Value = serde_json::from_str(&proof.record)
+            .map_err(|error| Failure::new(Exit::Integrity, format!("the record is not JSON: {error}")))?;
+        app.show(&record, |record| {
+            let mut said = Vec::new();
+            flat("", record, &mut said);
+            let said: Vec<(&str, String)> = said.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+            facts(&said)
+        })
+    }
+}
+
+/// Fields within fields by their path: `actor.principal`.
+fn flat(path: &str, value: &serde_json::Value, said: &mut Vec<(String, String)>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                flat(&path, value, said);
+            }
+        }
+        serde_json::Value::String(text) => said.push((path.to_owned(), text.clone())),
+        other => said.push((path.to_owned(), other.to_string())),
+    }
 }
 
 /// Prove that an operation is in the audit log, and check the proof here
@@ -510,6 +554,14 @@ mod tests {
     use super::*;
 
     const VKEY: &str = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+
+    #[test]
+    fn fields_within_fields_are_told_by_their_path() {
+        let mut said = Vec::new();
+        flat("", &json!({ "v": 1, "actor": { "principal": "olga" }, "details": { "seats": ["a", "b"] } }), &mut said);
+        let said: Vec<(&str, &str)> = said.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(said, [("actor.principal", "olga"), ("details.seats", r#"["a","b"]"#), ("v", "1")]);
+    }
 
     #[test]
     fn an_empty_directory_is_incomplete_and_not_tampered_with() {

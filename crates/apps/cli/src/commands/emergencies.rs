@@ -20,7 +20,7 @@ use crate::text::{Pair, map, one_of};
 /// is rotated, every participant gets new credentials, and somebody who had no part in it signs the review.
 #[derive(Subcommand)]
 #[command(after_help = "Example:\n  \
-        $ keyreeve emergency declare inc_0190a7b2c3d4e5f60718293a4b5c6d7e --key orders --operation key.decrypt \
+        $ keyreeve emergency declare inc_0190a7b2c3d4e5f60718293a4b5c6d7e --key orders --operation decrypt \
         --participant pat --minutes 30 --why 'the restore must run tonight'")]
 pub(crate) enum Command {
     Declare(Declare),
@@ -45,7 +45,7 @@ impl Command {
 /// Ask for an emergency; it waits for the consent of the others
 #[derive(Args)]
 #[command(after_help = "Example:\n  \
-        $ keyreeve emergency declare inc_0190a7b2c3d4e5f60718293a4b5c6d7e --key orders --operation key.decrypt \
+        $ keyreeve emergency declare inc_0190a7b2c3d4e5f60718293a4b5c6d7e --key orders --operation decrypt \
         --participant pat --minutes 30 --why 'the restore must run tonight'")]
 pub(crate) struct Declare {
     /// The open incident it belongs to
@@ -56,7 +56,8 @@ pub(crate) struct Declare {
     /// A keyring, by id or name, all of whose keys are meant; may be repeated
     #[arg(long = "keyring", value_name = "KEYRING")]
     keyrings: Vec<String>,
-    /// What may be done with them, as key.decrypt; may be repeated
+    /// What may be done with them, as key.decrypt, or all of a side: encrypt, decrypt, sign, verify, derive; may be
+    /// repeated
     #[arg(long = "operation", value_name = "OPERATION", required = true)]
     operations: Vec<String>,
     /// Who may do it; may be repeated
@@ -86,6 +87,7 @@ async fn ids(client: &Client, keys: &[String], keyrings: &[String]) -> Result<(V
 
 impl Declare {
     async fn run(self, app: &App) -> Outcome {
+        tell_of_files(app, &self.operations);
         let client = app.client()?;
         let (keys, keyrings) = ids(&client, &self.keys, &self.keyrings).await?;
         let new = DeclareEmergency {
@@ -173,15 +175,19 @@ pub(crate) struct Review {
     /// What was found
     #[arg(long)]
     text: String,
-    /// What becomes of a key that was used, for each of them
+    /// What becomes of a key that was used, by id or alias, for each of them
     #[arg(long = "disposition", value_name = "KEY=TEXT")]
     dispositions: Vec<Pair>,
 }
 
 impl Review {
     async fn run(self, app: &App) -> Outcome {
-        let review = ReviewEmergency { text: self.text, dispositions: Pairs(map(&self.dispositions)?) };
-        let answer = app.client()?.review_emergency(&self.emergency, &review).await?;
+        let client = app.client()?;
+        let (keys, texts): (Vec<String>, Vec<String>) = map(&self.dispositions)?.into_iter().unzip();
+        let (keys, _) = ids(&client, &keys, &[]).await?;
+        let dispositions: Vec<Pair> = keys.into_iter().zip(texts).map(|(key, text)| Pair(key, text)).collect();
+        let review = ReviewEmergency { text: self.text, dispositions: Pairs(map(&dispositions)?) };
+        let answer = client.review_emergency(&self.emergency, &review).await?;
         app.note_record("review signed", answer.audit_record.as_ref());
         app.show(&answer.value, details)
     }
@@ -235,6 +241,13 @@ fn details(one: &Emergency) -> String {
         };
         text.push('\n');
         text.push_str(&rows(["owed", "done"], one.owed.iter().map(row)));
+    }
+    if !one.dispositions.0.is_empty() {
+        text.push('\n');
+        text.push_str(&rows(
+            ["key", "what becomes of it"],
+            one.dispositions.0.clone().into_iter().map(<[String; 2]>::from),
+        ));
     }
     text
 }

@@ -77,7 +77,7 @@ fn status_text(status: &MfaStatus) -> String {
 fn factor_rows(factors: &[Factor]) -> String {
     let row = |factor: &Factor| {
         let state = match (factor.usable, factor.codes_left) {
-            (false, _) => "not usable".to_owned(),
+            (false, _) => "not confirmed".to_owned(),
             (true, Some(left)) => format!("{left} left"),
             (true, None) => "usable".to_owned(),
         };
