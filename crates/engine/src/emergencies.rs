@@ -119,8 +119,15 @@ impl Core {
         let Some(ended) = emergency.ended() else { return Ok(Vec::new()) };
         let people: BTreeSet<&Name> = emergency.items().iter().filter_map(|owed| owed.item.whose()).collect();
         let ways = self.ways_of(opened, &people).await?;
+        let mut as_before = BTreeSet::new();
+        for key in emergency.items().iter().filter_map(|owed| owed.item.key()) {
+            // Looked at anew: a destruction that was scheduled may have been taken back since.
+            if self.key_renewed(key, ended.at, now).await?.is_none() {
+                as_before.insert(key);
+            }
+        }
         let left = emergency.items().iter().filter_map(|owed| match &owed.item {
-            Item::Key(key) => owed.done.is_none().then(|| format!("rotate {key}")),
+            Item::Key(key) => as_before.contains(key).then(|| format!("rotate {key}")),
             Item::Credentials(name) => match ways.old(name, ended, now) {
                 Some(old) => Some(format!("end the {} {} of `{name}`", old.what.name(), old.id)),
                 None => owed.done.is_none().then(|| format!("give `{name}` new credentials, or disable the principal")),

@@ -296,6 +296,15 @@ pub enum Item {
 }
 
 impl Item {
+    /// Which key it is about.
+    #[must_use]
+    pub fn key(&self) -> Option<KeyId> {
+        match self {
+            Self::Key(key) => Some(*key),
+            Self::Credentials(_) => None,
+        }
+    }
+
     /// Whose credentials it is about.
     #[must_use]
     pub fn whose(&self) -> Option<&Name> {

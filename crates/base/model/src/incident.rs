@@ -386,7 +386,7 @@ impl Incident {
 
     fn with(&self, by: &Name, now: UnixMillis, what: Happened) -> Result<Self, IncidentRefusal> {
         self.check_open()?;
-        if self.events.len() >= EVENTS_MAX {
+        if self.is_full() {
             return Err(IncidentRefusal::Full { what: "entries", max: EVENTS_MAX });
         }
         let mut next = self.clone();
@@ -463,6 +463,12 @@ impl Incident {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.closed.is_none()
+    }
+
+    /// True when nothing more can be written down in it.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.events.len() >= EVENTS_MAX
     }
 
     /// When somebody must be reminded next.
@@ -598,6 +604,7 @@ mod tests {
         }
         let more = incident.note("more".parse().unwrap(), &actor("sam").name, NOW);
         assert_eq!(more, Err(IncidentRefusal::Full { what: "entries", max: EVENTS_MAX }));
+        assert!(incident.is_full());
         let confirmed = incident.confirm(1, &actor("kim"), &roles(&["ciso"]), NOW).unwrap();
         assert!(confirmed.close("over".parse().unwrap(), actor("sam"), NOW).is_ok(), "it can still be ended");
     }

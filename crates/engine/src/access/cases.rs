@@ -38,6 +38,8 @@ pub(crate) struct Cases {
     held_rings: HashMap<KeyringId, Vec<HoldId>>,
     incidents: HashMap<KeyId, Vec<IncidentId>>,
     numbers: HashSet<IncidentId>,
+    /// Those in which nothing more can be written down.
+    full: HashSet<IncidentId>,
     /// Those that are not closed.
     emergencies: Vec<Emergency>,
 }
@@ -57,6 +59,9 @@ impl Cases {
                 cases.incidents.entry(*key).or_default().push(incident.id());
             }
             cases.numbers.insert(incident.id());
+            if incident.is_full() {
+                cases.full.insert(incident.id());
+            }
         }
         for state in [EmergencyState::Active, EmergencyState::UnderReview] {
             cases.emergencies.extend(all_filed::<Emergency>(store, sealer, Some(state.name())).await?);
@@ -75,9 +80,10 @@ impl Cases {
         own.into_iter().chain(of_ring).flatten().copied()
     }
 
-    /// The oldest open incident about a key.
+    /// The oldest open incident about a key in which something more can be written down.
     pub(crate) fn incident_about(&self, key: KeyId) -> Option<IncidentId> {
-        self.incidents.get(&key).and_then(|all| all.iter().min()).copied()
+        let all = self.incidents.get(&key).into_iter().flatten();
+        all.filter(|id| !self.full.contains(id)).min().copied()
     }
 
     /// The emergency by which somebody may do something with a key now. One of before the server was opened gives

@@ -316,6 +316,21 @@ pub(crate) struct Hurried<'a> {
     pub(crate) confirm: &'a [MustConfirm],
 }
 
+impl Hurried<'_> {
+    /// An incident with what was done, and with the confirmations that are owed for it.
+    fn written_in(&self, incident: Incident, now: UnixMillis) -> Result<Incident, IncidentRefusal> {
+        let operation = self.operation.name;
+        if self.confirm.is_empty() {
+            return incident.done(operation, self.key, &self.by.name, now);
+        }
+        self.confirm.iter().try_fold(incident, |incident, confirm| {
+            let within = Duration::from_secs(u64::from(confirm.within_hours) * 3600);
+            let (key, by, any_of) = (self.key, &self.by, &confirm.any_of);
+            incident.owe(&Owing { operation, key, by, any_of, within }, now)
+        })
+    }
+}
+
 /// What an incident adds to the operation that it is about.
 pub(crate) struct IncidentChanges {
     /// In the same transaction.
@@ -340,20 +355,16 @@ impl Core {
             Some(id) => Some(self.incident(opened, id).await?).filter(|(incident, _)| incident.is_open()),
             None => None,
         };
-        let fresh = known.is_none();
+        let known = known
+            .map(|(incident, revision)| hurried.written_in(incident, now).map(|written| (written, revision.next())));
         let (incident, revision) = match known {
-            Some((incident, revision)) => (incident, revision.next()),
-            None => (self.opened_for(hurried, now)?, Revision::FIRST),
+            // Whoever revokes a key is not kept from it by what others wrote down before: there is another incident.
+            None | Some(Err(IncidentRefusal::Full { .. })) => {
+                (hurried.written_in(self.opened_for(hurried, now)?, now)?, Revision::FIRST)
+            }
+            Some(written) => written?,
         };
-        let operation = hurried.operation.name;
-        let incident = match hurried.confirm {
-            [] => incident.done(operation, hurried.key, &hurried.by.name, now)?,
-            confirm => confirm.iter().try_fold(incident, |incident, confirm| {
-                let within = Duration::from_secs(u64::from(confirm.within_hours) * 3600);
-                let (key, by, any_of) = (hurried.key, &hurried.by, &confirm.any_of);
-                incident.owe(&Owing { operation, key, by, any_of, within }, now)
-            })?,
-        };
+        let (operation, fresh) = (hurried.operation.name, revision == Revision::FIRST);
         let mut changes = vec![filed::file(&opened.keys, revision, &incident)];
         if fresh {
             changes.extend(self.notice(opened, &opened_telling(&incident, Some(operation)), Some(record), now)?);

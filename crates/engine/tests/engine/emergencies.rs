@@ -13,6 +13,7 @@ use keyreeve_model::incident::IncidentKind;
 use crate::support::{Council, House, Member, Who, label, name};
 
 mod renewal;
+mod worn_out;
 
 const DAY_MS: i64 = 86_400_000;
 
