@@ -116,7 +116,7 @@ impl Core {
         };
         let outbox: Vec<Outbox> = entry.iter().map(sealed).collect();
         let settled = std::mem::take(&mut *self.settled.lock());
-        let tells = Courier::concerns(&changes);
+        let filed = Courier::filed(&changes);
         let transaction = Transaction { name, changes, outbox, settled: settled.clone() };
         let announced = self.announce(&transaction.changes);
         let committed = self.store(transaction).await;
@@ -128,9 +128,7 @@ impl Core {
             }
             return Err(error.into());
         }
-        if tells {
-            self.courier.ring();
-        }
+        self.courier.ring(filed);
         let id = entry.as_ref().map(|entry| *entry.id());
         if let Err(error) = self.record(entry).await {
             self.doubt();

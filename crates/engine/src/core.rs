@@ -12,7 +12,7 @@ use keyreeve_policy::DecisionCache;
 use keyreeve_root::{Root, SealStatus};
 use keyreeve_store::Store;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
@@ -183,6 +183,8 @@ pub struct Core {
     pub(crate) courier: Courier,
     /// How often logins failed.
     pub(crate) throttle: Mutex<Throttle>,
+    /// When requests began to wait, by who asked.
+    pub(crate) requests: Mutex<HashMap<Name, VecDeque<UnixMillis>>>,
     /// The keys of token issuers.
     pub(crate) issuers: Issuers,
     /// When rights were last used.
@@ -230,6 +232,7 @@ impl Engine {
             access: Freshness::default(),
             lease_lost: tokio::sync::watch::Sender::new(false),
             readiness: tokio::sync::Mutex::default(),
+            requests: Mutex::default(),
             throttle: Mutex::new(Throttle::new(ports.random.secret_array()?)),
             issuers: Issuers::default(),
             uses: crate::uses::Uses::default(),

@@ -8,12 +8,14 @@ use futures::future::BoxFuture;
 use keyreeve_audit::Record;
 use keyreeve_model::filed::{file, unfile};
 use keyreeve_model::ids::NoticeId;
+use keyreeve_model::notice::Urgency;
 use keyreeve_model::record::{Revision, Table};
 use keyreeve_model::{Change, Facts, Name, Notice, NoticeKind, RecordId, Transaction, UnixMillis};
 use keyreeve_notify::Notifier;
 use keyreeve_store::Page;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -24,8 +26,10 @@ use crate::sealing::Opened;
 
 /// How long an answer waits for people to be told of an emergency.
 const AT_MOST: Duration = Duration::from_secs(5);
-/// Notices looked at in one round (count).
+/// Notices looked at in one round, of each queue (count).
 const ROUND: u32 = 1000;
+/// Pages of [`ROUND`] notices among which those are looked for whose turn it is (count).
+const PAGES: usize = 20;
 /// Failures in a row after which a round ends: the channel is not there, and others wait for their turn.
 const FAILURES: usize = 3;
 /// How long a channel is left alone when nothing waits for it, and at most between two attempts.
@@ -89,26 +93,47 @@ pub(crate) struct Courier {
     /// One for each channel: held by whoever delivers to it.
     busy: Vec<tokio::sync::Mutex<()>>,
     bell: watch::Sender<()>,
+    /// How often something was filed that goes first.
+    urgent: AtomicU64,
+}
+
+/// What a transaction files for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filed {
+    Nothing,
+    /// Nothing that goes before everything else.
+    Some,
+    /// Something that does.
+    Urgent,
 }
 
 impl Courier {
     pub(crate) fn new(channels: Vec<Channel>) -> Self {
         let busy = channels.iter().map(|_| tokio::sync::Mutex::default()).collect();
-        Self { channels, busy, bell: watch::Sender::new(()) }
+        Self { channels, busy, bell: watch::Sender::new(()), urgent: AtomicU64::new(0) }
     }
 
     pub(crate) fn channels(&self) -> &[Channel] {
         &self.channels
     }
 
-    /// Whether these changes file notices.
-    pub(crate) fn concerns(changes: &[Change]) -> bool {
-        changes.iter().any(|change| matches!(change, Change::File(row) if row.table == Table::Notices))
+    /// What these changes file for people.
+    pub(crate) fn filed(changes: &[Change]) -> Filed {
+        let queues = changes.iter().filter_map(|change| match change {
+            Change::File(row) if row.table == Table::Notices => Some(Notice::is_first(&row.parent)),
+            _ => None,
+        });
+        queues.max().map_or(Filed::Nothing, |first| if first { Filed::Urgent } else { Filed::Some })
     }
 
     /// There may be something to deliver.
-    pub(crate) fn ring(&self) {
-        self.bell.send_replace(());
+    pub(crate) fn ring(&self, filed: Filed) {
+        if filed == Filed::Urgent {
+            self.urgent.fetch_add(1, Ordering::Release);
+        }
+        if filed != Filed::Nothing {
+            self.bell.send_replace(());
+        }
     }
 }
 
@@ -216,38 +241,61 @@ impl Engine {
         let core = &*self.core;
         // While sealed nothing is known of what waits; opening rings.
         let Some(opened) = core.opened() else { return Ok(None) };
-        let mut waiting = self.waiting_for(&opened, channel.notifier.channel()).await?;
-        // New ones first: one that is always refused does not keep others waiting.
-        waiting.sort_by_key(|(notice, _)| (notice.attempts, notice.created));
-        let (mut next, mut failures) = (None, 0);
-        for (notice, revision) in waiting {
-            let mut again = Some(notice.next);
-            if notice.next <= core.now()? && failures < FAILURES {
-                again = self.deliver_one(&opened, channel, notice, revision).await?;
-                failures = if again.is_some() { failures + 1 } else { 0 };
-            }
-            next = again.into_iter().chain(next).min();
-        }
+        // Each queue by itself: what is refused in one takes no turn of the other.
+        let first = self.deliver_queue(&opened, channel, true).await?;
+        let other = self.deliver_queue(&opened, channel, false).await?;
+        let next = first.into_iter().chain(other).min();
         let now = core.now()?;
         // What is due and had no turn in this round has it in the next.
         let wait = |next: UnixMillis| u64::try_from(next.since(now)).unwrap_or(0).max(1000);
         Ok(next.map(|next| Duration::from_millis(wait(next))))
     }
 
-    /// What waits for one channel, whatever waits for others; at most [`ROUND`].
-    async fn waiting_for(&self, opened: &Opened, channel: &Name) -> Result<Vec<(Notice, Revision)>, Error> {
+    /// Delivers what is due of one queue; when the next one of it is.
+    async fn deliver_queue(
+        &self,
+        opened: &Opened,
+        channel: &Channel,
+        first: bool,
+    ) -> Result<Option<UnixMillis>, Error> {
+        let core = &*self.core;
+        let urgent = || core.courier.urgent.load(Ordering::Acquire);
+        let filed = urgent();
+        let (mut next, mut failures) = (None, 0);
+        for (notice, revision) in self.waiting_for(opened, channel.notifier.channel(), first).await? {
+            let mut again = Some(notice.next);
+            // What goes first does not wait either for the end of a round that had begun before it was filed.
+            let turn = failures < FAILURES && (first || urgent() == filed);
+            if turn && notice.next <= core.now()? {
+                again = self.deliver_one(opened, channel, notice, revision).await?;
+                failures = if again.is_some() { failures + 1 } else { 0 };
+            }
+            next = again.into_iter().chain(next).min();
+        }
+        Ok(next)
+    }
+
+    /// What waits for one channel in one queue, in the order of its turns, whatever waits elsewhere; at most [`ROUND`].
+    async fn waiting_for(
+        &self,
+        opened: &Opened,
+        channel: &Name,
+        first: bool,
+    ) -> Result<Vec<(Notice, Revision)>, Error> {
+        let (queue, now) = (Notice::queue(channel, first), self.core.now()?);
         let (mut waiting, mut after) = (Vec::new(), None);
-        loop {
+        for _ in 0..PAGES {
             let page = Page { after, limit: ROUND };
-            let (found, next) = self.core.filed_page::<Notice>(opened, Some(channel.as_str()), page).await?;
+            let (found, next) = self.core.filed_page::<Notice>(opened, Some(&queue), page).await?;
             // Those that were given up are kept for a while, to be shown.
             waiting.extend(found.into_iter().filter(|(notice, _)| notice.given_up.is_none()));
+            in_turn(&mut waiting, now);
             after = next;
-            if after.is_none() || waiting.len() >= ROUND as usize {
-                waiting.truncate(ROUND as usize);
-                return Ok(waiting);
+            if after.is_none() {
+                break;
             }
         }
+        Ok(waiting)
     }
 
     /// One attempt; when the next one is.
@@ -294,6 +342,17 @@ impl Engine {
     }
 }
 
+/// Those whose turn it is, at most [`ROUND`]: due ones before others, new ones before those that were refused, so that
+/// one that is always refused keeps no other waiting, and emergencies before alerts.
+fn in_turn(waiting: &mut Vec<(Notice, Revision)>, now: UnixMillis) {
+    waiting.sort_by_key(|(notice, _)| {
+        let later = Some(notice.next).filter(|next| *next > now);
+        let emergency = notice.kind.urgency() == Urgency::Emergency;
+        (later, notice.attempts > 0, !emergency, notice.attempts, notice.created)
+    });
+    waiting.truncate(ROUND as usize);
+}
+
 fn tell_of_failure(notice: &Notice) {
     let (id, channel, kind, attempts) = (notice.id, &notice.channel, notice.kind, notice.attempts);
     let trouble = notice.trouble.as_deref().unwrap_or_default();
@@ -307,6 +366,26 @@ fn tell_of_failure(notice: &Notice) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_refused_again_and_again_hides_nothing_that_is_new() {
+        let now = UnixMillis(1_800_000_000_000);
+        let notice = |number: u64, kind, attempts| {
+            let (id, channel) = (NoticeId::from_bytes(u128::from(number).to_be_bytes()), "oncall".parse().unwrap());
+            let notice = Notice::new(id, channel, kind, "told", Facts::default(), now);
+            (Notice { attempts, ..notice }, Revision::FIRST)
+        };
+        let mut waiting: Vec<_> = (0..3000).map(|number| notice(number, NoticeKind::ApprovalNeeded, 9)).collect();
+        waiting.push(notice(3000, NoticeKind::IncidentOpened, 0));
+        waiting.push(notice(3001, NoticeKind::EmergencyUsed, 0));
+        let mut later = notice(3002, NoticeKind::EmergencyUsed, 0);
+        later.0.next = UnixMillis(now.0 + 1);
+        waiting.push(later);
+        in_turn(&mut waiting, now);
+        let kinds: Vec<_> = waiting.iter().map(|(notice, _)| notice.kind).take(3).collect();
+        assert_eq!(kinds, [NoticeKind::EmergencyUsed, NoticeKind::IncidentOpened, NoticeKind::ApprovalNeeded]);
+        assert_eq!(waiting.len(), ROUND as usize);
+    }
 
     #[test]
     fn each_operation_is_told_of_as_one_thing() {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::access::{AccessSnapshot, Stale};
 use crate::core::Engine;
+use crate::courier::Filed;
 use crate::error::{Code, Error};
 use crate::keys::{Hierarchy, KeyRef};
 use crate::ops::destruction::{Destroy, VerifyDestruction};
@@ -134,7 +135,7 @@ impl Engine {
             Hierarchy::new(Arc::clone(&core.ports.root), Arc::clone(&core.ports.vault), Arc::clone(&core.ports.random));
         core.opened_since.store(core.now()?.0, Ordering::Release);
         core.set_opened(Some(Arc::new(Opened::new(deployment, keys, hierarchy, access))));
-        core.courier.ring();
+        core.courier.ring(Filed::Urgent);
         core.mend_outbox().await
     }
 

@@ -21,6 +21,8 @@ use crate::time::UnixMillis;
 pub const FACTS_MAX: usize = 32;
 /// Longest text of a fact that is kept (bytes); what is longer is cut.
 const FACT_MAX: usize = 1024;
+/// What ends the name of a channel's queue of what goes first.
+const FIRST: &str = " first";
 /// The wait after the first failure; it doubles from failure to failure.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait between attempts.
@@ -142,6 +144,14 @@ impl Urgency {
             Self::Alert => "alert",
             Self::Emergency => "emergency",
         }
+    }
+}
+
+impl Urgency {
+    /// Whether it is delivered before everything else, and apart from it.
+    #[must_use]
+    pub const fn goes_first(self) -> bool {
+        matches!(self, Self::Alert | Self::Emergency)
     }
 }
 
@@ -277,6 +287,20 @@ impl Notice {
         }
     }
 
+    /// What the rows are found by that wait for a channel: those that go first, or the others. However many wait of
+    /// the others, they are not in the way.
+    #[must_use]
+    pub fn queue(channel: &Name, first: bool) -> String {
+        // Names have no spaces.
+        if first { format!("{channel}{FIRST}") } else { channel.to_string() }
+    }
+
+    /// Whether rows of this queue go first.
+    #[must_use]
+    pub fn is_first(queue: &str) -> bool {
+        queue.ends_with(FIRST)
+    }
+
     /// The same with the audit record of its cause.
     #[must_use]
     pub fn caused_by(mut self, record: RecordId) -> Self {
@@ -327,7 +351,7 @@ impl FiledRecord for Notice {
     }
 
     fn parent(&self) -> String {
-        self.channel.to_string()
+        Self::queue(&self.channel, self.kind.urgency().goes_first())
     }
 
     /// The next attempt; none once it is given up.

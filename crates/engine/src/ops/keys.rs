@@ -464,7 +464,8 @@ impl Operation for Update {
     }
 
     /// Names, labels and custodians give access as well: callers find a key by its alias, policies look at labels, and
-    /// custodians answer for the key. Only of consumers and aliases it can be seen that they become fewer.
+    /// custodians answer for the key; policies look at its class too. Only of consumers and aliases it can be seen that
+    /// they become fewer.
     fn widens(&self, permit: &Permit<Self>, _core: &Core) -> Result<bool, Error> {
         let Some(key) = permit.resource().key() else { return Ok(true) };
         let known = &key.record.metadata;
@@ -475,6 +476,7 @@ impl Operation for Update {
             || !next.aliases.is_subset(&known.aliases)
             || next.labels != known.labels
             || next.custodians != known.custodians
+            || next.classification != known.classification
             || next.owner != known.owner)
     }
 

@@ -9,6 +9,7 @@ use keyreeve_model::record::Revision;
 use keyreeve_model::{Change, Facts, Name, NoticeKind, RecordId, UnixMillis};
 use keyreeve_policy::{KeyAttrs, PrincipalAttrs, ResourceAttrs, ResourceDetails};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::approve::{Approved, Consent, Consequences};
 use super::arrival::Waiting;
@@ -24,6 +25,9 @@ use crate::sealing::Opened;
 
 /// Requests of one principal that wait at a time (count).
 const OPEN_MAX: usize = 100;
+/// Requests of one principal that begin to wait within [`HOUR`] (count). People are told of each of them, and of its end.
+const HOURLY_MAX: usize = 120;
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// What a request is when it waits: everything it says, with what it acts on found.
 pub(super) async fn request_of<O: Operation>(
@@ -100,6 +104,7 @@ pub(super) async fn consent<O: Operation>(
     }
     if replaced.is_none() {
         refuse_too_many(core, opened, &permit.principal.name, permit.now).await?;
+        refuse_too_often(core, &permit.principal.name, permit.now)?;
     }
     let revision = known.map_or(Revision::FIRST, |(_, revision)| revision.next());
     let mut consent = park(core, opened, asked, (&permit, operation, revision), changes)?;
@@ -121,6 +126,25 @@ async fn refuse_too_many(core: &Core, opened: &Opened, proposer: &Name, now: Uni
     }
     let text = format!("{OPEN_MAX} of your requests wait already: run, withdraw or wait for some of them first");
     Err(Error::new(Code::WrongState, text))
+}
+
+/// Nobody floods people with requests that are taken back at once, until what they should hear of is not heard. Counted
+/// in memory: a restart forgets it, and each server counts by itself.
+fn refuse_too_often(core: &Core, proposer: &Name, now: UnixMillis) -> Result<(), Error> {
+    let mut requests = core.requests.lock();
+    requests.retain(|_, times| {
+        times.retain(|at| now < at.plus(HOUR));
+        !times.is_empty()
+    });
+    let times = requests.entry(proposer.clone()).or_default();
+    if times.len() < HOURLY_MAX {
+        times.push_back(now);
+        return Ok(());
+    }
+    let oldest = times.front().copied().unwrap_or(now);
+    let wait = Duration::from_millis(u64::try_from(oldest.plus(HOUR).since(now)).unwrap_or(0));
+    let text = format!("{HOURLY_MAX} of your requests began to wait within an hour: wait as `Retry-After` says");
+    Err(Error::new(Code::TooManyAttempts, text).after(wait))
 }
 
 struct Asked {

@@ -62,8 +62,8 @@ async fn invitations_and_what_becomes_of_incidents_are_told_without_what_is_secr
     let told = house.posts[0].taken();
     let kinds: Vec<_> = told.iter().map(|notice| notice.kind).collect();
     let changed = NoticeKind::IncidentChanged;
-    assert_eq!(kinds, [NoticeKind::MfaChanged, NoticeKind::IncidentOpened, changed, changed]);
-    assert_eq!(told[0].facts.get("grantee"), Some("ann"));
+    assert_eq!(kinds, [NoticeKind::IncidentOpened, NoticeKind::MfaChanged, changed, changed]);
+    assert_eq!(told[1].facts.get("grantee"), Some("ann"));
     assert_eq!(told[3].facts.get("reason"), Some("found again"));
     assert!(told.iter().all(|notice| !notice.text().contains(invited.code.expose())), "no secret is told");
 }
@@ -181,6 +181,21 @@ async fn a_channel_that_is_dead_silences_no_other() {
     house.ask(only("first")).await;
     let _ = house.engine().deliver(0).await;
     assert_eq!(house.posts[0].taken().len(), 1);
+}
+
+#[tokio::test]
+async fn however_much_is_refused_an_alert_comes_through() {
+    let house = House::new().await;
+    house.posts[0].refuse_always(NoticeKind::Test);
+    for _ in 0..1001 {
+        house.ask(notices::Test { channel: Some(name("first")) }).await;
+    }
+    house.clock.turn(1000);
+    let reason = label("laptop stolen");
+    house.ask(incidents::Open { kind: IncidentKind::Other, keys: Vec::new(), ticket: None, reason }).await;
+    let _ = house.engine().deliver(0).await;
+    let told = house.posts[0].taken();
+    assert_eq!(told.iter().map(|notice| notice.kind).collect::<Vec<_>>(), [NoticeKind::IncidentOpened]);
 }
 
 #[tokio::test]

@@ -51,6 +51,19 @@ async fn names_labels_and_custodians_are_access_too() {
 }
 
 #[tokio::test]
+async fn the_class_of_a_key_is_access_too() {
+    let mut spec = create(KeyAlgorithm::Xaes256Gcm);
+    spec.metadata.classification = Classification::Internal;
+    let (council, key) = council_with(spec).await;
+    let (house, ann) = (&council.house, &council.ann);
+    let public = MetadataPatch { classification: Some(Classification::Public), ..MetadataPatch::default() };
+    let id = ann.waits(house, update(&key, public)).await;
+    assert_eq!(house.shown(id).await.proposal.missing(), ["security-lead", "system owner"]);
+    let same = MetadataPatch { classification: Some(Classification::Internal), ..MetadataPatch::default() };
+    house.call(&ann.who, update(&key, same)).await.expect("nothing changes");
+}
+
+#[tokio::test]
 async fn a_program_asks_for_consent_only_when_it_is_known_whose_it_is() {
     let council = Council::gathered().await;
     let house = &council.house;
@@ -144,6 +157,20 @@ async fn nobody_has_more_than_a_hundred_requests_waiting() {
     let closed = told.iter().filter(|notice| notice.kind == keyreeve_model::NoticeKind::ApprovalClosed);
     assert_eq!(closed.count(), 100);
     ann.waits(house, nth(100)).await;
+}
+
+#[tokio::test]
+async fn nobody_floods_people_with_requests_that_are_taken_back() {
+    let (council, key) = council_with_key().await;
+    let (house, ann) = (&council.house, &council.ann);
+    for _ in 0..120 {
+        let approval = ann.waits(house, schedule(&key)).await;
+        house.call(&ann.who, Withdraw { approval }).await.unwrap();
+    }
+    assert_eq!(house.code_for(&ann.who, schedule(&key)).await, Code::TooManyAttempts);
+    council.olga.waits(house, House::putting("new", &["key-admin"])).await;
+    house.clock.turn(3_600_000);
+    ann.waits(house, schedule(&key)).await;
 }
 
 #[tokio::test]
