@@ -53,6 +53,13 @@ pub fn lacking(principal: &PrincipalAttrs) -> Vec<String> {
         .filter(|_| principal.kind != PrincipalKind::Service)
         .map(|role| format!("the role `{role}` gives rights to services only, and `{}` is none", principal.name))
         .collect();
+    if principal.kind != PrincipalKind::Person {
+        let agreeing = GOVERNANCE_ROLES.into_iter().filter(|role| has(role));
+        lacking
+            .extend(agreeing.map(|role| {
+                format!("the role `{role}` gives rights to people only, and `{}` is none", principal.name)
+            }));
+    }
     if has("application") && principal.networks.is_empty() {
         lacking.push(format!(
             "the role `application` gives nothing without a network, and `{}` has none: name the networks it calls \
@@ -61,6 +68,25 @@ pub fn lacking(principal: &PrincipalAttrs) -> Vec<String> {
         ));
     }
     lacking
+}
+
+/// Roles of people that a service has, where nothing stands in for the second factor that people show. One sentence, if
+/// there are some.
+pub fn unguarded(principal: &PrincipalAttrs) -> Option<String> {
+    let of_people = |role: &&String| {
+        ROLES.contains(&role.as_str())
+            && !GOVERNANCE_ROLES.contains(&role.as_str())
+            && !["application", "pipeline"].contains(&role.as_str())
+    };
+    let roles: Vec<String> = principal.roles.iter().filter(of_people).map(|role| format!("`{role}`")).collect();
+    (principal.kind == PrincipalKind::Service && principal.networks.is_empty() && !roles.is_empty()).then(|| {
+        format!(
+            "people show a second factor for {}, and the service `{}` shows none: name the networks it calls from, or \
+             0.0.0.0/0 and ::/0 for anywhere",
+            roles.join(", "),
+            principal.name
+        )
+    })
 }
 
 fn named(name: &str) -> PolicyName {
@@ -73,8 +99,7 @@ pub fn documents() -> Vec<(PolicyName, &'static str)> {
     DOCUMENTS.into_iter().map(|(name, text)| (named(name), text)).collect()
 }
 
-/// Requires a second factor, shown within the last 12 hours, of every person in the four human roles of the template,
-/// of operators and of [`GOVERNANCE_ROLES`]. Applies besides [`documents`] from the start, except in development mode.
+/// Requires a second factor, shown within the last 12 hours, of every person, whatever gives them a right. Applies besides [`documents`] from the start, except in development mode.
 pub fn require_mfa() -> (PolicyName, &'static str) {
     (named("require-mfa"), include_str!("../policies/require-mfa.cedar"))
 }

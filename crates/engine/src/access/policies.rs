@@ -36,6 +36,14 @@ impl Policies {
             }
             stored.insert(row.name, Arc::new(HeldPolicy { record }));
         }
+        for name in stored.keys().filter(|name| compiler.is_built_in(name.as_str())) {
+            let shown = compiler.shown(name.as_str(), |other| stored.keys().any(|name| name.as_str() == other));
+            tracing::error!(
+                %name, %shown,
+                "a policy of this name is shipped now: the deployment's own applies as well, under another name; \
+                 put it under a name of its own, and delete this one"
+            );
+        }
         let texts = stored.values().map(|held| (held.record.name.to_string(), held.record.text.clone()));
         let set = Arc::new(compiler.compile(texts)?);
         let kept = compiler.decisions_kept;
@@ -79,14 +87,26 @@ impl Compiler {
         self.built_in.iter().any(|(shipped, _)| shipped == name)
     }
 
+    /// The name under which an own policy applies and is shown: the one it is stored under, unless a policy of that name
+    /// came to be shipped.
+    pub(crate) fn shown(&self, name: &str, taken: impl Fn(&str) -> bool) -> String {
+        let mut shown = name.to_owned();
+        while self.is_built_in(&shown) || (shown != name && taken(&shown)) {
+            shown.push_str(".own");
+        }
+        shown
+    }
+
     pub(crate) fn compile(&self, own: impl IntoIterator<Item = (String, String)>) -> Result<PolicySet, Error> {
         let named = |(name, text): (String, String)| {
             let name = keyreeve_policy::PolicyName::new(&name).map_err(|error| Error::invalid(error.to_string()))?;
             Ok::<_, Error>((name, text))
         };
-        // What was put under a name before a policy of that name was shipped makes way for it: two of a name would
-        // refuse everything.
-        let own = own.into_iter().filter(|(name, _)| !self.is_built_in(name));
+        // What was put under a name before a policy of that name was shipped stays in force: only its name makes way, for
+        // two of a name would refuse everything.
+        let own: Vec<(String, String)> = own.into_iter().collect();
+        let taken = |shown: &str| own.iter().any(|(name, _)| name == shown);
+        let own = own.iter().map(|(name, text)| (self.shown(name, taken), text.clone()));
         let texts = self.built_in.iter().cloned().chain(own).map(named).collect::<Result<Vec<_>, _>>()?;
         PolicySet::compile(&self.schema, texts).map_err(|problems| {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();

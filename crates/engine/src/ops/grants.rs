@@ -4,7 +4,7 @@ use keyreeve_model::filed::file;
 use keyreeve_model::grant::{Constraints, GRANTS_MAX, GrantRecord, GrantState, Granted, Told};
 use keyreeve_model::ids::GrantId;
 use keyreeve_model::record::Revision;
-use keyreeve_model::{Change, Facts, Label, Name, NoticeKind, RowId, UnixMillis};
+use keyreeve_model::{Actor, Change, Facts, Label, Name, NoticeKind, PrincipalRecord, RowId, UnixMillis};
 use keyreeve_policy::{Network, groups, shipped};
 use keyreeve_store::Page;
 use serde::{Deserialize, Serialize};
@@ -190,7 +190,9 @@ fn refuse_to_oneself(opened: &Opened, grantor: &Name, grantee: &Name) -> Result<
     let access = opened.access();
     let receiver = access.principal(grantee).ok_or_else(|| Error::not_found("principal"))?;
     let giver = access.principal(grantor);
-    let same = giver.is_some_and(|giver| giver.record.identity() == receiver.record.identity());
+    let actor = |name: &Name, record: &PrincipalRecord| Actor::new(name.clone(), record.person.clone());
+    let receiving = actor(grantee, &receiver.record);
+    let same = giver.is_some_and(|giver| actor(grantor, &giver.record).is_same_person(&receiving));
     if same || grantor == grantee {
         return Err(Error::new(Code::WrongState, "nobody grants anything to themselves: ask somebody else"));
     }

@@ -178,6 +178,11 @@ fn check(record: &PrincipalRecord) -> Result<(), Error> {
         return Err(Error::invalid(format!("too many {what}: at most {}", limits::LIST_MAX)));
     }
     check_networks(&record.networks)?;
+    let agrees = record.roles.iter().find(|role| shipped::GOVERNANCE_ROLES.contains(&role.as_str()));
+    if let Some(role) = agrees.filter(|_| record.kind == PrincipalKind::Service) {
+        let text = format!("`{role}` is a role of people, who agree in person: a program has it not");
+        return Err(Error::invalid(text));
+    }
     match record.certificates.iter().find(|rule| !is_well_formed(rule)) {
         Some(_) => Err(Error::invalid(
             "a certificate is named by the SHA-256 of its DER in 64 hexadecimal digits, a DNS name or a URI",
@@ -193,6 +198,10 @@ fn refuse_to_lock_oneself_out(known: &PrincipalRecord, record: &PrincipalRecord)
         let text = "nobody takes away their own roles or access: ask another administrator";
         return Err(Error::new(Code::WrongState, text));
     }
+    if record.kind != known.kind {
+        let text = "nobody makes a program of themselves, which shows no second factor: ask another administrator";
+        return Err(Error::new(Code::WrongState, text));
+    }
     Ok(())
 }
 
@@ -202,8 +211,8 @@ fn warnings(access: &AccessSnapshot, record: &PrincipalRecord) -> Result<Vec<Str
     // The roles that policies do speak of are not told: whoever may write principals need not be who reads policies.
     let unknown = record.roles.iter().filter(|role| !known.contains(role.as_str()));
     let unknown = unknown.map(|role| format!("no policy speaks of the role `{role}`: it gives nothing until one does"));
-    let lacking = shipped::lacking(&principal_attrs(record, Revision::FIRST)?);
-    Ok(unknown.chain(lacking).collect())
+    let attrs = principal_attrs(record, Revision::FIRST)?;
+    Ok(unknown.chain(shipped::lacking(&attrs)).chain(shipped::unguarded(&attrs)).collect())
 }
 
 /// What became of a principal, for the audit record; of a new one everything came.

@@ -186,6 +186,25 @@ async fn what_is_probably_not_meant_is_said_when_a_principal_is_written() {
     assert_eq!((first.warnings.len(), first.warnings), (1, second.warnings), "a retry hears the same");
 }
 
+#[tokio::test]
+async fn a_program_is_nobody_who_agrees_and_nobody_becomes_a_program() {
+    let house = House::new().await;
+    let program = |text: &str, roles: &[&str]| PutSpec { kind: PrincipalKind::Service, ..House::person(text, roles) };
+    for role in keyreeve_policy::shipped::GOVERNANCE_ROLES {
+        assert_eq!(house.code(Put::new(program("robot", &[role]))).await, Code::InvalidRequest, "{role}");
+    }
+    house.ask(Put::new(program("robot", &["application"]))).await;
+    assert_eq!(house.code(altering("robot", roles(&["ciso"], &[]))).await, Code::InvalidRequest);
+    // One who becomes a program shows no second factor any more.
+    let own = Put::new(program("developer", &["developer"]));
+    assert_eq!(house.code(own).await, Code::WrongState);
+    let warned = async |spec: PutSpec| house.ask(Put::new(spec)).await.warnings;
+    let [told] = &warned(program("backup", &["operator"])).await[..] else { panic!("one warning") };
+    assert!(told.contains("second factor") && told.contains("network"), "{told}");
+    let somewhere = PutSpec { networks: ["10.0.0.0/8".to_owned()].into(), ..program("backup", &["operator"]) };
+    assert_eq!(warned(somewhere).await, [""; 0]);
+}
+
 /// The details of the newest record of an operation.
 async fn told(house: &House, operation: &str) -> BTreeMap<String, String> {
     house.records().await.into_iter().rfind(|record| record.operation == operation).unwrap().details

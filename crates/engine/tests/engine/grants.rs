@@ -251,6 +251,14 @@ async fn nobody_grants_to_themselves_or_what_cannot_be_granted() {
     second.person = Some(label("developer"));
     house.ask(principals::Put::new(second)).await;
     assert_eq!(house.code(to("second")).await, Code::WrongState);
+    // The giver's person is said by another name than the receiver's principal, which is the giver's person.
+    let mut giver = House::person("giver", &["key-admin"]);
+    giver.person = Some(label("receiver"));
+    let giver = house.welcome(giver).await;
+    let mut receiver = House::person("receiver", &[]);
+    receiver.person = Some(label("r. doe"));
+    house.ask(principals::Put::new(receiver)).await;
+    assert_eq!(house.code_for(&giver, to("receiver")).await, Code::WrongState);
     assert_eq!(house.code(to("stranger")).await, Code::NotFound);
     let unknown: KeyRef = "no-such-key".parse().unwrap();
     assert_eq!(house.code(granting(BATCH, on_key(&unknown, &["key.encrypt"]))).await, Code::NotFound);

@@ -11,7 +11,7 @@ use keyreeve_model::mfa::TotpAlgorithm;
 use keyreeve_secret::SecretString;
 
 use crate::cases::mfa::{code, enrol};
-use crate::support::{Authenticator, House, RootKind, Who, label, name};
+use crate::support::{Authenticator, House, Member, RootKind, Who, label, name};
 
 const MINUTE: i64 = 60_000;
 
@@ -213,15 +213,51 @@ async fn a_policy_demands_a_factor_and_a_fresh_one_satisfies_it() {
 }
 
 #[tokio::test]
-async fn a_policy_that_was_put_under_a_name_before_it_was_shipped_makes_way() {
+async fn a_policy_that_was_put_under_a_name_before_it_was_shipped_stays_in_force() {
+    let mut house = House::new().await;
+    let text = "forbid (principal, action == Keyreeve::Action::\"token.list\", resource);".to_owned();
+    house.ask(policies::Put { name: name("require-mfa"), text: text.clone() }).await;
+    let list = || tokens::List { after: None, limit: 10 };
+    assert_eq!(house.code(list()).await, Code::Denied);
+    crate::roles::demand_factors(&mut house.settings);
+    house.settings.development = false;
+    house.reopen().await;
+    let admin = Member::join(&house, "admin", &["operator"]).await;
+    let denied = async || house.code_for(&admin.who, list()).await;
+    assert_eq!(denied().await, Code::Denied, "what the organisation forbids stays forbidden");
+    let named = async || {
+        let listed = house.call(&admin.who, policies::List { after: None, limit: 100 }).await.unwrap().reply.items;
+        let theirs = listed.into_iter().filter(|one| one.name.starts_with("require-mfa"));
+        theirs.map(|one| (one.name, one.built_in)).collect::<Vec<_>>()
+    };
+    let [shipped, own] = [("require-mfa".to_owned(), true), ("require-mfa.own".to_owned(), false)];
+    assert_eq!(named().await, [shipped.clone(), own.clone()]);
+    // As it is pulled it can be applied, which gives it the name for good.
+    let policies = [(name("require-mfa.own"), text)].into();
+    let apply = policies::Apply { policies, delete_others: true, base: None, dry_run: false, comment: label("") };
+    let changes = house.call(&admin.who, apply).await.unwrap().reply.changes;
+    assert_eq!((changes.added, changes.removed), (vec![name("require-mfa.own")], vec![name("require-mfa")]));
+    assert_eq!(denied().await, Code::Denied);
+    let delete = |text: &str| policies::Delete { name: name(text), base: None };
+    assert_eq!(house.code_for(&admin.who, delete("require-mfa")).await, Code::AlreadyExists);
+    house.call(&admin.who, delete("require-mfa.own")).await.unwrap();
+    assert!(house.call(&admin.who, list()).await.is_ok());
+    // A version of before comes back under the other name as well.
+    let back = policies::Rollback { version: 1, base: None, comment: label("") };
+    house.call(&admin.who, back).await.unwrap();
+    assert_eq!((named().await, denied().await), (vec![shipped.clone(), own], Code::Denied));
+    house.call(&admin.who, delete("require-mfa.own")).await.unwrap();
+    assert_eq!(named().await, [shipped]);
+}
+
+#[tokio::test]
+async fn a_policy_whose_name_is_shipped_now_is_deleted_by_its_name() {
     let mut house = House::new().await;
     let text = "forbid (principal, action == Keyreeve::Action::\"token.list\", resource);".to_owned();
     house.ask(policies::Put { name: name("require-mfa"), text }).await;
-    let list = || tokens::List { after: None, limit: 10 };
-    assert_eq!(house.code(list()).await, Code::Denied);
-    house.settings.extra_policies.extend(Settings::default().extra_policies);
+    crate::roles::demand_factors(&mut house.settings);
     house.reopen().await;
-    house.ask(list()).await;
-    let boss = house.welcome(House::person("boss", &["operator"])).await;
-    assert_eq!(house.code_for(&boss, list()).await, Code::MfaNeeded);
+    let admin = Member::join(&house, "admin", &["operator"]).await;
+    house.call(&admin.who, policies::Delete { name: name("require-mfa"), base: None }).await.unwrap();
+    assert!(house.call(&admin.who, tokens::List { after: None, limit: 10 }).await.is_ok());
 }

@@ -2,7 +2,8 @@
 
 use crate::sample::{CATALOGUE, compile, context, key, name, principal, resource, schema};
 use keyreeve_policy::{
-    ContextAttrs, Method, PolicySet, PrincipalAttrs, PrincipalKind, Request, ResourceAttrs, ResourceDetails, shipped,
+    ContextAttrs, Method, PolicyName, PolicySet, PrincipalAttrs, PrincipalKind, Request, ResourceAttrs,
+    ResourceDetails, shipped,
 };
 use std::collections::BTreeSet;
 
@@ -101,10 +102,13 @@ fn the_server_does_only_what_fell_due_and_only_by_itself() {
 #[test]
 fn managing_and_using_stay_apart_whatever_roles_are_combined() {
     let policies = shipped_set();
-    let all = principal("pat", PrincipalKind::Service, &shipped::ROLES);
-    let governance = [GOVERN, GRANT, APPROVE, EMERGENCY, HOLD, REVIEW];
-    let expected = set(&[&[SYSTEM, ACCESS, READ, AUDIT, OWN, BOOTSTRAP][..], &governance].concat());
-    assert_eq!(allowed(&policies, &all, &context()), expected, "an auditor's forbid takes the lifecycle away as well");
+    // Nobody but people agrees.
+    let agreeing = [APPROVE, EMERGENCY, HOLD, REVIEW];
+    for (kind, governance) in [(PrincipalKind::Person, &agreeing[..]), (PrincipalKind::Service, &[])] {
+        let all = principal("pat", kind, &shipped::ROLES);
+        let expected = set(&[&[SYSTEM, ACCESS, READ, AUDIT, OWN, BOOTSTRAP, GOVERN, GRANT][..], governance].concat());
+        assert_eq!(allowed(&policies, &all, &context()), expected, "an auditor's forbid takes the lifecycle away too");
+    }
     let both = principal("pat", PrincipalKind::Service, &["key-admin", "key-user-decrypt", "application"]);
     assert_eq!(allowed(&policies, &both, &context()), set(&[LIFECYCLE, READ, GRANT, BOOTSTRAP, OWN]));
 }
@@ -241,6 +245,17 @@ fn the_second_factor_is_demanded_of_people_outside_development_mode() {
     assert_eq!(shipped::ROLES.into_iter().filter(|role| !named.contains(role)).collect::<BTreeSet<_>>(), exempt);
     let service = principal("app", PrincipalKind::Service, &["application"]);
     assert!(allowed(&policies, &service, &with(None)).contains("key.decrypt"));
+    // A role of one's own, and a person whom a policy names.
+    let own = r#"permit (principal in Keyreeve::Role::"night-shift", action == Keyreeve::Action::"key.decrypt", resource);
+        permit (principal, action == Keyreeve::Action::"key.decrypt", resource) when { principal.name == "pat" };"#;
+    let mut documents = shipped::documents();
+    documents.extend([shipped::require_mfa(), (PolicyName::new("own").unwrap(), own)]);
+    let policies = PolicySet::compile(&schema(), documents).unwrap();
+    for (name, roles) in [("ann", &["night-shift"][..]), ("pat", &[])] {
+        let who = principal(name, PrincipalKind::Person, roles);
+        assert_eq!(allowed(&policies, &who, &with(None)), set(&[BOOTSTRAP, OWN]), "{name}");
+        assert!(allowed(&policies, &who, &with(Some(60))).contains("key.decrypt"), "{name}");
+    }
 }
 
 #[test]

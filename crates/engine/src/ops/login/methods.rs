@@ -135,6 +135,12 @@ impl Put {
             return Err(Error::invalid("this name stands for sessions without a login method: choose another"));
         }
         record.check(core.settings.development).map_err(|error| Error::invalid(error.to_string()))?;
+        let roles = || record.bindings.iter().flat_map(|one| one.roles.iter().chain(one.role_from_group.values()));
+        let agrees = |role: &&Name| keyreeve_policy::shipped::GOVERNANCE_ROLES.contains(&role.as_str());
+        if let (MethodKind::Jwt(_), Some(role)) = (&record.kind, roles().find(agrees)) {
+            let text = format!("`{role}` is a role of people, and workloads log in this way: take it out");
+            return Err(Error::invalid(text));
+        }
         if take_secret(&mut record.kind.clone()).is_some() {
             return Err(Error::invalid("a method's secret comes apart from it"));
         }

@@ -115,12 +115,19 @@ impl Operation for Rollback {
         let opened = core.need_open()?;
         let standing = Standing::read(core, &opened).await?;
         let former = version(core, &opened, self.version).await?;
-        let wanted = texts_of(core, &opened, &former.entries).await?;
+        let wanted = renamed(core, texts_of(core, &opened, &former.entries).await?)?;
         let author = Author::of(approved, self.comment.clone()).restoring(self.version);
         let how = How { base: self.base, dry_run: false };
         let outcome = becoming(approved, core, &opened, standing, wanted, author, how).await?;
         Ok(outcome.detail("restores", self.version))
     }
+}
+
+/// The texts of a former version. One whose name came to be shipped since is put back under another.
+fn renamed(core: &Core, texts: Texts) -> Result<Texts, Error> {
+    let taken = |shown: &str| texts.keys().any(|name| name.as_str() == shown);
+    let shown = |name: &Name| core.compiler.shown(name.as_str(), taken).parse().map_err(Error::internal);
+    texts.iter().map(|(name, text)| Ok((shown(name)?, text.clone()))).collect()
 }
 
 struct How {

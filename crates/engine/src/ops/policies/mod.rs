@@ -97,6 +97,13 @@ impl Operation for Put {
 }
 
 impl Core {
+    /// The name under which an own policy is stored that is called like this, or shown like this.
+    fn stored_name(&self, texts: &versions::Texts, name: &Name) -> Option<Name> {
+        let taken = |shown: &str| texts.keys().any(|name| name.as_str() == shown);
+        let is_it = |stored: &&Name| *stored == name || self.compiler.shown(stored.as_str(), taken) == name.as_str();
+        texts.keys().find(is_it).cloned()
+    }
+
     fn refuse_built_in(&self, name: &Name) -> Result<(), Error> {
         if self.compiler.is_built_in(name.as_str()) {
             let text =
@@ -140,7 +147,13 @@ impl Core {
             updated: None,
         });
         let mut all: Vec<_> = shipped.collect();
-        all.extend(opened.access().policies().stored.values().map(|held| own(&held.record)));
+        let access = opened.access();
+        let stored = &access.policies().stored;
+        let taken = |shown: &str| stored.keys().any(|name| name.as_str() == shown);
+        all.extend(stored.values().map(|held| {
+            let name = self.compiler.shown(held.record.name.as_str(), taken);
+            PolicyReply { name, ..own(&held.record) }
+        }));
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
     }
@@ -205,12 +218,15 @@ impl Operation for Delete {
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<()>, Error> {
-        core.refuse_built_in(&self.name)?;
         let opened = core.need_open()?;
         let standing = Standing::read(core, &opened).await?;
         versions::refuse_other_base(self.base, standing.version())?;
         let mut wanted = standing.texts();
-        wanted.remove(&self.name).ok_or_else(|| Error::not_found("policy"))?;
+        let Some(stored) = core.stored_name(&wanted, &self.name) else {
+            core.refuse_built_in(&self.name)?;
+            return Err(Error::not_found("policy"));
+        };
+        wanted.remove(&stored);
         guard::admit(core, &opened, &wanted, approved.now()).await?;
         let edit = Edit::of(core, &opened, &standing, &wanted, &Author::of(approved, Label::default())).await?;
         Ok(edit.carried_out(Outcome::reply(())))
