@@ -1,9 +1,9 @@
 //! Filed records as the engine reads them: checked, typed, with the revision that a change of them builds on.
 
 use keyreeve_model::filed::{FiledRecord, RowId, open_filed, unfile};
-use keyreeve_model::record::Revision;
+use keyreeve_model::record::{RecordSealer, Revision};
 use keyreeve_model::{Change, Name, UnixMillis};
-use keyreeve_store::Page;
+use keyreeve_store::{Page, Store};
 
 use crate::core::Core;
 use crate::error::Error;
@@ -11,6 +11,27 @@ use crate::sealing::Opened;
 
 /// Rows read at a time.
 const PAGE: u32 = 1000;
+
+/// Goes through all records of a kind, or all of one parent, by their ids.
+pub(crate) async fn each_filed<R: FiledRecord>(
+    store: &dyn Store,
+    sealer: &dyn RecordSealer,
+    parent: Option<&str>,
+    mut each: impl FnMut(R, Revision) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut after = None;
+    loop {
+        let rows = store.filed_page(R::TABLE, parent, Page { after, limit: PAGE }).await?;
+        for row in &rows {
+            let (record, revision) = open_filed(sealer, row)?;
+            each(record, revision)?;
+        }
+        after = rows.last().filter(|_| rows.len() == PAGE as usize).map(|row| row.id.clone());
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
 
 impl Core {
     /// One record, if it is there.
@@ -43,15 +64,13 @@ impl Core {
         opened: &Opened,
         parent: Option<&str>,
     ) -> Result<Vec<(R, Revision)>, Error> {
-        let (mut all, mut after) = (Vec::new(), None);
-        loop {
-            let (mut records, next) = self.filed_page(opened, parent, Page { after, limit: PAGE }).await?;
-            all.append(&mut records);
-            after = next;
-            if after.is_none() {
-                return Ok(all);
-            }
-        }
+        let mut all = Vec::new();
+        let keep = |record, revision| {
+            all.push((record, revision));
+            Ok(())
+        };
+        each_filed(&*self.ports.store, &*opened.keys, parent, keep).await?;
+        Ok(all)
     }
 
     /// What removes all records of one parent.

@@ -3,19 +3,18 @@
 //! They are asked where policy is silent. Whether one is in force is worked out for each request from its record and
 //! the instant, so none outlives its end by a single request.
 
-use keyreeve_model::filed::open_filed;
 use keyreeve_model::grant::{GrantRecord, Granted};
 use keyreeve_model::ids::GrantId;
-use keyreeve_model::record::{RecordSealer, Table};
-use keyreeve_model::{FiledRow, Name, PrincipalKind, UnixMillis};
+use keyreeve_model::record::RecordSealer;
+use keyreeve_model::{Name, PrincipalKind, UnixMillis};
 use keyreeve_policy::{ContextAttrs, Network, ResourceAttrs, ResourceDetails};
-use keyreeve_store::{Page, Store};
+use keyreeve_store::Store;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::PAGE;
 use crate::error::Error;
+use crate::filed::each_filed;
 
 /// A grant whose row was checked.
 pub(crate) struct HeldGrant {
@@ -60,8 +59,7 @@ pub(crate) struct GrantBook {
 }
 
 impl HeldGrant {
-    fn open(sealer: &dyn RecordSealer, row: &FiledRow) -> Result<Self, Error> {
-        let (record, _) = open_filed::<GrantRecord>(sealer, row)?;
+    fn new(record: GrantRecord) -> Result<Self, Error> {
         let networks: Result<Vec<Network>, _> = record.constraints.networks.iter().map(|text| text.parse()).collect();
         let on = record.what.on().unwrap_or_default();
         Ok(Self { networks: networks.map_err(Error::internal)?, on, record })
@@ -180,19 +178,14 @@ async fn read(
     principal: Option<&Name>,
     now: UnixMillis,
 ) -> Result<Vec<Arc<HeldGrant>>, Error> {
-    let (mut grants, mut after) = (Vec::new(), None);
-    loop {
-        let page = Page { after, limit: PAGE };
-        let rows = store.filed_page(Table::Grants, principal.map(Name::as_str), page).await?;
-        for row in &rows {
-            let held = HeldGrant::open(sealer, row)?;
-            if !held.record.is_over(now) {
-                grants.push(Arc::new(held));
-            }
+    let mut grants = Vec::new();
+    let keep = |record: GrantRecord, _| {
+        let held = HeldGrant::new(record)?;
+        if !held.record.is_over(now) {
+            grants.push(Arc::new(held));
         }
-        after = rows.last().filter(|_| rows.len() == PAGE as usize).map(|row| row.id.clone());
-        if after.is_none() {
-            return Ok(grants);
-        }
-    }
+        Ok(())
+    };
+    each_filed(store, sealer, principal.map(Name::as_str), keep).await?;
+    Ok(grants)
 }

@@ -3,23 +3,21 @@
 use keyreeve_identity::KeySet;
 use keyreeve_model::Name;
 use keyreeve_model::access::Session;
-use keyreeve_model::filed::{FiledRecord, open_filed};
+use keyreeve_model::filed::FiledRecord;
 use keyreeve_model::login::{JwtKeys, LoginMethod, MethodKind};
 use keyreeve_model::record::{BadRecord, RecordSealer};
-use keyreeve_store::{Page, Store};
+use keyreeve_store::Store;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::filed::each_filed;
 use crate::pipeline::Reason;
 
 /// What the sessions of service credentials have in place of a method.
 pub(crate) const CREDENTIAL: &str = "credential";
 /// What stands in sessions for a login without a method, service credentials and issued tokens: no method is called so.
 pub(crate) const NO_METHODS: [&str; 2] = [CREDENTIAL, "token"];
-
-/// Rows read at a time.
-const PAGE: u32 = 1000;
 
 /// A login method whose row was checked.
 #[derive(Debug)]
@@ -52,18 +50,13 @@ pub(crate) struct LoginMethods {
 impl LoginMethods {
     /// Reads and checks every method.
     pub(super) async fn load(store: &dyn Store, sealer: &dyn RecordSealer) -> Result<Self, Error> {
-        let (mut methods, mut after) = (HashMap::new(), None);
-        loop {
-            let rows = store.filed_page(LoginMethod::TABLE, None, Page { after, limit: PAGE }).await?;
-            for row in &rows {
-                let (record, _) = open_filed::<LoginMethod>(sealer, row)?;
-                methods.insert(record.name.clone(), Arc::new(HeldMethod::new(record)?));
-            }
-            after = rows.last().filter(|_| rows.len() == PAGE as usize).map(|row| row.id.clone());
-            if after.is_none() {
-                return Ok(Self { methods });
-            }
-        }
+        let mut methods = HashMap::new();
+        let keep = |record: LoginMethod, _| {
+            methods.insert(record.name.clone(), Arc::new(HeldMethod::new(record)?));
+            Ok(())
+        };
+        each_filed(store, sealer, None, keep).await?;
+        Ok(Self { methods })
     }
 
     /// The method of this name.

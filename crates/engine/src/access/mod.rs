@@ -1,7 +1,7 @@
 //! Who is known and what is allowed: a snapshot in memory. It has parts; a change has the part that it is about read
 //! anew, so that one more principal does not compile every policy again.
 
-use keyreeve_model::filed::{FiledRecord, open_filed};
+use keyreeve_model::filed::FiledRecord;
 use keyreeve_model::record::RecordSealer;
 use keyreeve_model::{Name, UnixMillis};
 use keyreeve_store::{Page, Store};
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::Error;
+use crate::filed::each_filed;
 
 mod cases;
 mod directory;
@@ -282,17 +283,13 @@ async fn all_filed<R: FiledRecord>(
     sealer: &dyn RecordSealer,
     parent: Option<&str>,
 ) -> Result<Vec<R>, Error> {
-    let (mut all, mut after) = (Vec::new(), None);
-    loop {
-        let rows = store.filed_page(R::TABLE, parent, Page { after, limit: PAGE }).await?;
-        for row in &rows {
-            all.push(open_filed::<R>(sealer, row)?.0);
-        }
-        after = rows.last().filter(|_| rows.len() == PAGE as usize).map(|row| row.id.clone());
-        if after.is_none() {
-            return Ok(all);
-        }
-    }
+    let mut all = Vec::new();
+    let keep = |record, _| {
+        all.push(record);
+        Ok(())
+    };
+    each_filed(store, sealer, parent, keep).await?;
+    Ok(all)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use keyreeve_model::login::ServiceCredential;
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::Revision;
 use keyreeve_model::{Change, Name, PrincipalRecord, UnixMillis};
-use keyreeve_store::{Page, StoreError};
+use keyreeve_store::StoreError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -19,9 +19,6 @@ use crate::error::Error;
 use crate::ops::principals::principal_row;
 use crate::ops::tokens::revoked_row;
 use crate::sealing::{Effect, Opened};
-
-/// Tokens read at a time.
-const PAGE: u32 = 1000;
 
 /// In which ways some principals come in, ended ones too.
 pub(crate) struct Ways {
@@ -73,20 +70,6 @@ impl Core {
         }
         let tokens = if whose.is_empty() { Vec::new() } else { self.tokens_of(opened, whose).await? };
         Ok(Ways { principals, tokens, credentials })
-    }
-
-    async fn tokens_of(&self, opened: &Opened, whose: &BTreeSet<&Name>) -> Result<Vec<HeldToken>, Error> {
-        let (mut found, mut after) = (Vec::new(), None);
-        loop {
-            let rows = self.ports.store.tokens(Page { after, limit: PAGE }).await?;
-            for row in rows.iter().filter(|row| whose.contains(&row.principal)) {
-                found.push(HeldToken::open(&opened.keys, row)?);
-            }
-            after = rows.last().filter(|_| rows.len() == PAGE as usize).map(|row| row.id);
-            if after.is_none() {
-                return Ok(found);
-            }
-        }
     }
 
     /// Ends every way in which these principals come in: tokens, those of logins too, service credentials, and the

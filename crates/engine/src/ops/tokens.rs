@@ -18,6 +18,7 @@ use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::pipeline::{Approved, Operation, Outcome, Permit, Remember, Target, join_token};
+use crate::sealing::Opened;
 
 /// The longest life of a token (days).
 pub const TOKEN_DAYS_MAX: u32 = 366;
@@ -83,6 +84,23 @@ pub(super) fn token_row(keys: &dyn RecordSealer, record: &TokenRecord, revision:
         principal: record.principal.clone(),
         expires: record.expires,
         record: seal(keys, Table::Tokens, record.id.as_bytes(), revision, record),
+    }
+}
+
+impl Core {
+    /// Every token of these principals, ended ones too. Goes through all tokens: no caller is in a hurry.
+    pub(crate) async fn tokens_of(&self, opened: &Opened, whose: &BTreeSet<&Name>) -> Result<Vec<HeldToken>, Error> {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let rows = self.ports.store.tokens(Page { after, limit: PAGE_MAX }).await?;
+            for row in rows.iter().filter(|row| whose.contains(&row.principal)) {
+                found.push(HeldToken::open(&opened.keys, row)?);
+            }
+            after = rows.last().filter(|_| rows.len() == PAGE_MAX as usize).map(|row| row.id);
+            if after.is_none() {
+                return Ok(found);
+            }
+        }
     }
 }
 

@@ -203,21 +203,13 @@ async fn end_tokens(
     (principal, credential): (&Name, CredentialId),
     now: UnixMillis,
 ) -> Result<Vec<Change>, Error> {
-    let (mut changes, mut after) = (Vec::new(), None);
-    loop {
-        let rows = core.ports.store.tokens(Page { after, limit: PAGE_MAX }).await?;
-        after = rows.last().filter(|_| rows.len() == PAGE_MAX as usize).map(|row| row.id);
-        for row in rows.iter().filter(|row| row.principal == *principal && row.expires > now) {
-            let held = HeldToken::open(&opened.keys, row)?;
-            let of = held.record.session.as_ref().and_then(|session| session.credential);
-            if of == Some(credential) && held.record.revoked.is_none() {
-                changes.push(Change::PutToken(revoked_row(&*opened.keys, &held, now)));
-            }
-        }
-        if after.is_none() {
-            return Ok(changes);
-        }
-    }
+    let held = core.tokens_of(opened, &BTreeSet::from([principal])).await?;
+    let is_of = |held: &&HeldToken| {
+        let of = held.record.session.as_ref().and_then(|session| session.credential);
+        of == Some(credential) && held.record.revoked.is_none() && held.record.expires > now
+    };
+    let ended = |held: &HeldToken| Change::PutToken(revoked_row(&*opened.keys, held, now));
+    Ok(held.iter().filter(is_of).map(ended).collect())
 }
 
 /// Puts a secret together; the counterpart of [`split`].

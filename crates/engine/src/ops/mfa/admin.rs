@@ -8,8 +8,8 @@ use keyreeve_model::mfa::{ChallengePurpose, INVITATION_MAX, MfaChallenge};
 use keyreeve_model::record::Revision;
 use keyreeve_model::{Change, Name, UnixMillis};
 use keyreeve_secret::SecretString;
-use keyreeve_store::Page;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::webauthn::relying;
@@ -18,7 +18,7 @@ use crate::access::HeldToken;
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
-use crate::ops::{PAGE_MAX, tokens};
+use crate::ops::tokens;
 use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
 use crate::sealing::Opened;
 
@@ -110,21 +110,12 @@ async fn forget_proofs(
     principal: &Name,
     of: Option<MfaId>,
 ) -> Result<Vec<Change>, Error> {
-    let (mut changes, mut after) = (Vec::new(), None);
-    loop {
-        let rows = core.ports.store.tokens(Page { after, limit: PAGE_MAX }).await?;
-        after = rows.last().filter(|_| rows.len() == PAGE_MAX as usize).map(|row| row.id);
-        for row in rows.iter().filter(|row| row.principal == *principal) {
-            let held = HeldToken::open(&opened.keys, row)?;
-            let proof = held.session.as_ref().and_then(|session| session.mfa.as_ref());
-            if proof.is_some_and(|proof| of.is_none() || proof.credential == of) {
-                changes.push(tokens::proved(&opened.keys, &held, None));
-            }
-        }
-        if after.is_none() {
-            return Ok(changes);
-        }
-    }
+    let held = core.tokens_of(opened, &BTreeSet::from([principal])).await?;
+    let is_of = |held: &&HeldToken| {
+        let proof = held.record.session.as_ref().and_then(|session| session.mfa.as_ref());
+        proof.is_some_and(|proof| of.is_none() || proof.credential == of)
+    };
+    Ok(held.iter().filter(is_of).map(|held| tokens::proved(&*opened.keys, held, None)).collect())
 }
 
 /// The person, who must exist and be one.
