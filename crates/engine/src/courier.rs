@@ -38,8 +38,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const AFTER_TROUBLE: Duration = Duration::from_secs(5);
 
 /// What people are told of without having asked: operations that were done, and as what (requirements A2, A6, A7). Here
-/// stand those of which the audit record says all there is to say; one that knows more, or tells only sometimes, says it
-/// itself ([`Outcome::telling`](crate::pipeline::Outcome)). Nothing is told in both ways as the same kind of notice.
+/// stand those of which the audit record says all there is to say; one that knows more, or tells only sometimes, says
+/// it itself ([`Outcome::telling`](crate::pipeline::Outcome)). Nothing is told in both ways as the same kind of notice.
 const TOLD: &[(&Descriptor, NoticeKind)] = &[
     (&catalogue::POLICY_PUT, NoticeKind::AccessChanged),
     (&catalogue::POLICY_DELETE, NoticeKind::AccessChanged),

@@ -4,8 +4,8 @@
 //! Cedar expression that `keyreeve-policy` compiles and asks. This module says what a rule may look like, how several
 //! rules that hold for one request become one [`Requirement`], and how long things wait.
 //!
-//! What a rule depends on stands in four places, each for one sort of question. About the request, that is who asks, what
-//! for and under which circumstances: [`Rule::when`]. A fact that adds one seat and changes nothing else:
+//! What a rule depends on stands in four places, each for one sort of question. About the request, that is who asks,
+//! what for and under which circumstances: [`Rule::when`]. A fact that adds one seat and changes nothing else:
 //! [`Seat::only_if`]. Whether anybody gets more than they had, which the operation tells: [`Rule::only_widening`]. What
 //! the rule means for others: [`Rule::overrides`]. A new question becomes an attribute of the schema of policies, where
 //! conditions and policies can ask it, and no new field here. All of it is asked again when the operation runs.
