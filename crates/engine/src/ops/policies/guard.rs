@@ -1,9 +1,11 @@
-//! What keeps people from locking themselves out: policies under which nobody could change policies any more.
+//! What keeps people from locking themselves out: policies under which nobody could change policies any more, or the
+//! rules of approval.
 
 use keyreeve_model::{PrincipalKind, UnixMillis};
 use keyreeve_policy::{ContextAttrs, PolicySet, Request, ResourceAttrs, ResourceDetails, Revision};
 use std::sync::Arc;
 
+use super::super::rules::{People, refuse_lock_out};
 use super::super::usable::compute;
 use super::versions::Texts;
 use crate::access::HeldPrincipal;
@@ -16,7 +18,8 @@ use crate::sealing::Opened;
 const PEOPLE_NEEDED: usize = 2;
 
 /// Compiles the wanted policies together with those that are always there, and refuses those under which fewer people
-/// than [`PEOPLE_NEEDED`] could change them again, unless there are no more now.
+/// than [`PEOPLE_NEEDED`] could change them again, unless there are no more now. Once rules of approval are in force
+/// those under which nobody could change the rules are refused as well: consent to whatever it is would be lacking.
 pub(super) async fn admit(
     core: &Core,
     opened: &Opened,
@@ -26,6 +29,8 @@ pub(super) async fn admit(
     let compiler = Arc::clone(&core.compiler);
     let texts: Vec<(String, String)> = wanted.iter().map(|(name, text)| (name.to_string(), text.clone())).collect();
     let access = Arc::clone(&opened.access());
+    let rules = access.rules();
+    let voters = if rules.are_in_force() { Some(People::now(core, opened).await?) } else { None };
     let work = move || {
         let draft = Arc::new(compiler.compile(texts)?);
         let mut people: Vec<Arc<HeldPrincipal>> = access.principals().filter(|held| is_able(held)).cloned().collect();
@@ -41,6 +46,9 @@ pub(super) async fn admit(
                 if after == 0 { "nobody".to_owned() } else { format!("only {after}") }
             );
             return Err(Error::new(Code::InvalidPolicy, text));
+        }
+        if let Some(voters) = voters {
+            refuse_lock_out(&rules.book.rules, &voters, &voters.under(Arc::clone(&draft)))?;
         }
         Ok(draft)
     };

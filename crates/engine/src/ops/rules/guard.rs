@@ -64,18 +64,27 @@ impl Core {
     }
 }
 
-fn lost(rules: &Rules, before: &People, after: &People) -> Result<Lost, Error> {
+/// Refuses what leaves nobody who could change the rules, where there was somebody.
+///
+/// # Errors
+/// [`Code::Unsatisfiable`].
+pub(crate) fn refuse_lock_out(rules: &Rules, before: &People, after: &People) -> Result<(), Error> {
     for voters in [Voters::WithFactor, Voters::All] {
         let Some(locked) = after.locked(rules, voters) else { continue };
         if before.locked(rules, voters).is_some() {
             continue;
         }
         let text = format!(
-            "this would lock people out: nobody could change the rules of approval any more ({locked}): give somebody \
-             else the role first, who then enrols a second factor; nothing was changed"
+            "this would lock people out: nobody could change the rules of approval any more ({locked}): see first that \
+             somebody else can, who has a second factor; nothing was changed"
         );
         return Err(Error::new(Code::Unsatisfiable, text).leading_to(aftermath_of(&[locked])));
     }
+    Ok(())
+}
+
+fn lost(rules: &Rules, before: &People, after: &People) -> Result<Lost, Error> {
+    refuse_lock_out(rules, before, after)?;
     let mut lost = after.unsatisfiable(rules, Voters::WithFactor);
     if !lost.is_empty() {
         let known = before.unsatisfiable(rules, Voters::WithFactor);

@@ -13,7 +13,9 @@ mod lints;
 mod people;
 
 pub use lints::Lint;
-use people::{People, Voters};
+pub(crate) use guard::refuse_lock_out;
+pub(crate) use people::People;
+use people::Voters;
 
 use super::forms::{TextForm, can_wait, written};
 use super::usable::compute;

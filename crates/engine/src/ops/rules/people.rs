@@ -71,6 +71,11 @@ impl People {
         Ok(Self { all, proved: self.proved.clone(), policies: Arc::clone(&self.policies) })
     }
 
+    /// The same people under other policies.
+    pub(crate) fn under(&self, policies: Arc<PolicySet>) -> Self {
+        Self { all: self.all.clone(), proved: self.proved.clone(), policies }
+    }
+
     /// Everybody who is let in.
     pub(super) fn all(&self) -> impl Iterator<Item = &Somebody> {
         self.all.values().map(Arc::as_ref)
