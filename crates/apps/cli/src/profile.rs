@@ -380,8 +380,8 @@ fn no_address() -> Failure {
     let known = [Some(PathBuf::from(DEV_PROFILE)), home_profile()].into_iter().flatten().find(|file| file.is_file());
     let next = match known {
         Some(file) => format!(
-            "a token is sent only where it is said to belong: your profile is not used beside `--address`, `--ca-file` or `--token-file` unless it is named: add \
-             `--profile {}`",
+            "a token is sent only where it is said to belong: your profile is not used beside `--address`, `--ca-file` \
+             or `--token-file` unless it is named: add `--profile {}`",
             file.display()
         ),
         None => "start one with `keyreeve dev` and run this in the same directory, or give `--profile FILE`, or \
