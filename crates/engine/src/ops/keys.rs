@@ -415,6 +415,14 @@ pub struct Update {
 }
 
 impl MetadataPatch {
+    /// Whether some list or the labels become what is given, whatever they were.
+    fn replaces(&self) -> bool {
+        let lists = [&self.custodians, &self.consumers, &self.holders];
+        lists.into_iter().any(|list| matches!(list, SetPatch::Replace(_)))
+            || matches!(self.aliases, SetPatch::Replace(_))
+            || matches!(self.labels, LabelPatch::Replace(_))
+    }
+
     pub(crate) fn apply(&self, metadata: &mut KeyMetadata) -> Result<(), Error> {
         self.aliases.apply("aliases of the key", &mut metadata.aliases)?;
         self.labels.apply("labels of the key", &mut metadata.labels)?;
@@ -478,6 +486,14 @@ impl Operation for Update {
             || next.custodians != known.custodians
             || next.classification != known.classification
             || next.owner != known.owner)
+    }
+
+    /// A list that takes the place of another builds on it: what was taken away meanwhile does not come back.
+    async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
+        if !self.patch.replaces() {
+            return Ok(None);
+        }
+        Ok(core.find_key(&self.key).await?.map(|key| key.revision.0))
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {

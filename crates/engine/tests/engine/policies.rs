@@ -8,7 +8,7 @@ use keyreeve_policy::diff::DocumentChange;
 use std::collections::BTreeMap;
 
 use crate::cases::{self, Stage};
-use crate::support::{House, label, name};
+use crate::support::{House, Who, label, name};
 
 const NOBODY: &str = "forbid (principal in Keyreeve::Role::\"nobody\", action, resource);\n";
 
@@ -224,6 +224,30 @@ async fn nobody_is_locked_out_of_the_policies() {
 }
 
 /// A row of policies that somebody with the database put back is not built upon.
+#[tokio::test]
+async fn nobody_locks_out_those_whose_roles_come_with_a_login() {
+    use keyreeve_engine::ops::login::methods;
+    use keyreeve_model::login::PrincipalRule;
+    let house = House::new().await;
+    let kind = crate::logins::kinds(&house).into_iter().find(|kind| kind.name() == "oidc").unwrap();
+    let mut spec = crate::logins::spec(kind);
+    let binding = &mut spec.bindings[0];
+    (binding.principal, binding.roles) = (PrincipalRule::Fixed(name("gina")), [name("operator")].into());
+    let method = house.ask(methods::Put { spec }).await.record.name;
+    house.ask(House::putting("gina", &[])).await;
+    let login = crate::logins::visited(&house, &method, crate::logins::claims(&house)).await;
+    let gina = Who::Bearer(house.call(&Who::Nobody, login).await.unwrap().reply.issued.token);
+    house.call(&gina, keyreeve_engine::ops::principals::Delete { name: name("developer") }).await.unwrap();
+    // Nobody is left who could change policies by what is on record.
+    for text in [
+        "forbid (principal, action in Keyreeve::Action::\"access\", resource);\n",
+        "forbid (principal, action, resource);",
+    ] {
+        assert_eq!(house.code_for(&gina, Put { name: name("lock"), text: text.to_owned() }).await, Code::InvalidPolicy);
+    }
+    house.call(&gina, Put { name: name("fine"), text: NOBODY.to_owned() }).await.unwrap();
+}
+
 #[tokio::test]
 async fn rows_put_back_from_outside_are_noticed_and_can_be_mended() {
     let mut house = House::new().await;

@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 mod guard;
 mod lints;
-mod people;
+pub(super) mod people;
 
-pub use lints::Lint;
 pub(crate) use guard::refuse_lock_out;
+pub use lints::Lint;
 pub(crate) use people::People;
 use people::Voters;
 

@@ -115,7 +115,7 @@ fn let_in(access: &AccessSnapshot) -> BTreeMap<Name, Arc<Somebody>> {
 }
 
 /// The roles that sessions of somebody may have besides those of the record.
-fn roles_by_login(methods: &LoginMethods, name: &Name) -> BTreeSet<Name> {
+pub(crate) fn roles_by_login(methods: &LoginMethods, name: &Name) -> BTreeSet<Name> {
     let all = methods.all();
     let bindings = all.iter().filter(|method| !method.record.disabled).flat_map(|method| &method.record.bindings);
     let fits = bindings.filter(|binding| match &binding.principal {
@@ -146,7 +146,8 @@ impl<'a> Assembly<'a> {
     }
 }
 
-fn with_role(attrs: &PrincipalAttrs, role: &Name) -> PrincipalAttrs {
+/// Somebody with one more role.
+pub(crate) fn with_role(attrs: &PrincipalAttrs, role: &Name) -> PrincipalAttrs {
     let mut attrs = attrs.clone();
     attrs.roles.push(role.to_string());
     attrs

@@ -50,6 +50,28 @@ impl Council {
 }
 
 #[tokio::test]
+async fn a_list_that_takes_the_place_of_another_is_the_one_that_was_looked_at() {
+    let mut spec = create(KeyAlgorithm::Xaes256Gcm);
+    spec.metadata.consumers = BTreeSet::from([label("payroll"), label("shop")]);
+    let (council, key) = council_with(spec).await;
+    let (house, ann) = (&council.house, &council.ann);
+    let consumers = |consumers| MetadataPatch { consumers, ..MetadataPatch::default() };
+    let list = ["payroll", "shop", "wiki"].map(label).into();
+    let id = ann.waits(house, update(&key, consumers(SetPatch::Replace(list)))).await;
+    council.sue.approve(house, id).await;
+    council.owen.approve(house, id).await;
+    // Payroll was broken into.
+    let revoked = SetPatch::Alter { add: BTreeSet::new(), remove: [label("payroll")].into() };
+    house.call(&ann.who, update(&key, consumers(revoked))).await.expect("one less waits for nobody");
+    let ran = house.engine().execute_approved(House::arrival(&ann.who), id).await.map(|_| ());
+    assert_eq!(ran.unwrap_err().error.code(), Code::Conflict);
+    // What only comes builds on nothing.
+    let added = SetPatch::Alter { add: [label("wiki")].into(), remove: BTreeSet::new() };
+    let id = ann.waits(house, update(&key, consumers(added))).await;
+    assert_eq!(house.shown(id).await.proposal.request().base_revision, None);
+}
+
+#[tokio::test]
 async fn a_set_of_policies_is_applied_to_what_was_looked_at() {
     let council = Council::gathered().await;
     council.house.ask(put("theirs", FIRST)).await;
