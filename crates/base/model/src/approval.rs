@@ -717,6 +717,12 @@ impl Proposal {
         &self.owners
     }
 
+    /// The same without what approvers were shown besides.
+    #[must_use]
+    pub fn without_facts(self) -> Self {
+        Self { shown: Vec::new(), ..self }
+    }
+
     /// What approvers were shown besides.
     #[must_use]
     pub fn shown(&self) -> &[Shown] {

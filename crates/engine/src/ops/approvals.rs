@@ -40,6 +40,15 @@ pub struct ProposalReply {
 impl Remember for ProposalReply {}
 
 impl ProposalReply {
+    /// As somebody sees it who may see `all` of what waits, or only what they ask for themselves. Whoever asks for a right
+    /// to something has none to it yet, and is told nothing of it but what they named.
+    fn seen(self, all: bool) -> Self {
+        if all || self.proposal.request().operation.as_str() != catalogue::GRANT_REQUEST.name {
+            return self;
+        }
+        Self { proposal: self.proposal.without_facts(), ..self }
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn state(&self) -> ProposalState {
@@ -90,7 +99,7 @@ impl Operation for List {
                     if items.len() == limit {
                         return Ok(page_of(items, last));
                     }
-                    items.push(ProposalReply { proposal, at, deployment });
+                    items.push(ProposalReply { proposal, at, deployment }.seen(all));
                 }
                 last = Some(id);
             }
@@ -127,10 +136,11 @@ impl Operation for Describe {
         let opened = core.need_open()?;
         let (proposal, _) = core.proposal(&opened, self.approval).await?;
         let own = proposal.proposer().name == approved.principal().name;
-        if !own && !core.may_on_server(approved, &catalogue::RULES_DESCRIBE)? {
+        let all = core.may_on_server(approved, &catalogue::RULES_DESCRIBE)?;
+        if !own && !all {
             return Err(Error::not_found("approval"));
         }
-        Ok(Outcome::reply(ProposalReply { proposal, at: approved.now(), deployment: opened.deployment.id }))
+        Ok(Outcome::reply(ProposalReply { proposal, at: approved.now(), deployment: opened.deployment.id }.seen(all)))
     }
 }
 
@@ -239,7 +249,8 @@ impl Operation for Withdraw {
         let (proposal, revision) = core.own_proposal(&opened, self.approval, &approved.principal().name).await?;
         let next = proposal.step(&Event::Withdraw { by: &approved.principal().name }, now)?;
         let deployment = opened.deployment.id;
-        let mut outcome = Outcome::reply(ProposalReply { proposal: next.clone(), at: now, deployment })
+        let all = core.may_on_server(approved, &catalogue::RULES_DESCRIBE)?;
+        let mut outcome = Outcome::reply(ProposalReply { proposal: next.clone(), at: now, deployment }.seen(all))
             .changing(file(&opened.keys, revision.next(), &next))
             .detail("approval", next.id())
             .detail("requested_operation", &next.request().operation);

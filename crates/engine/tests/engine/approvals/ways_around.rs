@@ -160,6 +160,31 @@ async fn nobody_has_more_than_a_hundred_requests_waiting() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_a_right_is_told_nothing_of_the_key_before_they_have_it() {
+    use keyreeve_engine::ops::grants::{Create, Request, Wanted};
+    let mut spec = create(KeyAlgorithm::Xaes256Gcm);
+    spec.metadata.aliases = BTreeSet::from([name("payroll")]);
+    let council = Council::gathered().await;
+    let house = &council.house;
+    house.make(spec).await;
+    let pat = Member::join(house, "pat", &[]).await;
+    house.call(&council.olga.who, Enact).await.unwrap();
+    let what = Wanted::Key { key: "payroll".parse().unwrap(), operations: [name("key.decrypt")].into() };
+    let (constraints, reason) = (Default::default(), label("curious"));
+    let request = Create { principal: name("pat"), what, constraints, not_before: None, seconds: 3600, reason };
+    let approval = pat.waits(house, Request { request }).await;
+    let seen = house.call(&pat.who, Describe { approval }).await.unwrap().reply;
+    assert_eq!((seen.proposal.shown(), seen.proposal.digest().is_empty()), (&[][..], false));
+    let list = List { state: None, after: None, limit: 10 };
+    let listed = house.call(&pat.who, list).await.unwrap().reply.items;
+    assert!(listed.len() == 1 && listed[0].proposal.shown().is_empty());
+    let asked = house.call(&council.sue.who, Describe { approval }).await.unwrap().reply;
+    assert!(asked.proposal.shown().iter().any(|fact| fact.name == "created"));
+    let withdrawn = house.call(&pat.who, Withdraw { approval }).await.unwrap().reply;
+    assert!(withdrawn.proposal.shown().is_empty());
+}
+
+#[tokio::test]
 async fn nobody_floods_people_with_requests_that_are_taken_back() {
     let (council, key) = council_with_key().await;
     let (house, ann) = (&council.house, &council.ann);
