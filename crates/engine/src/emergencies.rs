@@ -46,7 +46,9 @@ impl Core {
     ) -> Result<Option<EmergencyId>, Error> {
         let (id, keyring) = (key.record.id(), key.keyring.record.id);
         let access = opened.access();
-        let since = self.opened_since();
+        // Nor does one of before the principal was made: its participant was somebody else of that name.
+        let made = access.principal(&who.name).map_or(now, |held| held.record.created);
+        let since = self.opened_since().max(made);
         let Some(found) = access.cases().covering((&who.name, action.name), (id, keyring), (since, now)) else {
             return Ok(None);
         };

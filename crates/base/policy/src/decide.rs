@@ -3,7 +3,9 @@
 use crate::action::ResourceKind;
 use crate::analysis::{ContextMask, Mentions};
 use crate::name::PolicyName;
-use crate::request::{ContextAttrs, KeyAttrs, KeyringAttrs, PrincipalAttrs, Request, ResourceAttrs, ResourceDetails};
+use crate::request::{
+    ContextAttrs, KeyAttrs, KeyringAttrs, PrincipalAttrs, Request, ResourceAttrs, ResourceDetails, Revision,
+};
 use crate::schema::NAMESPACE;
 use crate::set::{ActionEntry, PolicySet, full_message, number_of};
 use crate::thresholds::clamped;
@@ -51,6 +53,21 @@ impl Decision {
         let failure = EvaluationFailure { policy: None, message: message.into() };
         Self { errors: vec![failure], ..Self::default() }
     }
+
+    /// Allowed is what both allow.
+    fn and(self, other: Self) -> Self {
+        let both = |mut one: Vec<PolicyName>, other: Vec<PolicyName>| {
+            one.extend(other);
+            one.sort_unstable();
+            one.dedup();
+            one
+        };
+        let allowed = self.allowed && other.allowed;
+        let mut errors = self.errors;
+        errors.extend(other.errors.into_iter().filter(|error| !errors.contains(error)).collect::<Vec<_>>());
+        let reasons = if allowed { both(self.reasons, other.reasons) } else { Vec::new() };
+        Self { allowed, reasons, denied_by: both(self.denied_by, other.denied_by), errors }
+    }
 }
 
 /// The schema's type names, parsed once.
@@ -90,6 +107,44 @@ fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
 }
 
+/// How the resource of a request is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    /// As what it is. Whoever manages themselves is seen as they are now.
+    Usual,
+    /// A principal, even the one who asks, as another than everybody who asks, with the attributes it shall have.
+    Apart,
+}
+
+/// Makes an id that no principal has: there is no space in names.
+const APART: &str = " as it shall be";
+
+impl View {
+    /// The ways in which a request is looked at: whoever alters themselves must be allowed to do that to who they are
+    /// and to whom they would become.
+    pub(crate) fn of(request: &Request<'_>) -> (Self, &'static [Self]) {
+        let others: &[Self] = if Self::becomes_another(request) { &[Self::Apart] } else { &[] };
+        (Self::Usual, others)
+    }
+
+    /// As what a principal is looked at, where it is compared with what it was.
+    pub(crate) fn to_compare(principal: &PrincipalAttrs, resource: &ResourceAttrs) -> Self {
+        match &resource.details {
+            ResourceDetails::Principal(managed) if managed.id == principal.id => Self::Apart,
+            _ => Self::Usual,
+        }
+    }
+
+    fn becomes_another(request: &Request<'_>) -> bool {
+        let ResourceDetails::Principal(next) = &request.resource.details else { return false };
+        let now = request.principal;
+        let same = || now.kind == next.kind && now.networks == next.networks;
+        now.id == next.id
+            && request.resource.revision == Revision::Unstored
+            && !(now.roles == next.roles && now.labels == next.labels && same())
+    }
+}
+
 /// A request in Cedar's terms.
 pub(crate) struct Question {
     pub(crate) request: cedar_policy::Request,
@@ -124,7 +179,14 @@ impl PolicySet {
     }
 
     fn decide_entry(&self, entry: &ActionEntry, request: &Request<'_>) -> Decision {
-        let question = match self.question(entry, request) {
+        let decide = |view: &View| self.decide_view(entry, request, *view);
+        let (first, others) = View::of(request);
+        others.iter().map(decide).fold(decide(&first), Decision::and)
+    }
+
+    /// Decides, looking at the resource in one way.
+    pub(crate) fn decide_view(&self, entry: &ActionEntry, request: &Request<'_>, view: View) -> Decision {
+        let question = match self.question(entry, request, view) {
             Ok(question) => question,
             Err(message) => return Decision::refused(message),
         };
@@ -153,15 +215,15 @@ impl PolicySet {
     }
 
     /// Puts the request in Cedar's terms, with the attributes some policy about this action mentions.
-    pub(crate) fn question(&self, entry: &ActionEntry, request: &Request<'_>) -> Result<Question, String> {
+    pub(crate) fn question(&self, entry: &ActionEntry, request: &Request<'_>, view: View) -> Result<Question, String> {
         let builder = Builder { types: &self.types, mentions: &entry.mentions };
         let context = builder.context(request.principal, request.context)?;
         let principal = builder.principal(request.principal)?;
-        let resource = builder.resource(request.resource)?;
+        let resource = builder.resource(request.resource, view)?;
         let (principal_uid, resource_uid) = (principal.uid(), resource.uid());
         let mut entities = vec![entry.entity.clone(), principal];
-        // Somebody may be managing themselves; the same entity twice is refused unless the two are equal, and then
-        // one is enough.
+        // Somebody may be managing themselves. Cedar knows each entity once, and it must not be the managed one: a
+        // decision would be made with the roles that somebody wants to have. See `View` for how that one is looked at.
         if resource_uid != principal_uid {
             entities.push(resource);
         }
@@ -243,7 +305,7 @@ impl Builder<'_> {
         self.entity(ResourceKind::Principal, &principal.id, attrs, roles, &principal.labels)
     }
 
-    fn resource(&self, resource: &ResourceAttrs) -> Result<Entity, String> {
+    fn resource(&self, resource: &ResourceAttrs, view: View) -> Result<Entity, String> {
         let (kind, id) = (resource.details.kind(), &resource.id);
         let plain = |attrs: Pairs| self.entity(kind, id, attrs, Vec::new(), &BTreeMap::new());
         match &resource.details {
@@ -267,7 +329,13 @@ impl Builder<'_> {
                 let parent = self.types.of(ResourceKind::Keyring, &key.keyring_id);
                 self.entity(kind, id, self.key(key), vec![parent], &key.labels)
             }
-            ResourceDetails::Principal(principal) if principal.id == *id => self.principal(principal),
+            ResourceDetails::Principal(principal) if principal.id == *id => match view {
+                View::Usual => self.principal(principal),
+                View::Apart => {
+                    let id = format!("{}{APART}", principal.id);
+                    self.principal(&PrincipalAttrs { id, ..(**principal).clone() })
+                }
+            },
             ResourceDetails::Principal(_) => Err("the managed principal has two different ids".to_owned()),
         }
     }

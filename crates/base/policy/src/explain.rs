@@ -1,6 +1,6 @@
 //! Why a request is allowed or refused, and what would have to change.
 
-use crate::decide::{Decision, Question};
+use crate::decide::{Decision, Question, View};
 use crate::name::PolicyName;
 use crate::request::Request;
 use crate::schema::NAMESPACE;
@@ -89,7 +89,7 @@ impl PolicySet {
     /// Explains. Much slower than [`PolicySet::decide`]; for people who ask, not for every request.
     pub fn explain(&self, request: &Request<'_>) -> Explanation {
         let decision = self.decide(request);
-        let mut statements = match self.entry(request).and_then(|e| Ok((e, self.question(e, request)?))) {
+        let mut statements = match self.entry(request).and_then(|e| Ok((e, self.telling(e, request)?))) {
             Ok((entry, question)) => self.traces(entry, &question),
             Err(_) => Vec::new(),
         };
@@ -97,6 +97,14 @@ impl PolicySet {
         let answer = answer(request, &decision, &statements);
         let missing = if decision.allowed { Vec::new() } else { missing(&statements) };
         Explanation { decision, answer, missing, statements }
+    }
+
+    /// The question that is refused, where it is put in two ways.
+    fn telling(&self, entry: &ActionEntry, request: &Request<'_>) -> Result<Question, String> {
+        let (first, others) = View::of(request);
+        let refused = |view: &&View| !self.decide_view(entry, request, **view).allowed;
+        let view = std::iter::once(&first).chain(others).find(refused).unwrap_or(&first);
+        self.question(entry, request, *view)
     }
 
     fn traces(&self, entry: &ActionEntry, question: &Question) -> Vec<StatementTrace> {

@@ -5,7 +5,7 @@
 //! would have to be. So this errs towards "yes": a "no" means that no request of theirs can be allowed.
 
 use crate::analysis::is_var;
-use crate::decide::Question;
+use crate::decide::{Question, View};
 use crate::diff::sample;
 use crate::explain::{Effect, conjuncts, holds};
 use crate::request::{
@@ -91,7 +91,8 @@ impl Possible<'_> {
             items: 1,
         };
         let request = Request { principal, action: &self.action, resource, context: &context };
-        let asked = self.set.entry(&request).and_then(|entry| Ok((entry, self.set.question(entry, &request)?)));
+        let asked =
+            self.set.entry(&request).and_then(|entry| Ok((entry, self.set.question(entry, &request, View::Usual)?)));
         let Ok((entry, question)) = asked else { return false };
         let of = |effect: Effect| {
             let all = entry.statements.iter().map(|&at| &self.set.statements[at]);

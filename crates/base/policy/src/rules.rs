@@ -8,7 +8,7 @@
 use crate::action::ResourceKind;
 use crate::analysis::is_var;
 use crate::complexity;
-use crate::decide::EvaluationFailure;
+use crate::decide::{Decision, EvaluationFailure, View};
 use crate::name::PolicyName;
 use crate::request::{ContextAttrs, PrincipalAttrs, Request, ResourceAttrs};
 use crate::schema::{NAMESPACE, Schema};
@@ -150,7 +150,19 @@ impl RuleSet {
     /// # Errors
     /// When a condition could not be evaluated: whoever asks must refuse.
     pub fn matching(&self, request: &Request<'_>) -> Result<Vec<PolicyName>, EvaluationFailure> {
-        let mut decision = self.set.decide(request);
+        let (first, others) = View::of(request);
+        let mut found: BTreeSet<PolicyName> = self.matching_view(request, first)?.into_iter().collect();
+        for view in others {
+            found.extend(self.matching_view(request, *view)?);
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    fn matching_view(&self, request: &Request<'_>, view: View) -> Result<Vec<PolicyName>, EvaluationFailure> {
+        let mut decision = match self.set.entry(request) {
+            Ok(entry) => self.set.decide_view(entry, request, view),
+            Err(message) => Decision::refused(message),
+        };
         match decision.errors.pop() {
             Some(failure) => Err(failure),
             None => Ok(decision.reasons),
@@ -176,10 +188,10 @@ impl RuleSet {
         after: &ResourceAttrs,
         context: &ContextAttrs<'_>,
     ) -> Result<Vec<PolicyName>, EvaluationFailure> {
-        let kind = before.details.kind();
+        let (kind, view) = (before.details.kind(), View::to_compare(principal, before));
         let mut crossed = BTreeSet::new();
         for (action, _) in self.concerned.iter().filter(|(_, resource)| *resource == kind) {
-            let matching = |resource| self.matching(&Request { principal, action, resource, context });
+            let matching = |resource| self.matching_view(&Request { principal, action, resource, context }, view);
             let (held, holds) = (matching(before)?, matching(after)?);
             crossed.extend(held.iter().filter(|rule| !holds.contains(rule)).cloned());
             crossed.extend(holds.iter().filter(|rule| !held.contains(rule)).cloned());

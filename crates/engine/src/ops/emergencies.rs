@@ -352,7 +352,7 @@ impl Operation for Review {
         let (emergency, revision) = core.emergency(&opened, self.emergency).await?;
         // What was renewed since the server last looked counts.
         let settled = core.settled(&opened, &emergency, now).await?.unwrap_or(emergency);
-        let by = core.actor_of(approved.principal())?;
+        let by = core.signer(approved)?;
         let signed = Signed { at: now, by, text: self.text.clone(), dispositions: self.dispositions.clone() };
         let left = core.unrotated(&opened, &settled, now).await?;
         let closed = match settled.review(signed) {

@@ -65,6 +65,7 @@ impl Core {
         matter: &Label,
     ) -> Result<Outcome<HoldReply>, Error> {
         let (opened, now) = (self.need_open()?, approved.now());
+        self.refuse_borrowed(approved)?;
         // A destruction that is under way ends first; the next one sees this hold.
         let alone = Arc::clone(&self.holding).write_owned().await;
         let id = HoldId::new(now, self.id_random()?);
@@ -140,6 +141,7 @@ impl Operation for Release {
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<HoldReply>, Error> {
         let (opened, now) = (core.need_open()?, approved.now());
+        core.refuse_borrowed(approved)?;
         let found = core.filed::<Hold>(&opened, self.hold).await?;
         let (hold, revision) = found.ok_or_else(|| Error::not_found("hold"))?;
         let by = core.actor_of(approved.principal())?;

@@ -6,7 +6,7 @@ use keyreeve_model::incident::{Incident, IncidentKind, IncidentRefusal, NewIncid
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::Revision;
 use keyreeve_model::rules::Confirm as MustConfirm;
-use keyreeve_model::{Actor, Change, Facts, KeyId, Name, NoticeKind, RecordId, UnixMillis, filed};
+use keyreeve_model::{Actor, Change, Facts, KeyId, Name, NoticeKind, PrincipalKind, RecordId, UnixMillis, filed};
 use keyreeve_store::Page;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -123,6 +123,32 @@ impl Core {
     pub(crate) fn own_roles(&self, name: &Name) -> Result<BTreeSet<Name>, Error> {
         let held = self.need_open()?.access().principal(name);
         Ok(held.map(|held| held.record.roles.clone()).unwrap_or_default())
+    }
+
+    /// Whether a principal was there at an instant, and is not another one that was given the name later.
+    pub(crate) fn was_there(&self, name: &Name, at: UnixMillis) -> Result<bool, Error> {
+        let held = self.need_open()?.access().principal(name);
+        Ok(held.is_some_and(|held| held.record.created <= at))
+    }
+
+    /// Refuses programs where people answer for something with their name.
+    pub(crate) fn refuse_program(&self, principal: &Principal) -> Result<(), Error> {
+        let held = self.need_open()?.access().principal(&principal.name);
+        if held.is_some_and(|held| held.record.kind == PrincipalKind::Person) {
+            return Ok(());
+        }
+        Err(Error::new(Code::OtherPersonNeeded, "people sign this with their name, and no programs: a person does it"))
+    }
+
+    /// Who signs something, as a vote is signed: a person, by what policies give to the roles of their own record. Those
+    /// that a login or a grant for a time adds do not count.
+    ///
+    /// # Errors
+    /// [`Code::OtherPersonNeeded`] for programs, [`Code::Denied`] for others.
+    pub(crate) fn signer<O: Operation>(&self, approved: &Approved<O>) -> Result<Actor, Error> {
+        self.refuse_program(approved.principal())?;
+        self.refuse_borrowed(approved)?;
+        self.actor_of(approved.principal())
     }
 
     pub(crate) async fn incident(&self, opened: &Opened, id: IncidentId) -> Result<(Incident, Revision), Error> {
@@ -253,6 +279,7 @@ impl Operation for Confirm {
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<IncidentReply>, Error> {
         let (now, roles) = (approved.now(), core.own_roles(&approved.principal().name)?);
+        core.refuse_program(approved.principal())?;
         let confirm = |incident: &Incident, by: Actor| {
             let next = incident.confirm(self.number, &by, &roles, now)?;
             // A signature, as a vote is: whoever finds the session of somebody who went for coffee gives none.

@@ -1,8 +1,7 @@
 //! Review campaigns: people decide on each right that there is, and what they revoke goes at once (requirement A8).
 
 use keyreeve_model::filed::file;
-use keyreeve_model::grant::GrantRecord;
-use keyreeve_model::ids::{GrantId, ReviewId};
+use keyreeve_model::ids::ReviewId;
 use keyreeve_model::record::{Revision, Table, open};
 use keyreeve_model::review::{
     Campaign, CampaignClosed, Concerned, ITEMS_MAX, ItemDecision, NewCampaign, ReviewItem, ReviewRefusal, Scope,
@@ -10,7 +9,7 @@ use keyreeve_model::review::{
 };
 use keyreeve_model::usage::{LastUse, Used};
 use keyreeve_model::{
-    Actor, Change, DeploymentRecord, Facts, KeyId, Label, Name, NoticeKind, PrincipalRecord, RowId, UnixMillis,
+    Actor, DeploymentRecord, Facts, KeyId, Label, Name, NoticeKind, PrincipalRecord, RowId, UnixMillis,
 };
 use keyreeve_store::{KeyFilter, Page};
 use serde::{Deserialize, Serialize};
@@ -18,10 +17,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::access_report::{Finding, FindingKind};
-use super::principals::principal_row;
-use super::usable::key_row;
 use super::{Listing, PAGE_MAX};
-use crate::access::{AccessSnapshot, HeldPrincipal, Stale};
+use crate::access::{AccessSnapshot, HeldPrincipal};
 use crate::catalogue::{self, Descriptor};
 use crate::commit::Durable;
 use crate::core::{Core, Engine};
@@ -29,14 +26,16 @@ use crate::courier::Telling;
 use crate::error::{Code, Error};
 use crate::keys::KeyRef;
 use crate::pipeline::{Approved, CaseKind, CaseRef, Operation, Outcome, Target};
-use crate::sealing::{Effect, Opened};
+use crate::sealing::Opened;
+
+mod taking;
+
+use taking::{Taken, Taking};
 
 /// Campaigns whose reminders are sent in one round (count).
 const REMINDED_AT_ONCE: u32 = 100;
 /// Keys read at a time.
 const KEYS: u32 = 100;
-/// The role without which nobody lets anybody in any more.
-const OPERATOR: &str = "operator";
 
 impl From<ReviewRefusal> for Error {
     fn from(refusal: ReviewRefusal) -> Self {
@@ -81,6 +80,9 @@ pub struct DecideReply {
     pub item: ReviewItem,
     /// How many items of the campaign are not decided yet.
     pub undecided: u32,
+    /// Why a right that is to go is still there, and what takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
 }
 
 super::replies::remember_as_json!(ReviewReply, ReviewPage, DecideReply);
@@ -122,7 +124,8 @@ pub struct Describe {
     pub limit: u32,
 }
 
-/// Decides on an item; what is revoked is gone with the answer.
+/// Decides on an item; what is revoked is gone with the answer, unless the rules of approval want the consent of others
+/// to that.
 #[derive(Debug)]
 pub struct Decide {
     /// The campaign.
@@ -296,6 +299,7 @@ impl Operation for Open {
         let access = Arc::clone(&*opened.access());
         self.check(&access)?;
         let id = ReviewId::new(now, core.id_random()?);
+        core.refuse_borrowed(approved)?;
         let by = core.actor_of(approved.principal())?;
         let new = |items| NewCampaign {
             id,
@@ -384,78 +388,6 @@ impl Operation for Describe {
     }
 }
 
-/// A right that is taken away.
-struct Taken {
-    change: Change,
-    effect: Option<Effect>,
-}
-
-/// Who takes a right away, why and when.
-struct Taking<'a> {
-    core: &'a Core,
-    opened: &'a Opened,
-    by: &'a Name,
-    reason: &'a Label,
-    now: UnixMillis,
-}
-
-impl Taking<'_> {
-    /// What takes the right of an item away; nothing where it is gone already.
-    async fn take(&self, item: &ReviewItem) -> Result<Option<Taken>, Error> {
-        match &item.source {
-            Source::Role { role } => self.role(&item.who, role).await,
-            Source::Grant { grant, .. } => self.grant(*grant).await,
-            Source::Consumer { key, .. } => self.consumer(*key, &item.who).await,
-        }
-    }
-
-    async fn role(&self, who: &Label, role: &Name) -> Result<Option<Taken>, Error> {
-        let name: Name = who.as_str().parse().map_err(Error::internal)?;
-        let Some(row) = self.core.ports.store.principal(&name).await? else { return Ok(None) };
-        let mut record: PrincipalRecord =
-            open(&self.opened.keys, Table::Principals, name.as_str().as_bytes(), &row.record)?;
-        if !record.roles.remove(role) {
-            return Ok(None);
-        }
-        self.refuse_to_lock_everybody_out(&name, role)?;
-        // Of rules that nobody could satisfy any more `keyreeve rules show` tells.
-        self.core.rules_without(self.opened, &name, Some(&record)).await?;
-        let row = principal_row(&self.opened.keys, &record, row.record.revision.next());
-        let effect = Some(Effect::Reload(Stale::principal(name)));
-        Ok(Some(Taken { change: Change::PutPrincipal(row), effect }))
-    }
-
-    /// The last operator who is let in stays one: nobody could make another.
-    fn refuse_to_lock_everybody_out(&self, name: &Name, role: &Name) -> Result<(), Error> {
-        let access = self.opened.access();
-        let other = |held: &&Arc<HeldPrincipal>| {
-            held.record.name != *name && !held.record.disabled && held.record.roles.contains(role)
-        };
-        if role.as_str() == OPERATOR && access.principals().find(other).is_none() {
-            let text = format!("`{name}` is the last operator: make another one before this role is revoked");
-            return Err(Error::new(Code::WrongState, text));
-        }
-        Ok(())
-    }
-
-    async fn grant(&self, id: GrantId) -> Result<Option<Taken>, Error> {
-        let Some((record, revision)) = self.core.filed::<GrantRecord>(self.opened, id).await? else { return Ok(None) };
-        let Some(revoked) = record.revoke(self.by, self.reason, self.now) else { return Ok(None) };
-        let effect = Some(Effect::Reload(Stale::grants(revoked.principal.clone())));
-        Ok(Some(Taken { change: file(&self.opened.keys, revision.next(), &revoked), effect }))
-    }
-
-    async fn consumer(&self, id: KeyId, consumer: &Label) -> Result<Option<Taken>, Error> {
-        let Some(key) = self.core.find_key(&KeyRef::Id(id)).await? else { return Ok(None) };
-        let mut record = key.record.clone();
-        if record.state(self.now).is_destroyed() || !record.metadata.consumers.remove(consumer) {
-            return Ok(None);
-        }
-        let row = key_row(self.opened, &record, key.revision.next(), self.now);
-        Ok(Some(Taken { change: Change::PutKey(row), effect: None }))
-    }
-}
-
 impl Decide {
     /// Whom the item is about, as they are known now.
     fn concerned(item: &ReviewItem, access: &AccessSnapshot) -> Concerned {
@@ -501,21 +433,32 @@ impl Operation for Decide {
         let (campaign, campaign_revision) = core.campaign(&opened, self.review).await?;
         let found = core.filed::<ReviewItem>(&opened, ReviewItem::row(self.review, self.item)).await?;
         let (item, revision) = found.ok_or_else(|| Error::not_found("item of the review"))?;
-        let by = core.actor_of(approved.principal())?;
+        let by = core.signer(approved)?;
+        let opened_at = campaign.opened();
+        if !campaign.reviewers().is_empty() && !core.was_there(&by.name, opened_at)? {
+            // Somebody else who is called like a reviewer.
+            return Err(ReviewRefusal::NotReviewer.into());
+        }
         let campaign = campaign.decide(self.verdict, &by.name)?;
         let mut decision =
             ItemDecision { verdict: self.verdict, by: by.clone(), at: now, reason: self.reason.clone(), taken: false };
         let concerned = Self::concerned(&item, &opened.access());
         // Who may not decide takes nothing away either.
         item.decide(decision.clone(), &concerned)?;
-        let taking = Taking { core, opened: &opened, by: &by.name, reason: &self.reason, now };
+        let about = (&by.name, &self.reason, now);
+        let taking = Taking { core, opened: &opened, approved, about, since: opened_at };
         let taken = match self.verdict {
-            Verdict::Keep => None,
+            Verdict::Keep => Taken::Gone,
             Verdict::Revoke => taking.take(&item).await?,
+        };
+        let (taken, remark) = match taken {
+            Taken::Gone => (None, None),
+            Taken::Left(why) => (None, Some(why)),
+            Taken::Now { changes, effects } => (Some((changes, effects)), None),
         };
         decision.taken = taken.is_some();
         let item = item.decide(decision, &concerned)?;
-        let reply = DecideReply { item: item.clone(), undecided: campaign.undecided() };
+        let reply = DecideReply { item: item.clone(), undecided: campaign.undecided(), remark };
         let outcome = Outcome::reply(reply)
             .changing(file(&opened.keys, campaign_revision.next(), &campaign))
             .changing(file(&opened.keys, revision.next(), &item))
@@ -523,14 +466,12 @@ impl Operation for Decide {
             .detail("revoked", taken.is_some())
             .detail("reason", &self.reason);
         let outcome = Self::told(outcome, &item);
-        let Some(Taken { change, effect }) = taken else { return Ok(outcome) };
+        let Some((changes, effects)) = taken else { return Ok(outcome) };
         let subject = format!("a review took a right away from {}", item.who);
         let facts = taken_facts(&item, &by.name, &self.reason);
-        let outcome = outcome.changing(change).telling(NoticeKind::AccessChanged, subject, facts);
-        Ok(match effect {
-            Some(effect) => outcome.then(effect),
-            None => outcome,
-        })
+        let outcome = outcome.telling(NoticeKind::AccessChanged, subject, facts);
+        let outcome = changes.into_iter().fold(outcome, Outcome::changing);
+        Ok(effects.into_iter().fold(outcome, Outcome::then))
     }
 }
 
@@ -545,7 +486,7 @@ impl Operation for Close {
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<ReviewReply>, Error> {
         let (opened, at) = (core.need_open()?, approved.now());
         let (campaign, revision) = core.campaign(&opened, self.review).await?;
-        let by = core.actor_of(approved.principal())?;
+        let by = core.signer(approved)?;
         let campaign = campaign.close(CampaignClosed { at, by, text: self.text.clone() })?;
         Ok(Outcome::reply(ReviewReply { campaign: campaign.clone(), at })
             .changing(file(&opened.keys, revision.next(), &campaign))

@@ -7,6 +7,7 @@ use keyreeve_policy::{ContextAttrs, Decision, Method, MfaKind as AttrsMfaKind, R
 use smallvec::SmallVec;
 use std::marker::PhantomData;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::authenticate::Principal;
 use super::operation::Operation;
@@ -308,5 +309,25 @@ impl Core {
         let resource = Resource::system();
         let question = Question { principal, action, resource: &resource, context };
         Ok(decide(self, Some(&opened.access()), &question).is_ok())
+    }
+
+    /// Refuses what somebody is allowed only by roles that are not those of their record: a login adds them, or a grant
+    /// for a time.
+    pub(crate) fn refuse_borrowed<O: Operation>(&self, approved: &super::approve::Approved<O>) -> Result<(), Error> {
+        let opened = self.need_open()?;
+        let (access, asker) = (opened.access(), approved.principal());
+        let held = access.principal(&asker.name).ok_or_else(|| Error::internal("a principal that is not there"))?;
+        let principal = Principal { attrs: Arc::clone(&held.attrs), elevations: Vec::new(), ..asker.clone() };
+        let context = Circumstances::of(&principal, approved.source(), approved.now()).context(None, 1);
+        let action = O::DESCRIPTOR;
+        let question = Question { principal: &principal, action, resource: approved.resource(), context };
+        if decide(self, Some(&access), &question).is_ok() {
+            return Ok(());
+        }
+        let text = format!(
+            "`{}` is for roles of one's own: those that a login gives, or a grant for a time, do not count for it",
+            action.name
+        );
+        Err(Error::new(Code::Denied, text))
     }
 }

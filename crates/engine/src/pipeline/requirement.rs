@@ -7,15 +7,18 @@ use keyreeve_model::access::ISSUED;
 use keyreeve_model::approval::{Owners, Party, answerable};
 use keyreeve_model::rules::{Asking, Requirement, Rule, SeatKind};
 use keyreeve_model::{Label, Name, PrincipalKind, PrincipalRecord};
-use keyreeve_policy::{PolicyName, PrincipalAttrs, Request, ResourceAttrs, ResourceDetails, Revision};
+use keyreeve_policy::{
+    EvaluationFailure, PolicyName, PrincipalAttrs, Request, ResourceAttrs, ResourceDetails, Revision,
+};
 use std::collections::BTreeSet;
 
+use super::approve::Approved;
 use super::authenticate::Principal;
 use super::authorize::{Circumstances, Permit};
 use super::operation::Operation;
-use super::resource::Resource;
+use super::resource::{Resource, Target, resolve};
 use crate::access::{Directory, HeldPrincipal, HeldRules};
-use crate::catalogue;
+use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
 
@@ -154,6 +157,11 @@ pub(super) fn stands_for<O: Operation>() -> Option<&'static str> {
     (O::DESCRIPTOR.name == catalogue::TOKEN_CREATE.name).then_some(catalogue::CREDENTIAL_ISSUE.name)
 }
 
+fn unclear(failure: EvaluationFailure) -> Error {
+    let text = "a rule of approval cannot be evaluated for this request, so it is refused: an operator must look";
+    Error::new(Code::Denied, text).because(failure.to_string())
+}
+
 /// Rules that hold for the request as things are and as they become, and those that stop or begin to hold by it.
 fn matching<O: Operation>(
     directory: &Directory,
@@ -161,25 +169,13 @@ fn matching<O: Operation>(
     permit: &Permit<O>,
     operation: &O,
 ) -> Result<BTreeSet<PolicyName>, Error> {
-    let unclear = |failure: keyreeve_policy::EvaluationFailure| {
-        let text = "a rule of approval cannot be evaluated for this request, so it is refused: an operator must look";
-        Error::new(Code::Denied, text).because(failure.to_string())
-    };
     let circumstances = Circumstances::of(&permit.principal, permit.source, permit.now);
     let context = circumstances.context(operation.context(), operation.items());
     let (principal, action) = (&*permit.principal.attrs, O::DESCRIPTOR.name);
-    let matching = |resource: &ResourceAttrs| {
-        rules.set.matching(&Request { principal, action, resource, context: &context }).map_err(unclear)
-    };
     let before = permit.resource.attrs();
-    let mut found: BTreeSet<PolicyName> = matching(&before)?.into_iter().collect();
-    if let (Some(second), Some(also)) = (&permit.second, O::DESCRIPTOR.also)
-        && also == action
-    {
-        let after = second.attrs();
-        found.extend(matching(&after)?);
-        found.extend(rules.set.crossed(principal, &before, &after, &context).map_err(unclear)?);
-    }
+    let request = Request { principal, action, resource: &before, context: &context };
+    let after = permit.second.as_ref().filter(|_| O::DESCRIPTOR.also == Some(action)).map(Resource::attrs);
+    let mut found = altering(rules, &request, after.as_deref()).map_err(unclear)?;
     if let (Some(action), ResourceDetails::Token { principal: whose }) = (stands_for::<O>(), &before.details)
         && let Some(held) = whose.parse().ok().and_then(|whose| directory.principal(&whose))
     {
@@ -189,6 +185,57 @@ fn matching<O: Operation>(
         found.extend(rules.set.matching(&request).map_err(unclear)?);
     }
     Ok(found)
+}
+
+/// The rules that hold for what is there, and where it is altered for what it becomes, and those in between.
+fn altering(
+    rules: &HeldRules,
+    request: &Request<'_>,
+    after: Option<&ResourceAttrs>,
+) -> Result<BTreeSet<PolicyName>, EvaluationFailure> {
+    let mut found: BTreeSet<PolicyName> = rules.set.matching(request)?.into_iter().collect();
+    if let Some(after) = after {
+        found.extend(rules.set.matching(&Request { resource: after, ..*request })?);
+        found.extend(rules.set.crossed(request.principal, request.resource, after, request.context)?);
+    }
+    Ok(found)
+}
+
+impl Core {
+    /// Whether the rules in force want the consent of others to what an operation does on the side, were it done by the
+    /// operation that is there for it. Such an operation takes away only, and gives nobody anything.
+    pub(crate) async fn others_agree_to<O: Operation>(
+        &self,
+        approved: &Approved<O>,
+        action: &'static Descriptor,
+        (before, after): (Target<'_>, Option<Target<'_>>),
+    ) -> Result<bool, Error> {
+        let (opened, principal, now) = (self.need_open()?, approved.principal(), approved.now());
+        let access = opened.access();
+        let rules = access.rules();
+        if !rules.are_in_force() {
+            return Ok(false);
+        }
+        let before = resolve(self, before, now).await?.attrs();
+        let after = match after {
+            Some(after) => Some(resolve(self, after, now).await?.attrs()),
+            None => None,
+        };
+        let context = Circumstances::of(principal, approved.source(), now).context(None, 1);
+        let request =
+            Request { principal: &principal.attrs, action: action.name, resource: &before, context: &context };
+        let found = altering(&rules, &request, after.as_deref()).map_err(unclear)?;
+        let matched: Vec<&Rule> = found.iter().filter_map(|name| rules.book.rules.find(name.as_str())).collect();
+        let asker = asker(&access, principal);
+        let (hold, incident) = match &before.details {
+            ResourceDetails::Key(key) => (key.hold, key.incident),
+            _ => (false, false),
+        };
+        let asking = Asking { proposer: &asker, hold, incident, widens: false };
+        // Where a rule has no way for whoever asks, somebody else asks.
+        let wanted = Requirement::of(matched, &asking);
+        Ok(wanted.map_or(true, |wanted| wanted.is_some_and(|wanted| !wanted.seats.is_empty())))
+    }
 }
 
 /// Whom a resource names as owner and custodians. A grant is answered for by those of what it is on.

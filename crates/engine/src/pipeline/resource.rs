@@ -302,11 +302,17 @@ async fn resolve_approval(core: &Core, id: ApprovalId) -> Result<Resource, Error
 /// A principal as it is known, with its roles and labels.
 fn resolve_principal(core: &Core, name: &Name) -> Result<Resource, Error> {
     let held = core.need_open()?.access().principal(name);
-    let attrs = match held {
-        Some(held) => (*held.attrs).clone(),
-        None => PrincipalAttrs { id: name.to_string(), name: name.to_string(), ..PrincipalAttrs::anonymous() },
+    let (attrs, revision) = match held {
+        Some(held) => ((*held.attrs).clone(), held.attrs.revision),
+        None => {
+            let nobody = PrincipalAttrs { id: name.to_string(), name: name.to_string(), ..PrincipalAttrs::anonymous() };
+            (nobody, Revision::Unstored)
+        }
     };
-    Ok(plain("principal", name.as_str(), ResourceDetails::Principal(Box::new(attrs))))
+    let details = ResourceDetails::Principal(Box::new(attrs));
+    // As stored: by this policies tell somebody who looks at themselves from somebody who alters themselves.
+    let attrs = ResourceAttrs { id: name.to_string(), revision, details };
+    Ok(Resource { attrs: Arc::new(attrs), audit: audit_resource("principal", name.as_str()), held: Held::Nothing })
 }
 
 /// A principal as an alteration would leave it. One that cannot be applied is refused when it is carried out.

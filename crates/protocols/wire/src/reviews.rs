@@ -214,4 +214,7 @@ pub struct ReviewDecided {
     pub item: ReviewItem,
     /// How many items of the review are not decided yet.
     pub undecided: u32,
+    /// Why a right that is to go is still there, and what takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
 }

@@ -141,6 +141,9 @@ impl Show {
 }
 
 /// Decide on a right: it stays, or it goes at once
+///
+/// Where the rules of approval want the consent of others to what would go, the verdict is written down and the answer
+/// names the command that asks them.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve review decide rvw_0190a7b2c3d4e5f60718293a4b5c6d7e 1 keep --reason 'still on the rota'\n  \
@@ -168,7 +171,8 @@ impl Decide {
                 0 => "every item is decided: close the review".to_owned(),
                 left => format!("{left} items are not decided yet"),
             };
-            format!("{}{left}\n", items([&decided.item]))
+            let remark = decided.remark.as_ref().map_or_else(String::new, |remark| format!("{remark}\n"));
+            format!("{}{remark}{left}\n", items([&decided.item]))
         })
     }
 }

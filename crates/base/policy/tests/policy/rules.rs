@@ -222,7 +222,7 @@ fn the_shipped_rules_look_at_what_a_key_is() {
         ("key.rotate", &incident, &["kek-rotate"][..]),
         ("key.schedule-destruction", &key("k", &[]), &["destroy"][..]),
         ("key.suspend", &key("k", &[]), &["revoke"][..]),
-        ("key.activate", &key("k", &[]), &[][..]),
+        ("key.activate", &in_peace("encrypt", false), &[][..]),
         ("key.activate", &incident, &["resume-in-incident"][..]),
         ("key.deactivate", &incident, &["resume-in-incident"][..]),
         ("key.compromise", &incident, &["resume-in-incident", "revoke"][..]),
@@ -250,4 +250,38 @@ fn the_shipped_rules_tell_governance_from_other_roles() {
     assert_eq!(matching(&set, "principal.put", &managed(&["key-admin", "dpo"])), ["grant-governance", "grant-role"]);
     assert_eq!(matching(&set, "credential.issue", &managed(&["key-admin"])), ["grant-role"]);
     assert_eq!(matching(&set, "credential.issue", &managed(&["ciso"])), ["grant-role", "speak-for-governance"]);
+}
+
+#[test]
+fn whoever_alters_themselves_is_looked_at_as_who_they_would_be() {
+    let set = compile(&[
+        rule("boss", &["principal.put"], "resource in Keyreeve::Role::\"boss\""),
+        rule("vip", &["principal.put"], "resource.hasTag(\"vip\")"),
+        rule("own", &["principal.put"], "resource == principal"),
+    ])
+    .unwrap();
+    let resource = |attrs: &PrincipalAttrs, revision| ResourceAttrs {
+        id: attrs.id.clone(),
+        revision,
+        details: ResourceDetails::Principal(Box::new(attrs.clone())),
+    };
+    let (stored, shall_be) = (keyreeve_policy::Revision::At(1), keyreeve_policy::Revision::Unstored);
+    let ann = asker();
+    let boss = principal("ann", PrincipalKind::Person, &["key-admin", "boss"]);
+    let mut vip = ann.clone();
+    vip.labels.insert("vip".to_owned(), "yes".to_owned());
+    let asked = |who, next: &PrincipalAttrs| matching_for(&set, who, "principal.put", &resource(next, shall_be));
+    assert_eq!(asked(&ann, &boss), ["boss", "own"]);
+    assert_eq!(asked(&ann, &vip), ["own", "vip"]);
+    assert_eq!(asked(&ann, &ann), ["own"]);
+    let crossed = |before: &PrincipalAttrs, after: &PrincipalAttrs| {
+        let (old, new) = (resource(before, stored), resource(after, shall_be));
+        let found = set.crossed(before, &old, &new, &context()).unwrap();
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!((crossed(&ann, &boss), crossed(&ann, &vip)), (vec!["boss".to_owned()], vec!["vip".to_owned()]));
+    assert_eq!(crossed(&vip, &ann), ["vip"], "whoever takes their own label away");
+    // A login gives more roles: who looks at themselves alters nothing.
+    let raised = principal("ann", PrincipalKind::Person, &["key-admin", "boss"]);
+    assert_eq!(matching_for(&set, &raised, "principal.put", &resource(&ann, stored)), ["boss", "own"]);
 }

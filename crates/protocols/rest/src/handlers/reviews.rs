@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use keyreeve_engine::Engine;
 use keyreeve_engine::ops::access_report::{self, Report, ReportReply};
-use keyreeve_engine::ops::reviews::{Close, Decide, Describe, List, Open, ReviewReply};
+use keyreeve_engine::ops::reviews::{Close, Decide, DecideReply, Describe, List, Open, ReviewReply};
 use keyreeve_http::Problem;
 use keyreeve_model::UnixMillis;
 use keyreeve_model::grant::Granted;
@@ -232,8 +232,8 @@ async fn decide(
         reason: field("reason", &call.body.reason)?,
     };
     let done = engine.call(call.arrival, operation).await?;
-    let decided = ReviewDecided { item: item(&done.reply.item)?, undecided: done.reply.undecided };
-    answer::json(done.record, &decided)
+    let DecideReply { item: decided, undecided, remark } = done.reply;
+    answer::json(done.record, &ReviewDecided { item: item(&decided)?, undecided, remark })
 }
 
 async fn close(
