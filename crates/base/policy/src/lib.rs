@@ -85,6 +85,7 @@ pub mod diff;
 mod explain;
 mod name;
 mod network;
+mod plain;
 mod possible;
 mod request;
 pub mod rules;
@@ -101,6 +102,7 @@ pub use decide::{Decision, EvaluationFailure};
 pub use explain::{Effect, Explanation, Outcome, StatementTrace};
 pub use name::{InvalidName, PolicyName};
 pub use network::{InvalidNetwork, Network};
+pub use plain::{Misleading, misleading};
 pub use possible::{Known, Possible};
 pub use request::{
     CASE_KINDS, ContextAttrs, KeyAttrs, KeyringAttrs, LOGIN_KINDS, Method, MfaKind, PrincipalAttrs, PrincipalKind,

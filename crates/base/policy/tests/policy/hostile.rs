@@ -60,6 +60,9 @@ fn word() -> impl Strategy<Value = String> {
         "@id",
         "@id(\"x\")",
         "// c\n",
+        "// c\r",
+        "// c\r\n",
+        "// c\u{2028}",
         "\"",
         "\\",
         "ip(\"1.2.3.4\")",
@@ -134,8 +137,22 @@ fn what_is_beyond_the_limits_is_refused_before_parsing() {
     let deep = format!("permit (principal, action, resource) when {{ {}true }};", "(".repeat(20_000));
     let long = format!("permit (principal, action, resource) when {{ {}true }};", "true && ".repeat(5_000));
     let big = "// x\n".repeat(20_000);
-    for (text, words) in [(deep, "nested"), (long, "operators"), (big, "limit")] {
+    // A bare carriage return ends a comment.
+    let behind = ["\r", "\r\n", "\n"].map(|end| (format!("// x{end}{deep}"), "nested"));
+    let found = [(deep, "nested"), (long, "operators"), (big, "limit")];
+    for (text, words) in found.into_iter().chain(behind) {
         let found = compile(&text).unwrap_err();
         assert!(found.len() == 1 && found[0].message.contains(words), "{found:?}");
+    }
+}
+
+#[test]
+fn a_comment_ends_where_the_parser_ends_it() {
+    for end in ["\n", "\r", "\r\n"] {
+        assert_eq!(compile(&format!("// x{end}permit (principal, action, resource);")).unwrap().len(), 1, "{end:?}");
+    }
+    for no_end in ["\u{2028}", "\u{2029}", "\u{85}", "\u{b}", "\u{c}", "\0"] {
+        let text = format!("// x{no_end}permit (principal, action, resource);");
+        assert_eq!(compile(&text).map_or(0, |set| set.len()), 0, "{no_end:?}");
     }
 }
