@@ -522,18 +522,22 @@ impl KeyRecord {
     }
 
     /// Records that one version, or all, may be known to others. `risk_accepted` lets data still be processed that was
-    /// protected by the version named, or by all of them, also where another call said otherwise before. What was said
+    /// protected by the version named, or by all of them, also where another call said otherwise before: of what is
+    /// compromised already the risk can be accepted later, and no longer (SP 800-57 part 1 rev. 5 §7.5). What was said
     /// of versions that are not named stands.
     ///
     /// # Errors
-    /// [`Refusal::NoVersion`], or [`Refusal::Transition`] when there is nothing left to compromise.
+    /// [`Refusal::NoVersion`], or [`Refusal::Transition`] when there is nothing left to compromise and the risk is
+    /// accepted, or not, as before.
     pub fn compromise(&mut self, version: Option<u32>, risk_accepted: bool, cause: &Cause) -> Result<(), Refusal> {
-        match version {
-            Some(version) => self.advance_version(version, Event::Compromise, cause)?,
-            None => {
-                let from = self.state(cause.now);
-                if self.advance_all(Event::Compromise, cause)? == 0 {
-                    return Err(Refusal::Transition { from, event: Event::Compromise });
+        if !self.reconsider(version, risk_accepted, cause)? {
+            match version {
+                Some(version) => self.advance_version(version, Event::Compromise, cause)?,
+                None => {
+                    let from = self.state(cause.now);
+                    if self.advance_all(Event::Compromise, cause)? == 0 {
+                        return Err(Refusal::Transition { from, event: Event::Compromise });
+                    }
                 }
             }
         }
@@ -546,6 +550,27 @@ impl KeyRecord {
             self.suspension = None;
         }
         Ok(())
+    }
+
+    /// Notes that the risk of versions that are compromised, all of them, is seen in another way. Whether there is
+    /// anything to reconsider.
+    fn reconsider(&mut self, version: Option<u32>, risk_accepted: bool, cause: &Cause) -> Result<bool, Refusal> {
+        let named: Vec<&VersionRecord> = match version {
+            Some(version) => vec![self.version(version)?],
+            None => self.versions.iter().filter(|record| !record.state.is_destroyed()).collect(),
+        };
+        let compromised = |record: &&VersionRecord| record.state == State::Compromised;
+        let accepted =
+            |record: &VersionRecord| record.compromise_risk_accepted.unwrap_or(self.compromised_risk_accepted);
+        if !named.iter().all(compromised) || named.iter().all(|record| accepted(record) == risk_accepted) {
+            return Ok(false);
+        }
+        if risk_accepted {
+            // It could go to and fro for ever; that it is accepted no longer always has room.
+            self.has_room(2 * limits::KEY_RECORD_MAX)?;
+        }
+        self.note(version, State::Compromised, State::Compromised, cause);
+        Ok(true)
     }
 
     /// Adds a version and makes it primary; the former primary stops protecting and goes on processing (requirement

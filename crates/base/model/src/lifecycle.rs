@@ -188,7 +188,7 @@ pub enum Refusal {
         from: State,
     },
     /// The state forbids the use.
-    #[error("the key is {state}: it may not {}", .usage.in_words())]
+    #[error("the key is {state}: it may not {}{}", .usage.in_words(), way_out(*.state, *.usage))]
     Use {
         /// The effective state.
         state: State,
@@ -237,6 +237,16 @@ pub enum Refusal {
         crate::limits::KEY_RECORD_MAX
     )]
     RecordFull,
+}
+
+/// How data that a state keeps from being processed is processed all the same.
+const fn way_out(state: State, usage: Usage) -> &'static str {
+    match (state, usage) {
+        (State::Compromised, Usage::Process) => {
+            ", unless the risk of that is accepted: `keyreeve key compromise KEY --accept-risk`, and rotate it"
+        }
+        _ => "",
+    }
 }
 
 /// The state after `event`, or why there is none: the transition table of SP 800-57 part 1 rev. 5 §7 (transitions 2 to

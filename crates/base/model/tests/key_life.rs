@@ -165,6 +165,8 @@ fn check_record(profile: Profile, key: &KeyRecord, now: UnixMillis) {
     let mut allowed = arrows(profile);
     // The end of a suspension may fall after the end of the period.
     allowed.insert((State::Suspended, State::Deactivated));
+    // The risk of a compromise is seen in another way, and that is noted.
+    allowed.insert((State::Compromised, State::Compromised));
     for entry in key.history() {
         assert!(allowed.contains(&(entry.from, entry.to)), "history tells of {} to {}", entry.from, entry.to);
     }
@@ -401,6 +403,34 @@ fn a_risk_is_accepted_for_the_versions_it_was_accepted_for() {
     assert!(!process(&key, 3));
     key.compromise(None, true, &cause(START)).unwrap();
     assert!((1..=4).all(|version| process(&key, version)), "of all versions is of every one");
+}
+
+#[test]
+fn the_risk_of_what_is_compromised_already_can_be_accepted_later_and_no_longer() {
+    let process = |key: &KeyRecord, version| key.permit(version, Usage::Process, START).is_ok();
+    let mut key = versions(Profile::Rev5, 2);
+    key.compromise(None, false, &cause(START)).unwrap();
+    let refused = key.permit(1, Usage::Process, START).unwrap_err().to_string();
+    assert!(refused.contains("--accept-risk"), "{refused}");
+    assert!(key.compromise(None, false, &cause(START)).is_err(), "as before: nothing to do");
+    key.compromise(Some(2), true, &cause(START)).unwrap();
+    assert!(!process(&key, 1) && process(&key, 2), "of the version named");
+    key.compromise(None, true, &cause(START)).unwrap();
+    assert!(process(&key, 1) && process(&key, 2));
+    assert!(key.permit(2, Usage::Apply, START).is_err(), "for processing only");
+    let noted = key.history().last().unwrap();
+    assert_eq!((noted.version, noted.from, noted.to), (None, State::Compromised, State::Compromised));
+    key.compromise(None, false, &cause(START)).unwrap();
+    assert!(!process(&key, 1) && !process(&key, 2), "no longer");
+    // Of a key with a version that is not compromised, all of it is compromised.
+    key.rotate(version_of(3), &cause(START)).unwrap();
+    key.compromise(None, true, &cause(START)).unwrap();
+    assert_eq!(key.state(START), State::Compromised);
+    let later = Cause { now: START.plus_days(8), ..cause(START) };
+    key.schedule_destruction(7, &cause(START)).unwrap();
+    assert!(key.compromise(None, false, &cause(START)).is_ok(), "the safer way is always open");
+    key.destroy(&later).unwrap();
+    assert!(key.compromise(None, true, &later).is_err(), "there is nothing to process with");
 }
 
 /// Records once held one flag for all versions of a key.

@@ -225,7 +225,8 @@ fn the_shipped_rules_look_at_what_a_key_is() {
         ("key.activate", &in_peace("encrypt", false), &[][..]),
         ("key.activate", &incident, &["resume-in-incident"][..]),
         ("key.deactivate", &incident, &["resume-in-incident"][..]),
-        ("key.compromise", &incident, &["resume-in-incident", "revoke"][..]),
+        ("key.compromise", &incident, &["accept-risk", "resume-in-incident", "revoke"][..]),
+        ("key.compromise", &in_peace("encrypt", false), &["accept-risk", "revoke"][..]),
         ("key.update", &key("k", &[]), &["grant-key"][..]),
     ] {
         assert_eq!(matching(&set, action, resource), wanted, "{action}");
