@@ -2,7 +2,7 @@
 
 use keyreeve_model::access::{MfaKind, MfaProof};
 use keyreeve_model::approval::{
-    Decision, End, Event, OPEN, OpenRequest, Proposal, ProposalState, Refusal, TargetRef, VoteProof,
+    Decision, End, Event, OPEN, OpenRequest, Proposal, ProposalState, Refusal, Shown, TargetRef, VoteProof,
 };
 use keyreeve_model::filed::{RowId, file, unfile};
 use keyreeve_model::ids::{ApprovalId, DeploymentId};
@@ -18,13 +18,17 @@ use crate::catalogue::{self, Descriptor};
 use crate::commit::Durable;
 use crate::core::{Core, Engine};
 use crate::error::Error;
-use crate::pipeline::{Approved, Arrival, Done, Operation, Outcome, Refused, Remember, Target, closed, party};
+use crate::pipeline::{
+    Approved, Arrival, Done, Operation, Outcome, Refused, Remember, Target, closed, overtaken, party,
+};
 use crate::sealing::Opened;
 
 /// Requests closed in one go because their time is over (count); the rest at the next tick.
 const CLOSED_AT_ONCE: u32 = 1000;
 /// Rows looked at for one page of a filtered listing (count); the caller goes on from where the page ends.
 const SCANNED_MAX: usize = 10_000;
+
+pub use crate::pipeline::Candidates;
 
 /// A proposal at an instant.
 #[derive(Clone, Debug)]
@@ -35,18 +39,26 @@ pub struct ProposalReply {
     pub at: UnixMillis,
     /// The deployment, which its digest covers.
     pub deployment: DeploymentId,
+    /// Who could take the empty seats; only where it is shown by itself.
+    pub candidates: Vec<Candidates>,
+    /// What is no more as it was shown to those who are asked; only where it is shown by itself.
+    pub overtaken: Vec<Shown>,
 }
 
 impl Remember for ProposalReply {}
 
 impl ProposalReply {
+    fn of(proposal: Proposal, at: UnixMillis, deployment: DeploymentId) -> Self {
+        Self { proposal, at, deployment, candidates: Vec::new(), overtaken: Vec::new() }
+    }
+
     /// As somebody sees it who may see `all` of what waits, or only what they ask for themselves. Whoever asks for a right
     /// to something has none to it yet, and is told nothing of it but what they named.
     fn seen(self, all: bool) -> Self {
         if all || self.proposal.request().operation.as_str() != catalogue::GRANT_REQUEST.name {
             return self;
         }
-        Self { proposal: self.proposal.without_facts(), ..self }
+        Self { proposal: self.proposal.without_facts(), overtaken: Vec::new(), ..self }
     }
 
     /// Where it stands.
@@ -99,7 +111,7 @@ impl Operation for List {
                     if items.len() == limit {
                         return Ok(page_of(items, last));
                     }
-                    items.push(ProposalReply { proposal, at, deployment }.seen(all));
+                    items.push(ProposalReply::of(proposal, at, deployment).seen(all));
                 }
                 last = Some(id);
             }
@@ -140,7 +152,16 @@ impl Operation for Describe {
         if !own && !all {
             return Err(Error::not_found("approval"));
         }
-        Ok(Outcome::reply(ProposalReply { proposal, at: approved.now(), deployment: opened.deployment.id }.seen(all)))
+        let at = approved.now();
+        let (candidates, overtaken) = match proposal.state(at) {
+            ProposalState::Waiting => {
+                (Candidates::of(core, &opened, &proposal).await?, overtaken(core, &proposal, at).await?)
+            }
+            ProposalState::Approved => (Vec::new(), overtaken(core, &proposal, at).await?),
+            _ => (Vec::new(), Vec::new()),
+        };
+        let reply = ProposalReply::of(proposal, at, opened.deployment.id);
+        Ok(Outcome::reply(ProposalReply { candidates, overtaken, ..reply }.seen(all)))
     }
 }
 
@@ -204,7 +225,7 @@ impl Operation for Vote {
             outcome.notices.push(closed(&next, now));
         }
         let deployment = opened.deployment.id;
-        Ok(outcome.with_reply(Answered::Right(ProposalReply { proposal: next, at: now, deployment })))
+        Ok(outcome.with_reply(Answered::Right(ProposalReply::of(next, now, deployment))))
     }
 }
 
@@ -250,7 +271,7 @@ impl Operation for Withdraw {
         let next = proposal.step(&Event::Withdraw { by: &approved.principal().name }, now)?;
         let deployment = opened.deployment.id;
         let all = core.may_on_server(approved, &catalogue::RULES_DESCRIBE)?;
-        let mut outcome = Outcome::reply(ProposalReply { proposal: next.clone(), at: now, deployment }.seen(all))
+        let mut outcome = Outcome::reply(ProposalReply::of(next.clone(), now, deployment).seen(all))
             .changing(file(&opened.keys, revision.next(), &next))
             .detail("approval", next.id())
             .detail("requested_operation", &next.request().operation);
@@ -288,7 +309,7 @@ impl Operation for Execute {
         refuse_changed(core, &proposal).await?;
         let digest = proposal.digest().to_owned();
         let deployment = opened.deployment.id;
-        let reply = ProposalReply { proposal, at, deployment };
+        let reply = ProposalReply::of(proposal, at, deployment);
         Ok(Outcome::reply(reply).detail("approval", self.approval).detail("digest", digest))
     }
 }

@@ -50,6 +50,13 @@ impl Operation for Schedule {
         Some(&self.reason)
     }
 
+    /// Whether a hold stands in its way is known once it is known who consents.
+    async fn rehearse(&self, approved: &Approved<Self>, _core: &Core) -> Result<bool, Error> {
+        let mut record = approved.key()?.record.clone();
+        record.schedule_destruction(self.days, &approved.cause(&self.reason))?;
+        Ok(true)
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {
         let key = approved.key()?;
         let opened = core.need_open()?;

@@ -1,7 +1,7 @@
 //! Break-glass: what several people together let some do with keys for a time, and what is owed afterwards
 //! (requirement A7). The rules are those of `keyreeve_model::emergency`.
 
-use keyreeve_model::approval::{Decision, Proposal};
+use keyreeve_model::approval::{Decision, Proposal, Shown};
 use keyreeve_model::emergency::{
     Cause, Emergency, EmergencyRefusal, EmergencyState, Entrance, Item, Owed, Review as Signed, Terms,
 };
@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use super::mfa::need_fresh;
+use super::permissions::spelled_out;
 use super::{Listing, PAGE_MAX};
 use crate::access::Stale;
 use crate::catalogue::{self, Descriptor};
@@ -66,7 +67,7 @@ pub struct Declare {
     pub keys: BTreeSet<KeyId>,
     /// Keyrings, all of whose keys are meant.
     pub keyrings: BTreeSet<KeyringId>,
-    /// Operations of the catalogue, on keys.
+    /// Operations of the catalogue, on keys, or groups of them such as `decrypt`.
     pub operations: BTreeSet<String>,
     /// Who may do them.
     pub participants: BTreeSet<Name>,
@@ -96,15 +97,23 @@ fn can_be_allowed(row: &Descriptor) -> bool {
 }
 
 impl Declare {
+    /// What it allows, one by one.
+    fn operations(&self) -> BTreeSet<String> {
+        spelled_out(&self.operations, can_be_allowed)
+    }
+
     /// Refuses what is not there, or cannot be part of an emergency; the participants with the people behind them.
     async fn terms(&self, core: &Core, opened: &Opened) -> Result<Terms, Error> {
         if !opened.access().cases().is_open(self.incident) {
             return Err(Error::new(Code::WrongState, "an emergency belongs to an open incident: open one first"));
         }
-        for operation in &self.operations {
+        let operations = self.operations();
+        for operation in &operations {
             if !catalogue::find(operation).is_some_and(can_be_allowed) {
-                let text =
-                    format!("`{operation}` is no operation that an emergency can allow: name operations on keys");
+                let text = format!(
+                    "`{operation}` is no operation that an emergency can allow: name operations on keys, such \
+                     as `key.decrypt`, or a group of them, such as `decrypt`"
+                );
                 return Err(Error::invalid(text));
             }
         }
@@ -127,11 +136,31 @@ impl Declare {
             incident: self.incident,
             keys: self.keys.clone(),
             keyrings: self.keyrings.clone(),
-            operations: self.operations.clone(),
+            operations,
             participants,
             minutes: self.minutes,
             why: self.why.clone(),
         })
+    }
+}
+
+impl Declare {
+    /// The emergency as it is declared; not by, with or for anybody whose last one was not reviewed in time.
+    async fn declared(
+        &self,
+        core: &Core,
+        opened: &Opened,
+        (by, voters): (&Actor, &[Actor]),
+        now: UnixMillis,
+    ) -> Result<Emergency, Error> {
+        let terms = self.terms(core, opened).await?;
+        for who in voters.iter().chain([by]).chain(&terms.participants) {
+            if let Some(barring) = opened.access().cases().barring(who, now) {
+                let text = format!("`{}` was part of {barring}, whose review is overdue: that first", who.name);
+                return Err(Error::new(Code::OtherPersonNeeded, text));
+            }
+        }
+        Ok(Emergency::declare(EmergencyId::new(now, core.id_random()?), terms, by.clone(), now)?)
     }
 }
 
@@ -177,25 +206,38 @@ impl Operation for Declare {
     }
 
     fn form(&self) -> Option<serde_json::Value> {
-        serde_json::to_value(self).ok()
+        // Whoever consents sees each operation, and no group that could mean others later.
+        serde_json::to_value(Self { operations: self.operations(), ..self.clone() }).ok()
     }
 
     fn reason(&self) -> Option<&Label> {
         Some(&self.why)
     }
 
+    async fn shows(&self, core: &Core) -> Result<Vec<Shown>, Error> {
+        let mut shown = Vec::new();
+        for key in &self.keys {
+            let Some(held) = core.find_key(&KeyRef::Id(*key)).await? else { continue };
+            let aliases: Vec<&str> = held.record.metadata.aliases.iter().map(Name::as_str).collect();
+            shown.push(Shown { name: key.to_string(), value: aliases.join(" ") });
+        }
+        for keyring in &self.keyrings {
+            let Some(held) = core.find_keyring(&KeyringRef::Id(*keyring)).await? else { continue };
+            shown.push(Shown { name: keyring.to_string(), value: held.record.name.to_string() });
+        }
+        Ok(shown)
+    }
+
+    async fn rehearse(&self, approved: &Approved<Self>, core: &Core) -> Result<bool, Error> {
+        let by = core.actor_of(approved.principal())?;
+        self.declared(core, &*core.need_open()?, (&by, &[]), approved.now()).await.map(|_| true)
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<EmergencyReply>, Error> {
         let (opened, now) = (core.need_open()?, approved.now());
-        let terms = self.terms(core, &opened).await?;
         let voters = core.consenting(&opened, approved).await?;
         let by = core.actor_of(approved.principal())?;
-        for who in voters.iter().chain([&by]).chain(&terms.participants) {
-            if let Some(barring) = opened.access().cases().barring(who, now) {
-                let text = format!("`{}` was part of {barring}, whose review is overdue: that first", who.name);
-                return Err(Error::new(Code::OtherPersonNeeded, text));
-            }
-        }
-        let emergency = Emergency::declare(EmergencyId::new(now, core.id_random()?), terms, by.clone(), now)?;
+        let emergency = self.declared(core, &opened, (&by, &voters), now).await?;
         let approval = approved.approval().ok_or_else(|| Error::internal("consent without approval"))?;
         let emergency = emergency.activate(&voters, approval, now)?;
         let (incident, revision) = core.incident(&opened, self.incident).await?;
@@ -215,7 +257,7 @@ impl Operation for Declare {
             .detail("incident", self.incident)
             .detail("keys", self.keys.len())
             .detail("keyrings", self.keyrings.len())
-            .detail("permissions", self.operations.iter().cloned().collect::<Vec<_>>().join(" "))
+            .detail("permissions", emergency.terms().operations.iter().cloned().collect::<Vec<_>>().join(" "))
             .detail("participants", people(&participants))
             .detail("voters", people(&voters))
             .detail("until", emergency.until().unwrap_or(now))

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::permissions::spelled_out;
 use super::{Listing, PAGE_MAX};
 use crate::access::Stale;
 use crate::catalogue::{self, Descriptor};
@@ -48,14 +49,14 @@ pub enum Wanted {
     Key {
         /// By id or alias.
         key: KeyRef,
-        /// By their names in the catalogue.
+        /// By their names in the catalogue, or those of groups such as `decrypt`.
         operations: BTreeSet<Name>,
     },
     /// Operations on every key of a keyring.
     Keyring {
         /// By id or name.
         keyring: KeyringRef,
-        /// By their names in the catalogue.
+        /// By their names in the catalogue, or those of groups.
         operations: BTreeSet<Name>,
     },
     /// A role.
@@ -151,11 +152,11 @@ async fn found(wanted: &Wanted, core: &Core) -> Result<Granted, Error> {
     Ok(match wanted {
         Wanted::Key { key, operations } => {
             let key = core.find_key(key).await?.ok_or_else(|| Error::not_found("key"))?;
-            Granted::Key { key: key.record.id(), operations: operations.clone() }
+            Granted::Key { key: key.record.id(), operations: spelled_out(operations, is_grantable) }
         }
         Wanted::Keyring { keyring, operations } => {
             let keyring = core.find_keyring(keyring).await?.ok_or_else(|| Error::not_found("keyring"))?;
-            Granted::Keyring { keyring: keyring.record.id, operations: operations.clone() }
+            Granted::Keyring { keyring: keyring.record.id, operations: spelled_out(operations, is_grantable) }
         }
         Wanted::Role { role } => Granted::Role { role: role.clone() },
     })
@@ -172,8 +173,8 @@ fn check(what: &Granted, constraints: &Constraints) -> Result<(), Error> {
     let no = |operation: &&Name| !catalogue::find(operation.as_str()).is_some_and(is_grantable);
     if let Some(operation) = what.operations().and_then(|all| all.iter().find(no)) {
         let text = format!(
-            "`{operation}` cannot be granted: name operations that use or show a key, such as `key.decrypt`; for \
-             others grant a role"
+            "`{operation}` cannot be granted: name operations that use or show a key, such as `key.decrypt`, or a \
+             group of them, such as `decrypt`; for others grant a role"
         );
         return Err(Error::invalid(text));
     }
@@ -183,6 +184,15 @@ fn check(what: &Granted, constraints: &Constraints) -> Result<(), Error> {
         }
         None => Ok(()),
     }
+}
+
+/// A role that no policy names gives nothing: it is another one that is meant.
+fn refuse_unknown_role(opened: &Opened, what: &Granted) -> Result<(), Error> {
+    let Some(role) = what.role() else { return Ok(()) };
+    if opened.access().policies().cache.shared_policies().roles().contains(role.as_str()) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("no policy names the role `{role}`, so it would give nothing: name another")))
 }
 
 /// Nobody gives a right to themselves, under whatever name.
@@ -245,6 +255,7 @@ impl Create {
         let (opened, now) = (core.need_open()?, approved.now());
         let record = self.record(approved, core).await?;
         check(&record.what, &record.constraints)?;
+        refuse_unknown_role(&opened, &record.what)?;
         refuse_too_many(&opened, &self.principal, now)?;
         let outcome = Outcome::reply(GrantReply::of(&opened, record.clone(), now))
             .changing(file(&opened.keys, Revision::FIRST, &record))
@@ -263,6 +274,15 @@ pub struct Request {
     pub request: Create,
 }
 
+impl Request {
+    fn refuse_for_others(&self, approved: &Approved<Self>) -> Result<(), Error> {
+        if approved.principal().name == self.request.principal {
+            return Ok(());
+        }
+        Err(Error::invalid("a right is asked for oneself: give your own name as the principal"))
+    }
+}
+
 impl Operation for Request {
     const DESCRIPTOR: &'static Descriptor = &catalogue::GRANT_REQUEST;
     type Reply = GrantReply;
@@ -275,10 +295,13 @@ impl Operation for Request {
         super::forms::written(&RequestForm { request: GrantForm::from(&self.request) })
     }
 
+    async fn rehearse(&self, approved: &Approved<Self>, core: &Core) -> Result<bool, Error> {
+        self.refuse_for_others(approved)?;
+        self.request.give(approved, core).await.map(|outcome| outcome.alters())
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<GrantReply>, Error> {
-        if approved.principal().name != self.request.principal {
-            return Err(Error::invalid("a right is asked for oneself: give your own name as the principal"));
-        }
+        self.refuse_for_others(approved)?;
         if approved.approval().is_none() {
             let text = "nobody can agree to this yet, for the rules of approval are not in force: ask an operator or \
                         key administrator for a grant";
@@ -317,10 +340,10 @@ enum Gives {
 
 impl From<&Create> for GrantForm {
     fn from(create: &Create) -> Self {
-        let gives = match create.what.clone() {
-            Wanted::Key { operations, .. } => Gives::Key { operations },
-            Wanted::Keyring { operations, .. } => Gives::Keyring { operations },
-            Wanted::Role { role } => Gives::Role { role },
+        let gives = match &create.what {
+            Wanted::Key { operations, .. } => Gives::Key { operations: spelled_out(operations, is_grantable) },
+            Wanted::Keyring { operations, .. } => Gives::Keyring { operations: spelled_out(operations, is_grantable) },
+            Wanted::Role { role } => Gives::Role { role: role.clone() },
         };
         Self {
             principal: create.principal.clone(),

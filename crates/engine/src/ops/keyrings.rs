@@ -10,7 +10,7 @@ use super::forms::{KeyringForm, written};
 use super::{KeyringReply, Listing, PAGE_MAX};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::keys::{HeldKeyring, KeyringRef};
 use crate::pipeline::{Approved, Operation, Outcome, Target};
 use crate::sealing::{Opened, SystemKeys};
@@ -62,6 +62,15 @@ impl Operation for Create {
             environment: self.environment,
             allow_deterministic: self.allow_deterministic,
         })
+    }
+
+    /// Without making its key-encryption key.
+    async fn rehearse(&self, _approved: &Approved<Self>, core: &Core) -> Result<bool, Error> {
+        if core.find_keyring(&KeyringRef::Name(self.name.clone())).await?.is_some() {
+            let text = format!("the keyring `{}` exists already: choose another name", self.name);
+            return Err(Error::new(Code::AlreadyExists, text));
+        }
+        Ok(true)
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyringReply>, Error> {

@@ -208,6 +208,18 @@ impl Operation for Create {
         Some(&self.reason)
     }
 
+    /// Without making the key.
+    async fn rehearse(&self, approved: &Approved<Self>, core: &Core) -> Result<bool, Error> {
+        self.check(core, approved.resource().keyring()?, approved.now())?;
+        for alias in &self.metadata.aliases {
+            if core.find_key(&KeyRef::Alias(alias.clone())).await?.is_some() {
+                let text = format!("the alias `{alias}` exists already: choose another name");
+                return Err(Error::new(Code::AlreadyExists, text));
+            }
+        }
+        Ok(true)
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {
         let (now, keyring) = (approved.now(), approved.resource().keyring()?);
         self.check(core, keyring, now)?;

@@ -128,6 +128,15 @@ pub struct Rotate {
     pub reason: Label,
 }
 
+fn can_rotate(approved: &Approved<Rotate>, core: &Core) -> Result<(), Error> {
+    let record = &approved.key()?.record;
+    record.can_rotate(approved.now())?;
+    if core.settings.algorithms.may_create(record.algorithm(), approved.now().0) {
+        return Ok(());
+    }
+    Err(super::usable::not_allowed(record.algorithm()))
+}
+
 impl Operation for Rotate {
     const DESCRIPTOR: &'static Descriptor = &catalogue::KEY_ROTATE;
     type Reply = KeyReply;
@@ -144,12 +153,14 @@ impl Operation for Rotate {
         Some(&self.reason)
     }
 
+    /// Without making the version.
+    async fn rehearse(&self, approved: &Approved<Self>, core: &Core) -> Result<bool, Error> {
+        can_rotate(approved, core).map(|()| true)
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {
         let (key, now) = (approved.key()?, approved.now());
-        key.record.can_rotate(now)?;
-        if !core.settings.algorithms.may_create(key.record.algorithm(), now.0) {
-            return Err(super::usable::not_allowed(key.record.algorithm()));
-        }
+        can_rotate(approved, core)?;
         let opened = core.need_open()?;
         let cause = approved.cause(&self.reason);
         let fresh = generate(core, key.record.algorithm(), &cause.by, &self.reason).await?;

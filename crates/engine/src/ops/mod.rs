@@ -32,6 +32,7 @@ pub mod tokens;
 mod forms;
 mod patch;
 mod payload;
+mod permissions;
 mod replies;
 mod usable;
 

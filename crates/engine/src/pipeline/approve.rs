@@ -34,6 +34,8 @@ pub struct Approved<O: Operation> {
     approval: Option<ApprovalId>,
     /// What the consent itself changes: it becomes durable together with what the operation does, or not at all.
     pub(super) consent: Consequences,
+    /// Nobody was asked, for it would change nothing: then it must not.
+    idle: bool,
 }
 
 /// What the stage itself leads to, besides the operation.
@@ -101,7 +103,9 @@ pub(super) async fn approve<O: Operation>(
     } else {
         consent(core, opened, needed, (permit, operation, record)).await?
     };
-    if let Consent::Approved(approved) = &mut consent {
+    if let Consent::Approved(approved) = &mut consent
+        && !approved.is_idle()
+    {
         aftermath(core, opened, &requirement, approved, operation).await?;
     }
     Ok(consent)
@@ -128,7 +132,23 @@ impl<O: Operation> Approved<O> {
         approval: Option<ApprovalId>,
         consent: Consequences,
     ) -> Self {
-        Self { permit, record, approval, consent }
+        Self { permit, record, approval, consent, idle: false }
+    }
+
+    /// What would change nothing: nobody has to agree to that.
+    pub(super) fn idle(mut self) -> Self {
+        self.idle = true;
+        self
+    }
+
+    /// Whether it may run only if it changes nothing.
+    pub(super) fn is_idle(&self) -> bool {
+        self.idle
+    }
+
+    /// The permit again, of what was only rehearsed.
+    pub(super) fn into_permit(self) -> Permit<O> {
+        self.permit
     }
 
     /// Who asks.

@@ -123,4 +123,6 @@ pub struct Waiting {
     pub expires: UnixMillis,
     /// Who has to agree yet, in words.
     pub missing: Vec<String>,
+    /// The proposal that this one takes the place of, because others are asked for now.
+    pub replaces: Option<ApprovalId>,
 }

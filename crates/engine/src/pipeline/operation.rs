@@ -1,6 +1,7 @@
 //! What an operation is: one type in the catalogue.
 
 use keyreeve_audit::Resource as AuditResource;
+use keyreeve_model::approval::Shown;
 use keyreeve_model::{Change, EncryptionContext, Facts, Label, NoticeKind};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -76,6 +77,19 @@ pub trait Operation: Send + Sync + Sized + 'static {
         std::future::ready(Ok(None))
     }
 
+    /// What those who are to agree are shown besides its form and what it acts on: names of what the form has by id,
+    /// and how something as a whole would differ.
+    fn shows(&self, _core: &Core) -> impl Future<Output = Result<Vec<Shown>, Error>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
+    /// Whether it would change anything once others agreed, or why it would be refused then: nobody is asked about what
+    /// would come to nothing. What is computed for it is thrown away, as `execute` allows; an operation that looks at
+    /// who consented, or whose work is worth nothing before, answers in another way.
+    fn rehearse(&self, approved: &Approved<Self>, core: &Core) -> impl Future<Output = Result<bool, Error>> + Send {
+        async { self.execute(approved, core).await.map(|outcome| outcome.alters()) }
+    }
+
     /// Does it, or says why not.
     fn execute(
         &self,
@@ -132,6 +146,11 @@ impl<R> Outcome<R> {
             opened_root: false,
             refused: None,
         }
+    }
+
+    /// Whether anything is different afterwards.
+    pub(crate) fn alters(&self) -> bool {
+        !self.changes.is_empty() || !self.effects.is_empty()
     }
 
     pub(crate) fn changing(mut self, change: Change) -> Self {

@@ -6,8 +6,8 @@ use keyreeve_model::approval::{
 use keyreeve_model::filed::{file, unfile};
 use keyreeve_model::ids::ApprovalId;
 use keyreeve_model::record::Revision;
-use keyreeve_model::{Change, Facts, Name, NoticeKind, RecordId, UnixMillis};
-use keyreeve_policy::{KeyAttrs, PrincipalAttrs, ResourceAttrs, ResourceDetails};
+use keyreeve_model::{Change, Classification, Facts, Name, NoticeKind, RecordId, UnixMillis};
+use keyreeve_policy::{KeyAttrs, PrincipalAttrs, PrincipalKind, ResourceAttrs, ResourceDetails};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::approve::{Approved, Consent, Consequences};
 use super::arrival::Waiting;
 use super::authorize::Permit;
 use super::operation::Operation;
+use super::rehearsal::{Rehearsed, refuse_unfillable, rehearsed};
 use super::requirement::{Needed, parties};
 use super::resource::Resource;
 use crate::catalogue;
@@ -73,7 +74,7 @@ pub(super) async fn consent<O: Operation>(
     };
     let invalid = |error: keyreeve_model::approval::NoDigest| Error::invalid(error.to_string());
     let digest = request.digest(opened.deployment.id, &permit.principal.name).map_err(invalid)?;
-    let asked = Asked { needed, request, digest, record };
+    let mut asked = Asked { needed, request, digest, record, shown: Vec::new() };
     let known = core.filed::<OpenRequest>(opened, OpenRequest::row(digest)).await?;
     let (mut changes, mut replaced) = (Vec::new(), None);
     if let Some((open, open_revision)) = &known {
@@ -102,13 +103,20 @@ pub(super) async fn consent<O: Operation>(
             Err(other) => return Err(Error::internal(other.to_string())),
         }
     }
+    let permit = match rehearsed(core, permit, operation, record).await? {
+        Rehearsed::Worthwhile(permit) => permit,
+        Rehearsed::Idle(consent) => return Ok(consent),
+    };
+    refuse_unfillable::<O>(core, opened, &asked.needed).await?;
+    asked.shown = shown(&permit).into_iter().chain(operation.shows(core).await?).collect();
     if replaced.is_none() {
         refuse_too_many(core, opened, &permit.principal.name, permit.now).await?;
         refuse_too_often(core, &permit.principal.name, permit.now)?;
     }
     let revision = known.map_or(Revision::FIRST, |(_, revision)| revision.next());
     let mut consent = park(core, opened, asked, (&permit, operation, revision), changes)?;
-    if let (Consent::Waiting(_, told), Some(replaced)) = (&mut consent, replaced) {
+    if let (Consent::Waiting(waiting, told), Some(replaced)) = (&mut consent, replaced) {
+        waiting.replaces = Some(replaced);
         told.details.insert("withdrawn".to_owned(), replaced.to_string());
     }
     Ok(consent)
@@ -152,6 +160,8 @@ struct Asked {
     request: Request,
     digest: [u8; 32],
     record: RecordId,
+    /// What approvers are shown besides.
+    shown: Vec<Shown>,
 }
 
 impl Asked {
@@ -187,7 +197,7 @@ fn park<O: Operation>(
         reason: operation.reason().cloned().unwrap_or_default(),
         requirement: asked.needed.requirement,
         owners: asked.needed.owners,
-        shown: shown(permit),
+        shown: asked.shown,
     };
     let proposal = Proposal::new(new, now);
     let open = OpenRequest::of(&proposal);
@@ -202,7 +212,7 @@ fn park<O: Operation>(
 }
 
 fn waiting(proposal: &Proposal, digest: [u8; 32], missing: Vec<String>) -> Waiting {
-    Waiting { approval: proposal.id(), digest, expires: proposal.expires(), missing }
+    Waiting { approval: proposal.id(), digest, expires: proposal.expires(), missing, replaces: None }
 }
 
 fn facts_of(proposal: &Proposal) -> Facts {
@@ -251,19 +261,27 @@ pub(crate) fn told(proposal: &Proposal) -> BTreeMap<String, String> {
 
 /// What approvers are shown besides the request: what it acts on as it is, and where it is altered as it becomes.
 fn shown<O: Operation>(permit: &Permit<O>) -> Vec<Shown> {
-    let before = facts(&permit.resource.attrs());
     let after = permit.second.as_ref().map(|second| facts(&second.attrs())).unwrap_or_default();
-    let mut all: Vec<Shown> = before
-        .into_iter()
-        .map(|(name, value)| match after.iter().find(|(other, _)| *other == name) {
-            Some((_, next)) if *next != value => Shown { name: name.to_owned(), value: format!("{value} -> {next}") },
-            _ => Shown { name: name.to_owned(), value },
-        })
-        .collect();
-    if let Some(key) = permit.resource.key() {
-        let record = &key.record;
-        all.push(Shown { name: "versions".to_owned(), value: record.versions().len().to_string() });
-        all.push(Shown { name: "created".to_owned(), value: record.created().to_string() });
+    let both = |(name, value): (&'static str, String)| match after.iter().find(|(other, _)| *other == name) {
+        Some((_, next)) if *next != value => Shown { name: name.to_owned(), value: format!("{value} -> {next}") },
+        _ => Shown { name: name.to_owned(), value },
+    };
+    facts_shown(&permit.resource).into_iter().map(both).collect()
+}
+
+/// What there is to be seen of a thing.
+pub(super) fn facts_shown(resource: &Resource) -> Vec<(&'static str, String)> {
+    let mut all = facts(&resource.attrs());
+    if let Some(key) = resource.key() {
+        if matches!(resource.attrs().details, ResourceDetails::Grant { .. }) {
+            let metadata = &key.record.metadata;
+            let aliases: Vec<&str> = metadata.aliases.iter().map(Name::as_str).collect();
+            all.push(("aliases", aliases.join(" ")));
+            all.push(("owner", metadata.owner.to_string()));
+            all.push(("classification", metadata.classification.to_string()));
+        }
+        all.push(("versions", key.record.versions().len().to_string()));
+        all.push(("created", key.record.created().to_string()));
     }
     all
 }
@@ -286,7 +304,7 @@ fn of_key(key: &KeyAttrs) -> Vec<(&'static str, String)> {
         ("algorithm", key.algorithm.clone()),
         ("purpose", key.purpose.clone()),
         ("state", key.state.clone()),
-        ("classification", key.classification.to_string()),
+        ("classification", class(key.classification)),
         ("environment", key.environment.clone()),
         ("owner", key.owner.clone()),
         ("custodians", key.custodians.join(", ")),
@@ -297,9 +315,19 @@ fn of_key(key: &KeyAttrs) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// The name of a class that policies know by its level.
+fn class(level: u8) -> String {
+    Classification::ALL
+        .into_iter()
+        .find(|class| class.level() == level)
+        .map_or(level.to_string(), |class| class.to_string())
+}
+
 fn of_principal(principal: &PrincipalAttrs) -> Vec<(&'static str, String)> {
     let labels: Vec<String> = principal.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    vec![("kind", principal.kind.name().to_owned()), ("roles", principal.roles.join(" ")), ("labels", labels.join(" "))]
+    // Whoever is to be made is nobody yet.
+    let kind = if principal.kind == PrincipalKind::Anonymous { "(new)" } else { principal.kind.name() };
+    vec![("kind", kind.to_owned()), ("roles", principal.roles.join(" ")), ("labels", labels.join(" "))]
 }
 
 impl Core {

@@ -3,6 +3,7 @@
 use keyreeve_audit::{Class, Outcome as AuditOutcome};
 use keyreeve_model::{RecordId, UnixMillis};
 use keyreeve_policy::Method;
+use keyreeve_store::StoreError;
 
 use std::sync::Arc;
 
@@ -210,9 +211,17 @@ impl Engine {
         draft.record.details.append(&mut details);
         draft.record.details.insert("approval".to_owned(), waiting.approval.to_string());
         draft.record.details.insert("digest".to_owned(), hex::encode(waiting.digest));
+        let id = waiting.approval;
+        let overtaken = waiting.replaces.map_or_else(String::new, |old| {
+            let seats = waiting.missing.join(", ");
+            format!(
+                "what {old} was about has changed since people were asked, and it was withdrawn: it takes {seats} now; "
+            )
+        });
         let text = format!(
-            "others have to agree first: this waits as {} until {}; `keyreeve approval show {}` tells for whom",
-            waiting.approval, waiting.expires, waiting.approval
+            "{overtaken}others have to agree first: this waits as {id} until {}; `keyreeve approval show {id}` tells \
+             for whom",
+            waiting.expires
         );
         let error = Error::new(Code::ApprovalNeeded, text);
         let entry = draft.finish(outcome_of(&error));
@@ -234,6 +243,10 @@ impl Engine {
         let now = approved.now();
         let consent = std::mem::take(&mut approved.consent);
         let mut outcome = operation.execute(&approved, core).await?;
+        if approved.is_idle() && outcome.alters() {
+            // It would have changed nothing a moment ago, and nobody consented to what it would change now.
+            return Err(StoreError::Conflict { transaction: O::DESCRIPTOR.name }.into());
+        }
         outcome.changes.extend(consent.changes);
         outcome.details.extend(consent.details);
         outcome.effects.extend(consent.effects);

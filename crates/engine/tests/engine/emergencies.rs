@@ -349,9 +349,6 @@ async fn an_emergency_ends_at_its_time_and_an_overdue_review_bars_whoever_was_pa
         house.engine().deliver(channel).await;
     }
     assert_eq!(told(house), [NoticeKind::EmergencyReviewOverdue; 2], "every day");
-    let approval = council.sue.waits(house, night.declare()).await;
-    council.carl.approve(house, approval).await;
-    council.lea.approve(house, approval).await;
     assert_eq!(house.code_for(&council.sue.who, night.declare()).await, Code::OtherPersonNeeded);
 }
 

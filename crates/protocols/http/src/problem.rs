@@ -388,7 +388,7 @@ mod tests {
     fn a_request_that_waits_says_as_what_and_where() {
         let approval = keyreeve_model::ids::ApprovalId::from_bytes([7; 16]);
         let expires = keyreeve_model::UnixMillis(1_800_000_000_000);
-        let waiting = Waiting { approval, digest: [1; 32], expires, missing: vec!["ciso".to_owned()] };
+        let waiting = Waiting { approval, digest: [1; 32], expires, missing: vec!["ciso".to_owned()], replaces: None };
         let error = Error::new(Code::ApprovalNeeded, "others have to agree first");
         let problem = Problem::from(Refused { error, record: None, waiting: Some(Box::new(waiting)) });
         assert!(!problem.wants_record());

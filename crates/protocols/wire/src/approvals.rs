@@ -25,6 +25,15 @@ pub struct ShownFact {
     pub value: String,
 }
 
+/// Who could take a seat that is empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Candidates {
+    /// The seat, as in `missing`.
+    pub seat: String,
+    /// People who are let in, have a second factor, may vote on this and have not done so.
+    pub people: Vec<String>,
+}
+
 /// A vote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Vote {
@@ -85,8 +94,14 @@ pub struct Approval {
     pub seats: Vec<String>,
     /// Whose is missing.
     pub missing: Vec<String>,
+    /// Who could give it, a list for each that is missing; only where the request is shown by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Candidates>,
     /// What it is about, as it was then.
     pub shown: Vec<ShownFact>,
+    /// What of that is otherwise now, as `before -> now`; only where the request is shown by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overtaken: Vec<ShownFact>,
     /// The votes, oldest first.
     pub votes: Vec<Vote>,
     /// When it was made.

@@ -137,7 +137,7 @@ fn lack(
         // A peer has one of the roles by which the proposer may ask.
         let asking = if peers { Party { roles, ..proposer.clone() } } else { proposer.clone() };
         let voters = voters.get_or_insert_with(|| by_person(electorate.voters(operation)));
-        let missing = unfilled(&seats, &asking, voters);
+        let missing = empty(&seats, &asking, &Owners::new(), voters);
         if missing.is_empty() {
             return None;
         }
@@ -148,9 +148,15 @@ fn lack(
     Some(nearest.map_or(Lack::Proposer, Lack::Voters))
 }
 
+/// The seats of a request that stay empty however these voters are seated. Owners are those of what it is about.
+#[must_use]
+pub fn unfilled(seats: &[Seat], proposer: &Party, owners: &Owners, voters: Vec<Party>) -> Vec<Seat> {
+    empty(seats, proposer, owners, &by_person(voters))
+}
+
 /// The seats that cannot be filled. Of somebody's principals any may vote, and only one.
-fn unfilled(seats: &[Seat], proposer: &Party, people: &[Vec<Party>]) -> Vec<Seat> {
-    let suits = |seat: &Seat, person: &[Party]| person.iter().any(|party| party.fits(seat, proposer, &Owners::new()));
+fn empty(seats: &[Seat], proposer: &Party, owners: &Owners, people: &[Vec<Party>]) -> Vec<Seat> {
+    let suits = |seat: &Seat, person: &[Party]| person.iter().any(|party| party.fits(seat, proposer, owners));
     let fits: Vec<Vec<bool>> =
         seats.iter().map(|seat| people.iter().map(|person| suits(seat, person)).collect()).collect();
     let mut seat_of: Vec<Option<usize>> = vec![None; people.len()];

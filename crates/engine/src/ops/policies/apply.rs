@@ -1,6 +1,7 @@
 //! A whole directory of policies at once, and former versions put back.
 
 use keyreeve_model::Name;
+use keyreeve_model::approval::Shown;
 use keyreeve_model::metadata::Label;
 use keyreeve_model::policy_version::ManifestChanges;
 use keyreeve_policy::{Request, ResourceAttrs, ResourceDetails, Revision};
@@ -8,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::guard;
 use super::versions::{
-    Author, Compared, Edit, Standing, Texts, building_on, check_text, compared, refuse_other_base, texts_of, version,
+    Author, Compared, Edit, Standing, Texts, building_on, check_text, compared, refuse_other_base, shown_change,
+    texts_of, version,
 };
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
@@ -69,6 +71,13 @@ impl Operation for Apply {
         building_on(core, self.base).await
     }
 
+    async fn shows(&self, core: &Core) -> Result<Vec<Shown>, Error> {
+        let standing = Standing::read(core, &*core.need_open()?).await?.texts();
+        let mut wanted = if self.delete_others { Texts::new() } else { standing.clone() };
+        wanted.extend(self.policies.iter().map(|(name, text)| (name.clone(), text.clone())));
+        Ok(shown_change(&standing, &wanted))
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Applied>, Error> {
         for (name, text) in &self.policies {
             check_text(core, name, text)?;
@@ -109,6 +118,13 @@ impl Operation for Rollback {
 
     async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
         building_on(core, self.base).await
+    }
+
+    async fn shows(&self, core: &Core) -> Result<Vec<Shown>, Error> {
+        let opened = core.need_open()?;
+        let standing = Standing::read(core, &opened).await?.texts();
+        let former = version(core, &opened, self.version).await?;
+        Ok(shown_change(&standing, &renamed(core, texts_of(core, &opened, &former.entries).await?)?))
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Applied>, Error> {

@@ -1,5 +1,6 @@
 //! Policies of the deployment's own. Whatever alters them makes a new version of them, all in one transaction.
 
+use keyreeve_model::approval::Shown;
 use keyreeve_model::metadata::Label;
 use keyreeve_model::{Name, PolicyRecord, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
+pub(crate) use versions::shown_difference;
 use versions::{Author, Edit, Standing};
 
 /// A policy.
@@ -71,6 +73,13 @@ impl Operation for Put {
 
     async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
         Ok(Some(core.ports.store.policy(&self.name).await?.map_or(0, |row| row.record.revision.0)))
+    }
+
+    async fn shows(&self, core: &Core) -> Result<Vec<Shown>, Error> {
+        let standing = Standing::read(core, &*core.need_open()?).await?.texts();
+        let mut wanted = standing.clone();
+        wanted.insert(self.name.clone(), self.text.clone());
+        Ok(versions::shown_change(&standing, &wanted))
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<PolicyReply>, Error> {

@@ -1,5 +1,6 @@
 //! Versions of the policies: what stands, how it is changed, and what it was.
 
+use keyreeve_model::approval::Shown;
 use keyreeve_model::change::NamedRow;
 use keyreeve_model::filed::file;
 use keyreeve_model::ids::ApprovalId;
@@ -33,6 +34,9 @@ pub(super) type Texts = BTreeMap<Name, String>;
 pub(super) fn check_text(core: &Core, name: &Name, text: &str) -> Result<(), Error> {
     if text.len() > limits::POLICY_MAX {
         return Err(Error::new(Code::TooLarge, format!("a policy has at most 64 KiB, `{name}` has more: split it")));
+    }
+    if let Some(found) = keyreeve_policy::misleading(text) {
+        return Err(Error::invalid(format!("policy `{name}`: {found}")));
     }
     core.refuse_built_in(name)
 }
@@ -405,6 +409,26 @@ impl Operation for Diff {
         let reply = Compared { from, to, ..compared };
         Ok(Outcome::reply(reply).detail("from", from).detail("to", to).detail("differing", differing))
     }
+}
+
+/// The longest difference that is shown to those who are to agree (bytes).
+const SHOWN_MAX: usize = 32 * 1024;
+
+/// How texts would differ, for those who are to agree: as `diff -u` says it.
+pub(crate) fn shown_difference(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<Shown> {
+    let documents = diff::documents(before, after);
+    let mut value: String = documents.iter().map(|document| format!("{}\n", document.unified.trim_end())).collect();
+    if value.len() > SHOWN_MAX {
+        value.truncate(value.floor_char_boundary(SHOWN_MAX));
+        value.push_str("\n(the rest is left out)");
+    }
+    vec![Shown { name: "difference".to_owned(), value }]
+}
+
+/// The same of policies.
+pub(super) fn shown_change(before: &Texts, after: &Texts) -> Vec<Shown> {
+    let plain = |texts: &Texts| texts.iter().map(|(name, text)| (name.to_string(), text.clone())).collect();
+    shown_difference(&plain(before), &plain(after))
 }
 
 /// Compares two sets of texts. It may take a second or two, so it does not hold up other requests.

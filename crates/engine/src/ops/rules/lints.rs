@@ -9,6 +9,7 @@ use keyreeve_policy::rules::RuleSet;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::people::{People, Voters};
+use crate::catalogue;
 
 /// A remark about a rule book.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,7 @@ pub(super) fn lints(rules: &Rules, set: &RuleSet, people: &People) -> Vec<Lint> 
     found.extend(some_of_many.into_iter().map(|(_, lint)| lint));
     found.extend(roles(rules, people));
     found.extend(persons(rules, people));
+    found.extend(unread(people));
     found
 }
 
@@ -169,6 +171,17 @@ fn roles(rules: &Rules, people: &People) -> Vec<Lint> {
             lint("role-of-nobody", &rules, text)
         })
         .collect()
+}
+
+/// Nobody could look at what was done; once rules are in force, giving somebody that right takes consent.
+pub(super) fn unread(people: &People) -> Option<Lint> {
+    let search: Name = catalogue::AUDIT_SEARCH.name.parse().ok()?;
+    let mut assembly = people.assembly(Voters::All);
+    if people.all().any(|somebody| assembly.asks(&somebody.party, &search, false).is_some()) {
+        return None;
+    }
+    let text = "nobody may search the audit log: give somebody the role `key-auditor`";
+    Some(lint("unread-log", &[], text.to_owned()))
 }
 
 /// People who count as two: principals that are one person only through a third one.

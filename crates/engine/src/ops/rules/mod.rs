@@ -1,11 +1,13 @@
 //! The rules of approval: showing, checking and replacing them, and bringing them into force.
 
 use keyreeve_crypto::digest::sha256;
+use keyreeve_model::approval::Shown;
 use keyreeve_model::approval::feasible::Unsatisfiable;
 use keyreeve_model::filed::file;
 use keyreeve_model::record::Revision;
 use keyreeve_model::rules::{Enacted, RuleBook, Rules};
 use keyreeve_model::{Facts, NoticeKind};
+use keyreeve_policy::misleading;
 use std::collections::{BTreeMap, BTreeSet};
 
 mod guard;
@@ -14,10 +16,10 @@ pub(super) mod people;
 
 pub(crate) use guard::refuse_lock_out;
 pub use lints::Lint;
-pub(crate) use people::People;
-use people::Voters;
+pub(crate) use people::{People, Voters};
 
 use super::forms::{TextForm, can_wait, written};
+use super::policies::shown_difference;
 use super::usable::compute;
 use crate::access::{HeldRules, Stale};
 use crate::catalogue::{self, Descriptor};
@@ -31,7 +33,7 @@ use crate::sealing::{Effect, Opened};
 pub struct RulesReply {
     /// The book.
     pub book: RuleBook,
-    /// Rules that nobody could satisfy, in words.
+    /// Rules that nobody could satisfy, in words; where they were just enacted, what else should be seen to.
     pub problems: Vec<String>,
 }
 
@@ -115,6 +117,12 @@ impl Operation for Put {
         written(&TextForm { text: self.text.clone() })
     }
 
+    async fn shows(&self, core: &Core) -> Result<Vec<Shown>, Error> {
+        let book = |text: String| BTreeMap::from([("rules".to_owned(), text)]);
+        let standing = core.need_open()?.access().rules().book.rules.to_toml();
+        Ok(shown_difference(&book(standing), &book(core.read_rules(&self.text)?.to_toml())))
+    }
+
     async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
         Ok(Some(core.need_open()?.access().rules().revision.map_or(0, |revision| revision.0)))
     }
@@ -171,7 +179,8 @@ impl Operation for Enact {
         let enacted = Enacted { at: approved.now(), by: approved.principal().name.clone() };
         let book = RuleBook { enacted: Some(enacted), ..held.book.clone() };
         let outcome = replacing(&opened, &held, &book).detail("version", book.version);
-        Ok(outcome.with_reply(RulesReply { book, problems: texts(&problems) }))
+        let unread = lints::unread(&People::now(core, &opened).await?).map(|lint| lint.text);
+        Ok(outcome.with_reply(RulesReply { book, problems: unread.into_iter().collect() }))
     }
 }
 
@@ -223,7 +232,16 @@ fn replacing(opened: &Opened, held: &HeldRules, book: &RuleBook) -> Outcome<()> 
 impl Core {
     /// Reads rules, and compiles them against the catalogue.
     fn read_rules(&self, text: &str) -> Result<Rules, Error> {
+        if let Some(found) = misleading(text) {
+            return Err(Error::invalid(format!("the rules: {found}")));
+        }
         let rules = Rules::parse(text).map_err(|problem| Error::invalid(problem.to_string()))?;
+        // TOML has other ways to write a character.
+        for rule in rules.iter() {
+            if let Some(found) = rule.when.as_deref().and_then(misleading) {
+                return Err(Error::invalid(format!("rule `{}`: `when`: {found}", rule.name)));
+            }
+        }
         self.compiler.rules(&rules)?;
         for rule in rules.iter().filter(|rule| rule.ways.iter().any(|way| !way.seats.is_empty())) {
             if let Some(operation) = rule.operations.iter().find(|operation| !can_wait(operation.as_str())) {

@@ -93,6 +93,11 @@ impl People {
         GUARDED.iter().filter_map(|name| name.parse().ok()).find_map(|name: Name| locked(&all, &name, &mut assembly))
     }
 
+    /// Those whose consent to an operation would count.
+    pub(crate) fn voters(&self, operation: &Name, voters: Voters) -> Vec<Party> {
+        Assembly::of(self, voters).voters(operation)
+    }
+
     /// Who may ask for what.
     pub(super) fn assembly(&self, voters: Voters) -> Assembly<'_> {
         Assembly::of(self, voters)

@@ -75,6 +75,7 @@ async fn a_program_asks_for_consent_only_when_it_is_known_whose_it_is() {
     };
     let nobodys = house.welcome(program("robot", None)).await;
     let carls = house.welcome(program("carls-robot", Some("carl"))).await;
+    Member::join(house, "cora", &["ciso"]).await;
     house.call(&council.olga.who, Enact).await.unwrap();
     assert_eq!(house.code_for(&nobodys, schedule(&key)).await, Code::Denied);
     let id = waiting(house.call(&carls, schedule(&key)).await.map(|_| ()));

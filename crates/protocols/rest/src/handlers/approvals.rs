@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use keyreeve_engine::Engine;
-use keyreeve_engine::ops::approvals::{Describe, List, ProposalReply, Vote, Withdraw};
+use keyreeve_engine::ops::approvals::{Candidates, Describe, List, ProposalReply, Vote, Withdraw};
 use keyreeve_engine::ops::rules::{self, RulesReply};
 use keyreeve_http::Problem;
 use keyreeve_model::Label;
@@ -73,6 +73,10 @@ fn vote_shown(vote: &approval::Vote) -> Result<wire::Vote, Problem> {
     })
 }
 
+fn candidates(seat: &Candidates) -> wire::Candidates {
+    wire::Candidates { seat: seat.seat.clone(), people: seat.people.iter().map(ToString::to_string).collect() }
+}
+
 fn shown(reply: &ProposalReply) -> Result<wire::Approval, Problem> {
     let (proposal, request) = (&reply.proposal, reply.proposal.request());
     let (ended, rejected_by, executed_as) = match proposal.end() {
@@ -97,7 +101,9 @@ fn shown(reply: &ProposalReply) -> Result<wire::Approval, Problem> {
         rules: proposal.rules().iter().map(ToString::to_string).collect(),
         seats: proposal.seats().iter().map(ToString::to_string).collect(),
         missing: proposal.missing(),
+        candidates: reply.candidates.iter().map(candidates).collect(),
         shown: proposal.shown().iter().map(fact).collect(),
+        overtaken: reply.overtaken.iter().map(fact).collect(),
         votes: proposal.votes().iter().map(vote_shown).collect::<Result<_, _>>()?,
         created: timestamp(proposal.created()),
         expires: timestamp(proposal.expires()),
