@@ -62,6 +62,26 @@ fn a_grant_gives_what_it_says_until_it_is_taken_back() {
 }
 
 #[test]
+fn a_grant_of_decryption_opens_files_and_what_opens_none_is_told() {
+    let desk = Desk::new();
+    std::fs::write(desk.home.path().join("plans.txt"), "the plans").unwrap();
+    let _ = desk.cli.ok(&["encrypt", "orders", "plans.txt"]);
+    let decrypt = || desk.cli.run(&Desk::as_batch(&["decrypt", "plans.txt.krv", "-o", "-"]));
+    let give = |operation| {
+        let grant = ["grant", "create", "batch", "--key", "orders", "--operation", operation, "--for", "1h"];
+        desk.cli.run(&[&grant[..], &["--reason", "case 4711"]].concat())
+    };
+    let given = give("key.decrypt").code(0);
+    assert!(given.stderr.contains("key.unwrap-data-key"), "{given:?}");
+    let _ = decrypt().code(3);
+    let given = give("decrypt").code(0);
+    assert!(given.text().contains("key.unwrap-data-key") && !given.stderr.contains("unwrap"), "{given:?}");
+    assert_eq!(decrypt().code(0).text(), "the plans");
+    let _ = give("key.decypt").code(2);
+    let _ = give("lifecycle").code(2);
+}
+
+#[test]
 fn a_role_comes_for_a_time_and_a_forbid_wins() {
     let desk = Desk::new();
     let id = desk.grant(&["--role", "key-user-encrypt"]);

@@ -1,7 +1,7 @@
 //! Who can do what.
 
 use clap::{Args, Subcommand};
-use keyreeve_wire::reviews::{AccessReport, AccessRow};
+use keyreeve_wire::reviews::{AccessReport, AccessRow, Right};
 use std::fmt::Write as _;
 
 use crate::app::{App, Outcome};
@@ -65,13 +65,26 @@ impl Report {
                 break;
             }
         }
-        app.show(&whole, |report| if self.csv { csv(&report.rows) } else { text(report) })
+        let unknown = if self.from_audit { "" } else { NOT_TRACKED };
+        app.show(&whole, |report| if self.csv { csv(&report.rows, unknown) } else { text(report, unknown) })
+    }
+}
+
+/// What stands for the last use of a right whose uses are only in the audit log.
+const NOT_TRACKED: &str = "not tracked";
+
+/// The last use of a right. Only those that use keys are noted apart from the audit log, where it was not looked.
+fn last_use(right: &Right, unknown: &str) -> String {
+    match &right.last_used {
+        Some(day) => day.0.chars().take(10).collect(),
+        None if right.group.ends_with("-side") => String::new(),
+        None => unknown.to_owned(),
     }
 }
 
 /// One line for each right: principal, kind, key, alias, keyring, group, through, last use.
-fn lines(all: &[AccessRow]) -> impl Iterator<Item = [String; 8]> {
-    all.iter().flat_map(|row| {
+fn lines<'a>(all: &'a [AccessRow], unknown: &'a str) -> impl Iterator<Item = [String; 8]> + 'a {
+    all.iter().flat_map(move |row| {
         row.rights.iter().map(move |right| {
             [
                 row.principal.clone(),
@@ -81,7 +94,7 @@ fn lines(all: &[AccessRow]) -> impl Iterator<Item = [String; 8]> {
                 row.keyring.clone(),
                 right.group.clone(),
                 right.through.join(" "),
-                right.last_used.as_ref().map_or_else(String::new, |day| day.0.chars().take(10).collect()),
+                last_use(right, unknown),
             ]
         })
     })
@@ -89,20 +102,20 @@ fn lines(all: &[AccessRow]) -> impl Iterator<Item = [String; 8]> {
 
 const HEAD: [&str; 8] = ["principal", "kind", "key", "alias", "keyring", "group", "through", "last used"];
 
-/// RFC 4180, with the line ends of text for terminals. Names hold neither quotes, commas nor line breaks, so nothing needs
-/// quoting.
-fn csv(all: &[AccessRow]) -> String {
-    let rows = lines(all).map(|line| line.join(","));
+/// RFC 4180, with the line ends of text for terminals. Names hold neither quotes, commas nor line breaks, so nothing
+/// needs quoting.
+fn csv(all: &[AccessRow], unknown: &str) -> String {
+    let rows = lines(all, unknown).map(|line| line.join(","));
     std::iter::once(HEAD.join(",")).chain(rows).map(|line| format!("{line}\n")).collect()
 }
 
-fn text(report: &AccessReport) -> String {
+fn text(report: &AccessReport, unknown: &str) -> String {
     let short = |[principal, _, key, alias, keyring, group, through, used]: [String; 8]| {
         let key = if alias.is_empty() { key } else { alias };
         [principal, key, keyring, group, through, used]
     };
     let mut text =
-        rows(["principal", "key", "keyring", "group", "through", "last used"], lines(&report.rows).map(short));
+        rows(["principal", "key", "keyring", "group", "through", "last used"], lines(&report.rows, unknown).map(short));
     text.push('\n');
     for finding in &report.findings {
         // Writing to a text does not fail.
@@ -115,7 +128,6 @@ fn text(report: &AccessReport) -> String {
 mod tests {
     use super::*;
     use keyreeve_wire::names::PrincipalKind;
-    use keyreeve_wire::reviews::Right;
 
     #[test]
     fn csv_has_a_line_for_each_right() {
@@ -132,10 +144,21 @@ mod tests {
             keyring: "default".to_owned(),
             rights: vec![right("read"), right("sign-side")],
         };
-        let text = csv(&[row]);
+        let text = csv(std::slice::from_ref(&row), NOT_TRACKED);
         let expected = "principal,kind,key,alias,keyring,group,through,last used\n\
                         alice,person,key_1,,default,read,policy:a elevation:b,2026-11-22\n\
                         alice,person,key_1,,default,sign-side,policy:a elevation:b,2026-11-22\n";
         assert_eq!(text, expected);
+        // Of what is not noted it is not said that it was not used.
+        let unused = Right { last_used: None, ..right("lifecycle") };
+        let row = AccessRow { rights: vec![unused, Right { last_used: None, ..right("sign-side") }], ..row };
+        let ends = |unknown: &str| {
+            csv(std::slice::from_ref(&row), unknown)
+                .lines()
+                .skip(1)
+                .map(|line| line.ends_with(",not tracked"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!((ends(NOT_TRACKED), ends("")), (vec![true, false], vec![false, false]));
     }
 }

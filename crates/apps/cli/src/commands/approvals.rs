@@ -8,9 +8,10 @@ use keyreeve_wire::mfa::MfaAnswer;
 use keyreeve_wire::names::{ApprovalState, VoteDecision};
 
 use super::approval_proof::Verify;
+use super::approval_view::{approval_facts, table};
 use crate::app::{App, Listing, Outcome};
 use crate::files::ask_secret;
-use crate::out::{facts, rows};
+use crate::out::facts;
 
 /// See what waits for consent, vote on it, run one's own
 ///
@@ -175,43 +176,5 @@ fn done(done: &Executed) -> String {
         ("on", format!("{} {}", done.target.kind, done.target.id)),
         ("approval", done.approval.clone()),
         ("record", done.record.clone().unwrap_or_default()),
-    ])
-}
-
-fn table(approvals: &[Approval]) -> String {
-    let row = |approval: &Approval| {
-        let on = format!("{} {}", approval.target.kind, approval.target.id);
-        let (state, missing) = (approval.state.to_string(), approval.missing.join(", "));
-        [approval.proposer.clone(), approval.operation.clone(), on, state, missing, approval.id.clone()]
-    };
-    rows(["proposer", "operation", "on", "state", "missing", "id"], approvals.iter().map(row))
-}
-
-fn approval_facts(approval: &Approval) -> String {
-    let list = |items: Vec<String>| items.join("; ");
-    let votes = approval.votes.iter().map(|vote| {
-        let again = if vote.superseded { " (voted again)" } else { "" };
-        format!("{} by {} with {} at {}{again} {}", vote.decision, vote.by, vote.proof, vote.at, vote.reason)
-    });
-    let shown = approval.shown.iter().filter(|fact| !fact.value.is_empty());
-    let shown = shown.map(|fact| format!("{}: {}", fact.name, fact.value));
-    facts(&[
-        ("id", approval.id.clone()),
-        ("state", approval.state.to_string()),
-        ("proposer", approval.proposer.clone()),
-        ("operation", approval.operation.clone()),
-        ("on", format!("{} {}", approval.target.kind, approval.target.id)),
-        ("asks for", serde_json::to_string(&approval.form).unwrap_or_default()),
-        ("reason", approval.reason.clone()),
-        ("builds on", approval.base_revision.map(|base| base.to_string()).unwrap_or_default()),
-        ("about", list(shown.collect())),
-        ("rules", approval.rules.join(" ")),
-        ("consent of", approval.seats.join(", ")),
-        ("missing", approval.missing.join(", ")),
-        ("votes", list(votes.collect())),
-        ("created", approval.created.to_string()),
-        ("expires", approval.expires.to_string()),
-        ("executed as", approval.executed_as.clone().unwrap_or_default()),
-        ("digest", approval.digest.clone()),
     ])
 }

@@ -8,6 +8,7 @@ use keyreeve_wire::cases::{
 };
 use keyreeve_wire::names::EmergencyState;
 
+use super::grants::tell_of_files;
 use crate::app::{App, Listing, Outcome};
 use crate::failure::Failure;
 use crate::out::{facts, rows};

@@ -16,7 +16,7 @@ use crate::text::{self, Pair, Span};
 /// grant allows.
 #[derive(Subcommand)]
 #[command(after_help = "Example:\n  \
-        $ keyreeve grant create alice --key orders --operation key.decrypt --for 8h --reason 'case 4711'")]
+        $ keyreeve grant create alice --key orders --operation decrypt --for 8h --reason 'case 4711'")]
 pub(crate) enum Command {
     Create(Box<Create>),
     Request(Box<Request>),
@@ -87,7 +87,7 @@ impl Circumstances {
 /// Give a principal operations on a key or keyring, or a role, for a time
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
-        $ keyreeve grant create alice --key orders --operation key.decrypt --for 8h --reason 'case 4711'\n  \
+        $ keyreeve grant create alice --key orders --operation decrypt --for 8h --reason 'case 4711'\n  \
         $ keyreeve grant create batch --keyring payroll --operation key.encrypt --for 30d --reason run\n  \
         $ keyreeve grant create bob --role key-auditor --for 4h --reason 'yearly audit'")]
 pub(crate) struct Create {
@@ -102,7 +102,8 @@ pub(crate) struct Create {
 pub(crate) struct Wished {
     #[command(flatten)]
     on: On,
-    /// An operation such as key.decrypt; may be repeated; `keyreeve policy actions` lists them
+    /// An operation such as key.decrypt, which `keyreeve policy actions` lists, or all of a side: encrypt, decrypt,
+    /// sign, verify, derive, read; may be repeated
     #[arg(long = "operation", value_name = "NAME")]
     operations: Vec<String>,
     /// How long it lasts: at most 366d, of a role 24h
@@ -134,12 +135,24 @@ impl Wished {
     }
 }
 
+/// Files are encrypted under data keys of their own: whoever may only decrypt opens none.
+pub(super) fn tell_of_files(app: &App, operations: &[String]) {
+    let named = |name: &str| operations.iter().any(|operation| operation == name);
+    if named("key.decrypt") && !["key.unwrap-data-key", "decrypt", "decrypt-side"].into_iter().any(named) {
+        app.out.warn(
+            "key.decrypt opens what `keyreeve encrypt --small` made; for files it takes key.unwrap-data-key: \
+             `--operation decrypt` gives both",
+        );
+    }
+}
+
 impl Create {
     fn wish(self) -> Result<CreateGrant, Failure> {
         self.wanted.wish(self.principal)
     }
 
     async fn run(self, app: &App) -> Outcome {
+        tell_of_files(app, &self.wanted.operations);
         let answer = app.client()?.create_grant(&self.wish()?).await?;
         app.note_record("granted", answer.audit_record.as_ref());
         app.show(&answer.value, grant_facts)
@@ -149,7 +162,7 @@ impl Create {
 /// Ask for a right for a time, for oneself; others must agree
 #[derive(Args)]
 #[command(after_help = "Example:\n  \
-        $ keyreeve grant request --key orders --operation key.decrypt --for 2h --reason 'case 4711'")]
+        $ keyreeve grant request --key orders --operation decrypt --for 2h --reason 'case 4711'")]
 pub(crate) struct Request {
     #[command(flatten)]
     wanted: Wished,
@@ -157,6 +170,7 @@ pub(crate) struct Request {
 
 impl Request {
     async fn run(self, app: &App) -> Outcome {
+        tell_of_files(app, &self.wanted.operations);
         let client = app.client()?;
         let wish = self.wanted.wish(client.whoami().await?.value.principal)?;
         let answer = client.request_grant(&wish).await?;

@@ -1,5 +1,7 @@
 //! What moves a key through its states, and its public half.
 
+use std::io::IsTerminal as _;
+
 use clap::{Args, Subcommand};
 use keyreeve_client::Answer;
 use keyreeve_wire::keys::{CompromiseKey, Destruction, Key, ScheduleDestruction, SuspendKey};
@@ -7,7 +9,7 @@ use keyreeve_wire::keys::{CompromiseKey, Destruction, Key, ScheduleDestruction, 
 use super::keys::details;
 use crate::app::{App, Outcome};
 use crate::emit::OutArgs;
-use crate::failure::Exit;
+use crate::failure::{Exit, Failure};
 use crate::files::Readers;
 use crate::out::facts;
 
@@ -80,10 +82,13 @@ impl Deactivate {
 
 /// Record that a key, or one version of it, may be known to others
 ///
-/// Its use stops. This cannot be taken back.
+/// Its use stops at once: nothing is protected with it any more, and what it protected is opened by nobody until
+/// somebody accepts the risk of that, which can be done now or later, with the same command and `--accept-risk`. That
+/// it is compromised cannot be taken back. Next: rotate the key, `keyreeve rewrap` what exists.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
-        $ keyreeve key compromise orders --reason 'laptop stolen'\n  \
+        $ keyreeve key compromise orders --yes --reason 'laptop stolen'\n  \
+        $ keyreeve key compromise orders --accept-risk --reason 'rewrapping what there is'\n  \
         $ keyreeve key compromise orders --key-version 3 --accept-risk --reason 'old backup found'")]
 pub(crate) struct Compromise {
     #[command(flatten)]
@@ -94,10 +99,18 @@ pub(crate) struct Compromise {
     /// Let data still be decrypted and verified, and accept the risk of that
     #[arg(long)]
     accept_risk: bool,
+    /// Do it without the risk being accepted; asked for at a terminal only
+    #[arg(long)]
+    yes: bool,
 }
 
 impl Compromise {
     pub(super) async fn run(self, app: &App) -> Outcome {
+        if !self.yes && !self.accept_risk && std::io::stdin().is_terminal() {
+            let what = "at once nobody can decrypt or verify what this key protects, until somebody accepts the risk \
+                        of that; that it is compromised cannot be taken back";
+            return Err(Failure::usage(what).next("repeat the command with `--yes`, or with `--accept-risk`"));
+        }
         let (version, risk_accepted) = (self.key_version, self.accept_risk);
         let compromise = CompromiseKey { version, risk_accepted, reason: self.args.reason };
         changed(app, "marked as compromised", &app.client()?.compromise_key(&self.args.key, &compromise).await?)

@@ -4,6 +4,7 @@ pub(crate) mod access;
 pub(crate) mod agreement;
 pub(crate) mod algorithms;
 pub(crate) mod approval_proof;
+mod approval_view;
 pub(crate) mod approvals;
 pub(crate) mod attention;
 pub(crate) mod audit;

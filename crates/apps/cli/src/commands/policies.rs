@@ -176,7 +176,7 @@ pub(crate) struct Explain {
     /// At which time; now unless said
     #[arg(long, value_name = "TIME", value_parser = text::instant)]
     time: Option<String>,
-    /// How many seconds ago it would have shown a second factor; none unless said
+    /// How many seconds ago it would have shown a second factor; as if none were shown unless said
     #[arg(long, value_name = "SECONDS")]
     mfa_age: Option<u64>,
     /// By which login method it would have come in
@@ -202,6 +202,9 @@ impl Explain {
         };
         let explanation = app.client()?.explain_policy(&request).await?.value;
         app.out.show(&explanation, |explanation| explained(app, explanation))?;
+        if self.mfa_age.is_none() && !explanation.allowed {
+            app.out.note("this is as if no second factor were shown; `--mfa-age 60` is with one of a minute ago");
+        }
         Ok(if explanation.allowed { Exit::Done } else { Exit::No })
     }
 }

@@ -239,7 +239,12 @@ fn items<'a>(items: impl IntoIterator<Item = &'a ReviewItem>) -> String {
             (Some(verdict), Some(by)) => format!("{verdict} by {by}"),
             _ => String::new(),
         };
-        let used = item.last_used.as_ref().map_or_else(String::new, |day| day.0.chars().take(10).collect());
+        let used = match &item.last_used {
+            Some(day) => day.0.chars().take(10).collect(),
+            // What else a role is used for is in the audit log only.
+            None if item.grant.is_none() && item.role.is_some() => "no key used".to_owned(),
+            None => String::new(),
+        };
         let made_by = item.made_by.clone().unwrap_or_default();
         [item.number.to_string(), item.who.clone(), right(item), used, made_by, decision]
     };
