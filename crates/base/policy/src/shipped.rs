@@ -99,7 +99,8 @@ pub fn documents() -> Vec<(PolicyName, &'static str)> {
     DOCUMENTS.into_iter().map(|(name, text)| (named(name), text)).collect()
 }
 
-/// Requires a second factor, shown within the last 12 hours, of every person, whatever gives them a right. Applies besides [`documents`] from the start, except in development mode.
+/// Requires a second factor, shown within the last 12 hours, of every person, whatever gives them a right. Applies
+/// besides [`documents`] from the start, except in development mode.
 pub fn require_mfa() -> (PolicyName, &'static str) {
     (named("require-mfa"), include_str!("../policies/require-mfa.cedar"))
 }

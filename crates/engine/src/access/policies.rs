@@ -87,8 +87,8 @@ impl Compiler {
         self.built_in.iter().any(|(shipped, _)| shipped == name)
     }
 
-    /// The name under which an own policy applies and is shown: the one it is stored under, unless a policy of that name
-    /// came to be shipped.
+    /// The name under which an own policy applies and is shown: the one it is stored under, unless a policy of
+    /// that name came to be shipped.
     pub(crate) fn shown(&self, name: &str, taken: impl Fn(&str) -> bool) -> String {
         let mut shown = name.to_owned();
         while self.is_built_in(&shown) || (shown != name && taken(&shown)) {
@@ -102,8 +102,8 @@ impl Compiler {
             let name = keyreeve_policy::PolicyName::new(&name).map_err(|error| Error::invalid(error.to_string()))?;
             Ok::<_, Error>((name, text))
         };
-        // What was put under a name before a policy of that name was shipped stays in force: only its name makes way, for
-        // two of a name would refuse everything.
+        // What was put under a name before a policy of that name was shipped stays in force: only its name makes way,
+        // for two of a name would refuse everything.
         let own: Vec<(String, String)> = own.into_iter().collect();
         let taken = |shown: &str| own.iter().any(|(name, _)| name == shown);
         let own = own.iter().map(|(name, text)| (self.shown(name, taken), text.clone()));

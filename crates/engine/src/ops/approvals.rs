@@ -52,8 +52,8 @@ impl ProposalReply {
         Self { proposal, at, deployment, candidates: Vec::new(), overtaken: Vec::new() }
     }
 
-    /// As somebody sees it who may see `all` of what waits, or only what they ask for themselves. Whoever asks for a right
-    /// to something has none to it yet, and is told nothing of it but what they named.
+    /// As somebody sees it who may see `all` of what waits, or only what they ask for themselves. Whoever asks for a
+    /// right to something has none to it yet, and is told nothing of it but what they named.
     fn seen(self, all: bool) -> Self {
         if all || self.proposal.request().operation.as_str() != catalogue::GRANT_REQUEST.name {
             return self;

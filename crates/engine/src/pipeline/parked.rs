@@ -26,7 +26,7 @@ use crate::sealing::Opened;
 
 /// Requests of one principal that wait at a time (count).
 const OPEN_MAX: usize = 100;
-/// Requests of one principal that begin to wait within [`HOUR`] (count). People are told of each of them, and of its end.
+/// Requests of one principal that begin to wait within [`HOUR`] (count). People are told of each, and of its end.
 const HOURLY_MAX: usize = 120;
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -246,7 +246,8 @@ fn the_second_factor_is_demanded_of_people_outside_development_mode() {
     let service = principal("app", PrincipalKind::Service, &["application"]);
     assert!(allowed(&policies, &service, &with(None)).contains("key.decrypt"));
     // A role of one's own, and a person whom a policy names.
-    let own = r#"permit (principal in Keyreeve::Role::"night-shift", action == Keyreeve::Action::"key.decrypt", resource);
+    let own = r#"
+        permit (principal in Keyreeve::Role::"night-shift", action == Keyreeve::Action::"key.decrypt", resource);
         permit (principal, action == Keyreeve::Action::"key.decrypt", resource) when { principal.name == "pat" };"#;
     let mut documents = shipped::documents();
     documents.extend([shipped::require_mfa(), (PolicyName::new("own").unwrap(), own)]);
