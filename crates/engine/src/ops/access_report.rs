@@ -98,12 +98,20 @@ pub enum FindingKind {
     ReviewOverdue,
     /// The book of rules lacks one that this version ships.
     RuleMissing,
+    /// Logins give roles, which the rows do not show.
+    LoginRoles,
 }
 
 impl FindingKind {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::GrantUnused, Self::NoSecondFactor, Self::GovernanceFounding, Self::ReviewOverdue, Self::RuleMissing];
+    pub const ALL: [Self; 6] = [
+        Self::GrantUnused,
+        Self::NoSecondFactor,
+        Self::GovernanceFounding,
+        Self::ReviewOverdue,
+        Self::RuleMissing,
+        Self::LoginRoles,
+    ];
 
     /// The name on wires.
     #[must_use]
@@ -114,6 +122,7 @@ impl FindingKind {
             Self::GovernanceFounding => "governance-founding",
             Self::ReviewOverdue => "review-overdue",
             Self::RuleMissing => "rule-missing",
+            Self::LoginRoles => "login-roles",
         }
     }
 }
@@ -346,6 +355,7 @@ async fn findings(
     }
     findings.extend(core.reviews_overdue(opened, now).await?);
     findings.extend(rules_missing(&access.rules().book.rules)?);
+    findings.extend(super::login_roles::findings(access));
     for held in people {
         let record = &held.record;
         if record.kind == PrincipalKind::Person && !record.roles.is_empty() {

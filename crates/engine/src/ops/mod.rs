@@ -18,6 +18,7 @@ pub mod keys;
 mod last_uses;
 pub mod lifecycle;
 pub mod login;
+mod login_roles;
 pub mod mfa;
 pub mod notices;
 pub mod policies;

@@ -80,7 +80,7 @@ pub struct DecideReply {
     pub item: ReviewItem,
     /// How many items of the campaign are not decided yet.
     pub undecided: u32,
-    /// Why a right that is to go is still there, and what takes it away.
+    /// Why a right that is to go is still there, or may be had again, and what takes it away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
 }
@@ -454,7 +454,7 @@ impl Operation for Decide {
         let (taken, remark) = match taken {
             Taken::Gone => (None, None),
             Taken::Left(why) => (None, Some(why)),
-            Taken::Now { changes, effects } => (Some((changes, effects)), None),
+            Taken::Now { changes, effects, remark } => (Some((changes, effects)), remark),
         };
         decision.taken = taken.is_some();
         let item = item.decide(decision, &concerned)?;

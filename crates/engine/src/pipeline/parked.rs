@@ -79,7 +79,14 @@ pub(super) async fn consent<O: Operation>(
     let (mut changes, mut replaced) = (Vec::new(), None);
     if let Some((open, open_revision)) = &known {
         let (proposal, revision) = core.proposal(opened, open.approval).await?;
-        match asked.run(opened, &proposal, &permit) {
+        // Made by somebody else who had the same name: what they had consent to is nobody's.
+        let asker = opened.access().principal(&permit.principal.name);
+        let another = asker.is_some_and(|held| held.record.created > proposal.created());
+        let run = match asked.run(opened, &proposal, &permit) {
+            Ok(_) if another => Err(Refusal::Missing(Vec::new())),
+            run => run,
+        };
+        match run {
             Ok(done) => {
                 let keys = &opened.keys;
                 let mut changes = vec![file(keys, revision.next(), &done), unfile(*open_revision, open)];
@@ -88,7 +95,7 @@ pub(super) async fn consent<O: Operation>(
                 let approval = Some(done.id());
                 return Ok(Consent::Approved(Approved::new(permit, record, approval, consent)));
             }
-            Err(Refusal::Missing(missing)) if proposal.seats() == asked.needed.requirement.seats => {
+            Err(Refusal::Missing(missing)) if !another && proposal.seats() == asked.needed.requirement.seats => {
                 let waiting = waiting(&proposal, digest, missing);
                 let details = told(&proposal);
                 return Ok(Consent::Waiting(Box::new(waiting), Consequences { details, ..Consequences::default() }));
@@ -167,7 +174,14 @@ struct Asked {
 impl Asked {
     /// Runs a proposal if there is consent for what is asked for now.
     fn run<O: Operation>(&self, opened: &Opened, known: &Proposal, permit: &Permit<O>) -> Result<Proposal, Refusal> {
-        let parties: Vec<Party> = parties(&opened.access());
+        let access = opened.access();
+        // A vote is that of who had the name then, and not of somebody who was given it later.
+        let another = |party: &Party| {
+            let made = access.principal(&party.name).map(|held| held.record.created);
+            known.votes().iter().any(|vote| vote.by.name == party.name && Some(vote.at) < made)
+        };
+        let mut parties: Vec<Party> = parties(&access);
+        parties.retain(|party| !another(party));
         let event = Event::Execute {
             by: &self.needed.asker,
             digest: &hex::encode(self.digest),

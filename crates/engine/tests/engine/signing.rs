@@ -1,9 +1,10 @@
 //! What people sign with their name counts by who they are, and a review goes around nobody's consent.
 
+use keyreeve_engine::ops::access_report::{FindingKind, Report};
 use keyreeve_engine::ops::login::methods;
 use keyreeve_engine::ops::reviews::{Close, Decide, DecideReply, Describe, Open};
 use keyreeve_engine::ops::rules::Enact;
-use keyreeve_engine::ops::{holds, principals};
+use keyreeve_engine::ops::{holds, policies, principals};
 use keyreeve_engine::{Code, Operation};
 use keyreeve_model::PrincipalKind;
 use keyreeve_model::ids::ReviewId;
@@ -145,14 +146,60 @@ async fn roles_that_a_login_gives_sign_nothing() {
 }
 
 #[tokio::test]
+async fn roles_that_a_login_gives_are_told_of_where_only_those_of_records_are_looked_at() {
+    let house = House::new().await;
+    let rita = house.welcome(House::person("rita", &["dpo"])).await;
+    let kind = kinds(&house).into_iter().find(|kind| kind.name() == "oidc").unwrap();
+    let mut spec = spec(kind);
+    spec.bindings[0].role_from_group.insert("ops".to_owned(), name("key-auditor"));
+    house.ask(methods::Put { spec }).await;
+    let report = Report { principal: None, key: None, after: None, limit: 1, from_audit: false };
+    let found = house.ask(report).await.findings;
+    let told: Vec<_> = found.iter().filter(|finding| finding.kind == FindingKind::LoginRoles).collect();
+    assert_eq!(told.len(), 1, "{found:?}");
+    assert!(told[0].about == "by-oidc" && told[0].text.contains("`ann` the roles key-auditor"), "{told:?}");
+    house.ask(House::putting("ann", &["key-auditor"])).await;
+    house.ask(House::putting("bob", &["key-auditor"])).await;
+    let review = Reviewing::begin(&house, &rita).await;
+    let decided = ask_as(&house, &rita, review.decide("ann", Verdict::Revoke)).await;
+    assert!(decided.item.decision.unwrap().taken && decided.remark.unwrap().contains("by-oidc"));
+    assert_eq!(ask_as(&house, &rita, review.decide("bob", Verdict::Revoke)).await.remark, None);
+}
+
+#[tokio::test]
+async fn nobody_votes_by_the_name_of_somebody_who_went_nor_runs_what_they_asked_for() {
+    let council = Council::gathered().await;
+    let house = &council.house;
+    let (oscar, olga) = (Member::join(house, "oscar", &["operator"]).await, &council.olga);
+    house.call(&olga.who, Enact).await.unwrap();
+    let wanted = || House::putting("new", &["key-user-encrypt"]);
+    let id = olga.waits(house, wanted()).await;
+    council.sue.approve(house, id).await;
+    council.otto.approve(house, id).await;
+    house.call(&olga.who, principals::Delete { name: name("otto") }).await.unwrap();
+    let again = || House::putting("otto", &["operator"]);
+    let made = olga.waits(house, again()).await;
+    council.sue.approve(house, made).await;
+    oscar.approve(house, made).await;
+    house.call(&olga.who, again()).await.unwrap();
+    assert_eq!(olga.waits(house, wanted()).await, id);
+    oscar.approve(house, id).await;
+    house.call(&olga.who, wanted()).await.unwrap();
+}
+
+#[tokio::test]
 async fn programs_sign_nothing() {
     let house = House::new().await;
     let rita = house.welcome(House::person("rita", &["dpo"])).await;
     house.ask(House::putting("guest", &["key-auditor"])).await;
     let review = Reviewing::begin(&house, &rita).await;
-    let mut robot = House::person("robot", &["dpo"]);
+    // Roles of governance are not for programs; an organisation's own policy may let one do this all the same.
+    let text = r#"permit (principal in Keyreeve::Role::"campaigner", action in Keyreeve::Action::"review", resource);"#;
+    house.ask(policies::Put { name: name("campaigns"), text: text.to_owned() }).await;
+    let mut robot = House::person("robot", &["campaigner"]);
     robot.kind = PrincipalKind::Service;
     let robot = house.welcome(robot).await;
+    ask_as(&house, &robot, open(&[Subject::Roles], &[])).await;
     assert_eq!(house.code_for(&robot, review.decide("guest", Verdict::Keep)).await, Code::OtherPersonNeeded);
     let close = Close { review: review.id, text: label("done") };
     assert_eq!(house.code_for(&robot, close).await, Code::OtherPersonNeeded);

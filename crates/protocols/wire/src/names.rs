@@ -375,6 +375,8 @@ names! {
         ReviewOverdue = "review-overdue",
         /// The book of rules lacks one that this version ships.
         RuleMissing = "rule-missing",
+        /// Logins give roles, which the rows do not show.
+        LoginRoles = "login-roles",
     }
 }
 

@@ -17,6 +17,7 @@ use crate::error::{Code, Error};
 use crate::keys::KeyRef;
 use crate::ops::SetPatch;
 use crate::ops::keys::MetadataPatch;
+use crate::ops::login_roles::methods_giving;
 use crate::ops::principals::{PrincipalPatch, principal_row};
 use crate::ops::usable::key_row;
 use crate::pipeline::{Approved, Target};
@@ -35,6 +36,8 @@ pub(super) enum Taken {
         changes: Vec<Change>,
         /// Once they are durable.
         effects: Vec<Effect>,
+        /// How the same right may still be had.
+        remark: Option<String>,
     },
     /// It stays for now: why, and what takes it away.
     Left(String),
@@ -95,7 +98,14 @@ impl Taking<'_> {
             changes.push(change);
             effects.push(Effect::Reload(Stale::principal(other)));
         }
-        Ok(Taken::Now { changes, effects })
+        let methods = methods_giving(&self.opened.access(), &name, role);
+        let remark = (!methods.is_empty()).then(|| {
+            let methods = methods.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+            format!(
+                "`{name}` may still get `{role}` by a login: the methods {methods} give it (`keyreeve login-method`)"
+            )
+        });
+        Ok(Taken::Now { changes, effects, remark })
     }
 
     fn opened_record(&self, name: &Name, row: &SealedRecord) -> Result<PrincipalRecord, Error> {
@@ -136,7 +146,7 @@ impl Taking<'_> {
             return Ok(left_to(&format!("keyreeve grant revoke {id}")));
         }
         let effects = vec![Effect::Reload(Stale::grants(revoked.principal.clone()))];
-        Ok(Taken::Now { changes: vec![file(&self.opened.keys, revision.next(), &revoked)], effects })
+        Ok(Taken::Now { changes: vec![file(&self.opened.keys, revision.next(), &revoked)], effects, remark: None })
     }
 
     async fn consumer(&self, id: KeyId, consumer: &Label) -> Result<Taken, Error> {
@@ -153,6 +163,6 @@ impl Taking<'_> {
             return Ok(left_to(&format!("keyreeve key update {id} --remove-consumer {consumer}")));
         }
         let row = key_row(self.opened, &record, held.revision.next(), now);
-        Ok(Taken::Now { changes: vec![Change::PutKey(row)], effects: Vec::new() })
+        Ok(Taken::Now { changes: vec![Change::PutKey(row)], effects: Vec::new(), remark: None })
     }
 }
