@@ -19,8 +19,8 @@ name = "everything"
 operations = [
   "key.schedule-destruction", "key.rotate", "key.activate", "key.deactivate", "key.compromise", "key.create",
   "key.update", "keyring.create", "principal.put", "principal.delete", "policy.put", "policy.delete", "policy.apply",
-  "policy.rollback", "mfa.reset", "grant.create", "grant.request", "hold.release", "emergency.declare", "login-method.put",
-  "login-method.delete", "rules.put", "token.create", "credential.issue", "mfa.invite",
+  "policy.rollback", "mfa.reset", "grant.create", "grant.request", "hold.release", "emergency.declare",
+  "login-method.put", "login-method.delete", "rules.put", "token.create", "credential.issue", "mfa.invite",
 ]
 seats = [{ role = "ciso" }]
 "#;
