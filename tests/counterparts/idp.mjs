@@ -28,7 +28,7 @@ const clients = [
     client_secret: 'the secret of : keyreeve & 100%',
     application_type: 'native',
     grant_types: ['authorization_code'],
-    redirect_uris: ['http://127.0.0.1/callback'],
+    redirect_uris: ['http://127.0.0.1/callback', 'http://127.0.0.1/callback/corp'],
     require_auth_time: true,
   },
   {
@@ -36,7 +36,7 @@ const clients = [
     token_endpoint_auth_method: 'none',
     application_type: 'native',
     grant_types: ['authorization_code'],
-    redirect_uris: ['http://127.0.0.1/callback'],
+    redirect_uris: ['http://127.0.0.1/callback', 'http://127.0.0.1/callback/corp'],
     id_token_signed_response_alg: 'ES256',
     require_auth_time: true,
   },

@@ -222,6 +222,38 @@ mod chromium {
         assert_eq!(closed["votes"].as_array().unwrap().len(), 1);
     }
 
+    /// What is shown is what the server reads: a text that looks like another one is refused, and whatever is not seen
+    /// is shown as what it is.
+    #[test]
+    fn people_see_all_of_what_they_agree_to() {
+        let home = tempfile::tempdir().unwrap();
+        let Some(house) = House::open(home.path()) else { return };
+        let operator = house.up.api("admin", &house.deployment.people.operator);
+        let hidden = "// office hours, as agreed.\rpermit (principal, action, resource);\n";
+        let refused = operator.put("/v1/policies/hours", &json!({ "text": hidden }));
+        assert_eq!((refused.status, refused.json()["code"].as_str()), (400, Some("invalid-request")), "{refused}");
+        let long = format!("# {}\r\n{RULES}", "as agreed in writing ".repeat(40));
+        let answer = operator.put("/v1/rules", &json!({ "text": long }));
+        assert_eq!(answer.status, 202, "{answer}");
+        let approval = house.approval(answer.json()["approval"]["id"].as_str().unwrap());
+
+        let browser = &house.browser;
+        browser.open(&format!("{}/console/approvals", house.origin));
+        sign_in_with_token(browser, &house.tokens["carl"], "carl");
+        browser.says("Builds on");
+        browser.says(&format!("version {}", approval["base_revision"]));
+        browser.says(&format!("in the deployment {}", approval["deployment"].as_str().unwrap()));
+        // A line is one, however long, and all of it is there without scrolling sideways.
+        let lines = "return [...document.querySelectorAll('.facts pre')].filter((e) => e.innerText.includes('# as')) \
+            .map((e) => [e.children.length, e.firstChild.textContent, e.scrollWidth <= e.clientWidth])[0]";
+        let first = long.lines().next().unwrap();
+        assert_eq!(browser.run(lines), json!([long.split('\n').count(), first, true]));
+        pictures(browser, "rules");
+        let shown = "return import('/console/common.js').then(({ made }) => \
+            made('code', {}, 'a\\rb\\r\\nc\\td\\u{202e}e\\u{2028}\\u{200b}\\u{7f}\\u{85}é').textContent)";
+        assert_eq!(browser.run(shown), json!("a␍b\nc\td\\u{202e}e\\u{2028}\\u{200b}␡\\u{85}é"));
+    }
+
     mod idp {
         use super::*;
         use crate::site::Site;
@@ -247,7 +279,7 @@ mod chromium {
                 house.idp.redirect_console(&house.callback());
                 house.method("corp", &[house.callback()]);
                 // One that sends nobody back to the console is for the command line only.
-                house.method("cli-only", &["https://elsewhere.example/console/login/callback".to_owned()]);
+                house.method("cli-only", &["https://elsewhere.example/console/login/callback/cli-only".to_owned()]);
                 for name in ["alice", "bob"] {
                     house.site.principal(name, "person", &[]);
                 }
@@ -255,7 +287,7 @@ mod chromium {
             }
 
             fn callback(&self) -> String {
-                format!("{}/console/login/callback", self.origin)
+                format!("{}/console/login/callback/corp", self.origin)
             }
 
             fn method(&self, name: &str, returns_to: &[String]) {
@@ -329,6 +361,12 @@ mod chromium {
             browser.open(&brought("bob"));
             browser.says("That sign-in began in another browser");
             assert_eq!(cookie(browser, SESSION), None);
+            // It went, and something comes back that another provider answered: that is shown to no provider.
+            house.page("security");
+            browser.click("#providers button");
+            browser.find("input[name=login]");
+            browser.open(&brought("bob").replace("/callback/corp?", "/callback/cli-only?"));
+            browser.says("That sign-in began in another browser");
             // It went, and is brought somebody else's answer.
             house.page("security");
             browser.click("#providers button");

@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 use crate::error::ClientError;
 use crate::transport::{Answer, Client};
 
-/// Where the browser is sent back to, below the listener's address.
-const CALLBACK: &str = "/callback";
+/// Where the browser is sent back to, below the listener's address, before the name of the method: what comes back
+/// elsewhere was answered by another provider, and is shown to none (RFC 9700, section 4.4.2.2).
+const CALLBACK: &str = "/callback/";
 /// The longest head of a request that is read, in bytes.
 const HEAD_MAX: u64 = 16 * 1024;
 
@@ -32,6 +33,13 @@ struct Callback {
     iss: Option<String>,
 }
 
+/// What tells the answer to this login from all others.
+#[derive(Clone, Debug)]
+struct Awaited {
+    method: String,
+    state: Option<String>,
+}
+
 impl Client {
     /// Begins a login at an OpenID provider, and listens on this machine for the browser that comes back.
     ///
@@ -41,7 +49,7 @@ impl Client {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await;
         let listener = listener.map_err(|error| cannot_listen(&error))?;
         let port = listener.local_addr().map_err(|error| cannot_listen(&error))?.port();
-        let start = StartOidc { redirect_uri: format!("http://127.0.0.1:{port}{CALLBACK}") };
+        let start = StartOidc { redirect_uri: format!("http://127.0.0.1:{port}{CALLBACK}{method}") };
         let started = self.start_oidc(method, &start).await?.value;
         Ok(BrowserLogin { listener, method: method.to_owned(), started })
     }
@@ -59,14 +67,14 @@ impl BrowserLogin {
     /// # Errors
     /// [`ClientError`]; [`ClientError::Setup`] when the provider refused.
     pub async fn wait(self, client: &Client) -> Result<Answer<LoggedIn>, ClientError> {
-        let state = self.state();
+        let awaited = self.awaited();
         // Browsers ask for more than they were sent to, and open connections that they do not use.
         let mut open = JoinSet::new();
         let callback = loop {
             tokio::select! {
                 accepted = self.listener.accept() => {
                     let (stream, _) = accepted.map_err(|error| cannot_listen(&error))?;
-                    open.spawn(answered(stream, state.clone()));
+                    open.spawn(answered(stream, awaited.clone()));
                 }
                 ended = open.join_next(), if !open.is_empty() => {
                     if let Some(Ok(Some(callback))) = ended {
@@ -83,15 +91,15 @@ impl BrowserLogin {
     /// # Errors
     /// [`ClientError`]; [`ClientError::Setup`] when the address is not one of a login, or the provider refused.
     pub async fn finish_with(self, client: &Client, address: &str) -> Result<Answer<LoggedIn>, ClientError> {
-        let callback = address.trim().parse().ok().and_then(|url: Url| read(&url, self.state().as_deref()));
+        let callback = address.trim().parse().ok().and_then(|url: Url| read(&url, &self.awaited()));
         let none = || ClientError::Setup("this is not the address at which a login ends: it has no `code`".to_owned());
         self.finish(client, callback.ok_or_else(none)??).await
     }
 
-    /// What comes back with the answer to this login, and to no other.
-    fn state(&self) -> Option<String> {
-        let url: Url = self.started.authorization_url.parse().ok()?;
-        url.query_pairs().find(|(name, _)| name == "state").map(|(_, value)| value.into_owned())
+    fn awaited(&self) -> Awaited {
+        let url: Option<Url> = self.started.authorization_url.parse().ok();
+        let state = url.as_ref().and_then(|url| url.query_pairs().find(|(name, _)| name == "state"));
+        Awaited { method: self.method.clone(), state: state.map(|(_, value)| value.into_owned()) }
     }
 
     async fn finish(self, client: &Client, callback: Callback) -> Result<Answer<LoggedIn>, ClientError> {
@@ -106,10 +114,10 @@ fn cannot_listen(error: &std::io::Error) -> ClientError {
 }
 
 /// Reads one request and answers it; what it brought, if it is the one that is waited for.
-async fn answered(stream: TcpStream, state: Option<String>) -> Option<Result<Callback, ClientError>> {
+async fn answered(stream: TcpStream, awaited: Awaited) -> Option<Result<Callback, ClientError>> {
     let mut stream = BufReader::new(stream);
     let url = requested(&mut stream).await?;
-    let callback = read(&url, state.as_deref());
+    let callback = read(&url, &awaited);
     let (status, text) = match &callback {
         Some(Ok(_)) => ("200 OK", "Keyreeve has what it needs. This window can be closed."),
         Some(Err(_)) => ("200 OK", "The login was refused. The terminal tells more."),
@@ -151,12 +159,12 @@ async fn requested(stream: &mut BufReader<TcpStream>) -> Option<Url> {
 
 /// What stands in the query of a callback (RFC 6749, sections 4.1.2 and 4.1.2.1); nothing for other addresses, and for
 /// answers to somebody else's login: a page anywhere may send a browser here.
-fn read(url: &Url, state: Option<&str>) -> Option<Result<Callback, ClientError>> {
-    if url.path() != CALLBACK {
+fn read(url: &Url, awaited: &Awaited) -> Option<Result<Callback, ClientError>> {
+    if url.path().strip_prefix(CALLBACK) != Some(awaited.method.as_str()) {
         return None;
     }
     let field = |wanted: &str| url.query_pairs().find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned());
-    let answered = field("state").filter(|answered| Some(answered.as_str()) == state)?;
+    let answered = field("state").filter(|answered| Some(answered) == awaited.state.as_ref())?;
     if let Some(error) = field("error") {
         let known: String = error.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(64).collect();
         return Some(Err(ClientError::Setup(format!("the provider refused the login: {known}"))));
@@ -169,13 +177,17 @@ fn read(url: &Url, state: Option<&str>) -> Option<Result<Callback, ClientError>>
 mod tests {
     use super::*;
 
+    fn awaited(state: &str) -> Awaited {
+        Awaited { method: "corp/eu:1".to_owned(), state: Some(state.to_owned()) }
+    }
+
     fn callback(url: &str) -> Option<Result<Callback, ClientError>> {
-        read(&url.parse().unwrap(), Some("s"))
+        read(&url.parse().unwrap(), &awaited("s"))
     }
 
     #[test]
     fn the_query_is_decoded() {
-        let url = "http://127.0.0.1:1/callback?code=a%2Bb+c&state=s&iss=https%3A%2F%2Fid.example";
+        let url = "http://127.0.0.1:1/callback/corp/eu:1?code=a%2Bb+c&state=s&iss=https%3A%2F%2Fid.example";
         let found = callback(url).unwrap().unwrap();
         assert_eq!((found.code.expose(), found.state.expose()), ("a+b c", "s"));
         assert_eq!(found.iss.as_deref(), Some("https://id.example"));
@@ -183,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_in_its_code_only() {
-        let url = "http://127.0.0.1:1/callback?error=access_denied%1b[2J&error_description=x&state=s";
+        let url = "http://127.0.0.1:1/callback/corp/eu:1?error=access_denied%1b[2J&error_description=x&state=s";
         let refused = callback(url).unwrap().err().unwrap();
         assert!(refused.to_string().contains("access_denied2J"), "{refused}");
     }
@@ -192,9 +204,12 @@ mod tests {
     fn other_addresses_are_none() {
         for url in [
             "http://127.0.0.1:1/favicon.ico",
-            "http://127.0.0.1:1/callback",
-            "http://127.0.0.1:1/callback?code=a",
-            "http://127.0.0.1:1/callback?code=a&state=t",
+            "http://127.0.0.1:1/callback/corp/eu:1",
+            "http://127.0.0.1:1/callback/corp/eu:1?code=a",
+            "http://127.0.0.1:1/callback/corp/eu:1?code=a&state=t",
+            // What another provider answered.
+            "http://127.0.0.1:1/callback/corp?code=a&state=s",
+            "http://127.0.0.1:1/callback?code=a&state=s",
         ] {
             assert!(callback(url).is_none(), "{url}");
         }
@@ -212,17 +227,18 @@ mod tests {
             answer
         };
         let (found, answer) =
-            tokio::join!(async { answered(listener.accept().await.unwrap().0, Some("b".to_owned())).await }, asking);
+            tokio::join!(async { answered(listener.accept().await.unwrap().0, awaited("b")).await }, asking);
         (found.is_some_and(|found| found.is_ok()), answer)
     }
 
     #[tokio::test]
     async fn only_what_names_this_listener_is_listened_to() {
-        let (found, answer) = asks("GET /callback?code=a&state=b HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n").await;
+        let (found, answer) =
+            asks("GET /callback/corp/eu:1?code=a&state=b HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n").await;
         assert!(found && answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
         for request in [
-            "GET /callback?code=a&state=b HTTP/1.1\r\nHost: evil.example:PORT\r\n\r\n",
-            "POST /callback?code=a&state=b HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
+            "GET /callback/corp/eu:1?code=a&state=b HTTP/1.1\r\nHost: evil.example:PORT\r\n\r\n",
+            "POST /callback/corp/eu:1?code=a&state=b HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
             "GET /other?code=a&state=b HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
             "\r\n\r\n",
         ] {

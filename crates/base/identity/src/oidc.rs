@@ -98,10 +98,13 @@ pub fn is_loopback(url: &str) -> bool {
 }
 
 /// Whether a provider may send people back to `uri`: one of the method's own, exactly, or a program on the person's
-/// own machine.
+/// own machine, at a path that ends with the name of the `method`. So whoever comes back says with which method, and a
+/// provider is not shown the code that another one gave (RFC 9700 section 4.4.2.2).
 #[must_use]
-pub fn may_return_to(uri: &str, listed: &BTreeSet<String>) -> bool {
-    uri.len() <= URL_MAX && (listed.contains(uri) || is_loopback(uri))
+pub fn may_return_to(uri: &str, listed: &BTreeSet<String>, method: &str) -> bool {
+    let origin = || uri.strip_suffix(method)?.strip_suffix("/callback/");
+    let of_method = || origin().is_some_and(|origin| is_loopback(origin) && origin.matches('/').count() == 2);
+    uri.len() <= URL_MAX && (listed.contains(uri) || of_method())
 }
 
 /// What a person is sent to the provider with.
@@ -288,25 +291,35 @@ mod tests {
     #[test]
     fn people_come_back_to_known_places_or_to_their_own_machine() {
         let listed = BTreeSet::from(["https://keys.example/callback".to_owned()]);
-        for good in
-            ["https://keys.example/callback", "http://127.0.0.1:49152/callback", "http://[::1]:80/", "http://127.0.0.1"]
-        {
-            assert!(may_return_to(good, &listed), "{good}");
+        for good in [
+            "https://keys.example/callback",
+            "http://127.0.0.1:49152/callback/corp/eu:1",
+            "http://[::1]:80/callback/corp/eu:1",
+            "http://127.0.0.1/callback/corp/eu:1",
+        ] {
+            assert!(may_return_to(good, &listed, "corp/eu:1"), "{good}");
         }
         for bad in [
             "https://keys.example/callback/",
             "https://keys.example/callback?x",
-            "http://localhost:1/",
-            "http://127.0.0.1.evil.example/",
-            "http://127.0.0.1@evil.example/",
-            "http://127.0.0.1:80@evil.example/",
-            "http://127.0.0.1:123456/",
-            "http://127.0.0.1:/",
-            "https://127.0.0.1/",
+            "http://localhost:1/callback/corp/eu:1",
+            "http://127.0.0.1.evil.example/callback/corp/eu:1",
+            "http://127.0.0.1@evil.example/callback/corp/eu:1",
+            "http://127.0.0.1:80@evil.example/callback/corp/eu:1",
+            "http://127.0.0.1:123456/callback/corp/eu:1",
+            "http://127.0.0.1:/callback/corp/eu:1",
+            "https://127.0.0.1/callback/corp/eu:1",
+            // Another method comes back there, or any.
+            "http://127.0.0.1:80/",
+            "http://127.0.0.1:80/callback",
+            "http://127.0.0.1:80/callback/other",
+            "http://127.0.0.1:80/callback/other/corp/eu:1",
+            "http://127.0.0.1:80/callback/callback/corp/eu:1",
+            "http://127.0.0.1:80/callback/other?/callback/corp/eu:1",
             "javascript:alert(1)",
             "",
         ] {
-            assert!(!may_return_to(bad, &listed), "{bad}");
+            assert!(!may_return_to(bad, &listed, "corp/eu:1"), "{bad}");
         }
     }
 

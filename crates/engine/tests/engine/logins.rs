@@ -145,7 +145,8 @@ pub(crate) fn claims(house: &House) -> Value {
 
 /// What a person does who logs in at the provider.
 pub(crate) async fn visited(house: &House, method: &Name, claims: Value) -> oidc::Finish {
-    let start = oidc::Start { method: method.clone(), redirect_uri: "http://127.0.0.1:5000/".into() };
+    let redirect_uri = format!("http://127.0.0.1:5000/callback/{method}");
+    let start = oidc::Start { method: method.clone(), redirect_uri };
     let started = house.call(&Who::Nobody, start).await.unwrap().reply;
     let (state, code) = house.outside.visit(&started.url, claims);
     let returned = oidc::Returned { state, code, issuer: None };
@@ -775,6 +776,41 @@ async fn workloads_and_people_of_a_directory_are_remembered_as_well() {
 }
 
 #[tokio::test]
+async fn a_binding_of_one_person_by_name_remembers_who_that_was() {
+    let exact = |spec: &mut MethodSpec| spec.bindings[0].subject = SubjectRule::Exact("carla".into());
+    let (house, method) = with_method(exact, "ldap").await;
+    house.outside.entry("carla", "right", &["staff"], "first");
+    for _ in 0..2 {
+        login(&house, by_password(&method, "carla", "right")).await.unwrap();
+    }
+    house.outside.entry("carla", "another", &["staff"], "second");
+    assert_eq!(reason(&house, login(&house, by_password(&method, "carla", "another")).await).await, "other-subject");
+
+    let people = async |house: &House, method: &Name, subject: &str| {
+        let mut said = claims(house);
+        (said["sub"], said["nick"], said["groups"]) = (json!(subject), json!("carla"), json!(["staff"]));
+        let back = visited(house, method, said).await;
+        login(house, back).await
+    };
+    let by = |claim: &'static str, value: &'static str| {
+        move |spec: &mut MethodSpec| drop(spec.bindings[0].claims.insert(claim.into(), set(&[value])))
+    };
+    let (house, method) = with_method(by("nick", "carla"), "oidc").await;
+    for _ in 0..2 {
+        people(&house, &method, "1001").await.unwrap();
+    }
+    assert_eq!(reason(&house, people(&house, &method, "6666").await).await, "other-subject");
+    // Who is in a group may be several people, and `sub` is nobody else's whatever stands besides.
+    let (house, method) = with_method(by("groups", "staff"), "oidc").await;
+    for subject in ["1001", "6666"] {
+        people(&house, &method, subject).await.unwrap();
+    }
+    let (house, method) = with_method(by("sub", "1001"), "oidc").await;
+    people(&house, &method, "1001").await.unwrap();
+    assert_eq!(reason(&house, people(&house, &method, "6666").await).await, "no-binding");
+}
+
+#[tokio::test]
 async fn nobody_learns_that_a_password_was_right_but_by_being_let_in() {
     let (house, method) = with_method(
         |spec| {
@@ -843,7 +879,8 @@ async fn what_comes_back_for_another_attempt_lets_nobody_in() {
     let late = fresh().await;
     house.clock.turn(600_000);
     assert_eq!(reason(&house, login(&house, late).await).await, "expired");
-    for elsewhere in ["https://evil.example/", "http://localhost:1/", "https://keys.example/callback/x"] {
+    let other_method = "http://127.0.0.1:5000/callback/another";
+    for elsewhere in ["https://evil.example/", "http://localhost:1/", "https://keys.example/callback/x", other_method] {
         let start = oidc::Start { method: method.clone(), redirect_uri: elsewhere.into() };
         assert_eq!(login(&house, start).await.unwrap_err().error.code(), Code::InvalidRequest);
     }
@@ -1048,6 +1085,23 @@ async fn a_methods_secret_stays_with_the_other_side_it_is_for() {
     let offered = login(&house, methods::Offered).await.unwrap().reply;
     let returns_to = set(&["https://keys.example/callback"]);
     assert_eq!(offered, [methods::OfferedMethod { name: method, kind: "oidc", returns_to }]);
+}
+
+#[tokio::test]
+async fn two_providers_have_no_address_to_come_back_to_in_common() {
+    let (house, _) = with_method(|_| (), "oidc").await;
+    let put = |called: &str, issuer: &str, back: &str| {
+        let kind = OidcMethod { issuer: issuer.into(), redirect_uris: set(&[back]), ..oidc_kind() };
+        methods::Put { spec: MethodSpec { name: name(called), ..spec(MethodKind::Oidc(kind)) } }
+    };
+    let (evil, back) = ("https://evil.example", "https://keys.example/callback");
+    assert_eq!(house.code(put("evil", evil, back)).await, Code::InvalidRequest);
+    house.ask(put("evil", evil, "https://keys.example/callback/evil")).await;
+    assert_eq!(house.code(put("evil", evil, back)).await, Code::InvalidRequest);
+    // The same provider under another name, and the same method elsewhere.
+    house.ask(put("again", ISSUER, back)).await;
+    house.ask(methods::Delete { method: name("again") }).await;
+    house.ask(put("by-oidc", evil, back)).await;
 }
 
 #[tokio::test]

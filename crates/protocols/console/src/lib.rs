@@ -58,7 +58,7 @@ pub fn router(engine: Engine, about: About) -> Router {
         .route("/console/api/login/methods", get(oidc::ways))
         .route("/console/api/login/ldap", post(session::with_password))
         .route("/console/api/login/oidc", post(oidc::begin))
-        .route(oidc::CALLBACK, get(oidc::callback))
+        .route(oidc::CALLBACKS, get(oidc::callback))
         .with_state(Console { engine, about })
 }
 

@@ -1,13 +1,16 @@
 //! Signing in at an OpenID provider: the ways that are offered, going there, and coming back.
 //!
 //! ```text
-//! page ──begin──▶ /console/api/login/oidc: attempt, its secret in a cookie ──▶ provider ──▶ /console/login/callback
+//! page ──begin──▶ /console/api/login/oidc: attempt, its secret in a cookie ──▶ provider ──▶ /console/login/callback/METHOD
 //! ```
 //! What comes back counts in the browser that went: the attempt's secret is in a cookie that other sites cannot set and
 //! scripts do not see. Where one comes back to must stand in the method (`redirect_uris`) and at the provider.
+//!
+//! Each method has an address of its own to come back to: a provider that sends the browser on to another one, as if it
+//! had been asked by us, would else be shown the code that the other one gave (RFC 9700, section 4.4.2.2).
 
 use axum::Json;
-use axum::extract::{RawQuery, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::Uri;
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
@@ -24,8 +27,10 @@ use crate::Console;
 use crate::pages::{Page, counted};
 use crate::session::{Told, back, defect, stranger};
 
-/// Where providers send people back to, below the console's origin.
-pub(crate) const CALLBACK: &str = "/console/login/callback";
+/// Where providers send people back to, below the console's origin, before the name of the method.
+const CALLBACK: &str = "/console/login/callback/";
+/// The same with the name, which may have slashes in it.
+pub(crate) const CALLBACKS: &str = "/console/login/callback/{*method}";
 /// What only the browser has that went to the provider. `Lax`: it comes back from another site.
 const COOKIE: &str = "__Host-keyreeve-login";
 /// How long that takes at most, in seconds; the attempt itself does not last longer either.
@@ -59,9 +64,9 @@ struct Begun {
     address: String,
 }
 
-/// Where one comes back to, for a request that was sent to this origin.
-fn callback_of(uri: &Uri, headers: &HeaderMap) -> Option<String> {
-    asked_origin(uri, headers).map(|origin| format!("{origin}{CALLBACK}"))
+/// Where one comes back to who went with a method, for a request that was sent to this origin.
+fn callback_of(origin: &str, method: &Name) -> String {
+    format!("{origin}{CALLBACK}{method}")
 }
 
 /// The login methods that a person can use here: directories, and providers that send people back to this console.
@@ -71,10 +76,10 @@ pub(crate) async fn ways(
     headers: HeaderMap,
     call: PlainCall,
 ) -> Result<Response, Problem> {
-    let here = callback_of(&uri, &headers);
+    let here = asked_origin(&uri, &headers);
     let offered = console.engine.call(stranger(call.arrival), Offered).await?.reply;
     let usable = offered.into_iter().filter(|method| match method.kind {
-        "oidc" => here.as_ref().is_some_and(|here| method.returns_to.contains(here)),
+        "oidc" => here.as_ref().is_some_and(|here| method.returns_to.contains(&callback_of(here, &method.name))),
         kind => kind == "ldap",
     });
     let items = usable.map(|method| Way { name: method.name.to_string(), kind: method.kind }).collect();
@@ -90,9 +95,9 @@ pub(crate) async fn begin(
 ) -> Result<Response, Problem> {
     let page = Page::named(&call.body.page).ok_or_else(|| Problem::invalid("page: there is no such page"))?;
     let method: Name = call.body.method.parse().map_err(|_| Problem::invalid("method: this is no name"))?;
-    let redirect_uri =
-        callback_of(&uri, &headers).ok_or_else(|| Problem::invalid("the request does not say which host it is for"))?;
-    let start = Start { method: method.clone(), redirect_uri };
+    let origin = asked_origin(&uri, &headers)
+        .ok_or_else(|| Problem::invalid("the request does not say which host it is for"))?;
+    let start = Start { method: method.clone(), redirect_uri: callback_of(&origin, &method) };
     let begun = console.engine.call(stranger(call.arrival), start).await?.reply;
     let going = Going { attempt: begun.attempt, starter: begun.starter, page, method };
     let cookie = going.cookie().ok_or_else(defect)?;
@@ -102,11 +107,13 @@ pub(crate) async fn begin(
 /// What the browser brings back from a provider becomes its session.
 pub(crate) async fn callback(
     State(console): State<Console>,
+    Path(came_from): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     call: PlainCall,
 ) -> Result<Response, Problem> {
-    let going = Going::of(&headers);
+    // What another provider answered is not shown to the one where this browser went.
+    let going = Going::of(&headers).filter(|going| going.method.as_str() == came_from);
     let page = going.as_ref().map_or(Page::Security, |going| going.page);
     let brought = brought(query.as_deref().unwrap_or_default());
     let (going, returned) = match (going, brought) {

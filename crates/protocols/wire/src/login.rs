@@ -21,7 +21,8 @@ pub struct OfferedMethod {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StartOidc {
-    /// Where the provider sends the browser back to: one of the method's, or `http://127.0.0.1:PORT/…` with any port.
+    /// Where the provider sends the browser back to: one of the method's, or `http://127.0.0.1:PORT/callback/METHOD` with
+    /// any port. What comes back elsewhere is not for this login.
     pub redirect_uri: String,
 }
 
@@ -308,7 +309,8 @@ pub struct OidcProvider {
     /// How the secret is shown to the provider.
     #[serde(default = "basic")]
     pub client_auth: ClientAuth,
-    /// Where the provider may send people back to, besides loopback addresses with any port.
+    /// Where the provider may send people back to, besides `http://127.0.0.1:PORT/callback/METHOD` with any port. Not
+    /// those of a method of another provider.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
     /// What is asked for besides `openid`.

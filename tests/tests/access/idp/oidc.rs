@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::site::{Site, not_let_in};
 
-const REDIRECT: &str = "http://127.0.0.1/callback";
+const REDIRECT: &str = "http://127.0.0.1/callback/corp";
 
 /// A server that believes a provider.
 struct House {

@@ -17,7 +17,7 @@ use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
-use crate::sealing::Effect;
+use crate::sealing::{Effect, Opened};
 
 /// The longest secret that a method shows to the other side, in bytes.
 const SECRET_MAX: usize = 4096;
@@ -88,6 +88,22 @@ fn take_secret(kind: &mut MethodKind) -> Option<keyreeve_model::SealedField> {
 async fn revision_of(core: &Core, name: &Name) -> Result<Option<i64>, Error> {
     let found = core.filed::<LoginMethod>(&*core.need_open()?, name).await?;
     Ok(Some(found.map_or(0, |(_, revision)| revision.0)))
+}
+
+/// Refuses an address to come back to that a method of another provider has: what comes back there would not say who
+/// answered, and a provider could have itself shown the code that another one gave (RFC 9700 section 4.4.2.2).
+fn comes_back_alone(record: &LoginMethod, opened: &Opened) -> Result<(), Error> {
+    let MethodKind::Oidc(own) = &record.kind else { return Ok(()) };
+    for held in opened.access().logins().all() {
+        let MethodKind::Oidc(other) = &held.record.kind else { continue };
+        let shared = own.redirect_uris.intersection(&other.redirect_uris).next();
+        if let Some(uri) = shared.filter(|_| held.record.name != record.name && own.issuer != other.issuer) {
+            let name = &held.record.name;
+            let text = format!("redirect_uris: {uri} is of `{name}` too, of another provider: give each its own");
+            return Err(Error::invalid(text));
+        }
+    }
+    Ok(())
 }
 
 /// Whether two kinds show their secret to the same other side: a secret never follows a method to another one.
@@ -187,6 +203,7 @@ impl Operation for Put {
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<MethodReply>, Error> {
         let opened = core.need_open()?;
         let mut record = self.record(core, approved.now(), &approved.principal().name)?;
+        comes_back_alone(&record, &opened)?;
         let known = core.filed::<LoginMethod>(&opened, &record.name).await?;
         let mut revision = Revision::FIRST;
         let (mut secret, mut sessions) = ("none", "none");

@@ -88,8 +88,9 @@ impl Operation for Start {
         let MethodKind::Oidc(method) = &held.record.kind else {
             return Err(Error::invalid("this login method has no page to open: it is of another kind"));
         };
-        if !may_return_to(&self.redirect_uri, &method.redirect_uris) {
-            let text = "redirect_uri: one of the method's own, or a loopback address such as http://127.0.0.1:PORT/";
+        if !may_return_to(&self.redirect_uri, &method.redirect_uris, self.method.as_str()) {
+            let here = &self.method;
+            let text = format!("redirect_uri: one of the method's own, or http://127.0.0.1:PORT/callback/{here}");
             return Err(Error::invalid(text));
         }
         let now = approved.now();

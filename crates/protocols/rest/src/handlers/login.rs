@@ -36,7 +36,7 @@ const METHOD: &str = r#"{"kind":{"oidc":{"issuer":"https://login.example.com","c
 pub(crate) static ROUTES: &[Route] = &[
     route!(Get "/login/methods", Both, LOGIN_METHODS, offered).lists::<OfferedMethod>().for_anybody(),
     route!(Post "/login/oidc/{method}/start", Both, LOGIN_OIDC_START, start)
-        .takes::<StartOidc>(r#"{"redirect_uri":"http://127.0.0.1:49152/callback"}"#)
+        .takes::<StartOidc>(r#"{"redirect_uri":"http://127.0.0.1:49152/callback/corp"}"#)
         .gives::<StartedOidc>()
         .for_anybody(),
     route!(Post "/login/oidc/{method}/finish", Both, LOGIN_OIDC_FINISH, finish)
