@@ -1,5 +1,6 @@
 //! Principals: people and programs that may be allowed to do things.
 
+use keyreeve_crypto::digest::sha256;
 use keyreeve_model::access::CertificateRule;
 use keyreeve_model::change::NamedRow;
 use keyreeve_model::limits;
@@ -267,6 +268,17 @@ impl Core {
     async fn principal_revision(&self, name: &Name) -> Result<Option<i64>, Error> {
         Ok(Some(self.ports.store.principal(name).await?.map_or(0, |row| row.record.revision.0)))
     }
+
+    /// A number that stands for who a principal is at present, to whom something is given or from whom it is taken:
+    /// consent to that is none for what becomes of the principal later, or for another one of the same name. It fits
+    /// into the 53 bits of a number in canonical JSON.
+    pub(in crate::ops) async fn principal_as_it_is(&self, name: &Name) -> Result<Option<i64>, Error> {
+        let revision = self.principal_revision(name).await?;
+        let opened = self.need_open()?;
+        let Some(held) = opened.access().principal(name) else { return Ok(Some(0)) };
+        let digest = sha256(format!("{:?} {revision:?}", held.record.created).as_bytes());
+        Ok(Some(digest.iter().take(6).fold(0, |number, byte| number << 8 | i64::from(*byte))))
+    }
 }
 
 /// A principal as the decision about an operation saw it.
@@ -494,6 +506,10 @@ impl Operation for Delete {
     /// Nobody gets anything by it.
     fn widens(&self, _permit: &Permit<Self>, _core: &Core) -> Result<bool, Error> {
         Ok(false)
+    }
+
+    async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
+        core.principal_as_it_is(&self.name).await
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Deleted>, Error> {

@@ -148,6 +148,10 @@ impl Operation for Create {
         Ok(permit.asker() != &self.principal || permit.logged_in())
     }
 
+    async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
+        core.principal_as_it_is(&self.principal).await
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Issued>, Error> {
         if !(60..=u64::from(TOKEN_DAYS_MAX) * 86_400).contains(&self.seconds) {
             return Err(Error::invalid("a token lasts 60 seconds to 366 days"));

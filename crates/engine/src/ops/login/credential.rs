@@ -147,6 +147,10 @@ impl Operation for Issue {
         Ok(permit.asker() != &self.spec.principal || permit.logged_in())
     }
 
+    async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
+        core.principal_as_it_is(&self.spec.principal).await
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<IssuedCredential>, Error> {
         self.spec.check()?;
         let opened = core.need_open()?;

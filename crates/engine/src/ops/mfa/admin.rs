@@ -161,6 +161,10 @@ impl Operation for Invite {
         Some(json!({ "principal": self.principal, "seconds": self.seconds }))
     }
 
+    async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
+        core.principal_as_it_is(&self.principal).await
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Invitation>, Error> {
         if !(300..=INVITATION_MAX.as_secs()).contains(&self.seconds) {
             return Err(Error::invalid("an invitation is good for 5 minutes to 7 days"));

@@ -126,3 +126,21 @@ async fn factors_are_reset_that_were_there_when_people_consented() {
     council.refused_as_changed(id).await;
     assert_ne!(council.olga.waits(house, reset()).await, id, "it is asked for anew");
 }
+
+#[tokio::test]
+async fn consent_to_a_way_in_for_somebody_is_for_whom_they_were_then() {
+    let council = Council::new().await;
+    let (house, olga) = (&council.house, &council.olga);
+    let token =
+        || tokens::Create { principal: name("ann"), seconds: 3600, description: label("t"), networks: BTreeSet::new() };
+    let agreed = async |id| {
+        council.sue.approve(house, id).await;
+        council.otto.approve(house, id).await;
+    };
+    let id = olga.waits(house, token()).await;
+    agreed(id).await;
+    agreed(olga.waits(house, House::putting("ann", &["key-auditor"])).await).await;
+    house.call(&olga.who, House::putting("ann", &["key-auditor"])).await.expect("agreed, or nothing to agree to");
+    let anew = olga.waits(house, token()).await;
+    assert_ne!(anew, id, "nobody consented to a token of an auditor");
+}
