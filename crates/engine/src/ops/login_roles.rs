@@ -49,8 +49,8 @@ pub(super) fn findings(access: &AccessSnapshot) -> Vec<Finding> {
         let roles = roles.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
         let whom = whom.map_or_else(|| "whoever it lets in".to_owned(), |whom| format!("`{whom}`"));
         let text = format!(
-            "the binding `{binding}` gives {whom} the roles {roles} for the time of a login, by group or at once: rows of \
-             this report and reviews do not show them"
+            "the binding `{binding}` gives {whom} the roles {roles} for the time of a login, by group or at once: rows \
+             of this report and reviews do not show them"
         );
         Finding { kind: FindingKind::LoginRoles, about: method.to_string(), text }
     };
