@@ -112,8 +112,8 @@ impl Taking<'_> {
         Ok(open(&self.opened.keys, Table::Principals, name.as_str().as_bytes(), row)?)
     }
 
-    /// The last operator who is let in stays one: nobody could make another. The row of one who remains is written as it
-    /// is: two reviews that take the role from two people at the same time do not both find the other one.
+    /// The last operator who is let in stays one: nobody could make another. The row of one who remains is written as
+    /// it is: two reviews that take the role from two people at the same time do not both find the other one.
     async fn remaining_operator(&self, name: &Name) -> Result<(Change, Name), Error> {
         let access = self.opened.access();
         let operates = |record: &PrincipalRecord| {
