@@ -1,8 +1,9 @@
 //! Versions of the policies: applied as a set, compared, put back, and never so that nobody can change them again.
 
-use keyreeve_engine::Code;
 use keyreeve_engine::ops::policies::{Apply, Delete, Diff, History, Put, Rollback, Simulate, Simulated};
 use keyreeve_engine::ops::principals::{Put as PutPrincipal, PutSpec};
+use keyreeve_engine::ops::rules;
+use keyreeve_engine::{Code, Error, Operation};
 use keyreeve_model::Name;
 use keyreeve_policy::diff::DocumentChange;
 use std::collections::BTreeMap;
@@ -378,4 +379,57 @@ async fn what_a_grant_allowed_is_rebuilt_as_allowed() {
     let stop = "forbid (principal == Keyreeve::Principal::\"batch\", action, resource);\n";
     let [page] = &simulated(&house, simulate(&[("stop", stop)])).await[..] else { panic!("one page") };
     assert_eq!((page.simulation.changed, page.simulation.groups[0].action.as_str()), (1, "key.encrypt"));
+}
+
+async fn refusal<O: Operation>(house: &House, operation: O) -> Error {
+    match house.call(&house.developer, operation).await {
+        Ok(_) => panic!("{} was not refused", O::DESCRIPTOR.name),
+        Err(refused) => refused.error,
+    }
+}
+
+/// Texts that look like others on a screen: people would consent to what they do not see.
+#[tokio::test]
+async fn texts_that_mislead_whoever_reads_them_are_refused() {
+    let house = House::new().await;
+    for (hidden, told) in [("\r", "U+000D"), ("\u{202e}", "U+202E"), ("\u{2028}", "U+2028"), ("\u{200b}", "U+200B")] {
+        let text = format!("// office hours, as agreed.{hidden}permit (principal, action, resource);\n{NOBODY}");
+        let simulate =
+            Simulate { policies: texts(&[("hours", &text)]), delete_others: true, days: 1, before: None, limit: 1 };
+        let book = |more: &str| {
+            let rule = |name: &str, operation: &str, more: &str| {
+                let seats = "seats = [{ role = \"ciso\" }]";
+                format!("[[rule]]\nname = \"{name}\"\noperations = [\"{operation}\"]\n{more}{seats}\n")
+            };
+            rule("rules", "rules.put", "") + &rule("r", "key.rotate", more)
+        };
+        let escaped = format!("when = \"// x\\u{:04X}(true)\"\n", u32::from(hidden.chars().next().unwrap()));
+        let commented = format!("# x{hidden}y\n");
+        let put = Put { name: name("hours"), text: text.clone() };
+        for refused in [
+            refusal(&house, put).await,
+            refusal(&house, apply(&[("hours", &text)])).await,
+            refusal(&house, simulate).await,
+            refusal(&house, rules::Check { text: book(&escaped) }).await,
+            refusal(&house, rules::Check { text: book(&commented) }).await,
+        ] {
+            assert_eq!(refused.code(), Code::InvalidRequest, "{refused:?}");
+            assert!(refused.public().contains(told), "{refused:?}");
+        }
+    }
+    house
+        .ask(Put { name: name("hours"), text: format!("// office hours\r\n\t{}", NOBODY.replace('\n', "\r\n")) })
+        .await;
+}
+
+/// What stands behind a comment that ends with a bare carriage return is counted, before anything recurses over it.
+#[tokio::test]
+async fn no_end_of_a_comment_gets_past_the_limits() {
+    let house = House::new().await;
+    let deep = "(".repeat(20_000);
+    for end in ["\r", "\n", "\r\n"] {
+        let text = format!("// x{end}permit (principal, action, resource) when {{ {deep}true }};");
+        let code = house.code(Put { name: name("deep"), text }).await;
+        assert!([Code::InvalidRequest, Code::InvalidPolicy].contains(&code), "{end:?}: {code:?}");
+    }
 }

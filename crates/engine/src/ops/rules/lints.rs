@@ -34,7 +34,12 @@ const FAMILIES: [(&str, &[&str]); 4] = [
 ];
 
 /// Operations by which one person makes the people who consent, or speaks for them.
-const MAKING_PEOPLE: [&str; 5] = ["principal.put", "mfa.reset", "credential.issue", "login-method.put", "policy.put"];
+/// Whoever invites enrols the factor that votes are made with.
+const MAKING_PEOPLE: [&str; 7] =
+    ["principal.put", "mfa.reset", "mfa.invite", "credential.issue", "token.create", "login-method.put", "policy.put"];
+
+/// Operations for which the rules of another one hold as well.
+const ASKED_WITH: [(&str, &str); 1] = [("token.create", "credential.issue")];
 
 /// What changes the state of a key. Metadata are not here: an alteration that takes a key out of the reach of a rule
 /// needs the consent that the rule asks for.
@@ -141,7 +146,9 @@ fn names(rule: &Rule, operation: &str) -> bool {
 /// Ways to come by the people who consent.
 fn unguarded(rules: &Rules, told: &[(Vec<&'static str>, Lint)]) -> Vec<Lint> {
     let is_told = |operation: &&str| told.iter().any(|(free, _)| free.contains(operation));
-    let free = MAKING_PEOPLE.into_iter().filter(|name| !is_asked(rules, name) && !is_told(name));
+    let with = |name: &str| ASKED_WITH.iter().find(|(with, _)| *with == name).map(|(_, other)| *other);
+    let guarded = |name: &str| is_asked(rules, name) || with(name).is_some_and(|other| is_asked(rules, other));
+    let free = MAKING_PEOPLE.into_iter().filter(|name| !guarded(name) && !is_told(name));
     free.map(|operation| {
         let text = format!(
             "no rule asks for consent to `{operation}`: whoever may do that alone can make, or speak for, the people \

@@ -66,7 +66,12 @@ async fn operations_that_do_the_same_and_are_left_out_are_told() {
     assert!(family.text.contains("not to `principal.delete`, `policy.delete`, `login-method.delete`"), "{family:?}");
     let alone: Vec<&str> =
         found.iter().filter(|lint| lint.name == "made-alone").map(|lint| lint.text.as_str()).collect();
-    assert_eq!(alone.len(), 5, "{alone:#?}");
+    assert_eq!(alone.len(), 7, "{alone:#?}");
+    // What holds for credentials holds for tokens.
+    for (operation, free) in [("credential.issue", 5), ("token.create", 6), ("mfa.invite", 6)] {
+        let found = council.named("made-alone", &rule("guard", &[operation], "")).await;
+        assert_eq!(found.len(), free, "{operation}");
+    }
     let all = ["key.schedule-destruction", "principal.delete", "policy.delete", "login-method.delete"];
     let found = council.named("some-of-many", &rule("destroy", &all, "")).await;
     assert_eq!(found, ["destroy", "destroy"], "of policies and of login methods some are left");
