@@ -16,6 +16,7 @@ use webpki::{
 };
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::revocation_list::CertificateRevocationList;
 
 use crate::tls::{ClientAuth, TlsError, TlsMaterial, Unsure, certificates, provider};
 
@@ -31,6 +32,8 @@ pub(crate) struct Clients {
     /// SHA-256 of the public key of each, in the same order.
     keys: Vec<[u8; 32]>,
     lists: Vec<CertRevocationList<'static>>,
+    /// When the first of the lists is out of date that must not be (seconds since 1970).
+    due: Option<u64>,
     expired: Unsure,
     missing: Unsure,
     algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
@@ -63,9 +66,11 @@ impl Clients {
             builder = builder.allow_unknown_revocation_status();
         }
         let verifier = builder.build().map_err(|error| TlsError::ClientCa(error.to_string()))?;
+        let due = lists.iter().filter_map(|(der, _)| due(der)).min();
+        let due = due.filter(|_| material.expired_crl == Unsure::Refused);
         let lists = lists.into_iter().map(|(_, list)| list).collect();
         let (expired, missing) = (material.expired_crl, material.missing_crl);
-        Ok(Some((verifier, Self { issuers, keys, lists, expired, missing, algorithms })))
+        Ok(Some((verifier, Self { issuers, keys, lists, due, expired, missing, algorithms })))
     }
 
     /// The authorities by which a certificate is trusted, from the one that issued it to the one that is named in the
@@ -96,6 +101,11 @@ impl Clients {
         Ok(between.chain([*trusted]).collect())
     }
 
+    /// Whether all lists are up to date that must be: a certificate that was good by them may be so no more.
+    pub(crate) fn are_sure(&self, now: UnixTime) -> bool {
+        self.due.is_none_or(|due| now.as_secs() < due)
+    }
+
     /// What the pipeline wants to know of a client certificate that TLS has verified, or why it is of no use.
     pub(crate) fn peer(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<PeerCertificate, String> {
         let unreadable = || "it cannot be read".to_owned();
@@ -121,6 +131,12 @@ fn revocation_lists(files: &[Vec<u8>]) -> Result<Vec<List>, TlsError> {
         }
     }
     Ok(lists)
+}
+
+/// When the next list of the same authority is due, in seconds since 1970.
+fn due(der: &[u8]) -> Option<u64> {
+    let (_, list) = CertificateRevocationList::from_der(der).ok()?;
+    u64::try_from(list.next_update()?.timestamp()).ok()
 }
 
 /// SHA-256 of a certificate's public key; none when it cannot be read.

@@ -123,6 +123,12 @@ impl Loaded {
         let now = self.config.time_provider.current_time().ok_or("nobody knows the time")?;
         clients.peer(chain, now).map(Some)
     }
+
+    /// Whether no revocation list has run out since it was read.
+    fn is_sure(&self) -> bool {
+        let now = self.config.time_provider.current_time();
+        self.clients.as_ref().is_none_or(|clients| now.is_some_and(|now| clients.are_sure(now)))
+    }
 }
 
 /// The certificate of a connection, and the files by which it was verified.
@@ -133,9 +139,12 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Whether it counts: by those files, or where others are in their place by these.
+    /// Whether it counts: by those files, or where others are in their place, or a list in them has run out, by what
+    /// there is now.
     pub(crate) fn holds(&self) -> bool {
-        !self.replaced.is_cancelled() || matches!(self.tls.current().peer(Some(&self.chain)), Ok(Some(_)))
+        let current = self.tls.current();
+        let as_before = !self.replaced.is_cancelled() && current.is_sure();
+        as_before || matches!(current.peer(Some(&self.chain)), Ok(Some(_)))
     }
 }
 
@@ -203,5 +212,76 @@ pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, S
         Ok(found) if found.is_empty() => Err("there is no certificate in it".to_owned()),
         Ok(found) => Ok(found),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyIdMethod, KeyPair,
+        SerialNumber, date_time_ymd,
+    };
+    use rustls::time_provider::TimeProvider;
+    use rustls_pki_types::UnixTime;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    #[derive(Debug)]
+    struct Clock(AtomicU64);
+
+    impl TimeProvider for Clock {
+        fn current_time(&self) -> Option<UnixTime> {
+            Some(UnixTime::since_unix_epoch(Duration::from_secs(self.0.load(Ordering::Relaxed))))
+        }
+    }
+
+    fn list(issuer: &Issuer<'_, KeyPair>, until: i32) -> Vec<u8> {
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(until, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(issuer).unwrap().pem().unwrap().into_bytes()
+    }
+
+    /// Whether the certificate of a connection counts before its list runs out and after it.
+    fn holds(expired_crl: Unsure) -> [bool; 2] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = params.self_signed(&key).unwrap().pem();
+        let issuer = Issuer::new(params, key);
+        let own = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(["client".to_owned()]).unwrap().signed_by(&own, &issuer).unwrap();
+        let material = TlsMaterial {
+            chain_pem: certificate.pem().into_bytes(),
+            key_pem: SecretBytes::copy_from(own.serialize_pem().as_bytes()),
+            client_ca_pem: Some(ca.into_bytes()),
+            client_crls: vec![list(&issuer, 2031)],
+            expired_crl,
+            missing_crl: Unsure::Refused,
+            client_auth: ClientAuth::Required,
+            min_version: MinVersion::Tls13,
+        };
+        let mut loaded = build(&material).unwrap();
+        let end = u64::try_from(date_time_ymd(2031, 1, 1).unix_timestamp()).unwrap();
+        let clock = Arc::new(Clock(AtomicU64::new(end - 1)));
+        Arc::get_mut(&mut loaded.config).unwrap().time_provider = Arc::clone(&clock) as Arc<dyn TimeProvider>;
+        let replaced = loaded.replaced.clone();
+        let tls = Arc::new(Tls { loaded: ArcSwap::from_pointee(loaded) });
+        let standing = Standing { tls, chain: vec![certificate.der().clone()], replaced };
+        let before = standing.holds();
+        clock.0.store(end + 1, Ordering::Relaxed);
+        [before, standing.holds()]
+    }
+
+    #[test]
+    fn a_list_that_runs_out_counts_on_connections_that_stand() {
+        assert_eq!(holds(Unsure::Refused), [true, false]);
+        assert_eq!(holds(Unsure::Accepted), [true, true]);
     }
 }
