@@ -50,7 +50,9 @@ function vote(one) {
   return made('li', {}, ...words);
 }
 
-const wide = (words) => made('pre', { tabindex: '0' }, made('code', {}, words));
+// A text of several lines. Each has its number, so that a long one which goes on below does not look like two.
+const wide = (words) => made('pre', { tabindex: '0' }, ...words.split(/\r?\n/).map((line) => made('code', {}, line)));
+const worded = (words) => (words.includes('\n') ? wide(words) : words);
 
 // Everything that is asked for: texts as they are, anything else as JSON.
 function asked(form) {
@@ -65,6 +67,7 @@ function asked(form) {
 function facts(request) {
   const users = request.shown.find((one) => one.name === 'consumers');
   const about = request.shown.filter((one) => one.value !== '' && one !== users);
+  const based = request.base_revision !== undefined && request.base_revision !== null;
   const left = Math.max(0, (Date.parse(request.expires) - Date.now()) / 1000);
   return made(
     'dl', { class: 'facts' },
@@ -77,9 +80,14 @@ function facts(request) {
     fact('Needs', seats(request), made('small', {}, `${request.rules.length === 1 ? 'rule' : 'rules'} ${request.rules.join(', ')}`)),
     request.votes.length > 0 && fact('Votes', made('ul', { class: 'votes' }, ...request.votes.map(vote))),
     fact('Expires', `in ${span(left)}`, made('small', {}, moment(request.expires))),
-    about.length > 0 && fact('As it was then', made('dl', {}, ...about.map((one) => fact(one.name, one.value)))),
+    about.length > 0 && fact('As it was then', made('dl', {}, ...about.map(({ name, value }) => fact(name, worded(value))))),
     fact('Asked for, in full', asked(request.form)),
-    fact('Digest', made('code', { class: 'digest' }, request.digest), made('small', {}, 'SHA-256 of the request: what a vote is over')),
+    based && fact('Builds on', `version ${request.base_revision}`, made('small', {}, 'and on no other')),
+    fact(
+      'Digest', made('code', { class: 'digest' }, request.digest),
+      made('small', {}, 'SHA-256 of the request: what a vote is over'),
+      made('small', {}, `in the deployment ${request.deployment}`),
+    ),
   );
 }
 

@@ -7,18 +7,36 @@ export const show = (id, yes) => { part(id).hidden = !yes; };
 export const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 export const text = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer)));
 
-/** An element with attributes and content; what is false, null or undefined is left out. */
+// Characters that are not seen, or that change what others look like: controls, ends of lines that the server does not
+// know, marks of writing direction, what has no width. What the server refuses in policies (`misleading`) is all here.
+const MISLEADING = new RegExp(
+  '[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u00ad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e'
+  + '\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\u{e0000}-\\u{e007f}]', 'gu',
+);
+
+// Such a character as one sees it: controls as their pictures, others by number.
+function named(character) {
+  const point = character.codePointAt(0);
+  if (point < 0x20) return String.fromCodePoint(0x2400 + point);
+  return point === 0x7f ? '\u2421' : `\\u{${point.toString(16)}}`;
+}
+
+/** A text in which everything is seen. */
+export const visible = (words) => words.replaceAll('\r\n', '\n').replace(MISLEADING, named);
+
+/** An element with attributes and content, of which all is seen; what is false, null or undefined is left out. */
 export function made(tag, attributes, ...content) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== undefined && value !== false) element.setAttribute(name, value === true ? '' : value);
   }
-  element.append(...content.filter((one) => one !== undefined && one !== null && one !== false));
+  const there = content.filter((one) => one !== undefined && one !== null && one !== false);
+  element.append(...there.map((one) => (one instanceof Node ? one : visible(String(one)))));
   return element;
 }
 
 export function say(id, words) {
-  part(id).textContent = words;
+  part(id).textContent = visible(words);
   show(id, words !== '');
   if (words === '') return;
   part(id).scrollIntoView({ block: 'nearest' });
