@@ -26,7 +26,7 @@ pub(crate) struct Reloadable {
     field: String,
     files: TlsFiles,
     tls: Arc<Tls>,
-    /// The revocation lists as they lay there when they were last read.
+    /// The revocation lists as they lay there when they were last read and could be used.
     lists: Vec<Written>,
 }
 
@@ -49,23 +49,25 @@ impl Reloadable {
     }
 
     /// Reads the files anew where a revocation list is not the one that was read: authorities write them often, and
-    /// nobody stands by.
+    /// nobody stands by. What could not be used is tried again: whatever was wrong may be another file.
     pub(crate) fn look(&mut self) {
-        let before = std::mem::replace(&mut self.lists, written(&self.files));
-        if before != self.lists {
-            self.reload();
+        let lists = written(&self.files);
+        if lists != self.lists && self.reload() {
+            self.lists = lists;
         }
     }
 
-    /// Reads the files anew; what was there stays when they are wrong.
-    pub(crate) fn reload(&self) {
+    /// Reads the files anew, and says whether they are in use; what was there stays when they are wrong.
+    pub(crate) fn reload(&self) -> bool {
         match self.files.reload(&self.field, &self.tls) {
             Ok(()) => tracing::info!(listener = self.field, "certificates were read anew"),
             Err(fault) => {
                 let (field, problem, remedy) = fault.into_parts();
                 tracing::error!(field, problem, remedy, "certificates stay as they were");
+                return false;
             }
         }
+        true
     }
 }
 
@@ -234,7 +236,17 @@ mod tests {
         assert_eq!(in_use(&loaded), second);
         std::fs::write(path, list(&issuer)).unwrap();
         loaded.look();
-        assert_ne!(in_use(&loaded), second);
+        let third = in_use(&loaded);
+        assert_ne!(third, second);
+        // A list of which nothing is wrong is in use once the file is good again that was.
+        let key = std::fs::read(&tls.key).unwrap();
+        std::fs::write(&tls.key, "half a ke").unwrap();
+        std::fs::write(path, list(&issuer) + "\n").unwrap();
+        loaded.look();
+        assert_eq!(in_use(&loaded), third);
+        std::fs::write(&tls.key, key).unwrap();
+        loaded.look();
+        assert_ne!(in_use(&loaded), third);
     }
 
     #[test]

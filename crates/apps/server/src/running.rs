@@ -149,7 +149,10 @@ impl Running {
 
     /// Reads all certificates anew, as SIGHUP does.
     pub fn reload(&self) {
-        self.reloadable.iter().for_each(Reloadable::reload);
+        for one in &self.reloadable {
+            // What could not be read is logged.
+            one.reload();
+        }
     }
 
     /// Reads all certificates anew where a list of revoked ones was written since it was read.
