@@ -45,7 +45,7 @@ cases! {
     "login.methods" => |stage, who| stage.run(who, SERVER, methods::Offered).await;
     "login.oidc-start" => |stage, who| {
         let method = method(stage, "oidc").await;
-        let redirect_uri = "http://127.0.0.1:1/".to_owned();
+        let redirect_uri = format!("http://127.0.0.1:1/callback/{method}");
         stage.run(who, &method, oidc::Start { method: method.clone(), redirect_uri }).await
     };
     "login.oidc-finish" => |stage, who| {
