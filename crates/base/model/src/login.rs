@@ -183,8 +183,8 @@ pub struct OidcMethod {
     /// How the secret is shown to the provider.
     #[serde(default)]
     pub client_auth: ClientAuth,
-    /// Where the provider may send people back to, besides `http://127.0.0.1:PORT/callback/NAME` with any port (RFC 8252
-    /// section 7.3).
+    /// Where the provider may send people back to, besides `http://127.0.0.1:PORT/callback/NAME` with any port (RFC
+    /// 8252 section 7.3).
     pub redirect_uris: BTreeSet<String>,
     /// What is asked for besides `openid`.
     pub scopes: BTreeSet<String>,

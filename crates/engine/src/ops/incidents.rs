@@ -140,8 +140,8 @@ impl Core {
         Err(Error::new(Code::OtherPersonNeeded, "people sign this with their name, and no programs: a person does it"))
     }
 
-    /// Who signs something, as a vote is signed: a person, by what policies give to the roles of their own record. Those
-    /// that a login or a grant for a time adds do not count.
+    /// Who signs something, as a vote is signed: a person, by what policies give to the roles of their own record.
+    /// Those that a login or a grant for a time adds do not count.
     ///
     /// # Errors
     /// [`Code::OtherPersonNeeded`] for programs, [`Code::Denied`] for others.

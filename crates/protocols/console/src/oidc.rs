@@ -1,7 +1,8 @@
 //! Signing in at an OpenID provider: the ways that are offered, going there, and coming back.
 //!
 //! ```text
-//! page ──begin──▶ /console/api/login/oidc: attempt, its secret in a cookie ──▶ provider ──▶ /console/login/callback/METHOD
+//! page ──begin──▶ /console/api/login/oidc: attempt, its secret in a cookie
+//!      ──▶ provider ──▶ /console/login/callback/METHOD
 //! ```
 //! What comes back counts in the browser that went: the attempt's secret is in a cookie that other sites cannot set and
 //! scripts do not see. Where one comes back to must stand in the method (`redirect_uris`) and at the provider.

@@ -21,8 +21,8 @@ pub struct OfferedMethod {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StartOidc {
-    /// Where the provider sends the browser back to: one of the method's, or `http://127.0.0.1:PORT/callback/METHOD` with
-    /// any port. What comes back elsewhere is not for this login.
+    /// Where the provider sends the browser back to: one of the method's, or `http://127.0.0.1:PORT/callback/METHOD`
+    /// with any port. What comes back elsewhere is not for this login.
     pub redirect_uri: String,
 }
 

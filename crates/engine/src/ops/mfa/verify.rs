@@ -191,8 +191,8 @@ fn on_paper(
 fn none_enrolled() -> Error {
     Error::new(
         Code::WrongState,
-        "no such second factor is enrolled and confirmed: `keyreeve mfa status` shows which are, `keyreeve mfa confirm` \
-         confirms one, `keyreeve mfa totp` enrols one",
+        "no such second factor is enrolled and confirmed: `keyreeve mfa status` shows which are, `keyreeve mfa \
+         confirm` confirms one, `keyreeve mfa totp` enrols one",
     )
 }
 
