@@ -1,8 +1,8 @@
 //! Review campaigns: people go through who has which right, and decide on each (requirement A8).
 //!
 //! A campaign freezes what there is at one moment: memberships of roles, grants, consumers of keys. Each is an item
-//! that somebody decides once, and neither about themselves nor about what they made. A campaign closes when every item is
-//! decided; the methods here are the only way in which campaigns and items change.
+//! that somebody decides once, and neither about themselves nor about what they made. A campaign closes when every item
+//! is decided; the methods here are the only way in which campaigns and items change.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
