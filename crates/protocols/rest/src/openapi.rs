@@ -301,7 +301,8 @@ fn success(route: &Route) -> Response {
     built.build()
 }
 
-fn components() -> utoipa::openapi::Components {
+/// Every schema by its name, as often as it is referred to.
+fn schemas() -> Vec<(String, RefOr<Schema>)> {
     let mut schemas: Vec<(String, RefOr<Schema>)> = Vec::new();
     let mut add = |schema: &SchemaRef| {
         schemas.push(((schema.name)().into_owned(), (schema.schema)()));
@@ -312,6 +313,10 @@ fn components() -> utoipa::openapi::Components {
         route.reply.iter().chain(&route.row).for_each(&mut add);
     }
     schemas.push((keyreeve_wire::Problem::name().into_owned(), keyreeve_wire::Problem::schema()));
+    schemas
+}
+
+fn components() -> utoipa::openapi::Components {
     let token = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("krt_")
@@ -323,7 +328,7 @@ fn components() -> utoipa::openapi::Components {
         extensions: None,
     };
     let mut built = ComponentsBuilder::new()
-        .schemas_from_iter(schemas)
+        .schemas_from_iter(schemas())
         .security_scheme("token", SecurityScheme::Http(token))
         .security_scheme("certificate", certificate);
     for (status, codes) in codes_by_status() {
@@ -349,4 +354,22 @@ fn codes_by_status() -> BTreeMap<u16, BTreeSet<&'static str>> {
         all.entry(status.as_u16()).or_default().insert(code);
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// The pages of listings are named after their items, so that another type could have such a name already.
+    #[test]
+    fn one_name_is_one_shape() {
+        let mut known = BTreeMap::new();
+        for (name, schema) in schemas() {
+            let shape = serde_json::to_value(schema).unwrap();
+            let before = known.entry(name.clone()).or_insert_with(|| shape.clone());
+            assert_eq!(*before, shape, "two types are called {name}");
+        }
+        assert!(known.len() > 100, "{}", known.len());
+    }
 }

@@ -203,9 +203,9 @@ pub struct ChangedDecision {
     /// Its id or name, as the records have it.
     pub resource: String,
     /// What the present policies say.
-    pub was: Verdict,
+    pub was: Decision,
     /// What the draft says.
-    pub would: Verdict,
+    pub would: Decision,
     /// How many such requests there were.
     pub count: u64,
     /// The id of the first one's audit record.
@@ -216,7 +216,7 @@ pub struct ChangedDecision {
 
 /// What policies say.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-pub struct Verdict {
+pub struct Decision {
     /// Whether it is allowed.
     pub allowed: bool,
     /// The policies that permit it; where it is refused, those that forbid it or cannot be evaluated. Empty where

@@ -144,7 +144,7 @@ pub struct Review {
 
 /// A review with a page of its items.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ReviewPage {
+pub struct ReviewWithItems {
     /// The review.
     pub review: Review,
     /// The items, by number.

@@ -552,6 +552,7 @@ fn report_text(report: &Report, verdict: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     const VKEY: &str = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
 
@@ -559,8 +560,9 @@ mod tests {
     fn fields_within_fields_are_told_by_their_path() {
         let mut said = Vec::new();
         flat("", &json!({ "v": 1, "actor": { "principal": "olga" }, "details": { "seats": ["a", "b"] } }), &mut said);
-        let said: Vec<(&str, &str)> = said.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(said, [("actor.principal", "olga"), ("details.seats", r#"["a","b"]"#), ("v", "1")]);
+        let said: BTreeMap<&str, &str> = said.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let expected = [("actor.principal", "olga"), ("details.seats", r#"["a","b"]"#), ("v", "1")];
+        assert_eq!(said, BTreeMap::from(expected));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
-use keyreeve_wire::policies::{ChangedDecision, SimulatePolicies, SimulatedPolicies, Verdict};
+use keyreeve_wire::policies::{ChangedDecision, Decision, SimulatePolicies, SimulatedPolicies};
 
 use super::policy_sets;
 use crate::app::{App, Outcome};
@@ -61,7 +61,7 @@ impl Simulate {
 }
 
 /// What makes requests alike.
-type Alike = (String, String, String, String, Verdict, Verdict);
+type Alike = (String, String, String, String, Decision, Decision);
 
 fn alike(group: &ChangedDecision) -> Alike {
     let ChangedDecision { principal, action, kind, resource, was, would, .. } = group.clone();
@@ -117,7 +117,7 @@ fn summary(total: &SimulatedPolicies) -> String {
 }
 
 fn row(group: &ChangedDecision) -> [String; 7] {
-    let verdict = |verdict: &Verdict| {
+    let verdict = |verdict: &Decision| {
         let word = if verdict.allowed { "allowed" } else { "refused" };
         let by = if verdict.policies.is_empty() { "no policy".to_owned() } else { verdict.policies.join(", ") };
         format!("{word} ({by})")
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn page(count: u64, first: &str, last: &str) -> SimulatedPolicies {
-        let verdict = |allowed| Verdict { allowed, policies: vec!["a".to_owned()] };
+        let verdict = |allowed| Decision { allowed, policies: vec!["a".to_owned()] };
         let group = ChangedDecision {
             principal: "pat".to_owned(),
             action: "key.sign".to_owned(),

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use keyreeve_wire::names::{ReviewSubject, ReviewVerdict};
-use keyreeve_wire::reviews::{CloseReview, DecideReview, OpenReview, Review, ReviewItem, ReviewPage};
+use keyreeve_wire::reviews::{CloseReview, DecideReview, OpenReview, Review, ReviewItem, ReviewWithItems};
 
 use crate::app::{App, Listing, Outcome};
 use crate::out::{facts, rows};
@@ -251,6 +251,6 @@ fn items<'a>(items: impl IntoIterator<Item = &'a ReviewItem>) -> String {
     rows(["item", "who", "right", "last used", "made by", "decision"], items.into_iter().map(row))
 }
 
-fn with_items(page: &ReviewPage) -> String {
+fn with_items(page: &ReviewWithItems) -> String {
     format!("{}\n{}", details(&page.review), items(&page.items))
 }

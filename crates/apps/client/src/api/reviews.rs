@@ -1,7 +1,9 @@
 //! Going through who has which right.
 
 use keyreeve_wire::Page;
-use keyreeve_wire::reviews::{AccessReport, CloseReview, DecideReview, OpenReview, Review, ReviewDecided, ReviewPage};
+use keyreeve_wire::reviews::{
+    AccessReport, CloseReview, DecideReview, OpenReview, Review, ReviewDecided, ReviewWithItems,
+};
 use reqwest::Method;
 
 use crate::error::ClientError;
@@ -55,7 +57,7 @@ impl Client {
         id: &str,
         undecided: bool,
         (after, limit): (Option<u32>, Option<u32>),
-    ) -> Result<Answer<ReviewPage>, ClientError> {
+    ) -> Result<Answer<ReviewWithItems>, ClientError> {
         let after = after.map(|after| after.to_string());
         let [after, limit] = super::page(after.as_deref(), limit);
         let undecided = undecided.then(|| "true".to_owned());

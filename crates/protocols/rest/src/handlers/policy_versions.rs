@@ -12,8 +12,8 @@ use keyreeve_policy::diff::{DocumentChange, DocumentDiff, MeaningChange as Meani
 use keyreeve_policy::simulate::{self, Simulation};
 use keyreeve_policy::{PrincipalKind, diff};
 use keyreeve_wire::policies::{
-    AppliedPolicies, ApplyPolicies, ChangedDecision, ComparedPolicies, MeaningChange, PolicyDiff, PolicyDifference,
-    PolicyVersion, RollBackPolicies, SimulatePolicies, SimulatedPolicies, Verdict,
+    AppliedPolicies, ApplyPolicies, ChangedDecision, ComparedPolicies, Decision, MeaningChange, PolicyDiff,
+    PolicyDifference, PolicyVersion, RollBackPolicies, SimulatePolicies, SimulatedPolicies,
 };
 use keyreeve_wire::{Page, Pairs, names};
 use std::collections::BTreeMap;
@@ -130,7 +130,7 @@ fn simulated(found: Simulated) -> SimulatedPolicies {
 }
 
 fn group(group: simulate::ChangedDecision) -> ChangedDecision {
-    let verdict = |side: simulate::Side| Verdict { allowed: side.allowed, policies: side.policies };
+    let verdict = |side: simulate::Side| Decision { allowed: side.allowed, policies: side.policies };
     ChangedDecision {
         principal: group.principal,
         action: group.action,

@@ -14,7 +14,7 @@ use keyreeve_model::time::DAY_MS;
 use keyreeve_wire::names::{ReviewSubject, ReviewVerdict};
 use keyreeve_wire::reviews::{
     AccessReport, AccessRow, CloseReview, DecideReview, Finding, OpenReview, Review, ReviewDecided, ReviewItem,
-    ReviewPage, Right,
+    ReviewWithItems, Right,
 };
 
 use super::keyrings::{AFTER, LIMIT};
@@ -32,7 +32,7 @@ pub(crate) static ROUTES: &[Route] = &[
         .takes::<OpenReview>(r#"{"subjects":["roles","grants"],"days":30,"reason":"review of the second half-year"}"#)
         .gives::<Review>(),
     route!(Get "/reviews", Admin, REVIEW_LIST, list).query(Filter::PARAMS).lists::<Review>(),
-    route!(Get "/reviews/{id}", Admin, REVIEW_DESCRIBE, describe).query(Items::PARAMS).gives::<ReviewPage>(),
+    route!(Get "/reviews/{id}", Admin, REVIEW_DESCRIBE, describe).query(Items::PARAMS).gives::<ReviewWithItems>(),
     route!(Post "/reviews/{id}/decisions", Admin, REVIEW_DECIDE, decide)
         .takes::<DecideReview>(r#"{"item":1,"verdict":"revoke","reason":"changed to another team"}"#)
         .gives::<ReviewDecided>()
@@ -217,7 +217,7 @@ async fn describe(
     let done = engine.call(call.arrival, operation).await?;
     let page = done.reply;
     let items = page.items.iter().map(item).collect::<Result<_, _>>()?;
-    answer::json(done.record, &ReviewPage { review: review(&page.review)?, items, next: page.next })
+    answer::json(done.record, &ReviewWithItems { review: review(&page.review)?, items, next: page.next })
 }
 
 async fn decide(
