@@ -326,6 +326,11 @@ impl From<RootError> for Error {
             RootError::Unavailable(_) => {
                 return Self::new(Code::RootUnavailable, "the root of trust does not answer").because(error);
             }
+            RootError::Refused(_) => {
+                let text = "the device behind the root does not do this: `keyreeve root check` shows what it does";
+                return Self::new(Code::RootUnavailable, text).because(error);
+            }
+            RootError::Missing => Code::Tampered,
         };
         Self::new(code, error.to_string())
     }
@@ -400,9 +405,14 @@ impl From<CryptoError> for Error {
             | CryptoError::InputTooLong { .. }
             | CryptoError::WrapLength
             | CryptoError::OutputLength { .. }
+            | CryptoError::Iterations { .. }
             | CryptoError::Label
             | CryptoError::Key(_) => Code::InvalidRequest,
             CryptoError::Random(error) => return (*error).into(),
+            CryptoError::Remote(_) => {
+                let text = "the device that holds this key did not do it: see the server's log, and ask again";
+                return Self::new(Code::RootUnavailable, text).because(error);
+            }
             CryptoError::Module => return Self::internal(error),
         };
         Self::new(code, error.to_string())

@@ -195,7 +195,7 @@ fn bind(algorithm: &'static Algorithm, key: &[u8; 32]) -> Result<LessSafeKey, Cr
     UnboundKey::new(algorithm, key).map(LessSafeKey::new).map_err(module)
 }
 
-fn check_plaintext(len: usize) -> Result<(), CryptoError> {
+pub(crate) fn check_plaintext(len: usize) -> Result<(), CryptoError> {
     match u64::try_from(len) {
         Ok(len) if len <= MAX_PLAINTEXT => Ok(()),
         _ => Err(CryptoError::InputTooLong { max: MAX_PLAINTEXT, actual: len as u64 }),

@@ -2,6 +2,7 @@
 
 use crate::algorithm::{KeyAlgorithm, Purpose, SignatureScheme};
 use crate::random::RandomError;
+use crate::remote::RemoteFault;
 
 /// Why a cryptographic operation was refused or failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +77,14 @@ pub enum CryptoError {
         /// Most bytes that may be asked for.
         max: usize,
     },
+    /// A passphrase is stretched with a number of iterations (count) that is out of bounds.
+    #[error("a passphrase is stretched with {min} to {max} iterations")]
+    Iterations {
+        /// Least.
+        min: u32,
+        /// Most.
+        max: u32,
+    },
     /// A key-derivation label with a zero byte: the zero byte separates label from context (SP 800-108r1, 4.1).
     #[error("a key-derivation label must not contain a zero byte")]
     Label,
@@ -85,6 +94,9 @@ pub enum CryptoError {
     /// The random generator has failed and gives nothing any more.
     #[error(transparent)]
     Random(#[from] RandomError),
+    /// The key is inside a device, and the device did not do it.
+    #[error("the device that holds this key {0}")]
+    Remote(RemoteFault),
     /// The cryptographic module refused an operation that should have worked.
     #[error("the cryptographic module failed; run the self-tests and restart")]
     Module,

@@ -1,8 +1,9 @@
 //! Keys ready for use: everything that can be prepared once is prepared when a key is loaded.
 
 use std::fmt;
+use std::sync::Arc;
 
-use keyreeve_secret::SecretBytes;
+use keyreeve_secret::{SecretBytes, ct_eq};
 
 use crate::aead::{AeadKey, TAG_LEN};
 use crate::agreement::Agreer;
@@ -14,6 +15,7 @@ use crate::mac::MacKey;
 use crate::material::Material;
 use crate::public::PublicKey;
 use crate::random::Random;
+use crate::remote::{Remote, RemoteKey};
 use crate::rsa_oaep::{self, OaepPrivate, OaepPublic};
 use crate::signature::{Message, Signer, Verifier};
 use crate::wrap::{WrapKey, WrapMode};
@@ -40,6 +42,8 @@ enum Inner {
     Derive(SecretBytes),
     Agree(Agreer),
     Kem(Decapsulator),
+    /// Inside a device.
+    Remote(Remote),
 }
 
 impl LoadedKey {
@@ -80,6 +84,32 @@ impl LoadedKey {
         Ok(Self { algorithm, purpose, public, inner })
     }
 
+    /// A key inside a device. Asks the device at once for what is kept of it here, so this blocks, as every use of the
+    /// private half will; see [`RemoteKey`].
+    ///
+    /// # Errors
+    /// [`CryptoError::PurposeNotOffered`] if no device key is of this algorithm for this purpose (devices have
+    /// AES-256-GCM, RSA, signing keys and HMAC) or `public` is missing, superfluous or of another algorithm;
+    /// [`CryptoError::Remote`].
+    pub fn remote(
+        key: Arc<dyn RemoteKey>,
+        algorithm: KeyAlgorithm,
+        purpose: Purpose,
+        public: Option<PublicKey>,
+    ) -> Result<Self, CryptoError> {
+        let not_offered = CryptoError::PurposeNotOffered { algorithm, purpose };
+        if !algorithm.offers(purpose) {
+            return Err(not_offered);
+        }
+        let inner = Inner::Remote(Remote::new(key, algorithm, purpose, public.as_ref())?.ok_or(not_offered)?);
+        Ok(Self { algorithm, purpose, public, inner })
+    }
+
+    /// Whether its material is inside a device: what needs it then blocks for as long as the device takes.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.inner, Inner::Remote(_))
+    }
+
     /// The algorithm.
     pub fn algorithm(&self) -> KeyAlgorithm {
         self.algorithm
@@ -105,6 +135,7 @@ impl LoadedKey {
     pub fn seal_overhead(&self) -> Option<usize> {
         match &self.inner {
             Inner::Aead(keys) => Some(keys.0.nonce_len() + TAG_LEN),
+            Inner::Remote(key) => key.seal_overhead(),
             _ => None,
         }
     }
@@ -116,6 +147,9 @@ impl LoadedKey {
     /// [`CryptoError::WrongPurpose`], [`CryptoError::WrongAlgorithm`], [`CryptoError::InputTooLong`],
     /// [`CryptoError::Random`].
     pub fn seal(&self, random: &Random, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        if let Inner::Remote(key) = &self.inner {
+            return key.seal(random, aad, plaintext).unwrap_or_else(|| Err(self.refuse(Purpose::Encrypt, "seal")));
+        }
         let key = self.aead()?;
         let mut out = Vec::with_capacity(key.nonce_len() + plaintext.len() + TAG_LEN);
         key.seal_into(random, aad, plaintext, &mut out)?;
@@ -133,6 +167,10 @@ impl LoadedKey {
         plaintext: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), CryptoError> {
+        if self.is_remote() {
+            out.extend_from_slice(&self.seal(random, aad, plaintext)?);
+            return Ok(());
+        }
         self.aead()?.seal_into(random, aad, plaintext, out)
     }
 
@@ -142,6 +180,9 @@ impl LoadedKey {
     /// [`CryptoError::Open`] for everything that is not such a message; [`CryptoError::WrongPurpose`],
     /// [`CryptoError::WrongAlgorithm`].
     pub fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<SecretBytes, CryptoError> {
+        if let Inner::Remote(key) = &self.inner {
+            return key.open(aad, sealed).unwrap_or_else(|| Err(self.refuse(Purpose::Encrypt, "seal")));
+        }
         self.aead()?.open(aad, sealed)
     }
 
@@ -152,8 +193,12 @@ impl LoadedKey {
     /// # Errors
     /// [`CryptoError::WrongPurpose`], [`CryptoError::WrongAlgorithm`].
     pub fn commitment(&self, message: &[u8]) -> Result<[u8; 32], CryptoError> {
-        let Inner::Aead(keys) = &self.inner else { return Err(self.refuse(Purpose::Encrypt, "commitment")) };
-        let tag = keys.1.mac(message);
+        let key = match &self.inner {
+            Inner::Aead(keys) => Some(&keys.1),
+            Inner::Remote(key) => key.commitment(),
+            _ => None,
+        };
+        let tag = key.ok_or_else(|| self.refuse(Purpose::Encrypt, "commitment"))?.mac(message);
         tag.try_into().map_err(|_| CryptoError::Module)
     }
 
@@ -169,7 +214,11 @@ impl LoadedKey {
         plaintext: &[u8],
     ) -> Result<Vec<u8>, CryptoError> {
         random.status()?;
-        self.oaep()?.0.encrypt(hash, label, plaintext)
+        let public = match &self.inner {
+            Inner::Remote(key) => key.oaep_public().ok_or_else(|| self.refuse(Purpose::Encrypt, "oaep"))?,
+            _ => &self.oaep()?.0,
+        };
+        public.encrypt(hash, label, plaintext)
     }
 
     /// Decrypts RSA-OAEP with the same hash function and label.
@@ -183,6 +232,10 @@ impl LoadedKey {
         label: &[u8],
         ciphertext: &[u8],
     ) -> Result<SecretBytes, CryptoError> {
+        if let Inner::Remote(key) = &self.inner {
+            let opened = key.oaep_decrypt(hash, label, ciphertext);
+            return opened.unwrap_or_else(|| Err(self.refuse(Purpose::Encrypt, "oaep")));
+        }
         self.oaep()?.1.decrypt(hash, label, ciphertext)
     }
 
@@ -193,6 +246,7 @@ impl LoadedKey {
     pub fn mac(&self, data: &[u8]) -> Result<Vec<u8>, CryptoError> {
         match &self.inner {
             Inner::Mac(key) => Ok(key.mac(data)),
+            Inner::Remote(key) => key.mac(data).unwrap_or_else(|| Err(self.refuse(Purpose::Mac, "mac"))),
             _ => Err(self.refuse(Purpose::Mac, "mac")),
         }
     }
@@ -204,6 +258,10 @@ impl LoadedKey {
     pub fn verify_mac(&self, data: &[u8], tag: &[u8]) -> Result<(), CryptoError> {
         match &self.inner {
             Inner::Mac(key) => key.verify(data, tag),
+            Inner::Remote(_) => {
+                let expected = self.mac(data)?;
+                if ct_eq(&expected, tag) { Ok(()) } else { Err(CryptoError::NotVerified) }
+            }
             _ => Err(self.refuse(Purpose::Mac, "verify mac")),
         }
     }
@@ -214,10 +272,17 @@ impl LoadedKey {
     /// [`CryptoError::SchemeMismatch`]; [`CryptoError::DigestNotOffered`] or [`CryptoError::InputLength`] for digests;
     /// [`CryptoError::WrongPurpose`], [`CryptoError::Random`].
     pub fn sign(&self, random: &Random, scheme: SignatureScheme, message: Message<'_>) -> Result<Vec<u8>, CryptoError> {
-        let (signer, _) = self.signer()?;
-        if !scheme.fits(self.algorithm) {
-            return Err(CryptoError::SchemeMismatch { algorithm: self.algorithm, scheme });
+        let fits = || {
+            let mismatch = CryptoError::SchemeMismatch { algorithm: self.algorithm, scheme };
+            if scheme.fits(self.algorithm) { Ok(()) } else { Err(mismatch) }
+        };
+        if let Inner::Remote(key) = &self.inner {
+            key.verifier().ok_or_else(|| self.refuse(Purpose::Sign, "sign"))?;
+            fits()?;
+            return key.sign(scheme, message).unwrap_or_else(|| Err(self.refuse(Purpose::Sign, "sign")));
         }
+        let (signer, _) = self.signer()?;
+        fits()?;
         random.status()?;
         signer.sign(scheme, message)
     }
@@ -227,7 +292,11 @@ impl LoadedKey {
     /// # Errors
     /// [`CryptoError::NotVerified`], and as [`sign`](Self::sign).
     pub fn verify(&self, scheme: SignatureScheme, message: Message<'_>, signature: &[u8]) -> Result<(), CryptoError> {
-        self.signer()?.1.verify(scheme, message, signature)
+        let verifier = match &self.inner {
+            Inner::Remote(key) => key.verifier().ok_or_else(|| self.refuse(Purpose::Sign, "sign"))?,
+            _ => &self.signer()?.1,
+        };
+        verifier.verify(scheme, message, signature)
     }
 
     /// The secret shared with the owner of `peer`: 32 bytes for X25519 and P-256, 48 for P-384, 66 for P-521. It is not
@@ -342,7 +411,7 @@ impl fmt::Debug for LoadedKey {
     }
 }
 
-fn mac_hash(algorithm: KeyAlgorithm) -> Option<HashAlgorithm> {
+pub(crate) fn mac_hash(algorithm: KeyAlgorithm) -> Option<HashAlgorithm> {
     match algorithm {
         KeyAlgorithm::HmacSha256 => Some(HashAlgorithm::Sha256),
         KeyAlgorithm::HmacSha384 => Some(HashAlgorithm::Sha384),

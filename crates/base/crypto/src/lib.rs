@@ -8,6 +8,8 @@
 //! * [`algorithm`]: the closed lists with their names on the wire;
 //! * [`registry`]: strength, status and dates of each algorithm;
 //! * [`material`]: making, importing and serialising keys; [`key`]: using them; [`public`]: public keys;
+//! * [`remote`]: keys inside a device;
+//! * [`password`]: keys from passphrases;
 //! * [`random`] and [`health`]: random values and the tests on the entropy behind them;
 //! * [`selftest`]: known answers at start-up; [`shamir`]: secrets in shares;
 //! * [`digest`], [`mac`], [`kdf`], [`aead`], [`wrap`], [`signature`]: the parts, where they are used without a stored
@@ -28,9 +30,11 @@ mod kem;
 pub mod key;
 pub mod mac;
 pub mod material;
+pub mod password;
 pub mod public;
 pub mod random;
 pub mod registry;
+pub mod remote;
 mod rsa_oaep;
 pub mod seeded;
 pub mod selftest;
@@ -51,5 +55,6 @@ pub use material::Material;
 pub use public::{Fingerprint, PublicKey, verify_with_public_key};
 pub use random::{EntropySource, EntropyUnavailable, Random, RandomError};
 pub use registry::{AlgorithmEntry, Registry, Schedule, ScheduleError, Status};
+pub use remote::{RemoteFault, RemoteKey};
 pub use signature::Message;
 pub use wrap::WrapMode;

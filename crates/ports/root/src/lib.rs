@@ -5,14 +5,19 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(any(test, feature = "conformance"), allow(clippy::unwrap_used))]
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use keyreeve_secret::{SecretBytes, SecretString};
 use thiserror::Error;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod device;
 #[cfg(feature = "conformance")]
 pub mod faulty;
+
+pub use device::{DeviceKey, KeyDevice};
 
 /// Longest secret a root wraps, in bytes.
 pub const WRAP_MAX: usize = 4096;
@@ -64,6 +69,12 @@ pub enum RootError {
     /// The device or file did not answer.
     #[error("the root of trust is not available: {0}")]
     Unavailable(String),
+    /// The device does not do this, or not as it must be done. Asking again does not help.
+    #[error("the device refuses, or is refused: {0}")]
+    Refused(String),
+    /// A key that was made in the device is not in it.
+    #[error("the key is not in the device: is it the device it was made in?")]
+    Missing,
 }
 
 /// How far opening has come.
@@ -160,4 +171,9 @@ pub trait Root: Send + Sync {
     /// Asks whether the root could wrap and unwrap now, and fails as they would; cheap, for readiness. Anybody may
     /// cause calls, as often as they like: a root on a device or a service gives its last answer again for a while.
     async fn check(&self) -> Result<(), RootError>;
+
+    /// The device behind this root, if it makes keys that never leave it.
+    fn device(&self) -> Option<Arc<dyn KeyDevice>> {
+        None
+    }
 }
