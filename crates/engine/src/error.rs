@@ -297,6 +297,10 @@ impl From<StoreError> for Error {
                 "another server has taken the store over: nothing was changed; ask that one",
             )
             .because(error),
+            StoreError::NotEmpty => Self::new(
+                Code::WrongState,
+                "the store is not empty: a backup is restored into a fresh one, so that nothing is overwritten",
+            ),
             StoreError::Damaged(_) => {
                 Self::new(Code::Tampered, "the store is damaged: an operator must look").because(error)
             }
@@ -405,7 +409,6 @@ impl From<CryptoError> for Error {
             | CryptoError::InputTooLong { .. }
             | CryptoError::WrapLength
             | CryptoError::OutputLength { .. }
-            | CryptoError::Iterations { .. }
             | CryptoError::Label
             | CryptoError::Key(_) => Code::InvalidRequest,
             CryptoError::Random(error) => return (*error).into(),

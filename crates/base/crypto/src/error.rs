@@ -77,14 +77,6 @@ pub enum CryptoError {
         /// Most bytes that may be asked for.
         max: usize,
     },
-    /// A passphrase is stretched with a number of iterations (count) that is out of bounds.
-    #[error("a passphrase is stretched with {min} to {max} iterations")]
-    Iterations {
-        /// Least.
-        min: u32,
-        /// Most.
-        max: u32,
-    },
     /// A key-derivation label with a zero byte: the zero byte separates label from context (SP 800-108r1, 4.1).
     #[error("a key-derivation label must not contain a zero byte")]
     Label,
