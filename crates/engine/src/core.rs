@@ -7,12 +7,13 @@ use keyreeve_identity::throttle::Throttle;
 use keyreeve_identity_port::{Directory, OidcProvider};
 use keyreeve_journal::Journal;
 use keyreeve_model::ids::KeyringId;
-use keyreeve_model::{KeyId, MaterialRow, Name, Profile, RecordId, TokenId, UnixMillis};
+use keyreeve_model::roots::{Need, RootRecord};
+use keyreeve_model::{KeyId, MaterialRow, Name, Profile, RecordId, RootUse, TokenId, UnixMillis};
 use keyreeve_policy::DecisionCache;
-use keyreeve_root::{Root, SealStatus};
+use keyreeve_root::SealStatus;
 use keyreeve_store::Store;
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::courier::{Channel, Courier};
 use crate::error::{Code, Error};
 use crate::issuers::Issuers;
 use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef};
+use crate::roots::Roots;
 use crate::running::{Overdue, Readiness};
 use crate::sealing::Opened;
 
@@ -39,8 +41,8 @@ pub trait Observer: Send + Sync {
 pub struct Ports {
     /// Records and wrapped material.
     pub store: Arc<dyn Store>,
-    /// The root of trust.
-    pub root: Arc<dyn Root>,
+    /// The roots of trust.
+    pub roots: Arc<Roots>,
     /// Epoch keys.
     pub vault: Arc<dyn EpochVault>,
     /// The audit log.
@@ -189,6 +191,10 @@ pub struct Core {
     pub(crate) issuers: Issuers,
     /// When rights were last used.
     pub(crate) uses: crate::uses::Uses,
+    /// The roots that open the server's own secret, once it is known.
+    pub(crate) opens_with: Mutex<Option<RootUse>>,
+    /// Roots of the deployment that could not be told what it says of them when the server started.
+    pub(crate) unconfigured: Mutex<BTreeMap<Name, RootRecord>>,
     /// One at a time opens or seals the server.
     pub(crate) transition: tokio::sync::Mutex<()>,
 }
@@ -236,6 +242,8 @@ impl Engine {
             throttle: Mutex::new(Throttle::new(ports.random.secret_array()?)),
             issuers: Issuers::default(),
             uses: crate::uses::Uses::default(),
+            opens_with: Mutex::default(),
+            unconfigured: Mutex::default(),
             transition: tokio::sync::Mutex::new(()),
             courier: Courier::new(std::mem::take(&mut ports.notifiers)),
             ports,
@@ -269,7 +277,7 @@ impl Core {
 
     /// What exists while the server is open, or the refusal that says it is not.
     pub(crate) fn need_open(&self) -> Result<Arc<Opened>, Error> {
-        self.opened().ok_or_else(|| match self.ports.root.status() {
+        self.opened().ok_or_else(|| match self.root_status() {
             SealStatus::NotInitialised { .. } => {
                 Error::new(Code::NotInitialised, "the server is not initialised: run `keyreeve init`")
             }
@@ -285,6 +293,27 @@ impl Core {
                 "the server is not open: its root of trust is, and the server's log tells more",
             ),
         })
+    }
+
+    /// Where the root stands that keeps the server from opening, or the first one.
+    pub(crate) fn root_status(&self) -> SealStatus {
+        let of = |name| self.ports.roots.get(name).map(|root| root.status());
+        let wanted = self.opens_with.lock().clone();
+        match wanted {
+            Some(wanted) => {
+                let all = wanted.roots().iter().filter_map(of);
+                let open = |status: &SealStatus| *status == SealStatus::Open;
+                let closed: Vec<_> = all.filter(|status| !open(status)).collect();
+                let enough = match wanted.need() {
+                    Need::Any => closed.len() < wanted.roots().len(),
+                    Need::All => closed.is_empty(),
+                };
+                // One that waits for people says best what to do.
+                let people = closed.iter().find(|status| status.needs_people()).or(closed.first()).cloned();
+                if enough { SealStatus::Open } else { people.unwrap_or(SealStatus::Open) }
+            }
+            None => of(self.ports.roots.first()).unwrap_or(SealStatus::NotInitialised { people: false }),
+        }
     }
 
     pub(crate) fn set_opened(&self, opened: Option<Arc<Opened>>) {

@@ -79,6 +79,8 @@ codes! {
     WrongKeyUse = "wrong-key-use", Caller;
     /// The algorithm may not be used for this any more, or not yet.
     AlgorithmNotAllowed = "algorithm-not-allowed", Caller;
+    /// The root of trust does not keep keys well enough for the class of data.
+    Custody = "custody-too-low", Caller;
     /// A policy text does not compile.
     InvalidPolicy = "invalid-policy", Caller;
     /// A share is misspelt, foreign or given twice.
@@ -297,10 +299,6 @@ impl From<StoreError> for Error {
                 "another server has taken the store over: nothing was changed; ask that one",
             )
             .because(error),
-            StoreError::NotEmpty => Self::new(
-                Code::WrongState,
-                "the store is not empty: a backup is restored into a fresh one, so that nothing is overwritten",
-            ),
             StoreError::Damaged(_) => {
                 Self::new(Code::Tampered, "the store is damaged: an operator must look").because(error)
             }

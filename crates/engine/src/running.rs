@@ -3,7 +3,8 @@
 use futures::future::BoxFuture;
 use keyreeve_epochs::EpochId;
 use keyreeve_model::record::{BadRecord, RecordSealer, Table, open};
-use keyreeve_model::{DeploymentRecord, DestructionRecord, KeyId, KeyringId, UnixMillis};
+use keyreeve_model::roots::RootRecord;
+use keyreeve_model::{DeploymentRecord, DestructionRecord, KeyId, KeyringId, Name, UnixMillis};
 use keyreeve_root::SealStatus;
 use keyreeve_store::Page;
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,17 +89,52 @@ impl Engine {
             Error::new(Code::Tampered, "the deployment record cannot be read: wrong store, or a newer version wrote it")
         };
         let deployment: DeploymentRecord = serde_json::from_slice(&record.bytes).map_err(unread)?;
-        let root = &self.core.ports.root;
-        if deployment.root_kind != root.kind() {
-            let text = format!(
-                "the deployment was initialised with a root of trust of kind `{}`, the configuration says `{}`",
-                deployment.root_kind,
-                root.kind()
-            );
-            return Err(Error::invalid(text));
+        *self.core.opens_with.lock() = Some(deployment.system_secret.under());
+        let trouble = self.configure_roots(deployment.roots()).await?;
+        match (self.core.root_status(), trouble) {
+            (SealStatus::Open, _) => self.open().await,
+            (status, Some(error)) if !status.needs_people() => Err(error),
+            _ => Ok(()),
         }
-        root.configure(&deployment.root_public).await?;
-        if root.status() == SealStatus::Open { self.open().await } else { Ok(()) }
+    }
+
+    /// Tells each root of trust what the deployment says of it. One that does not answer now is asked again at each
+    /// tick; what it opens is refused meanwhile. Returns the first such trouble.
+    async fn configure_roots(&self, roots: BTreeMap<Name, RootRecord>) -> Result<Option<Error>, Error> {
+        let (core, mut trouble) = (&*self.core, None);
+        for (name, record) in roots {
+            match core.ports.roots.configure(&name, &record).await {
+                Ok(()) => {}
+                // Another kind than was joined: the configuration is wrong, and waiting does not help.
+                Err(error) if error.code() == Code::InvalidRequest => return Err(error),
+                Err(error) => {
+                    tracing::warn!(root = %name, %error, cause = error.cause(), "a root of trust is not there");
+                    core.unconfigured.lock().insert(name, record);
+                    trouble = trouble.or(Some(error));
+                }
+            }
+        }
+        Ok(trouble)
+    }
+
+    /// Asks for roots that were not there, and hears from those that want to be heard from. What came out of one that
+    /// stays away for longer than its bound is wiped.
+    async fn look_after_roots(&self) -> Result<(), Error> {
+        let core = &*self.core;
+        let missing = std::mem::take(&mut *core.unconfigured.lock());
+        if !missing.is_empty() {
+            self.configure_roots(missing).await?;
+        }
+        if core.ports.roots.look_after().await
+            && let Some(opened) = core.opened()
+        {
+            opened.hierarchy.forget();
+            core.keys.clear();
+        }
+        if core.opened().is_none() && core.root_status() == SealStatus::Open && core.opens_with.lock().is_some() {
+            self.open().await?;
+        }
+        Ok(())
     }
 
     /// Opens the server once the root of trust is open. Why it could not is for its log too: whoever gave the last
@@ -123,16 +159,15 @@ impl Engine {
         let record = core.ports.store.deployment().await?.ok_or_else(not_initialised)?;
         let unread = |_| Error::new(Code::Tampered, "the deployment record cannot be read");
         let deployment: DeploymentRecord = serde_json::from_slice(&record.bytes).map_err(unread)?;
-        let wrapped = hex::decode(&deployment.system_secret)
-            .map_err(|_| Error::new(Code::Tampered, "the deployment record cannot be read"))?;
-        let secret = core.ports.root.unwrap(&system_context(&deployment.id), &wrapped).await?;
+        let context = system_context(&deployment.id);
+        let secret = core.ports.roots.unwrap(&deployment.system_secret, &context).await?;
+        *core.opens_with.lock() = Some(deployment.system_secret.under());
         let keys = Arc::new(SystemKeys::derive(&secret, &deployment.log_origin)?);
         let deployment: DeploymentRecord = open(&keys, Table::Deployment, deployment.id.as_bytes(), &record)?;
         let access = AccessSnapshot::load((&*core.ports.store, &keys), &core.compiler, core.now()?).await?;
         self.learn_epochs().await?;
         core.ports.journal.set_signers(keys.signers.clone())?;
-        let hierarchy =
-            Hierarchy::new(Arc::clone(&core.ports.root), Arc::clone(&core.ports.vault), Arc::clone(&core.ports.random));
+        let hierarchy = Hierarchy::new(core);
         core.opened_since.store(core.now()?.0, Ordering::Release);
         core.set_opened(Some(Arc::new(Opened::new(deployment, keys, hierarchy, access))));
         core.courier.ring(Filed::Urgent);
@@ -188,7 +223,7 @@ impl Engine {
         }
         core.set_opened(None);
         core.forget();
-        core.ports.root.seal().await;
+        core.ports.roots.seal().await;
     }
 
     /// Reads anew what changed of all that decisions about access are made from. Until that worked nothing is decided.
@@ -246,6 +281,7 @@ impl Engine {
     /// wrong, part by part.
     pub async fn tick(&self) -> Vec<Error> {
         let mut errors = Vec::new();
+        errors.extend(self.look_after_roots().await.err());
         if self.core.opened().is_some() {
             errors.extend(self.destroy_due().await.err());
             errors.extend(self.sweep_epochs().await.err());
@@ -367,7 +403,7 @@ impl Engine {
     /// Where the root of trust stands; open only while the engine is. Costs nothing.
     #[must_use]
     pub fn seal_status(&self) -> SealStatus {
-        match (self.core.ports.root.status(), self.is_open()) {
+        match (self.core.root_status(), self.is_open()) {
             (SealStatus::Open, false) => SealStatus::Sealed { given: 0, threshold: 0, shares: 0 },
             (status, _) => status,
         }
@@ -411,10 +447,10 @@ impl Engine {
             keyreeve_journal::Health::Ok => None,
             keyreeve_journal::Health::ReadOnly { why } => Some(why),
         };
-        let root = if seal == SealStatus::Open { ports.root.check().await.err() } else { None };
+        let ills = if seal == SealStatus::Open { ports.roots.ills().await } else { Vec::new() };
         Readiness {
             seal,
-            root: root.map(|error| error.to_string()),
+            root: (!ills.is_empty()).then(|| ills.join("; ")),
             store: ports.store.check().await.err().map(|error| error.to_string()),
             vault: ports.vault.check().await.err().map(|error| error.to_string()),
             journal,

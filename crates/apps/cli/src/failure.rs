@@ -159,6 +159,7 @@ fn next_step(code: &str) -> Option<&'static str> {
         "wrong-key-use" => {
             "`keyreeve key show KEY` shows what the key is for; `keyreeve algorithms` what else there is"
         }
+        "custody-too-low" => "`keyreeve status` lists the roots of trust and how well each keeps keys",
         "algorithm-not-allowed" => "`keyreeve algorithms` shows which algorithms may still be used",
         "invalid-policy" => "`keyreeve policy actions` lists the actions; `keyreeve policy show NAME` shows examples",
         "decryption-failed" => "the context must be the one given when encrypting: `--context NAME=VALUE`",

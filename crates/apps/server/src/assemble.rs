@@ -2,13 +2,13 @@
 
 use keyreeve_audit::Record;
 use keyreeve_crypto::{Random, selftest};
-use keyreeve_engine::{CLOCK_TOLERANCE_MS, Channel, Clock, Engine, Ports, Settings};
+use keyreeve_engine::{CLOCK_TOLERANCE_MS, Channel, Clock, Engine, Ports, Roots, Settings};
 use keyreeve_epochs_file::FileEpochVault;
 use keyreeve_journal::{Journal, Scan};
 use keyreeve_journal_file::{FileJournal, Options};
 use keyreeve_login_ldap::LdapDirectory;
 use keyreeve_login_oidc::HttpsProvider;
-use keyreeve_model::UnixMillis;
+use keyreeve_model::{Name, UnixMillis};
 use keyreeve_root::Root;
 use keyreeve_root_software::{SealedFileRoot, ShamirRoot};
 use keyreeve_secret::SecretString;
@@ -57,13 +57,13 @@ pub(crate) async fn assemble(config: &Config, mode: Mode) -> Result<Parts, Serve
     let store = open_store(config).await?;
     let vault = FileEpochVault::open(&config.epochs_dir(), random.clone());
     let vault = vault.map_err(|error| ServerError::part("epoch vault", error))?;
-    let root = open_root(config, mode, &random)?;
+    let roots = open_roots(config, mode, &random, &clock)?;
     let holder = format!("{}@{}", instance(&config.data_dir, &random)?, host_name());
     let operations = Arc::new(Operations::new());
     let moves = Arc::new(Moves::new(Arc::clone(&operations)));
     let ports = Ports {
         store: Arc::clone(&store),
-        root,
+        roots: Arc::new(roots),
         vault: Arc::new(vault),
         journal: Arc::clone(&journal),
         clock: Arc::clone(&clock),
@@ -171,8 +171,16 @@ async fn check_clock(journal: &dyn Journal, now: UnixMillis) -> Result<(), Serve
     }
 }
 
-fn open_root(config: &Config, mode: Mode, random: &Random) -> Result<Arc<dyn Root>, ServerError> {
-    match (&config.root, mode) {
+fn open_roots(config: &Config, mode: Mode, random: &Random, clock: &Arc<dyn Clock>) -> Result<Roots, ServerError> {
+    let main = keyreeve_model::roots::main();
+    let named = std::iter::once((&main, &config.root)).chain(&config.roots);
+    let open = |(name, root): (&Name, &RootConfig)| Ok((name.clone(), open_root(config, root, mode, random)?));
+    let roots = named.map(open).collect::<Result<_, ServerError>>()?;
+    Roots::new(main.clone(), roots, Arc::clone(clock)).map_err(|error| ServerError::part("roots of trust", error))
+}
+
+fn open_root(config: &Config, root: &RootConfig, mode: Mode, random: &Random) -> Result<Arc<dyn Root>, ServerError> {
+    match (root, mode) {
         (RootConfig::Shamir {}, _) => Ok(Arc::new(ShamirRoot::new(random.clone()))),
         (RootConfig::SealedFile {}, Mode::Development) => {
             Ok(Arc::new(SealedFileRoot::new(config.data_dir.join("root.dev-key"), random.clone())))

@@ -10,7 +10,8 @@ mod root;
 mod webauthn;
 
 use keyreeve_crypto::Registry;
-use keyreeve_model::Profile;
+use keyreeve_model::roots::MAIN;
+use keyreeve_model::{Name, Profile};
 use keyreeve_secret::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -76,8 +77,11 @@ pub struct Config {
     /// Records and wrapped keys.
     #[serde(default)]
     pub store: StoreConfig,
-    /// The root of trust.
+    /// The root of trust called `main`: what a new deployment is initialised with.
     pub root: RootConfig,
+    /// More roots of trust, by name.
+    #[serde(default)]
+    pub roots: BTreeMap<Name, RootConfig>,
     /// Epoch keys, kept apart from the store.
     #[serde(default)]
     pub epochs: EpochsConfig,
@@ -268,7 +272,14 @@ impl Config {
 
     pub(crate) fn check(&self) -> Result<(), Fault> {
         files::check_directory(&self.data_dir).map_err(|trouble| Fault::file("data_dir", trouble))?;
-        self.root.check()?;
+        self.root.check("root")?;
+        for (name, root) in &self.roots {
+            if name.as_str() == MAIN {
+                let problem = "`[root]` is the one called `main`";
+                return Err(Fault::new("roots.main", problem, "give this one another name"));
+            }
+            root.check(&format!("roots.{name}"))?;
+        }
         self.check_parts()
     }
 

@@ -158,6 +158,7 @@ fn config(data_dir: &Path, paths: &Paths, listen: SocketAddr) -> Config {
         data_dir: data_dir.to_owned(),
         store: StoreConfig::default(),
         root: RootConfig::SealedFile {},
+        roots: Default::default(),
         epochs: EpochsConfig::default(),
         audit: AuditConfig { origin: "localhost/keyreeve-dev".to_owned(), dir: None },
         listeners: Listeners { all: Some(all), ..Listeners::default() },

@@ -1,14 +1,15 @@
 //! Keyrings: the unit of separation, each with its own key-encryption key (requirement K6).
 //!
-//! Hierarchy: root of trust → KEK of the keyring → epoch key of a shard → material of a key version.
+//! Hierarchy: roots of trust → KEK of the keyring → epoch key of a shard → material of a key version.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::KeyringId;
 use crate::metadata::{Classification, Environment, Label, Name};
+use crate::roots::{RootUse, Wrapped};
 use crate::time::UnixMillis;
 
-/// One version of a keyring's KEK, wrapped by the root of trust.
+/// One version of a keyring's KEK, wrapped by roots of trust.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KekVersion {
@@ -18,8 +19,8 @@ pub struct KekVersion {
     pub created: UnixMillis,
     /// By whom.
     pub by: Name,
-    /// The KEK under the root of trust, in hexadecimal.
-    pub wrapped: String,
+    /// The KEK under the roots of trust of its time.
+    pub wrapped: Wrapped,
 }
 
 /// A keyring.
@@ -43,6 +44,9 @@ pub struct KeyringRecord {
     pub allow_deterministic: bool,
     /// When it was made.
     pub created: UnixMillis,
+    /// The roots of trust that wrap its next KEK; those of earlier KEKs are said there.
+    #[serde(default)]
+    pub roots: RootUse,
     /// Its KEK versions, oldest first; the last one wraps.
     pub keks: Vec<KekVersion>,
 }

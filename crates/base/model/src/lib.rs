@@ -7,6 +7,7 @@
 //! - [`ids`]: typed identifiers; [`time`]: instants and durations; [`limits`]: sizes every floor agrees on
 //! - [`lifecycle`]: the states and transitions of SP 800-57 part 1 and what each state may do
 //! - [`deployment`], [`keyring`], [`key`], [`material`]: the records; [`metadata`]: what people say about a key
+//! - [`roots`]: roots of trust by name, and what they wrap together
 //! - [`record`]: the sealed form in which records are stored; [`filed`]: those that share one table
 //! - [`destruction`]: waiting periods and destruction records; [`access`]: tokens, principals, policies
 //! - [`field`]: secrets inside of records
@@ -49,6 +50,7 @@ pub mod notice;
 pub mod policy_version;
 pub mod record;
 pub mod review;
+pub mod roots;
 pub mod rules;
 pub mod time;
 pub mod usage;
@@ -69,4 +71,5 @@ pub use material::MaterialRow;
 pub use metadata::{Classification, Environment, KeyMetadata, Label, Name};
 pub use notice::{Facts, Notice, NoticeKind};
 pub use record::{RecordSealer, Revision, SealedRecord};
+pub use roots::{Custody, RootUse, Wrapped};
 pub use time::UnixMillis;

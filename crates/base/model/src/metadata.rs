@@ -49,6 +49,12 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A name that stands in the code, where it is known to be one.
+    pub(crate) fn literal(text: &'static str) -> Self {
+        debug_assert!(text.parse::<Self>().is_ok(), "{text} is no name");
+        Self(text.into())
+    }
 }
 
 impl FromStr for Name {

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use keyreeve_crypto::digest::sha256;
 use keyreeve_crypto::random::Random;
+use keyreeve_model::Custody;
 use keyreeve_root::{Initialised, Root, RootError, SealStatus};
 use keyreeve_secret::{SecretArray, SecretBuffer, SecretBytes, SecretString};
 use parking_lot::RwLock;
@@ -151,6 +152,10 @@ impl SealedFileRoot {
 impl Root for SealedFileRoot {
     fn kind(&self) -> &'static str {
         "sealed-file"
+    }
+
+    fn custody(&self) -> Custody {
+        Custody::Software
     }
 
     async fn configure(&self, public: &Value) -> Result<(), RootError> {

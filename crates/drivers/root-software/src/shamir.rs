@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use keyreeve_crypto::random::Random;
 use keyreeve_crypto::shamir::{self, MAX_SHARES, Share, SplitError};
+use keyreeve_model::Custody;
 use keyreeve_root::{Initialised, Root, RootError, SealStatus};
 use keyreeve_secret::{SecretArray, SecretBytes, SecretString};
 use parking_lot::RwLock;
@@ -111,6 +112,10 @@ fn not_split(error: SplitError) -> RootError {
 impl Root for ShamirRoot {
     fn kind(&self) -> &'static str {
         "shamir"
+    }
+
+    fn custody(&self) -> Custody {
+        Custody::Kms
     }
 
     async fn configure(&self, public: &Value) -> Result<(), RootError> {

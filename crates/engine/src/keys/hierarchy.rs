@@ -8,14 +8,15 @@ use keyreeve_crypto::{KeyAlgorithm, LoadedKey, Material, Purpose, Random, digest
 use keyreeve_epochs::{EpochId, EpochVault};
 use keyreeve_model::keyring::KekVersion;
 use keyreeve_model::metadata::Name;
-use keyreeve_model::{KeyId, KeyRecord, KeyringId, KeyringRecord, MaterialRow, UnixMillis};
-use keyreeve_root::Root;
+use keyreeve_model::{KeyId, KeyRecord, KeyringId, KeyringRecord, MaterialRow, RootUse, UnixMillis};
 use keyreeve_secret::SecretBytes;
 use quick_cache::sync::Cache;
 use std::sync::Arc;
 
 use crate::cache::RowCache;
+use crate::core::Core;
 use crate::error::{Code, Error};
+use crate::roots::Roots;
 
 const KEK_ALGORITHM: KeyAlgorithm = KeyAlgorithm::Xaes256Gcm;
 /// Opened epoch keys kept in memory (count): 1,024 shards are 262,144 keys.
@@ -25,7 +26,7 @@ const KEKS_KEPT: usize = 256;
 
 /// Opens and wraps key material.
 pub(crate) struct Hierarchy {
-    root: Arc<dyn Root>,
+    roots: Arc<Roots>,
     vault: Arc<dyn EpochVault>,
     random: Arc<Random>,
     keks: Cache<(KeyringId, u32), Arc<LoadedKey>>,
@@ -50,30 +51,33 @@ fn altered() -> Error {
 }
 
 impl Hierarchy {
-    pub(crate) fn new(root: Arc<dyn Root>, vault: Arc<dyn EpochVault>, random: Arc<Random>) -> Self {
-        Self { root, vault, random, keks: Cache::new(KEKS_KEPT), epochs: RowCache::new(EPOCHS_KEPT) }
+    pub(crate) fn new(core: &Core) -> Self {
+        let ports = &core.ports;
+        let (roots, vault, random) = (Arc::clone(&ports.roots), Arc::clone(&ports.vault), Arc::clone(&ports.random));
+        Self { roots, vault, random, keks: Cache::new(KEKS_KEPT), epochs: RowCache::new(EPOCHS_KEPT) }
     }
 
-    /// A new KEK for a keyring, wrapped by the root.
+    /// A new KEK for a keyring, wrapped by roots of trust.
     pub(crate) async fn new_kek(
         &self,
-        keyring: KeyringId,
-        version: u32,
+        (keyring, version): (KeyringId, u32),
+        under: &RootUse,
         by: &Name,
         now: UnixMillis,
     ) -> Result<KekVersion, Error> {
         let material = Material::generate(KEK_ALGORITHM, &self.random)?;
-        let wrapped = self.root.wrap(&kek_context(keyring, version), &material.serialize()).await?;
-        Ok(KekVersion { version, created: now, by: by.clone(), wrapped: hex::encode(wrapped) })
+        let context = kek_context(keyring, version);
+        let wrapped = self.roots.wrap(under, &context, &material.serialize(), &self.random).await?;
+        Ok(KekVersion { version, created: now, by: by.clone(), wrapped })
     }
 
     async fn kek(&self, keyring: &KeyringRecord, version: u32) -> Result<Arc<LoadedKey>, Error> {
+        let stored = keyring.keks.iter().find(|kek| kek.version == version).ok_or_else(altered)?;
         if let Some(kek) = self.keks.get(&(keyring.id, version)) {
+            self.roots.still_good(&stored.wrapped)?;
             return Ok(kek);
         }
-        let stored = keyring.keks.iter().find(|kek| kek.version == version).ok_or_else(altered)?;
-        let wrapped = hex::decode(&stored.wrapped).map_err(|_| altered())?;
-        let bytes = self.root.unwrap(&kek_context(keyring.id, version), &wrapped).await?;
+        let bytes = self.roots.unwrap(&stored.wrapped, &kek_context(keyring.id, version)).await?;
         let kek = load(KEK_ALGORITHM, Purpose::Encrypt, bytes)?;
         self.keks.insert((keyring.id, version), Arc::clone(&kek));
         Ok(kek)
@@ -93,6 +97,7 @@ impl Hierarchy {
 
     /// The key of an epoch. Vault form: 4 bytes KEK version, big-endian, then what the KEK's AEAD returned.
     async fn epoch(&self, keyring: &KeyringRecord, id: EpochId) -> Result<Arc<LoadedKey>, Error> {
+        self.still_good(keyring)?;
         let missing = || {
             Error::new(Code::Tampered, "the epoch key of this key is not in the epoch vault: see docs/operations.md")
         };
@@ -119,6 +124,11 @@ impl Hierarchy {
         let aad = MaterialRow::associated_data(key, version, keyring.id, epoch.shard, epoch.epoch);
         let wrapped = loaded.seal(&self.random, &aad, material.expose())?;
         Ok(MaterialRow { key, version, keyring: keyring.id, shard: epoch.shard, epoch: epoch.epoch, wrapped })
+    }
+
+    /// Refuses a keyring whose roots of trust were not heard from within their bound, where they have one.
+    pub(crate) fn still_good(&self, keyring: &KeyringRecord) -> Result<(), Error> {
+        keyring.current_kek().map_or(Ok(()), |kek| self.roots.still_good(&kek.wrapped))
     }
 
     /// The material of a row, in serialised form.

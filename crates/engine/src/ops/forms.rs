@@ -7,7 +7,7 @@ use keyreeve_crypto::{KeyAlgorithm, Purpose};
 use keyreeve_model::approval::{Proposal, Request};
 use keyreeve_model::key::{Activation, Scope};
 use keyreeve_model::metadata::Label;
-use keyreeve_model::{Classification, Environment, KeyMetadata, RecordId, UnixMillis};
+use keyreeve_model::{Classification, Environment, KeyMetadata, RecordId, RootUse, UnixMillis};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -175,6 +175,8 @@ pub(crate) struct KeyringForm {
     pub(crate) classification: Classification,
     pub(crate) environment: Environment,
     pub(crate) allow_deterministic: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) roots: Option<RootUse>,
 }
 
 impl Revive for keyrings::Create {
@@ -187,6 +189,7 @@ impl Revive for keyrings::Create {
             classification: form.classification,
             environment: form.environment,
             allow_deterministic: form.allow_deterministic,
+            roots: form.roots,
         })
     }
 }

@@ -3,7 +3,7 @@
 use keyreeve_model::change::KeyringRow;
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::{Revision, Table, seal};
-use keyreeve_model::{Change, Classification, Environment, KeyringId, KeyringRecord, Name};
+use keyreeve_model::{Change, Classification, Custody, Environment, KeyringId, KeyringRecord, Name, RootUse};
 use keyreeve_store::Page;
 
 use super::forms::{KeyringForm, written};
@@ -44,6 +44,49 @@ pub struct Create {
     pub environment: Environment,
     /// May keys for deterministic encryption be made here?
     pub allow_deterministic: bool,
+    /// The roots of trust that wrap its key-encryption key; those of the server's own secret unless said.
+    pub roots: Option<RootUse>,
+}
+
+impl Create {
+    /// The roots it will be under, if they are there and keep keys well enough for the class (requirement K18).
+    fn under(&self, core: &Core) -> Result<RootUse, Error> {
+        let opened = core.need_open()?;
+        let under = self.roots.clone().unwrap_or_else(|| opened.deployment.system_secret.under());
+        core.check_roots(&under)?;
+        core.check_custody(self.classification, &under)?;
+        Ok(under)
+    }
+}
+
+impl Core {
+    /// Refuses roots that the configuration does not name or the deployment has not joined.
+    pub(super) fn check_roots(&self, under: &RootUse) -> Result<(), Error> {
+        let joined = self.need_open()?.deployment.roots();
+        for name in under.roots() {
+            self.ports.roots.need(name)?;
+            if !joined.contains_key(name) {
+                let text = format!(
+                    "the root of trust `{name}` is configured and not joined yet: `keyreeve root join {name}` does it"
+                );
+                return Err(Error::new(Code::WrongState, text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses roots that keep their keys less well than the class demands. In development nothing is kept well.
+    pub(super) fn check_custody(&self, classification: Classification, under: &RootUse) -> Result<(), Error> {
+        let (least, has) = (Custody::least_for(classification), under.custody(|name| self.ports.roots.custody(name)));
+        if has >= least || self.settings.development {
+            return Ok(());
+        }
+        let text = format!(
+            "keys for `{classification}` data are kept in custody `{least}` or better, and the root of trust {under} \
+             amounts to `{has}`: name another root, or join one of a better kind"
+        );
+        Err(Error::new(Code::Custody, text))
+    }
 }
 
 impl Operation for Create {
@@ -61,6 +104,7 @@ impl Operation for Create {
             classification: self.classification,
             environment: self.environment,
             allow_deterministic: self.allow_deterministic,
+            roots: self.roots.clone(),
         })
     }
 
@@ -70,6 +114,7 @@ impl Operation for Create {
             let text = format!("the keyring `{}` exists already: choose another name", self.name);
             return Err(Error::new(Code::AlreadyExists, text));
         }
+        self.under(core)?;
         Ok(true)
     }
 
@@ -77,7 +122,8 @@ impl Operation for Create {
         let (now, by) = (approved.now(), &approved.principal().name);
         let opened = core.need_open()?;
         let id = KeyringId::new(now, core.id_random()?);
-        let kek = opened.hierarchy.new_kek(id, 1, by, now).await?;
+        let under = self.under(core)?;
+        let kek = opened.hierarchy.new_kek((id, 1), &under, by, now).await?;
         let keyring = KeyringRecord {
             id,
             name: self.name.clone(),
@@ -87,9 +133,10 @@ impl Operation for Create {
             environment: self.environment,
             allow_deterministic: self.allow_deterministic,
             created: now,
+            roots: under,
             keks: vec![kek],
         };
-        let row = keyring_row(&opened, &keyring, Revision::FIRST);
+        let (row, roots) = (keyring_row(&opened, &keyring, Revision::FIRST), keyring.roots.to_string());
         let resource =
             keyreeve_audit::Resource { kind: "keyring".to_owned(), id: id.to_string(), version: None, keyring: None };
         Ok(Outcome::reply(KeyringReply { keyring })
@@ -97,7 +144,8 @@ impl Operation for Create {
             .on(resource)
             .detail("name", &self.name)
             .detail("classification", self.classification)
-            .detail("environment", self.environment))
+            .detail("environment", self.environment)
+            .detail("roots", roots))
     }
 }
 

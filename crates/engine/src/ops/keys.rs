@@ -152,6 +152,9 @@ impl Create {
             );
             return Err(Error::invalid(text));
         }
+        if let Some(kek) = keyring.record.current_kek() {
+            core.check_custody(self.metadata.classification, &kek.wrapped.under())?;
+        }
         let started = match self.activation {
             Activation::Now | Activation::OnRequest => now,
             Activation::At(at) => at,

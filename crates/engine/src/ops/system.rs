@@ -1,13 +1,15 @@
 //! The server itself: health, initialisation, opening and sealing.
 
+use keyreeve_model::deployment::NewDeployment;
 use keyreeve_model::ids::DeploymentId;
 use keyreeve_model::metadata::{InvalidMetadata, Label};
 use keyreeve_model::record::{Revision, Table, seal};
+use keyreeve_model::roots::RootRecord;
 use keyreeve_model::{
-    Change, Classification, DeploymentRecord, Environment, KeyringId, KeyringRecord, Name, PrincipalKind,
-    PrincipalRecord, UnixMillis,
+    Change, Classification, Custody, DeploymentRecord, Environment, KeyringId, KeyringRecord, Name, PrincipalKind,
+    PrincipalRecord, RootUse, UnixMillis,
 };
-use keyreeve_root::{Initialised, SealStatus};
+use keyreeve_root::{Initialised, Root, RootError, SealStatus};
 use keyreeve_secret::SecretString;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -70,14 +72,29 @@ pub struct Status;
 /// Where the root of trust stands.
 #[derive(Debug)]
 pub struct StatusReply {
-    /// Its kind.
+    /// The kind of the one that stands for them: which keeps the server from opening, or the first.
     pub root_kind: &'static str,
     /// Where opening stands.
     pub root: SealStatus,
+    /// Each root of trust that the configuration names.
+    pub roots: Vec<RootState>,
     /// Whether the server works.
     pub open: bool,
     /// The keys that verify the audit log, once the server is open.
     pub log_vkeys: Vec<String>,
+}
+
+/// Where one root of trust stands.
+#[derive(Clone, Debug)]
+pub struct RootState {
+    /// Its name.
+    pub name: Name,
+    /// Its kind.
+    pub kind: &'static str,
+    /// How well it keeps its key.
+    pub custody: Custody,
+    /// Where opening it stands.
+    pub status: SealStatus,
 }
 
 impl Remember for StatusReply {}
@@ -93,13 +110,16 @@ impl Operation for Status {
     async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<StatusReply>, Error> {
         let opened = core.opened();
         let log_vkeys = opened.as_ref().map(|opened| opened.deployment.log_vkeys.clone()).unwrap_or_default();
-        let root = &core.ports.root;
-        Ok(Outcome::reply(StatusReply {
-            root_kind: root.kind(),
-            root: root.status(),
-            open: opened.is_some(),
-            log_vkeys,
-        }))
+        let state = |(name, root): (&Name, &Arc<dyn Root>)| {
+            let (kind, custody, status) = (root.kind(), root.custody(), root.status());
+            RootState { name: name.clone(), kind, custody, status }
+        };
+        let roots: Vec<RootState> = core.ports.roots.iter().map(state).collect();
+        let root = core.root_status();
+        let stands = roots.iter().find(|one| one.status == root && one.name == *core.ports.roots.first());
+        let stands = stands.or_else(|| roots.iter().find(|one| one.status == root)).or(roots.first());
+        let root_kind = stands.map_or("none", |one| one.kind);
+        Ok(Outcome::reply(StatusReply { root_kind, root, roots, open: opened.is_some(), log_vkeys }))
     }
 }
 
@@ -150,10 +170,12 @@ impl Operation for Init {
         if core.ports.store.deployment().await?.is_some() {
             return Err(Error::new(Code::WrongState, "the server is initialised already"));
         }
-        let initialised = core.ports.root.initialise(self.shares, self.threshold).await?;
+        let first = core.ports.roots.first();
+        let initialised = core.ports.roots.need(first)?.initialise(self.shares, self.threshold).await?;
+        core.ports.roots.note(first);
         let built = self.build(core, approved.now(), initialised).await;
         if built.is_err() {
-            core.ports.root.seal().await;
+            core.ports.roots.seal().await;
         }
         built
     }
@@ -164,16 +186,19 @@ impl Init {
         let id = DeploymentId::new(now, core.id_random()?);
         let secret = new_system_secret(&core.ports.random)?;
         let keys = Arc::new(SystemKeys::derive(&secret, &core.settings.log_origin)?);
-        let deployment = DeploymentRecord {
+        let (roots, name) = (&core.ports.roots, core.ports.roots.first());
+        let kind = roots.need(name)?.kind();
+        let record = RootRecord { kind: kind.to_owned(), public: root.public, joined: now, by: None };
+        let under = RootUse::one(name.clone());
+        let deployment = DeploymentRecord::new(NewDeployment {
             id,
             created: now,
-            root_kind: core.ports.root.kind().to_owned(),
-            root_public: root.public,
+            root: (name.clone(), record),
             profile: core.settings.profile,
             log_origin: core.settings.log_origin.clone(),
             log_vkeys: keys.log_vkeys(),
-            system_secret: hex::encode(core.ports.root.wrap(&system_context(&id), &secret).await?),
-        };
+            system_secret: roots.wrap(&under, &system_context(&id), &secret, &core.ports.random).await?,
+        });
         let first = first_principal(core, now)?;
         let keyring = first_keyring(core, &first.name, now).await?;
         let days = if core.settings.development { DEVELOPER_TOKEN_DAYS } else { FIRST_TOKEN_DAYS };
@@ -199,7 +224,8 @@ impl Init {
             .opening_root()
             .sealed_by(Arc::clone(&keys))
             .detail("deployment", id)
-            .detail("root_kind", &deployment.root_kind)
+            .detail("root", name)
+            .detail("root_kind", kind)
             .detail("shares", self.shares)
             .detail("threshold", self.threshold)
             .detail("grantee", &first.name))
@@ -226,8 +252,8 @@ fn first_principal(core: &Core, now: UnixMillis) -> Result<PrincipalRecord, Erro
 }
 
 async fn first_keyring(core: &Core, by: &Name, now: UnixMillis) -> Result<KeyringRecord, Error> {
-    let ports = &core.ports;
-    let hierarchy = Hierarchy::new(Arc::clone(&ports.root), Arc::clone(&ports.vault), Arc::clone(&ports.random));
+    let hierarchy = Hierarchy::new(core);
+    let under = RootUse::one(core.ports.roots.first().clone());
     let id = KeyringId::new(now, core.id_random()?);
     let environment = if core.settings.development { Environment::Development } else { Environment::Production };
     Ok(KeyringRecord {
@@ -239,7 +265,8 @@ async fn first_keyring(core: &Core, by: &Name, now: UnixMillis) -> Result<Keyrin
         environment,
         allow_deterministic: false,
         created: now,
-        keks: vec![hierarchy.new_kek(id, 1, by, now).await?],
+        keks: vec![hierarchy.new_kek((id, 1), &under, by, now).await?],
+        roots: under,
     })
 }
 
@@ -268,18 +295,51 @@ impl Operation for Unseal {
     }
 
     async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<Progress>, Error> {
-        let root = &core.ports.root;
-        let status = root.unseal(&self.share).await?;
-        let outcome = Outcome::reply(Progress { root: status.clone() });
+        let (name, status) = self.give(core).await?;
+        let outcome = Outcome::reply(Progress { root: status.clone() }).detail("root", &name);
         Ok(match status {
-            SealStatus::Open => outcome.then(Effect::Open).opening_root().detail("opened", "true"),
+            // Of several roots that are all needed this may be one; `Open` finds out.
+            SealStatus::Open if core.opened().is_none() && core.root_status() == SealStatus::Open => {
+                outcome.then(Effect::Open).opening_root().detail("opened", "true")
+            }
+            SealStatus::Open => outcome.detail("opened", "root"),
             SealStatus::Sealed { given, threshold, .. } => outcome.detail("given", given).detail("needed", threshold),
             SealStatus::NotInitialised { .. } => outcome,
         })
     }
 }
 
-/// Closes the root of trust and wipes every key from memory.
+impl Unseal {
+    /// Gives the share to the root whose set it belongs to: each that waits for shares is asked.
+    async fn give(&self, core: &Core) -> Result<(Name, SealStatus), Error> {
+        let waits = |(_, root): &(&Name, &Arc<dyn Root>)| root.status().needs_people();
+        let mut foreign = None;
+        for (name, root) in core.ports.roots.iter().filter(waits) {
+            match root.unseal(&self.share).await {
+                Ok(status) => {
+                    if status == SealStatus::Open {
+                        core.ports.roots.note(name);
+                    }
+                    return Ok((name.clone(), status));
+                }
+                Err(error @ (RootError::ForeignShare | RootError::NotInitialised)) => {
+                    foreign = Some(foreign.unwrap_or(error));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match foreign {
+            Some(error) => Err(error.into()),
+            // None waits: the first one says why.
+            None => {
+                let first = core.ports.roots.first();
+                Ok((first.clone(), core.ports.roots.need(first)?.unseal(&self.share).await?))
+            }
+        }
+    }
+}
+
+/// Closes the roots of trust and wipes every key from memory.
 #[derive(Debug)]
 pub struct Seal;
 

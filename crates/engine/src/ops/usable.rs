@@ -40,6 +40,9 @@ pub(super) async fn usable(
 ) -> Result<Usable, Error> {
     let version = version.unwrap_or(key.record.primary());
     check(core, key, want, version, now)?;
+    if let Some(kek) = key.keyring.record.current_kek() {
+        core.ports.roots.still_good(&kek.wrapped)?;
+    }
     let loaded = core.load(key, version).await?;
     Ok(Usable { version, loaded })
 }

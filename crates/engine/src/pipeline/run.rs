@@ -261,7 +261,7 @@ impl Engine {
         let released = self.release::<O>(draft, outcome).await;
         if released.is_err() && opened_root && core.opened().is_none() {
             // Not recorded or not completed: the root must not stay open behind a server that says it is sealed.
-            core.ports.root.seal().await;
+            core.ports.roots.seal().await;
         }
         released
     }

@@ -194,6 +194,7 @@ async fn key_encryption_keys_are_made_and_rotated_by_two() {
         classification: Classification::Internal,
         environment: Environment::Production,
         allow_deterministic: false,
+        roots: None,
     };
     let ring = council.ann.waits(&council.house, ring).await;
     council.carl.approve(&council.house, ring).await;

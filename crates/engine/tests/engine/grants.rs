@@ -106,6 +106,7 @@ async fn a_grant_on_a_keyring_is_on_its_keys_of_later_too_and_on_no_other() {
         classification: Classification::Restricted,
         environment: Environment::Development,
         allow_deterministic: false,
+        roots: None,
     };
     house.ask(ring()).await;
     let operations = [name("key.encrypt")].into();

@@ -227,6 +227,7 @@ async fn ring(house: &House, text: &str, classification: Classification, environ
         classification,
         environment,
         allow_deterministic: siv,
+        roots: None,
     };
     house.ask(made).await;
 }

@@ -191,6 +191,7 @@ async fn elsewhere(house: &House) -> KeyRef {
         classification: Classification::Internal,
         environment: Environment::Production,
         allow_deterministic: false,
+        roots: None,
     };
     house.ask(made).await;
     key_of(&house.make(CreateSpec { keyring: keyring("elsewhere"), ..create(KeyAlgorithm::Xaes256Gcm) }).await)

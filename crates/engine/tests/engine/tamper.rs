@@ -97,6 +97,7 @@ async fn revisions_and_places_of_rows_are_part_of_what_is_protected() {
             classification: keyreeve_model::Classification::Internal,
             environment: keyreeve_model::Environment::Development,
             allow_deterministic: false,
+            roots: None,
         };
         house.ask(other).await;
         let (key, _other) = (house.aead().await, house.aead().await);

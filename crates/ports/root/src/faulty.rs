@@ -1,9 +1,11 @@
 //! A root of trust that fails on demand, for testing what callers do then.
 
 use async_trait::async_trait;
+use keyreeve_model::Custody;
 use keyreeve_secret::{SecretBytes, SecretString};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::{Initialised, Root, RootError, SealStatus};
 
@@ -12,13 +14,23 @@ use crate::{Initialised, Root, RootError, SealStatus};
 pub struct FaultyRoot {
     inner: Arc<dyn Root>,
     lost: AtomicBool,
+    custody: Custody,
+    bound: Option<Duration>,
 }
 
 impl FaultyRoot {
     /// Without faults so far.
     #[must_use]
     pub fn new(inner: Arc<dyn Root>) -> Self {
-        Self { inner, lost: AtomicBool::new(false) }
+        let (custody, bound) = (inner.custody(), inner.bound());
+        Self { inner, lost: AtomicBool::new(false), custody, bound }
+    }
+
+    /// As if it kept its key elsewhere, and answered for so long only.
+    #[must_use]
+    pub fn posing_as(mut self, custody: Custody, bound: Option<Duration>) -> Self {
+        (self.custody, self.bound) = (custody, bound);
+        self
     }
 
     /// From now on it does not answer, or answers again.
@@ -36,6 +48,14 @@ impl FaultyRoot {
 impl Root for FaultyRoot {
     fn kind(&self) -> &'static str {
         self.inner.kind()
+    }
+
+    fn custody(&self) -> Custody {
+        self.custody
+    }
+
+    fn bound(&self) -> Option<Duration> {
+        self.bound
     }
 
     async fn configure(&self, public: &serde_json::Value) -> Result<(), RootError> {

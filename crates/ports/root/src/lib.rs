@@ -5,10 +5,11 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(any(test, feature = "conformance"), allow(clippy::unwrap_used))]
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
+use keyreeve_model::Custody;
 use keyreeve_secret::{SecretBytes, SecretString};
+use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 
 #[cfg(feature = "conformance")]
@@ -136,6 +137,18 @@ pub struct Initialised {
 pub trait Root: Send + Sync {
     /// The kind, for records and messages: `shamir`, `sealed-file`, …
     fn kind(&self) -> &'static str;
+
+    /// How well it keeps its key, which decides for what data it is enough (requirement K18).
+    fn custody(&self) -> Custody;
+
+    /// How long what it unwrapped may be used without hearing from it again. None: for as long as the server is open.
+    ///
+    /// The engine asks [`Root::check`] well before the time is over; when it fails until then, keys under this root are
+    /// wiped and refused until it answers again. So who takes a key in a cloud away from the server ends what the
+    /// server does with it within this time.
+    fn bound(&self) -> Option<Duration> {
+        None
+    }
 
     /// Tells a root what initialisation said about it; once, at start-up, before anything else. A root that needs no
     /// people opens itself here.

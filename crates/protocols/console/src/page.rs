@@ -231,7 +231,7 @@ mod tests {
 
     fn status(root: SealStatus) -> StatusReply {
         let open = root == SealStatus::Open;
-        StatusReply { root_kind: "shamir", root, open, log_vkeys: vec!["log.example+1+abc".into()] }
+        StatusReply { root_kind: "shamir", root, roots: Vec::new(), open, log_vkeys: vec!["log.example+1+abc".into()] }
     }
 
     fn readiness(seal: SealStatus, store: Option<&str>) -> Readiness {

@@ -4,13 +4,17 @@ use keyreeve_crypto::registry::Status;
 use keyreeve_crypto::{AlgorithmEntry, KeyAlgorithm, Registry};
 use keyreeve_engine::SealStatus;
 use keyreeve_engine::ops::principals::PrincipalReply;
+use keyreeve_engine::ops::system::RootState as RootInfo;
 use keyreeve_engine::ops::tokens::TokenReply;
 use keyreeve_engine::ops::{KeyReply, LabelPatch, Listing, SetPatch};
 use keyreeve_http::{HttpCode, Problem};
 use keyreeve_model::access::CertificateRule;
 use keyreeve_model::destruction::ScheduledDestruction;
 use keyreeve_model::key::{Origin, Scope, Transition};
-use keyreeve_model::{DestructionRecord, EncryptionContext, KeyringRecord, Label, Name, UnixMillis, VersionRecord};
+use keyreeve_model::roots::Need;
+use keyreeve_model::{
+    DestructionRecord, EncryptionContext, KeyringRecord, Label, Name, RootUse, UnixMillis, VersionRecord,
+};
 use keyreeve_wire as wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -133,6 +137,7 @@ pub(crate) fn keyring(keyring: &KeyringRecord) -> Result<wire::keyrings::Keyring
         allow_deterministic: keyring.allow_deterministic,
         created: timestamp(keyring.created),
         kek_version: keyring.current_kek().map_or(0, |kek| kek.version),
+        roots: root_use(&keyring.current_kek().map_or_else(RootUse::default, |kek| kek.wrapped.under()))?,
     })
 }
 
@@ -295,6 +300,28 @@ pub(crate) fn root(status: &SealStatus) -> wire::system::RootStatus {
             made: Some(*shares),
         },
     }
+}
+
+pub(crate) fn root_info(root: &RootInfo) -> Result<wire::system::RootInfo, Problem> {
+    Ok(wire::system::RootInfo {
+        name: root.name.to_string(),
+        kind: root.kind.to_owned(),
+        custody: named(root.custody.name())?,
+        status: self::root(&root.status),
+    })
+}
+
+pub(crate) fn root_use(under: &RootUse) -> Result<wire::system::RootUse, Problem> {
+    let roots = under.roots().iter().map(ToString::to_string).collect();
+    Ok(wire::system::RootUse { need: named(under.need().name())?, roots })
+}
+
+pub(crate) fn root_use_from(under: &wire::system::RootUse) -> Result<RootUse, Problem> {
+    let need = match under.need {
+        wire::names::RootNeed::Any => Need::Any,
+        wire::names::RootNeed::All => Need::All,
+    };
+    RootUse::new(need, set("roots", &under.roots)?).map_err(|error| Problem::invalid(format!("`roots`: {error}")))
 }
 
 pub(crate) fn token(reply: &TokenReply) -> wire::access::Token {

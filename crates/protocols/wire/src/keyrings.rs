@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use crate::Timestamp;
 use crate::names::{Classification, Environment};
+use crate::system::RootUse;
 
 /// Makes a keyring.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -27,6 +28,9 @@ pub struct CreateKeyring {
     /// May keys for deterministic encryption be made here? They reveal which plaintexts are equal.
     #[serde(default)]
     pub allow_deterministic: bool,
+    /// The roots of trust that wrap its key-encryption key; those of the server's own secret unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roots: Option<RootUse>,
 }
 
 /// A keyring.
@@ -50,4 +54,6 @@ pub struct Keyring {
     pub created: Timestamp,
     /// The version of its key-encryption key, from 1.
     pub kek_version: u32,
+    /// The roots of trust that wrap its key-encryption key.
+    pub roots: RootUse,
 }

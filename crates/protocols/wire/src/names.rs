@@ -285,6 +285,28 @@ names! {
 }
 
 names! {
+    /// How well a root of trust keeps its key, lowest first.
+    Custody, "custody" {
+        /// In a file of the machine.
+        Software = "software",
+        /// Inside a key management service, or opened by people or a TPM.
+        Kms = "kms",
+        /// Inside a hardware security module.
+        Hsm = "hsm",
+    }
+}
+
+names! {
+    /// How many of several roots of trust it takes.
+    RootNeed, "need of roots" {
+        /// Any one of them opens.
+        Any = "any",
+        /// All of them together open.
+        All = "all",
+    }
+}
+
+names! {
     /// What an algorithm may be used for today.
     AlgorithmStatus, "algorithm status" {
         /// Everything.

@@ -3,20 +3,52 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::names::RootState;
+use crate::names::{Custody, RootNeed, RootState};
 use crate::{SecretText, Timestamp};
 
 /// Where the server stands. Anybody may ask.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SystemStatus {
-    /// The kind of root of trust: `shamir`, `sealed-file`.
+    /// The kind of the root of trust that keeps the server from opening, or of the first one: `shamir`, `pkcs11`,
+    /// `tpm`, `aws-kms`, `azure-key-vault`, `google-kms`, `vault-transit`, `sealed-file`.
     pub root_kind: String,
     /// Where opening it stands.
     pub root: RootStatus,
+    /// Each root of trust that the configuration names.
+    #[serde(default)]
+    pub roots: Vec<RootInfo>,
     /// True when the server works.
     pub open: bool,
     /// The public keys that verify the audit log (C2SP signed-note vkeys); empty until the server is open.
     pub log_vkeys: Vec<String>,
+}
+
+/// One root of trust.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RootInfo {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// How well it keeps its key.
+    pub custody: Custody,
+    /// Where opening it stands.
+    pub status: RootStatus,
+}
+
+/// Roots of trust that wrap something together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RootUse {
+    /// How many of them it takes; `any` unless said.
+    #[serde(default = "any")]
+    pub need: RootNeed,
+    /// Their names, 1 to 8.
+    pub roots: Vec<String>,
+}
+
+const fn any() -> RootNeed {
+    RootNeed::Any
 }
 
 /// Where opening the root of trust stands.

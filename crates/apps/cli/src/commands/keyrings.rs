@@ -2,7 +2,8 @@
 
 use clap::{Args, Subcommand};
 use keyreeve_wire::keyrings::{CreateKeyring, Keyring};
-use keyreeve_wire::names::{Classification, Environment};
+use keyreeve_wire::names::{Classification, Environment, RootNeed};
+use keyreeve_wire::system::RootUse;
 
 use crate::app::{App, Listing, Outcome};
 use crate::out::{facts, rows};
@@ -55,10 +56,18 @@ pub(crate) struct Create {
     /// Allow keys for deterministic encryption, which reveals which plaintexts are equal
     #[arg(long)]
     allow_deterministic: bool,
+    /// The root of trust that wraps its key-encryption key; several times, any one of them opens it [default: those of
+    /// the server]
+    #[arg(long = "root", value_name = "NAME")]
+    roots: Vec<String>,
+    /// Of several roots of trust, all are needed: nobody opens it who holds one
+    #[arg(long, requires = "roots")]
+    all_roots: bool,
 }
 
 impl Create {
     async fn run(self, app: &App) -> Outcome {
+        let need = if self.all_roots { RootNeed::All } else { RootNeed::Any };
         let new = CreateKeyring {
             name: self.name,
             owner: self.owner,
@@ -66,6 +75,7 @@ impl Create {
             classification: self.classification,
             environment: self.environment,
             allow_deterministic: self.allow_deterministic,
+            roots: (!self.roots.is_empty()).then_some(RootUse { need, roots: self.roots }),
         };
         let answer = app.client()?.create_keyring(&new).await?;
         app.note_record("keyring made", answer.audit_record.as_ref());
@@ -111,6 +121,14 @@ impl Show {
     }
 }
 
+fn under(roots: &RootUse) -> String {
+    let joint = match roots.need {
+        RootNeed::Any => " or ",
+        RootNeed::All => " and ",
+    };
+    roots.roots.join(joint)
+}
+
 fn details(keyring: &Keyring) -> String {
     let deterministic = if keyring.allow_deterministic { "allowed" } else { "not allowed" };
     facts(&[
@@ -123,5 +141,6 @@ fn details(keyring: &Keyring) -> String {
         ("deterministic", deterministic.to_owned()),
         ("created", keyring.created.to_string()),
         ("KEK version", keyring.kek_version.to_string()),
+        ("roots of trust", under(&keyring.roots)),
     ])
 }

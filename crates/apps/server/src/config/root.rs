@@ -1,4 +1,4 @@
-//! `[root]`: the root of trust. A kind of root is a variant here and an arm of `open_root` in `assemble.rs`, nothing
+//! `[root]` and `[roots.NAME]`: the roots of trust. A kind of root is a variant here and an arm of `open_root` in `assemble.rs`, nothing
 //! else.
 
 use serde::Deserialize;
@@ -16,13 +16,13 @@ pub enum RootConfig {
 }
 
 impl RootConfig {
-    /// What holds in production.
-    pub(super) fn check(&self) -> Result<(), Fault> {
+    /// What holds in production, for the root under `field`.
+    pub(super) fn check(&self, field: &str) -> Result<(), Fault> {
         match self {
             Self::Shamir {} => Ok(()),
             Self::SealedFile {} => {
                 let problem = "a sealed file protects nothing and is for `keyreeve dev` only";
-                Err(Fault::new("root.kind", problem, "write `kind = \"shamir\"`"))
+                Err(Fault::new(format!("{field}.kind"), problem, "write `kind = \"shamir\"`"))
             }
         }
     }

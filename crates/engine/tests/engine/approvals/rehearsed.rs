@@ -109,6 +109,7 @@ fn ring(text: &str) -> keyrings::Create {
         classification: Classification::Internal,
         environment: Environment::Production,
         allow_deterministic: false,
+        roots: None,
     }
 }
 

@@ -106,6 +106,7 @@ impl Stage {
             classification: Default::default(),
             environment: Default::default(),
             allow_deterministic: false,
+            roots: None,
         };
         let made = self.house.ask(create).await;
         (made.keyring.id.to_string(), KeyringRef::Id(made.keyring.id))

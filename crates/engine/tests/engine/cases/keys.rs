@@ -16,6 +16,7 @@ cases! {
             classification: Classification::Internal,
             environment: Environment::Staging,
             allow_deterministic: false,
+            roots: None,
         };
         stage.run(who, "", made).await
     };

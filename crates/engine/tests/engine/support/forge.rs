@@ -6,7 +6,8 @@ use keyreeve_crypto::Random;
 use keyreeve_crypto::kdf::hkdf_sha256;
 use keyreeve_crypto::mac::MacKey;
 use keyreeve_model::access::{MfaKind, MfaProof, SESSION_MAX, Session};
-use keyreeve_model::{DeploymentRecord, KeyId, TokenId, TokenRecord, UnixMillis};
+use keyreeve_model::roots::Parts;
+use keyreeve_model::{DeploymentRecord, KeyId, TokenId, TokenRecord, UnixMillis, Wrapped};
 use keyreeve_root::Root;
 use keyreeve_root_software::SealedFileRoot;
 use rusqlite::params;
@@ -62,9 +63,10 @@ async fn records_key(house: &House) -> MacKey {
     let bytes: Vec<u8> = house.sql().query_row("SELECT record FROM deployment", [], |row| row.get(0)).unwrap();
     let deployment: DeploymentRecord = serde_json::from_slice(&bytes).unwrap();
     let root = SealedFileRoot::new(house.path().join("root.key"), Random::from_module().unwrap());
-    root.configure(&deployment.root_public).await.unwrap();
+    root.configure(&deployment.roots()["main"].public).await.unwrap();
     let context = [b"keyreeve/system/1".as_slice(), deployment.id.as_bytes()].concat();
-    let secret = root.unwrap(&context, &hex::decode(&deployment.system_secret).unwrap()).await.unwrap();
+    let Wrapped::Under(Parts { parts, .. }) = &deployment.system_secret else { panic!("not of this version") };
+    let secret = root.unwrap(&context, &hex::decode(&parts["main"]).unwrap()).await.unwrap();
     let key = hkdf_sha256::<32>(secret.expose(), &[], b"keyreeve/records/1").unwrap();
     MacKey::new(HashAlgorithm::Sha256, key.expose())
 }

@@ -9,7 +9,7 @@ use keyreeve_engine::ops::system::{Init, InitReply, Unseal};
 use keyreeve_engine::ops::{KeyReply, principals, tokens};
 use keyreeve_engine::{
     Arrival, Channel, Code, Descriptor, Done, Engine, Error, Evidence, Idempotency, KeyRef, Observer, Operation, Ports,
-    Refused, Settings,
+    Refused, Roots, Settings,
 };
 use keyreeve_epochs::EpochVault;
 use keyreeve_epochs_file::FileEpochVault;
@@ -254,7 +254,7 @@ impl House {
         let observer = Arc::new(Counter::default());
         let ports = Ports {
             store: Arc::clone(&store) as Arc<dyn Store>,
-            root: Arc::clone(&root) as Arc<dyn Root>,
+            roots: Arc::new(Roots::single(Arc::clone(&root) as Arc<dyn Root>, Arc::clone(&self.clock) as _)),
             vault: Arc::clone(&vault) as Arc<dyn EpochVault>,
             journal: Arc::clone(&journal) as Arc<dyn Journal>,
             clock: Arc::clone(&self.clock) as Arc<dyn keyreeve_engine::Clock>,
@@ -277,7 +277,10 @@ impl House {
         let store = if self.postgres.is_some() { self.connected().await } else { Arc::clone(&parts.store) };
         let ports = Ports {
             store: store as Arc<dyn Store>,
-            root: Arc::new(SealedFileRoot::new(self.path().join("root.key"), random.clone())),
+            roots: Arc::new(Roots::single(
+                Arc::new(SealedFileRoot::new(self.path().join("root.key"), random.clone())),
+                Arc::clone(&self.clock) as _,
+            )),
             vault: Arc::clone(&parts.vault) as Arc<dyn EpochVault>,
             journal: Arc::clone(&parts.journal) as Arc<dyn Journal>,
             clock: Arc::clone(&self.clock) as Arc<dyn keyreeve_engine::Clock>,

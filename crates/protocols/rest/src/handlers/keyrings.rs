@@ -46,6 +46,7 @@ fn create_from(body: &CreateKeyring) -> Result<Create, Problem> {
             None => Default::default(),
         },
         allow_deterministic: body.allow_deterministic,
+        roots: body.roots.as_ref().map(convert::root_use_from).transpose()?,
     })
 }
 

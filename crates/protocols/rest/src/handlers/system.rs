@@ -32,6 +32,7 @@ async fn status(State(engine): State<Engine>, Plain(arrival): Plain) -> Result<R
     let reply = SystemStatus {
         root_kind: done.reply.root_kind.to_owned(),
         root: convert::root(&done.reply.root),
+        roots: done.reply.roots.iter().map(convert::root_info).collect::<Result<_, _>>()?,
         open: done.reply.open,
         log_vkeys: done.reply.log_vkeys,
     };

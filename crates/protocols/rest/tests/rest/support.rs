@@ -144,7 +144,7 @@ impl Server {
         };
         let ports = Ports {
             store: Arc::new(SqliteStore::open(&path.join("store").join("keyreeve.db")).unwrap()),
-            root,
+            roots: Arc::new(keyreeve_engine::Roots::single(root, Arc::clone(&clock) as Arc<dyn Clock>)),
             vault: Arc::new(FileEpochVault::open(&path.join("epochs"), random.clone()).unwrap()),
             journal: Arc::new(FileJournal::open(&path.join("journal"), options).await.unwrap()),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
