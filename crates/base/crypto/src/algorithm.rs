@@ -179,6 +179,20 @@ wire_enum! {
 }
 
 wire_enum! {
+    /// How key material is wrapped on its way in or out, see [`transport`](crate::transport).
+    WrappingMethod, "wrapping method" {
+        /// RSA-OAEP with SHA-256 of the material itself: for material that fits.
+        RsaOaepSha256 = "rsa-oaep-sha256", 1;
+        /// RSA-OAEP with SHA-256 of an ephemeral AES-256 key, and AES-KWP of the material under that.
+        RsaAesKwp = "rsa-aes-kwp", 2;
+        /// X25519 and ML-KEM-768 together, and AES-KWP of the material.
+        X25519MlKem768 = "x25519-ml-kem-768", 16;
+        /// ECDH on P-384 and ML-KEM-1024 together, and AES-KWP of the material.
+        P384MlKem1024 = "p384-ml-kem-1024", 17;
+    }
+}
+
+wire_enum! {
     /// A hash function (FIPS 180-4), where an operation lets one choose.
     HashAlgorithm, "hash function" {
         /// SHA-256, 32 bytes.

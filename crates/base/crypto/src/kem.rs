@@ -62,6 +62,15 @@ pub(crate) const fn private_len(algorithm: KeyAlgorithm) -> Option<usize> {
     }
 }
 
+/// Bytes of a ciphertext (FIPS 203, table 3).
+pub(crate) const fn ciphertext_len(algorithm: KeyAlgorithm) -> Option<usize> {
+    match algorithm {
+        KeyAlgorithm::MlKem768 => Some(1088),
+        KeyAlgorithm::MlKem1024 => Some(1568),
+        _ => None,
+    }
+}
+
 pub(crate) fn encapsulate(algorithm: KeyAlgorithm, public: &[u8]) -> Result<(Vec<u8>, SecretBytes), CryptoError> {
     let key = EncapsulationKey::new(algorithm_of(algorithm)?, public).map_err(|_| KeyError::Malformed)?;
     let (ciphertext, secret) = key.encapsulate().map_err(|_| KeyError::Malformed)?;

@@ -10,6 +10,8 @@
 //! * [`material`]: making, importing and serialising keys; [`key`]: using them; [`public`]: public keys;
 //! * [`remote`]: keys inside a device;
 //! * [`password`]: keys from passphrases;
+//! * [`recipients`]: texts for one person, to a public key of age or OpenPGP;
+//! * [`transport`]: key material wrapped for whoever has a private key;
 //! * [`random`] and [`health`]: random values and the tests on the entropy behind them;
 //! * [`selftest`]: known answers at start-up; [`shamir`]: secrets in shares;
 //! * [`digest`], [`mac`], [`kdf`], [`aead`], [`wrap`], [`signature`]: the parts, where they are used without a stored
@@ -31,8 +33,10 @@ pub mod key;
 pub mod mac;
 pub mod material;
 pub mod password;
+mod pem;
 pub mod public;
 pub mod random;
+pub mod recipients;
 pub mod registry;
 pub mod remote;
 mod rsa_oaep;
@@ -41,12 +45,13 @@ pub mod selftest;
 pub mod shamir;
 pub mod signature;
 mod spki;
+pub mod transport;
 #[cfg(test)]
 mod vectors;
 pub mod wrap;
 mod xaes;
 
-pub use algorithm::{HashAlgorithm, KeyAlgorithm, Purpose, SignatureScheme};
+pub use algorithm::{HashAlgorithm, KeyAlgorithm, Purpose, SignatureScheme, WrappingMethod};
 pub use error::{CryptoError, KeyError, UnknownName};
 pub use fips::FipsStatus;
 pub use kdf::DeriveParams;
@@ -57,4 +62,5 @@ pub use random::{EntropySource, EntropyUnavailable, Random, RandomError};
 pub use registry::{AlgorithmEntry, Registry, Schedule, ScheduleError, Status};
 pub use remote::{RemoteFault, RemoteKey};
 pub use signature::Message;
+pub use transport::{TransportPrivate, TransportPublic};
 pub use wrap::WrapMode;

@@ -33,6 +33,30 @@ const LONGEST_PRIVATE_KEY: usize = 8192;
 const X25519_PKCS8: &[u8] =
     &[0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6e, 0x04, 0x22, 0x04, 0x20];
 
+/// RFC 9935: PKCS #8 of an ML-KEM key in its expanded form up to the raw bytes, for ML-KEM-768 and ML-KEM-1024.
+const ML_KEM_768_PKCS8: &[u8] = &ml_kem_pkcs8(0x0978, 0x02, 0x0964, 0x0960);
+const ML_KEM_1024_PKCS8: &[u8] = &ml_kem_pkcs8(0x0c78, 0x03, 0x0c64, 0x0c60);
+
+/// The outer length, the last arc of the algorithm under 2.16.840.1.101.3.4.4, and the lengths of the private key with
+/// and without the head of its inner octet string.
+const fn ml_kem_pkcs8(outer: u16, member: u8, octets: u16, key: u16) -> [u8; 28] {
+    let (outer, octets, key) = (outer.to_be_bytes(), octets.to_be_bytes(), key.to_be_bytes());
+    [
+        0x30, 0x82, outer[0], outer[1], 0x02, 0x01, 0x00, 0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03,
+        0x04, 0x04, member, 0x04, 0x82, octets[0], octets[1], 0x04, 0x82, key[0], key[1],
+    ]
+}
+
+/// What stands before the raw bytes of a private key in PKCS #8, where it is always the same.
+const fn pkcs8_prefix(algorithm: KeyAlgorithm) -> &'static [u8] {
+    match algorithm {
+        KeyAlgorithm::X25519 => X25519_PKCS8,
+        KeyAlgorithm::MlKem768 => ML_KEM_768_PKCS8,
+        KeyAlgorithm::MlKem1024 => ML_KEM_1024_PKCS8,
+        _ => &[],
+    }
+}
+
 /// How the material of an algorithm is serialised.
 #[derive(Clone, Copy)]
 enum Form {
@@ -93,8 +117,8 @@ impl Material {
         Ok(Self { algorithm, bytes })
     }
 
-    /// Takes in a key from outside, in its serialised form (X25519 also in PKCS #8), and checks it: length and
-    /// strength, algorithm and size, and for key pairs that the private half undoes what the public half does (SP
+    /// Takes in a key from outside, in its serialised form (X25519 and ML-KEM also in PKCS #8), and checks it: length
+    /// and strength, algorithm and size, and for key pairs that the private half undoes what the public half does (SP
     /// 800-56B, 6.4). The stored form is canonical, whatever variant of PKCS #8 came in.
     ///
     /// # Errors
@@ -103,10 +127,11 @@ impl Material {
         let bytes = match form(algorithm) {
             Form::Symmetric(_) | Form::Mac(_) => bytes.duplicate(),
             Form::Pkcs8 => import_pair(algorithm, bytes)?,
-            Form::X25519 => SecretBytes::copy_from(strip_x25519(bytes.expose())),
+            Form::X25519 => SecretBytes::copy_from(strip_pkcs8(algorithm, bytes.expose())),
             Form::MlKem(_) => {
-                check_kem(algorithm, bytes.expose())?;
-                bytes.duplicate()
+                let raw = strip_pkcs8(algorithm, bytes.expose());
+                check_kem(algorithm, raw)?;
+                SecretBytes::copy_from(raw)
             }
         };
         Self::parse(algorithm, bytes)
@@ -125,6 +150,16 @@ impl Material {
     /// The serialised form, see the module.
     pub fn serialize(&self) -> SecretBytes {
         self.bytes.duplicate()
+    }
+
+    /// The form in which it goes elsewhere, and in which [`import`](Self::import) takes it back: PKCS #8 in DER for every
+    /// private key, raw bytes for symmetric keys.
+    pub fn portable(&self) -> SecretBytes {
+        let (prefix, bytes) = (pkcs8_prefix(self.algorithm), self.bytes.expose());
+        SecretBytes::init_with(prefix.len() + bytes.len(), |place| {
+            place[..prefix.len()].copy_from_slice(prefix);
+            place[prefix.len()..].copy_from_slice(bytes);
+        })
     }
 
     /// The algorithm.
@@ -196,8 +231,8 @@ fn check_len(form: Form, actual: usize) -> Result<(), KeyError> {
     }
 }
 
-fn strip_x25519(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(X25519_PKCS8).unwrap_or(bytes)
+fn strip_pkcs8(algorithm: KeyAlgorithm, bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(pkcs8_prefix(algorithm)).unwrap_or(bytes)
 }
 
 /// Reads a key pair, tries it out and gives its canonical form.
