@@ -5,13 +5,10 @@
 //! - [`SealedFileRoot`]: the root key lies in a file. **Whoever reads the file holds everything.** For development
 //!   only; the server refuses it otherwise.
 //!
-//! In both the root key is 256 random bits, used for nothing but deriving two keys (HKDF-SHA-256): one that wraps, with
-//! XAES-256-GCM, and one whose HMAC over the public parameters is kept as check value, so that a wrong root key never
-//! opens.
+//! What both do with the root key once they have it is in [`keyreeve_root::root_key`].
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod root_key;
 mod sealed_file;
 mod shamir;
 

@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use keyreeve_crypto::digest::sha256;
 use keyreeve_crypto::random::Random;
 use keyreeve_model::Custody;
+use keyreeve_root::root_key::{RootKey, SetId, check_value, fits, parameters, unavailable};
 use keyreeve_root::{Initialised, Root, RootError, SealStatus};
 use keyreeve_secret::{SecretArray, SecretBuffer, SecretBytes, SecretString};
 use parking_lot::RwLock;
@@ -25,8 +26,6 @@ use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::root_key::{RootKey, SetId, check_value, fits, parameters, unavailable};
 
 const WARNING: &[u8] =
     b"KEYREEVE DEVELOPMENT ROOT, format 1. Whoever reads this file can read everything this deployment protects.\n";

@@ -4,13 +4,12 @@ use async_trait::async_trait;
 use keyreeve_crypto::random::Random;
 use keyreeve_crypto::shamir::{self, MAX_SHARES, Share, SplitError};
 use keyreeve_model::Custody;
+use keyreeve_root::root_key::{RootKey, SetId, check_value, fits, parameters, unavailable};
 use keyreeve_root::{Initialised, Root, RootError, SealStatus};
 use keyreeve_secret::{SecretArray, SecretBytes, SecretString};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::root_key::{RootKey, SetId, check_value, fits, parameters, unavailable};
 
 /// A root of trust that opens when as many holders as were agreed have given their shares, and closes for good when the
 /// process ends or [`Root::seal`] is called.

@@ -17,6 +17,7 @@ pub mod conformance;
 pub mod device;
 #[cfg(feature = "conformance")]
 pub mod faulty;
+pub mod root_key;
 
 pub use device::{DeviceKey, KeyDevice};
 
