@@ -31,6 +31,8 @@ const TABLE: &[Room] = &[
     Room { folder: MODEL, may_use: &[SECRET, CRYPTO] },
     Room { folder: "crates/base/audit", may_use: &[SECRET, CRYPTO, MODEL] },
     Room { folder: ENVELOPE, may_use: &[SECRET, CRYPTO] },
+    // What stands in backups, which are encrypted as envelope files and signed as the audit log is.
+    Room { folder: "crates/base/backup", may_use: &[SECRET, CRYPTO, MODEL, "crates/base/audit", ENVELOPE] },
     Room { folder: "crates/base/identity", may_use: &[SECRET, CRYPTO, MODEL] },
     // The policy decision stands alone: it sees names and attributes, never keys.
     Room { folder: "crates/base/policy", may_use: &[] },

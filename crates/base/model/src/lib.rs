@@ -19,6 +19,7 @@
 //! - [`context`]: encryption context in canonical form; [`ciphertext`]: what leaves the server
 //! - [`hold`], [`incident`], [`emergency`]: what is out of the ordinary; [`actor`]: the person behind a principal
 //! - [`change`]: the only way to alter what is stored
+//! - [`stored`]: all rows of a store, for copying it whole
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -55,6 +56,7 @@ pub mod rules;
 pub mod time;
 pub mod usage;
 
+pub mod stored;
 pub use access::{PolicyRecord, PrincipalKind, PrincipalRecord, TokenRecord};
 pub use actor::Actor;
 pub use change::{Change, Outbox, Transaction};
@@ -73,3 +75,4 @@ pub use notice::{Facts, Notice, NoticeKind};
 pub use record::{RecordSealer, Revision, SealedRecord};
 pub use roots::{Custody, RootUse, Wrapped};
 pub use time::UnixMillis;
+pub use stored::{DestructionRow, StoredRow};

@@ -24,111 +24,114 @@ impl Revision {
     }
 }
 
-/// The tables that hold sealed records; the name is part of what the MAC covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Table {
-    /// One row: the deployment.
-    Deployment,
-    /// Keyrings.
-    Keyrings,
-    /// Keys.
-    Keys,
-    /// Bearer tokens.
-    Tokens,
-    /// Principals.
-    Principals,
-    /// Policies.
-    Policies,
-    /// Destruction records.
-    Destructions,
-    /// Audit records on their way to the journal.
-    Outbox,
-    /// Remembered answers.
-    Idempotency,
-    /// Ways to log in.
-    LoginMethods,
-    /// Logins under way.
-    Logins,
-    /// Evidence that was used and may not be used again.
-    Seen,
-    /// Who first came as whom.
-    Subjects,
-    /// Service credentials.
-    Credentials,
-    /// Secrets that wait to be unwrapped once.
-    Wrapped,
-    /// Second factors.
-    Mfa,
-    /// Challenges to second factors.
-    MfaChallenges,
-    /// Grants.
-    Grants,
-    /// Proposals and the votes on them.
-    Approvals,
-    /// Which request has an open proposal.
-    OpenRequests,
-    /// The rule book, and its former versions.
-    Rules,
-    /// Legal holds.
-    Holds,
-    /// Incidents.
-    Incidents,
-    /// Declared emergencies.
-    Emergencies,
-    /// Which texts made up the policies, version by version.
-    PolicyManifests,
-    /// Texts of policies, by their digest.
-    PolicyTexts,
-    /// Policies on trial.
-    Drafts,
-    /// Review campaigns.
-    Reviews,
-    /// What is decided in review campaigns.
-    ReviewItems,
-    /// Who last used what.
-    Uses,
-    /// Notices on their way.
-    Notices,
+macro_rules! tables {
+    ($($(#[$doc:meta])+ $table:ident = $name:literal,)+) => {
+        /// The tables that hold sealed records; the name is part of what the MAC covers.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Table {
+            $($(#[$doc])+ $table,)+
+        }
+
+        impl Table {
+            /// The name in the database and in what the MAC covers.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$table => $name,)+
+                }
+            }
+
+            /// The table of this name, if there is one.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$table),)+
+                    _ => None,
+                }
+            }
+        }
+    };
 }
 
-impl Table {
-    /// The name in the database and in what the MAC covers.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Deployment => "deployment",
-            Self::Keyrings => "keyrings",
-            Self::Keys => "keys",
-            Self::Tokens => "tokens",
-            Self::Principals => "principals",
-            Self::Policies => "policies",
-            Self::Destructions => "destructions",
-            Self::Outbox => "outbox",
-            Self::Idempotency => "idempotency",
-            Self::LoginMethods => "login_methods",
-            Self::Logins => "logins",
-            Self::Seen => "seen",
-            Self::Subjects => "subjects",
-            Self::Credentials => "credentials",
-            Self::Wrapped => "wrapped",
-            Self::Mfa => "mfa",
-            Self::MfaChallenges => "mfa_challenges",
-            Self::Grants => "grants",
-            Self::Approvals => "approvals",
-            Self::OpenRequests => "open_requests",
-            Self::Rules => "rules",
-            Self::Holds => "holds",
-            Self::Incidents => "incidents",
-            Self::Emergencies => "emergencies",
-            Self::PolicyManifests => "policy_manifests",
-            Self::PolicyTexts => "policy_texts",
-            Self::Drafts => "drafts",
-            Self::Reviews => "reviews",
-            Self::ReviewItems => "review_items",
-            Self::Uses => "uses",
-            Self::Notices => "notices",
-        }
-    }
+tables! {
+    /// One row: the deployment.
+    Deployment = "deployment",
+    /// Keyrings.
+    Keyrings = "keyrings",
+    /// Keys.
+    Keys = "keys",
+    /// Bearer tokens.
+    Tokens = "tokens",
+    /// Principals.
+    Principals = "principals",
+    /// Policies.
+    Policies = "policies",
+    /// Destruction records.
+    Destructions = "destructions",
+    /// Audit records on their way to the journal.
+    Outbox = "outbox",
+    /// Remembered answers.
+    Idempotency = "idempotency",
+    /// Ways to log in.
+    LoginMethods = "login_methods",
+    /// Logins under way.
+    Logins = "logins",
+    /// Evidence that was used and may not be used again.
+    Seen = "seen",
+    /// Who first came as whom.
+    Subjects = "subjects",
+    /// Service credentials.
+    Credentials = "credentials",
+    /// Secrets that wait to be unwrapped once.
+    Wrapped = "wrapped",
+    /// Second factors.
+    Mfa = "mfa",
+    /// Challenges to second factors.
+    MfaChallenges = "mfa_challenges",
+    /// Grants.
+    Grants = "grants",
+    /// Proposals and the votes on them.
+    Approvals = "approvals",
+    /// Which request has an open proposal.
+    OpenRequests = "open_requests",
+    /// The rule book, and its former versions.
+    Rules = "rules",
+    /// Legal holds.
+    Holds = "holds",
+    /// Incidents.
+    Incidents = "incidents",
+    /// Declared emergencies.
+    Emergencies = "emergencies",
+    /// Which texts made up the policies, version by version.
+    PolicyManifests = "policy_manifests",
+    /// Texts of policies, by their digest.
+    PolicyTexts = "policy_texts",
+    /// Policies on trial.
+    Drafts = "drafts",
+    /// Review campaigns.
+    Reviews = "reviews",
+    /// What is decided in review campaigns.
+    ReviewItems = "review_items",
+    /// Who last used what.
+    Uses = "uses",
+    /// Notices on their way.
+    Notices = "notices",
+    /// Wrapping keys that wait for an import.
+    Imports = "imports",
+    /// Material that exists outside as well.
+    KnownMaterial = "known_material",
+    /// When imported material ends.
+    MaterialEnds = "material_ends",
+    /// Keys that encrypt backups, wrapped by the root of trust.
+    BackupKeys = "backup_keys",
+    /// Backups that were made.
+    Backups = "backups",
+    /// Destroyed keys whose part of a backup's ledger is still to be erased somewhere.
+    BackupCuts = "backup_cuts",
+    /// Who holds the shares of a secret.
+    Shares = "shares",
+    /// Rehearsals of a restore.
+    BackupDrills = "backup_drills",
 }
 
 /// A record as it is stored.

@@ -133,7 +133,7 @@ async fn change(db: &mut PgConnection, change: &Change) -> Applied {
     }
 }
 
-async fn run(db: &mut PgConnection, statement: Statement<'_>) -> Result<u64, sqlx::Error> {
+pub(crate) async fn run(db: &mut PgConnection, statement: Statement<'_>) -> Result<u64, sqlx::Error> {
     Ok(statement.execute(db).await?.rows_affected())
 }
 
@@ -190,7 +190,7 @@ async fn key(db: &mut PgConnection, row: &KeyRow) -> Applied {
     aliases(db, row).await
 }
 
-async fn aliases(db: &mut PgConnection, row: &KeyRow) -> Applied {
+pub(crate) async fn aliases(db: &mut PgConnection, row: &KeyRow) -> Applied {
     let id = row.id.as_bytes();
     let mut aliases: Vec<&str> = row.aliases.iter().map(Name::as_str).collect();
     // In one order for everybody, so that two callers who take the same names wait for each other and do not deadlock.
@@ -233,7 +233,7 @@ async fn refuse_erased(db: &mut PgConnection, row: &MaterialRow) -> Applied {
     }
 }
 
-async fn add_material(db: &mut PgConnection, row: &MaterialRow) -> Applied {
+pub(crate) async fn add_material(db: &mut PgConnection, row: &MaterialRow) -> Applied {
     refuse_erased(db, row).await?;
     let sql = "INSERT INTO material (key_id, version, keyring, shard, epoch, wrapped) VALUES ($1, $2, $3, $4, $5, $6) \
                ON CONFLICT DO NOTHING";
@@ -313,7 +313,7 @@ async fn expire(db: &mut PgConnection, before: UnixMillis) -> Applied {
     Ok(())
 }
 
-async fn outbox(db: &mut PgConnection, row: &Outbox) -> Applied {
+pub(crate) async fn outbox(db: &mut PgConnection, row: &Outbox) -> Applied {
     let sql = "INSERT INTO outbox (id, bytes) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     one(db, sqlx::query(sql).bind(row.id.as_bytes()).bind(row.bytes.as_slice())).await
 }

@@ -13,6 +13,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod apply;
+mod copy;
 mod error;
 mod filed;
 mod migrate;
@@ -26,9 +27,10 @@ use keyreeve_model::{
     FiledRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RowId, SealedRecord, TokenId, Transaction, UnixMillis,
 };
 use keyreeve_store::migration::SchemaError;
-use keyreeve_store::{KeyFilter, MaterialPlace, Page, Store, StoreError};
+use keyreeve_store::{KeyFilter, MaterialPlace, Page, Piece, Store, StoreError};
 use std::time::Duration;
 use thiserror::Error;
+use tokio::sync::mpsc;
 
 use crate::pool::Pool;
 
@@ -323,6 +325,16 @@ impl Store for PostgresStore {
     async fn outbox(&self, limit: u32) -> Result<Vec<Outbox>, StoreError> {
         let sql = "SELECT id, bytes FROM outbox ORDER BY seq LIMIT $1";
         self.pool.all(sqlx::query(sql).bind(i64::from(limit)), rows::outbox).await
+    }
+
+    async fn snapshot(&self, to: mpsc::Sender<Piece>) -> Result<(), StoreError> {
+        let mut db = self.pool.apart().await?;
+        copy::snapshot(&mut db, &to).await
+    }
+
+    async fn load(&self, from: mpsc::Receiver<Piece>) -> Result<(), StoreError> {
+        let mut db = self.pool.apart().await?;
+        copy::load(&mut db, from).await
     }
 
     async fn lease(&self, holder: &str, now: UnixMillis, until: UnixMillis) -> Result<bool, StoreError> {

@@ -97,6 +97,13 @@ impl Pool {
         self.pool.acquire().await
     }
 
+    /// A connection for long work. It is closed afterwards, in whatever state that left it.
+    pub(crate) async fn apart(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+        let mut connection = self.pool.acquire().await.map_err(store_error)?;
+        connection.close_on_drop();
+        Ok(connection)
+    }
+
     async fn warn_without_sync(&self) -> Result<(), sqlx::Error> {
         let setting = sqlx::query("SELECT current_setting('fsync', true)").fetch_one(&self.pool).await?;
         if setting.try_get::<Option<&str>, _>(0)? == Some("off") {

@@ -137,7 +137,7 @@ fn key(db: &Connection, row: &KeyRow) -> Applied {
     aliases(db, row)
 }
 
-fn aliases(db: &Connection, row: &KeyRow) -> Applied {
+pub(crate) fn aliases(db: &Connection, row: &KeyRow) -> Applied {
     let id = row.id.as_bytes();
     if row.record.revision != Revision::FIRST {
         run(db, "DELETE FROM aliases WHERE key_id = ?1", [id])?;
@@ -214,7 +214,7 @@ fn expire(db: &Connection, before: UnixMillis) -> Applied {
     Ok(())
 }
 
-fn outbox(db: &Connection, row: &Outbox) -> Applied {
+pub(crate) fn outbox(db: &Connection, row: &Outbox) -> Applied {
     let sql = "INSERT INTO outbox (id, bytes) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
     one(db, sql, params![row.id.as_bytes(), row.bytes])
 }

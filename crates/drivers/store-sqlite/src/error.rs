@@ -17,6 +17,9 @@ pub(crate) enum Gone {
     /// A read was aborted with its runtime.
     #[error("the read was cancelled")]
     Cancelled,
+    /// Whoever asked for a copy takes no more of it.
+    #[error("nobody takes the copy any more")]
+    NotTaken,
 }
 
 impl From<Gone> for StoreError {
@@ -81,7 +84,9 @@ mod tests {
             StoreError::Unavailable(_) => "unavailable",
             StoreError::Damaged(_) => "damaged",
             StoreError::InDoubt(_) => "in doubt",
-            StoreError::Conflict { .. } | StoreError::Taken { .. } | StoreError::LeaseLost => "refused",
+            StoreError::Conflict { .. } | StoreError::Taken { .. } | StoreError::LeaseLost | StoreError::NotEmpty => {
+                "refused"
+            }
         }
     }
 

@@ -47,6 +47,11 @@ fn filed(table: Table, (id, parent, due, forget, record): Found) -> FiledRow {
     FiledRow { table, id, parent, due, forget, record }
 }
 
+/// A row of a kind that is known.
+pub(crate) fn row(table: Table, row: &Row<'_>) -> Read<FiledRow> {
+    Ok(filed(table, found(row)?))
+}
+
 fn filed_all(table: Table, rows: Vec<Found>) -> Vec<FiledRow> {
     rows.into_iter().map(|row| filed(table, row)).collect()
 }

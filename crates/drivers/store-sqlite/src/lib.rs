@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod apply;
+mod copy;
 mod error;
 mod filed;
 mod migrate;
@@ -26,9 +27,9 @@ use keyreeve_model::record::Table;
 use keyreeve_model::{
     FiledRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RowId, SealedRecord, TokenId, Transaction, UnixMillis,
 };
-use keyreeve_store::{KeyFilter, MaterialPlace, Page, Store, StoreError};
+use keyreeve_store::{KeyFilter, MaterialPlace, Page, Piece, Store, StoreError};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
@@ -47,6 +48,7 @@ pub struct SqliteStore {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     readers: Readers,
+    path: PathBuf,
 }
 
 impl SqliteStore {
@@ -70,7 +72,7 @@ impl SqliteStore {
             .name("store-writer".into())
             .spawn(move || writer.run(receiver))
             .map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
-        Ok(Self { jobs: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), readers })
+        Ok(Self { jobs: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), readers, path: path.to_owned() })
     }
 
     async fn write(&self, work: Work) -> Result<bool, StoreError> {
@@ -81,6 +83,18 @@ impl SqliteStore {
         drop(sender);
         // It had the work: what became of it, the next start sees.
         outcome.await.map_err(|_| StoreError::InDoubt(Box::new(Gone::Writer)))?
+    }
+
+    /// Runs long work on a blocking thread, unless the store is closed.
+    async fn apart<F>(&self, work: F) -> Result<(), StoreError>
+    where
+        F: FnOnce(&Path) -> Result<(), StoreError> + Send + 'static,
+    {
+        if locked(&self.jobs).is_none() {
+            return Err(Gone::Closed.into());
+        }
+        let path = self.path.clone();
+        tokio::task::spawn_blocking(move || work(&path)).await.map_err(|_| Gone::Cancelled)?
     }
 
     /// Lets the writer finish what waits; returns it, unless somebody else has it already.
@@ -259,6 +273,15 @@ impl Store for SqliteStore {
 
     async fn outbox(&self, limit: u32) -> Result<Vec<Outbox>, StoreError> {
         self.readers.read(move |db| read::outbox(db, limit)).await
+    }
+
+    async fn snapshot(&self, to: mpsc::Sender<Piece>) -> Result<(), StoreError> {
+        // A connection of its own: a long copy must not take one of the few that all reads share.
+        self.apart(move |path| copy::snapshot(path, &to)).await
+    }
+
+    async fn load(&self, from: mpsc::Receiver<Piece>) -> Result<(), StoreError> {
+        self.apart(move |path| copy::load(path, from)).await
     }
 
     async fn lease(&self, holder: &str, now: UnixMillis, until: UnixMillis) -> Result<bool, StoreError> {

@@ -97,7 +97,7 @@ pub(crate) fn deployment(db: &Connection) -> Read<Option<SealedRecord>> {
     first(db, "SELECT revision, record, mac FROM deployment WHERE one = 1", [], sealed_row)
 }
 
-fn keyring_row(row: &Row<'_>) -> Read<KeyringRow> {
+pub(crate) fn keyring_row(row: &Row<'_>) -> Read<KeyringRow> {
     Ok(KeyringRow { id: KeyringId::from_bytes(row.get(0)?), name: name_at(row, 1)?, record: record(row, 2)? })
 }
 
@@ -126,7 +126,7 @@ macro_rules! select_keys {
     };
 }
 
-fn key_row(row: &Row<'_>) -> Read<KeyRow> {
+pub(crate) fn key_row(row: &Row<'_>) -> Read<KeyRow> {
     let state = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
     let aliases: Option<String> = row.get(4)?;
     Ok(KeyRow {
@@ -207,7 +207,7 @@ fn material_at(row: &Row<'_>, at: usize) -> Read<MaterialRow> {
     })
 }
 
-fn material_row(row: &Row<'_>) -> Read<MaterialRow> {
+pub(crate) fn material_row(row: &Row<'_>) -> Read<MaterialRow> {
     material_at(row, 0)
 }
 
@@ -274,7 +274,7 @@ pub(crate) fn destruction_of_epoch(
     first(db, sql, place, |row| Ok((KeyId::from_bytes(row.get(0)?), record(row, 1)?)))
 }
 
-fn token_row(row: &Row<'_>) -> Read<TokenRow> {
+pub(crate) fn token_row(row: &Row<'_>) -> Read<TokenRow> {
     Ok(TokenRow {
         id: TokenId::from_bytes(row.get(0)?),
         principal: name_at(row, 1)?,
@@ -294,7 +294,7 @@ pub(crate) fn tokens(db: &Connection, page: Page<TokenId>) -> Read<Vec<TokenRow>
     all(db, sql, params![after_id(after), rows_per_page(&page)], token_row)
 }
 
-fn named_row(row: &Row<'_>) -> Read<NamedRow> {
+pub(crate) fn named_row(row: &Row<'_>) -> Read<NamedRow> {
     Ok(NamedRow { name: name_at(row, 0)?, record: record(row, 1)? })
 }
 
@@ -318,14 +318,18 @@ pub(crate) fn policies(db: &Connection, page: Page<Name>) -> Read<Vec<NamedRow>>
 
 pub(crate) fn remembered(db: &Connection, key: &[u8; 32], now: UnixMillis) -> Read<Option<IdempotencyRow>> {
     let sql = "SELECT request_key, request, reply, expires FROM idempotency WHERE request_key = ?1 AND expires >= ?2";
-    first(db, sql, params![key, now.0], |row| {
-        let (key, request, reply) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok(IdempotencyRow { key, request, reply, expires: UnixMillis(row.get(3)?) })
-    })
+    first(db, sql, params![key, now.0], answer_row)
+}
+
+pub(crate) fn answer_row(row: &Row<'_>) -> Read<IdempotencyRow> {
+    let (key, request, reply) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    Ok(IdempotencyRow { key, request, reply, expires: UnixMillis(row.get(3)?) })
 }
 
 pub(crate) fn outbox(db: &Connection, limit: u32) -> Read<Vec<Outbox>> {
-    all(db, "SELECT id, bytes FROM outbox ORDER BY seq LIMIT ?1", [limit], |row| {
-        Ok(Outbox { id: RecordId::from_bytes(row.get(0)?), bytes: row.get(1)? })
-    })
+    all(db, "SELECT id, bytes FROM outbox ORDER BY seq LIMIT ?1", [limit], outbox_row)
+}
+
+pub(crate) fn outbox_row(row: &Row<'_>) -> Read<Outbox> {
+    Ok(Outbox { id: RecordId::from_bytes(row.get(0)?), bytes: row.get(1)? })
 }

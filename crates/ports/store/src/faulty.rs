@@ -12,8 +12,9 @@ use keyreeve_model::{
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
+use tokio::sync::mpsc;
 
-use crate::{KeyFilter, MaterialPlace, Page, Store, StoreError};
+use crate::{KeyFilter, MaterialPlace, Page, Piece, Store, StoreError};
 
 /// How a commit fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,6 +281,15 @@ impl<S: Store + ?Sized> Store for FaultyStore<S> {
 
     async fn outbox(&self, limit: u32) -> Result<Vec<Outbox>, StoreError> {
         self.read()?.outbox(limit).await
+    }
+
+    async fn snapshot(&self, to: mpsc::Sender<Piece>) -> Result<(), StoreError> {
+        self.read()?.snapshot(to).await
+    }
+
+    async fn load(&self, from: mpsc::Receiver<Piece>) -> Result<(), StoreError> {
+        self.write()?;
+        self.inner.load(from).await
     }
 
     async fn lease(&self, holder: &str, now: UnixMillis, until: UnixMillis) -> Result<bool, StoreError> {

@@ -9,9 +9,11 @@ use async_trait::async_trait;
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
 use keyreeve_model::record::Table;
 use keyreeve_model::{
-    FiledRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RowId, SealedRecord, State, TokenId, Transaction, UnixMillis,
+    FiledRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RowId, SealedRecord, State, StoredRow, TokenId, Transaction,
+    UnixMillis,
 };
 use thiserror::Error;
+use tokio::sync::mpsc;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -48,6 +50,9 @@ pub enum StoreError {
     /// The lease this handle had asked for is somebody else's; nothing was applied.
     #[error("another server holds the lease on the store")]
     LeaseLost,
+    /// Rows should be loaded into a store that has some; nothing was changed.
+    #[error("the store is not empty: rows are loaded into a fresh one only")]
+    NotEmpty,
     /// What is stored cannot be right. Nothing is guessed; a person must look.
     #[error("the store is damaged: {0}")]
     Damaged(String),
@@ -71,6 +76,18 @@ pub struct Page<C> {
     pub limit: u32,
 }
 
+/// A piece of a copy of a whole store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Rows, at most [`PIECE_ROWS`] of them.
+    Rows(Vec<StoredRow>),
+    /// There are no more: a copy without this is none.
+    End,
+}
+
+/// The most rows of one piece (count).
+pub const PIECE_ROWS: usize = 500;
+
 /// Where a row stands among the material of its shard: epoch, key, version.
 pub type MaterialPlace = (u64, KeyId, u32);
 
@@ -84,8 +101,8 @@ pub type MaterialPlace = (u64, KeyId, u32);
 /// - **Serialisable** among commits; a read sees every commit that returned before it began.
 /// - **Concurrent**: any number of callers; a driver may apply several transactions in one flush (group commit), each
 ///   with its own outcome.
-/// - **Erasing erases**: after [`keyreeve_model::Change::EraseMaterial`] the driver's files hold the bytes no longer
-///   where the database gives it the means.
+/// - **Erasing erases**: after [`keyreeve_model::Change::EraseMaterial`] and [`keyreeve_model::Change::EraseVersion`] the
+///   driver's files hold the bytes no longer where the database gives it the means.
 /// - **Fenced**: once [`Store::lease`] was asked on a handle, that handle's commits apply only while the holder it
 ///   named last has the lease; otherwise [`StoreError::LeaseLost`]. The lease is a condition inside the transaction:
 ///   a superseded server cannot write, however late it notices. Time alone takes nothing away, another holder does.
@@ -186,6 +203,23 @@ pub trait Store: Send + Sync {
 
     /// Audit records that have not been settled, oldest first, at most `limit`.
     async fn outbox(&self, limit: u32) -> Result<Vec<Outbox>, StoreError>;
+
+    /// Every row of the store, all of one moment, in this order of kinds: deployment, keyrings, destruction records,
+    /// keys, material, tokens, principals, policies, filed records, remembered answers, outbox; material by keyring,
+    /// shard, key and version. Pieces go to `to` as fast as they are taken, and [`Piece::End`] behind the last one.
+    /// Commits go on meanwhile, so whoever takes slowly keeps old rows alive in the database. Leases are no part of it.
+    ///
+    /// # Errors
+    /// Also when nobody takes the pieces any more.
+    async fn snapshot(&self, to: mpsc::Sender<Piece>) -> Result<(), StoreError>;
+
+    /// Puts rows into an empty store, as they are and at the revisions they have: all up to [`Piece::End`], or none
+    /// where that does not come. In an order in which [`Store::snapshot`] could have given them. It asks for no lease:
+    /// nobody uses an empty store.
+    ///
+    /// # Errors
+    /// [`StoreError::NotEmpty`]; [`StoreError::Damaged`] when the rows contradict one another or end early.
+    async fn load(&self, from: mpsc::Receiver<Piece>) -> Result<(), StoreError>;
 
     /// Takes or renews the right to be the one server of this store until `until`. `Ok(false)` when `holder` is
     /// somebody else's and not over at `now`. Durable like a commit; compare-and-set, no vendor locks. From the first

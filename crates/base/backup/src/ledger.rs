@@ -1,0 +1,299 @@
+//! The ledger of a shard: which keys' material in archives can be opened, and which never again.
+//!
+//! Unlike everything else in a backup it is replaced, at each destination, as keys come and go. Whoever keeps an old
+//! copy of it, an old archive and can open the root of trust has the keys of that day: no format can prevent that.
+//!
+//! # Layout
+//!
+//! The head that every object has (see `archive.rs`), then what XAES-256-GCM under the ledger key made of the body,
+//! with SHA-256 of the head as associated data. Body, numbers big-endian: revision (8 bytes), time of the last change
+//! (8), number of entries (4), each a key id (16) and its cut key (32), number of tombstones (4), each a key id (16),
+//! the time of the destruction (8), and behind their lengths (4 each) the rows of the key and of the destruction.
+
+use keyreeve_crypto::Random;
+use keyreeve_crypto::digest::sha256;
+use keyreeve_model::change::KeyRow;
+use keyreeve_model::{DestructionRow, KeyId, StoredRow, UnixMillis};
+use keyreeve_secret::{SecretBuffer, SecretBytes};
+use std::collections::BTreeMap;
+
+use crate::archive::{Head, Kind, split_head};
+use crate::keys::{BackupKey, CutKey, KEY_LEN};
+use crate::row::{In, decode_row, encode_row};
+use crate::{BackupError, HEAD_MAX};
+
+/// Longest ledger (bytes): 256 keys and as many tombstones stay far below.
+pub const LEDGER_MAX: usize = 32 * 1024 * 1024;
+
+/// A key that was destroyed: what a restore puts in the place of what an older archive says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    /// When.
+    pub destroyed: UnixMillis,
+    /// The key as it was stored after its destruction.
+    pub key: KeyRow,
+    /// The destruction record.
+    pub destruction: DestructionRow,
+}
+
+/// The cut keys of one shard.
+pub struct Ledger {
+    revision: u64,
+    updated: UnixMillis,
+    entries: BTreeMap<KeyId, CutKey>,
+    tombstones: BTreeMap<KeyId, Tombstone>,
+}
+
+/// A ledger as it lies at a destination, with its head read.
+pub struct SealedLedger {
+    head: Head,
+    bound: [u8; 32],
+    body: Vec<u8>,
+}
+
+impl SealedLedger {
+    /// Reads the head of a ledger.
+    ///
+    /// # Errors
+    /// [`BackupError::Altered`], [`BackupError::Newer`], [`BackupError::TooLarge`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, BackupError> {
+        if bytes.len() > LEDGER_MAX + HEAD_MAX {
+            return Err(BackupError::TooLarge("a ledger"));
+        }
+        let (head, len) = split_head(bytes)?.ok_or(BackupError::Cut)?;
+        if head.kind != Kind::Ledger {
+            return Err(BackupError::Altered("ledger"));
+        }
+        Ok(Self { head, bound: sha256(&bytes[..len]), body: bytes[len..].to_vec() })
+    }
+
+    /// Its head: a claim until it was opened.
+    #[must_use]
+    pub const fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    /// [`BackupError::Altered`].
+    pub fn open(&self, key: &BackupKey) -> Result<Ledger, BackupError> {
+        let body = key.ledgers()?.open(&self.bound, &self.body).map_err(|_| BackupError::Altered("ledger"))?;
+        Ledger::read(&body)
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { revision: 0, updated: UnixMillis(0), entries: BTreeMap::new(), tombstones: BTreeMap::new() }
+    }
+}
+
+impl Ledger {
+    /// Counts up with every change.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// When it was changed last.
+    #[must_use]
+    pub const fn updated(&self) -> UnixMillis {
+        self.updated
+    }
+
+    /// The cut key of a key that is not destroyed.
+    #[must_use]
+    pub fn cut_key(&self, key: &KeyId) -> Option<&CutKey> {
+        self.entries.get(key)
+    }
+
+    /// What is left of a destroyed key.
+    #[must_use]
+    pub fn tombstone(&self, key: &KeyId) -> Option<&Tombstone> {
+        self.tombstones.get(key)
+    }
+
+    /// Every tombstone.
+    pub fn tombstones(&self) -> impl Iterator<Item = (&KeyId, &Tombstone)> {
+        self.tombstones.iter()
+    }
+
+    /// How many keys have an entry.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True when no key has an entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The cut key of a key; made now if it has none. Nothing for a key that is destroyed: it gets none again.
+    ///
+    /// # Errors
+    /// [`BackupError::Crypto`].
+    pub fn ensure(&mut self, key: KeyId, random: &Random, now: UnixMillis) -> Result<Option<&CutKey>, BackupError> {
+        if self.tombstones.contains_key(&key) {
+            return Ok(None);
+        }
+        if !self.entries.contains_key(&key) {
+            let cut = CutKey::generate(random)?;
+            self.entries.insert(key, cut);
+            self.changed(now);
+        }
+        Ok(self.entries.get(&key))
+    }
+
+    /// Takes the cut key of a destroyed key away, for ever. True when that changed anything.
+    pub fn cut(&mut self, key: KeyId, tombstone: Tombstone, now: UnixMillis) -> bool {
+        let had = self.entries.remove(&key).is_some();
+        let new = !self.tombstones.contains_key(&key);
+        if had || new {
+            self.tombstones.entry(key).or_insert(tombstone);
+            self.changed(now);
+        }
+        had || new
+    }
+
+    fn changed(&mut self, now: UnixMillis) {
+        self.revision += 1;
+        self.updated = now.max(self.updated);
+    }
+
+    /// The bytes for a destination.
+    ///
+    /// # Errors
+    /// [`BackupError::Crypto`], [`BackupError::TooLarge`].
+    pub fn seal(&self, head: &Head, key: &BackupKey, random: &Random) -> Result<Vec<u8>, BackupError> {
+        let mut out = head.encode()?;
+        let body = self.write();
+        if body.len() > LEDGER_MAX - 1024 {
+            return Err(BackupError::TooLarge("a ledger"));
+        }
+        let bound = sha256(&out);
+        out.extend(key.ledgers()?.seal(random, &bound, body.expose())?);
+        Ok(out)
+    }
+
+    fn write(&self) -> SecretBytes {
+        let mut out = SecretBuffer::with_capacity(24 + self.entries.len() * (16 + KEY_LEN));
+        out.extend_from_slice(&self.revision.to_be_bytes());
+        out.extend_from_slice(&self.updated.0.to_be_bytes());
+        out.extend_from_slice(&(self.entries.len() as u32).to_be_bytes());
+        for (key, cut) in &self.entries {
+            out.extend_from_slice(key.as_bytes());
+            out.extend_from_slice(cut.0.expose());
+        }
+        out.extend_from_slice(&(self.tombstones.len() as u32).to_be_bytes());
+        for (key, tombstone) in &self.tombstones {
+            out.extend_from_slice(key.as_bytes());
+            out.extend_from_slice(&tombstone.destroyed.0.to_be_bytes());
+            let rows = [StoredRow::Key(tombstone.key.clone()), StoredRow::Destruction(tombstone.destruction.clone())];
+            for row in &rows {
+                let bytes = encode_row(row);
+                out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
+                out.extend_from_slice(&bytes);
+            }
+        }
+        out.finish()
+    }
+
+    fn read(body: &SecretBytes) -> Result<Self, BackupError> {
+        let bad = BackupError::Altered("ledger");
+        let mut from = In(body.expose());
+        let mut ledger = Self {
+            revision: from.u64()?,
+            updated: from.time()?,
+            entries: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
+        };
+        for _ in 0..from.u32()? {
+            let key = from.key()?;
+            let (cut, rest) = from.0.split_at_checked(KEY_LEN).ok_or(BackupError::Altered("ledger"))?;
+            ledger.entries.insert(key, CutKey::from_bytes(cut).ok_or(BackupError::Altered("ledger"))?);
+            from.0 = rest;
+        }
+        for _ in 0..from.u32()? {
+            let (key, destroyed) = (from.key()?, from.time()?);
+            let (StoredRow::Key(row), StoredRow::Destruction(destruction)) =
+                (decode_row(from.bytes()?)?, decode_row(from.bytes()?)?)
+            else {
+                return Err(bad);
+            };
+            if row.id != key || destruction.key != key {
+                return Err(bad);
+            }
+            ledger.tombstones.insert(key, Tombstone { destroyed, key: row, destruction });
+        }
+        if from.0.is_empty() { Ok(ledger) } else { Err(bad) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::tests::head;
+    use crate::row::tests::samples;
+
+    fn tombstone() -> Tombstone {
+        let (mut key, mut destruction) = (None, None);
+        for row in samples() {
+            match row {
+                StoredRow::Key(row) => key = Some(row),
+                StoredRow::Destruction(row) => destruction = Some(row),
+                _ => {}
+            }
+        }
+        Tombstone { destroyed: UnixMillis(77), key: key.unwrap(), destruction: destruction.unwrap() }
+    }
+
+    fn filled(random: &Random) -> Ledger {
+        let mut ledger = Ledger::default();
+        for n in 1..4 {
+            assert!(ledger.ensure(KeyId::from_bytes([n; 16]), random, UnixMillis(5)).unwrap().is_some());
+        }
+        ledger
+    }
+
+    #[test]
+    fn a_cut_key_that_was_taken_away_stays_away_and_its_neighbours_stay() {
+        let random = Random::from_module().unwrap();
+        let mut ledger = filled(&random);
+        let gone = KeyId::from_bytes([1; 16]);
+        let neighbour = *ledger.cut_key(&KeyId::from_bytes([2; 16])).unwrap().0.expose();
+        assert!(ledger.cut(gone, tombstone(), UnixMillis(9)));
+        assert!(!ledger.cut(gone, tombstone(), UnixMillis(10)), "a second time changes nothing");
+        assert!(ledger.ensure(gone, &random, UnixMillis(11)).unwrap().is_none(), "it gets no new one");
+        assert!(ledger.cut_key(&gone).is_none());
+
+        let key = BackupKey::generate(1, &random).unwrap();
+        let head = head(Kind::Ledger);
+        let bytes = ledger.seal(&head, &key, &random).unwrap();
+        let read = SealedLedger::parse(&bytes).unwrap();
+        assert_eq!(read.head(), &head);
+        let read = read.open(&key).unwrap();
+        assert_eq!((read.revision(), read.updated(), read.len()), (4, UnixMillis(9), 2));
+        assert_eq!(read.tombstone(&gone), Some(&tombstone()));
+        assert_eq!(read.cut_key(&KeyId::from_bytes([2; 16])).unwrap().0.expose(), &neighbour);
+        assert!(read.cut_key(&gone).is_none());
+    }
+
+    #[test]
+    fn a_ledger_that_was_altered_anywhere_does_not_open() {
+        let random = Random::from_module().unwrap();
+        let (key, other) = (BackupKey::generate(1, &random).unwrap(), BackupKey::generate(1, &random).unwrap());
+        let bytes = filled(&random).seal(&head(Kind::Ledger), &key, &random).unwrap();
+        let open = |bytes: &[u8], key: &BackupKey| SealedLedger::parse(bytes).and_then(|sealed| sealed.open(key));
+        assert!(open(&bytes, &key).is_ok());
+        assert!(open(&bytes, &other).is_err());
+        for at in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[at] ^= 1;
+            assert!(open(&altered, &key).is_err(), "byte {at}");
+            assert!(open(&bytes[..at], &key).is_err(), "cut at {at}");
+        }
+    }
+}
