@@ -319,9 +319,11 @@ impl From<RootError> for Error {
             RootError::Sealed => Code::Sealed,
             RootError::NotInitialised => Code::NotInitialised,
             RootError::Already(_) => Code::WrongState,
-            RootError::NotAShare | RootError::ForeignShare | RootError::DuplicateShare(_) | RootError::WrongShares => {
-                Code::InvalidShare
-            }
+            RootError::NotAShare
+            | RootError::ForeignShare
+            | RootError::ReplacedShare { .. }
+            | RootError::DuplicateShare(_)
+            | RootError::WrongShares => Code::InvalidShare,
             RootError::Shares { .. } | RootError::NoShares => Code::InvalidRequest,
             RootError::Unwrap => Code::Tampered,
             RootError::TooLong => return Self::internal(error),

@@ -9,23 +9,35 @@
 //! parameters and this extended secret. Thanks to the blinder the check in a single share says nothing about the
 //! secret, however easy to guess that may be.
 //!
-//! Bytes of a share: version (1), shares needed (1), shares made (1), number of this share (1), id of the set (16),
-//! check of the set (16), value (16 + length of the secret), checksum (4: the beginning of SHA-256 over everything
-//! before). As text: `krs1-` and the bytes in base 32 (Crockford's alphabet) in groups of four. Reading is forgiving:
-//! case, spaces, line breaks and the placing of hyphens do not matter, `i` and `l` count as 1 and `o` as 0.
+//! Bytes of a share: form (1, here 2), shares needed (1), shares made (1), number of this share (1), version of the set
+//! (4, big-endian), id of the set (16), check of the set (16), value (16 + length of the secret), checksum (4: the
+//! beginning of SHA-256 over everything before). As text: `krs2-` and the bytes in base 32 (Crockford's alphabet) in
+//! groups of four. Reading is forgiving: case, spaces, line breaks and the placing of hyphens do not matter, `i` and `l`
+//! count as 1 and `o` as 0, and lines that begin with `#` are for people. The first form, `krs1-`, had no version of the
+//! set; it is read for ever, as of a set of version 1.
+//!
+//! One secret can be split again: the new set has another id and a higher version. Shares of two sets do not mix.
+//! **Enough shares of one old set still give the secret**, for whoever computes by themselves: splitting anew changes
+//! who is asked, not what was handed out.
+//!
+//! From each share an Ed25519 key is derived. Its public half can be kept, and then the holder shows with a signature
+//! over a challenge that the share is there, without showing the share.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::LazyLock;
 
 use data_encoding::{Encoding, Specification};
-use keyreeve_secret::{SecretBuffer, SecretBytes, SecretString};
+use keyreeve_secret::{SecretArray, SecretBuffer, SecretBytes, SecretString};
 use rand_core::{TryCryptoRng, TryRng};
 use vsss_rs::Gf256;
 use zeroize::Zeroizing;
 
 use crate::digest::{Sha256, sha256};
+use crate::error::{CryptoError, KeyError};
+use crate::kdf;
 use crate::random::{Random, RandomError};
+use crate::seeded::SeededEd25519;
 
 /// Most shares in a set.
 pub const MAX_SHARES: u8 = 32;
@@ -33,10 +45,9 @@ pub const MAX_SHARES: u8 = 32;
 /// Longest secret that is split, in bytes.
 pub const MAX_SECRET: usize = 1024;
 
-const VERSION: u8 = 1;
-const PREFIX: &str = "krs1-";
 const BLINDER: usize = 16;
-const HEADER: usize = 4 + 16 + 16;
+/// Bytes before the value, in the longer form.
+const HEADER: usize = 4 + 4 + 16 + 16;
 const CHECKSUM: usize = 4;
 const GROUP: usize = 4;
 
@@ -53,8 +64,46 @@ static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
     specification.encoding().expect("the alphabet is fixed and well-formed")
 });
 
+/// What a share proves with, and what its challenges are told from other signed texts by.
+const PROOF: &[u8] = b"keyreeve share proof v1";
+
+/// How a share is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Without the version of the set, which is 1.
+    First,
+    Second,
+}
+
+impl Form {
+    const ALL: [Self; 2] = [Self::First, Self::Second];
+
+    const fn byte(self) -> u8 {
+        match self {
+            Self::First => 1,
+            Self::Second => 2,
+        }
+    }
+
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::First => "krs1-",
+            Self::Second => "krs2-",
+        }
+    }
+
+    const fn header(self) -> usize {
+        match self {
+            Self::First => HEADER - 4,
+            Self::Second => HEADER,
+        }
+    }
+}
+
 /// One share of a secret. Debug shows what is not secret: its number and its set.
 pub struct Share {
+    form: Form,
+    version: u32,
     threshold: u8,
     count: u8,
     index: u8,
@@ -72,6 +121,9 @@ pub enum SplitError {
     /// The secret is empty or too long.
     #[error("a secret of 1 to 1024 bytes can be split")]
     Length,
+    /// Versions of a set begin with 1.
+    #[error("the version of a set of shares is 1 or more")]
+    Version,
     /// There are no random values.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -84,7 +136,7 @@ pub enum SplitError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ShareError {
     /// The text does not begin as a share does.
-    #[error("this is not a share: a share begins with \"krs1-\"")]
+    #[error("this is not a share: a share begins with \"krs1-\" or \"krs2-\"")]
     NotAShare,
     /// A character that is in no share, or a number of characters that no share has.
     #[error(
@@ -92,7 +144,7 @@ pub enum ShareError {
     )]
     Encoding,
     /// A later version of the format.
-    #[error("the share has version {0}, this program reads version 1")]
+    #[error("the share is written in form {0}, this program reads forms 1 and 2")]
     Version(u8),
     /// The checksum does not match: mistyped or damaged.
     #[error("the share is mistyped or damaged (its checksum does not match); compare it with the original")]
@@ -140,11 +192,17 @@ pub struct Progress {
     pub need: u8,
 }
 
-/// Splits `secret` into `count` shares of which `threshold` are needed.
+/// Splits `secret` into `count` shares of which `threshold` are needed; `version` counts the sets that were made of one
+/// secret, from 1.
 ///
 /// # Errors
 /// [`SplitError`].
-pub fn split(random: &Random, secret: &SecretBytes, threshold: u8, count: u8) -> Result<Vec<Share>, SplitError> {
+pub fn split(
+    random: &Random,
+    secret: &SecretBytes,
+    (threshold, count): (u8, u8),
+    version: u32,
+) -> Result<Vec<Share>, SplitError> {
     let alone = threshold == 1 && count == 1;
     if !alone && (threshold < 2 || threshold > count || count > MAX_SHARES) {
         return Err(SplitError::Numbers);
@@ -152,15 +210,18 @@ pub fn split(random: &Random, secret: &SecretBytes, threshold: u8, count: u8) ->
     if secret.is_empty() || secret.len() > MAX_SECRET {
         return Err(SplitError::Length);
     }
+    if version == 0 {
+        return Err(SplitError::Version);
+    }
     let mut extended = SecretBuffer::with_capacity(BLINDER + secret.len());
     extended.extend_from_slice(random.secret_array::<BLINDER>()?.expose());
     extended.extend_from_slice(secret.expose());
     let extended = extended.finish();
-    let set = random.nonce_array()?;
-    let check = set_check(&set, threshold, count, extended.expose());
+    let (set, form) = (random.nonce_array()?, Form::Second);
+    let check = set_check(&set, (form, version), (threshold, count), extended.expose());
     let values = if alone { vec![extended] } else { split_values(random, &extended, threshold, count)? };
     let shares = values.into_iter().zip(1u8..);
-    Ok(shares.map(|(value, index)| Share { threshold, count, index, set, check, value }).collect())
+    Ok(shares.map(|(value, index)| Share { form, version, threshold, count, index, set, check, value }).collect())
 }
 
 /// Puts a secret together again from exactly the shares needed or more; of more, the first ones are used.
@@ -235,7 +296,8 @@ impl Collector {
             1 => first.value.duplicate(),
             _ => combine_values(&self.shares[..usize::from(need)])?,
         };
-        let check = set_check(&first.set, first.threshold, first.count, extended.expose());
+        let check =
+            set_check(&first.set, (first.form, first.version), (first.threshold, first.count), extended.expose());
         if check != first.check {
             return Err(CombineError::Mismatch);
         }
@@ -264,10 +326,46 @@ impl Share {
         self.set
     }
 
+    /// The version of that set: how often the secret was split, this time included.
+    pub fn set_version(&self) -> u32 {
+        self.version
+    }
+
+    /// The check of the set: a digest over its parameters and the blinded secret, the same in all its shares; not
+    /// secret.
+    pub fn set_check(&self) -> [u8; 16] {
+        self.check
+    }
+
+    /// The public key by which [`prove`](Self::prove) is verified.
+    ///
+    /// # Errors
+    /// [`CryptoError::Module`].
+    pub fn verification_key(&self) -> Result<[u8; 32], CryptoError> {
+        self.proof_key()?.public_key().try_into().map_err(|_| CryptoError::Module)
+    }
+
+    /// Signs a challenge: shows that the share is here, and nothing else about it (64 bytes).
+    ///
+    /// # Errors
+    /// [`CryptoError::Module`].
+    pub fn prove(&self, challenge: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        self.proof_key()?.sign(&proven(challenge))
+    }
+
+    fn proof_key(&self) -> Result<SeededEd25519, CryptoError> {
+        let place = [PROOF, &self.version.to_be_bytes(), &[self.index]].concat();
+        let seed: SecretArray<32> = kdf::hkdf_sha256(self.value.expose(), &self.set, &place)?;
+        SeededEd25519::from_seed(seed.expose())
+    }
+
     /// The bytes of the share, see the module.
     pub fn to_bytes(&self) -> SecretBytes {
         let mut out = SecretBuffer::with_capacity(HEADER + self.value.len() + CHECKSUM);
-        out.extend_from_slice(&[VERSION, self.threshold, self.count, self.index]);
+        out.extend_from_slice(&[self.form.byte(), self.threshold, self.count, self.index]);
+        if self.form == Form::Second {
+            out.extend_from_slice(&self.version.to_be_bytes());
+        }
         out.extend_from_slice(&self.set);
         out.extend_from_slice(&self.check);
         out.extend_from_slice(self.value.expose());
@@ -281,19 +379,24 @@ impl Share {
     /// # Errors
     /// [`ShareError`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ShareError> {
-        let (&version, _) = bytes.split_first().ok_or(ShareError::Encoding)?;
-        if version != VERSION {
-            return Err(ShareError::Version(version));
-        }
-        let value_len = bytes.len().checked_sub(HEADER + CHECKSUM).ok_or(ShareError::Encoding)?;
-        let (body, checksum) = bytes.split_at(HEADER + value_len);
+        let (&first, _) = bytes.split_first().ok_or(ShareError::Encoding)?;
+        let form = Form::ALL.into_iter().find(|form| form.byte() == first).ok_or(ShareError::Version(first))?;
+        let value_len = bytes.len().checked_sub(form.header() + CHECKSUM).ok_or(ShareError::Encoding)?;
+        let (body, checksum) = bytes.split_at(form.header() + value_len);
         if sha256(body)[..CHECKSUM] != *checksum {
             return Err(ShareError::Checksum);
         }
-        let (header, value) = body.split_at(HEADER);
+        let (header, value) = body.split_at(form.header());
         let [_, threshold, count, index, ids @ ..] = header else { return Err(ShareError::Encoding) };
+        let (version, ids) = ids.split_at_checked(form.header() - Form::First.header()).ok_or(ShareError::Encoding)?;
+        let version = match form {
+            Form::First => 1,
+            Form::Second => u32::from_be_bytes(version.try_into().map_err(|_| ShareError::Encoding)?),
+        };
         let (set, check) = ids.split_at_checked(16).ok_or(ShareError::Encoding)?;
         let share = Self {
+            form,
+            version,
             threshold: *threshold,
             count: *count,
             index: *index,
@@ -310,8 +413,9 @@ impl Share {
         let digits = SecretBytes::init_with(BASE32.encode_len(bytes.len()), |out| {
             BASE32.encode_mut(bytes.expose(), out);
         });
-        let mut text = SecretBuffer::with_capacity(PREFIX.len() + digits.len() * (GROUP + 1) / GROUP);
-        text.extend_from_slice(PREFIX.as_bytes());
+        let prefix = self.form.prefix();
+        let mut text = SecretBuffer::with_capacity(prefix.len() + digits.len() * (GROUP + 1) / GROUP);
+        text.extend_from_slice(prefix.as_bytes());
         for (at, group) in digits.expose().chunks(GROUP).enumerate() {
             if at > 0 {
                 text.push(b'-');
@@ -322,27 +426,51 @@ impl Share {
         SecretString::from_utf8(text.finish()).unwrap_or_else(|_| SecretString::copy_from(""))
     }
 
-    /// Reads a share as people type it.
+    /// As [`to_text`](Self::to_text), after lines that begin with `#` and say what is not secret.
+    pub fn to_document(&self) -> SecretString {
+        let (set, check) = (data_encoding::HEXLOWER.encode(&self.set), data_encoding::HEXLOWER.encode(&self.check));
+        let Self { threshold, count, index, version, .. } = self;
+        let head = format!(
+            "# Keyreeve share {index} of {count}; {threshold} are needed\n# set {set}\n# version {version}, check \
+             {check}\n# Keep it from everybody. `keyreeve share show` reads it.\n"
+        );
+        let share = self.to_text();
+        let mut text = SecretBuffer::with_capacity(head.len() + share.len() + 1);
+        text.extend_from_slice(head.as_bytes());
+        text.extend_from_slice(share.expose().as_bytes());
+        text.push(b'\n');
+        // All of it is ASCII.
+        SecretString::from_utf8(text.finish()).unwrap_or_else(|_| SecretString::copy_from(""))
+    }
+
+    /// Reads a share as people type it, or with the lines of [`to_document`](Self::to_document).
     ///
     /// # Errors
     /// [`ShareError`].
     pub fn from_text(text: &str) -> Result<Self, ShareError> {
-        let text = text.trim();
-        let prefix = text.get(..PREFIX.len()).ok_or(ShareError::NotAShare)?;
-        if !prefix.eq_ignore_ascii_case(PREFIX) {
-            return Err(ShareError::NotAShare);
-        }
-        let digits = &text.as_bytes()[PREFIX.len()..];
-        if digits.len() > MAX_TEXT {
+        if text.len() > MAX_TEXT {
             return Err(ShareError::Encoding);
         }
+        let mut own = SecretBuffer::with_capacity(text.len());
+        for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+            own.extend_from_slice(line.as_bytes());
+        }
+        let text = own.expose();
+        let mut forms = Form::ALL.into_iter();
+        let begins = |form: &Form| {
+            let prefix = form.prefix().as_bytes();
+            text.get(..prefix.len()).is_some_and(|at| at.eq_ignore_ascii_case(prefix))
+        };
+        let prefix = forms.find(begins).ok_or(ShareError::NotAShare)?.prefix();
+        let digits = &text[prefix.len()..];
         let room = BASE32.decode_len(digits.len()).map_err(|_| ShareError::Encoding)?;
         let mut len = 0;
         let bytes = SecretBytes::try_init_with(room, |out| {
             len = BASE32.decode_mut(digits, out).map_err(|_| ShareError::Encoding)?;
             Ok::<_, ShareError>(())
         })?;
-        Self::from_bytes(&bytes.expose()[..len])
+        let share = Self::from_bytes(&bytes.expose()[..len])?;
+        if share.form.prefix() == prefix { Ok(share) } else { Err(ShareError::Content) }
     }
 
     fn makes_sense(&self) -> bool {
@@ -352,11 +480,14 @@ impl Share {
             threshold => threshold <= self.count && self.count <= MAX_SHARES,
         };
         let lengths = BLINDER + 1..=BLINDER + MAX_SECRET;
-        numbers && (1..=self.count).contains(&self.index) && lengths.contains(&self.value.len())
+        numbers && self.version > 0 && (1..=self.count).contains(&self.index) && lengths.contains(&self.value.len())
     }
 
     fn same_set(&self, other: &Self) -> bool {
-        let parameters = |share: &Self| (share.set, share.check, share.threshold, share.count, share.value.len());
+        let parameters = |share: &Self| {
+            let numbers = (share.threshold, share.count, share.value.len());
+            (share.form, share.version, share.set, share.check, numbers)
+        };
         parameters(self) == parameters(other)
     }
 }
@@ -368,13 +499,31 @@ impl fmt::Debug for Share {
             .field("threshold", &self.threshold)
             .field("count", &self.count)
             .field("set", &self.set)
+            .field("version", &self.version)
             .finish_non_exhaustive()
     }
 }
 
-fn set_check(set: &[u8; 16], threshold: u8, count: u8, extended: &[u8]) -> [u8; 16] {
+/// Whether `signature` is what the share behind `verification_key` says to `challenge`, see [`Share::prove`].
+///
+/// # Errors
+/// [`CryptoError::NotVerified`].
+pub fn verify_proof(verification_key: &[u8; 32], challenge: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+    let key = crate::PublicKey::from_raw(crate::KeyAlgorithm::Ed25519, verification_key);
+    let key = key.map_err(|_| CryptoError::from(KeyError::Malformed))?;
+    key.verify(crate::SignatureScheme::Ed25519, crate::Message::Raw(&proven(challenge)), signature)
+}
+
+fn proven(challenge: &[u8]) -> Vec<u8> {
+    [PROOF, b" challenge ", challenge].concat()
+}
+
+fn set_check(set: &[u8; 16], (form, version): (Form, u32), (threshold, count): (u8, u8), extended: &[u8]) -> [u8; 16] {
     let mut hash = Sha256::new();
-    hash.update(b"keyreeve share set v1");
+    match form {
+        Form::First => hash.update(b"keyreeve share set v1"),
+        Form::Second => hash.update(&[&b"keyreeve share set v2"[..], &version.to_be_bytes()].concat()),
+    }
     hash.update(set);
     hash.update(&[threshold, count]);
     hash.update(extended);
@@ -461,7 +610,7 @@ mod tests {
     }
 
     fn made(secret: &[u8], threshold: u8, count: u8) -> Vec<Share> {
-        split(&random(), &SecretBytes::copy_from(secret), threshold, count).unwrap()
+        split(&random(), &SecretBytes::copy_from(secret), (threshold, count), 1).unwrap()
     }
 
     fn copy(share: &Share) -> Share {
@@ -498,11 +647,11 @@ mod tests {
         assert_eq!(combine(shares).unwrap().expose(), b"s");
         let secret = SecretBytes::copy_from(b"s");
         for (threshold, count) in [(0, 0), (0, 3), (1, 2), (1, 32), (3, 2), (2, 33), (33, 33), (2, 1)] {
-            assert_eq!(split(&random(), &secret, threshold, count).unwrap_err(), SplitError::Numbers);
+            assert_eq!(split(&random(), &secret, (threshold, count), 1).unwrap_err(), SplitError::Numbers);
         }
         for len in [0, MAX_SECRET + 1] {
             let secret = SecretBytes::copy_from(&vec![0; len]);
-            assert_eq!(split(&random(), &secret, 2, 3).unwrap_err(), SplitError::Length);
+            assert_eq!(split(&random(), &secret, (2, 3), 1).unwrap_err(), SplitError::Length);
         }
     }
 
@@ -547,7 +696,7 @@ mod tests {
         let share = &made(b"typed by hand", 2, 2)[0];
         let text = share.to_text();
         let text = text.expose();
-        assert!(text.starts_with("krs1-"));
+        assert!(text.starts_with("krs2-"));
         assert!(text[5..].split('-').all(|group| (1..=4).contains(&group.len())));
         let original = share.to_bytes();
         let reads = |variant: &str| Share::from_text(variant).map(|read| read.to_bytes().ct_eq(original.expose()));
@@ -560,13 +709,17 @@ mod tests {
         assert_eq!(reads("krs1-"), Err(ShareError::Encoding));
         assert_eq!(reads("krs1-ü"), Err(ShareError::Encoding));
         assert_eq!(reads(&format!("krs1-{}", "0".repeat(100_000))), Err(ShareError::Encoding));
-        assert_eq!(Share::from_bytes(&[2; 90]).unwrap_err(), ShareError::Version(2));
+        assert_eq!(Share::from_bytes(&[3; 90]).unwrap_err(), ShareError::Version(3));
+        assert_eq!(reads(share.to_document().expose()), Ok(true));
+        let renamed = text.replacen("krs2-", "krs1-", 1);
+        assert_eq!(reads(&renamed), Err(ShareError::Content));
     }
 
     #[test]
     fn contradictory_content_is_refused() {
         let share = &made(b"secret", 2, 3)[0];
-        let changes: [fn(&mut Share); 5] = [
+        let changes: [fn(&mut Share); 6] = [
+            |share| share.version = 0,
             |share| share.threshold = 0,
             |share| share.threshold = 4,
             |share| share.count = 33,
@@ -616,9 +769,79 @@ mod tests {
         fn noise_is_no_share(noise: Vec<u8>, text: String) {
             prop_assert!(Share::from_bytes(&noise).is_err());
             prop_assert!(Share::from_text(&text).is_err());
-            let prefixed = format!("krs1-{text}");
-            prop_assert!(Share::from_text(&prefixed).is_err());
+            for form in Form::ALL {
+                let prefixed = form.prefix().to_owned() + &text;
+                prop_assert!(Share::from_text(&prefixed).is_err());
+            }
         }
+    }
+
+    /// Made by the version before there was a second form.
+    const FIRST_FORM: [&str; 3] = [
+        "krs1-0410-60c9-sx06-5w7f-z93w-k1dn-7k3z-81n8-cazj-ppkc-54ve-19q3-450q-a5sx-a70n-xakm-t217-1zjj-7fdv-psg9-\
+         875v-80ak-11hr-g5rk-2yy4-sh2r-hgga-hpbd-kc4e-1qkg-p2nz-rnye-tnnk-kyf1-nbcm-6",
+        "krs1-0410-60m9-sx06-5w7f-z93w-k1dn-7k3z-81n8-cazj-ppkc-54ve-19q3-450q-a5sx-a7cw-phfa-hy7z-qaw5-eb34-bkp8-\
+         25at-g5hx-bgwg-cw2n-009c-5ezk-ckhd-hmq4-e2jf-jmea-hssq-df5v-85t8-4anx-5ceh-2",
+        "krs1-0410-60w9-sx06-5w7f-z93w-k1dn-7k3z-81n8-cazj-ppkc-54ve-19q3-450q-a5sx-a78v-htb9-q9yr-5668-qk6y-cqvy-\
+         47b5-a6ze-k47q-s94y-1p0v-gsv3-7hag-28ka-5700-fqan-dmxz-ksb1-rj4e-q4mz-knaa-w",
+    ];
+
+    #[test]
+    fn shares_of_the_first_form_are_read_for_ever() {
+        let read = |n: usize| Share::from_text(FIRST_FORM[n]).unwrap();
+        for (n, text) in FIRST_FORM.iter().enumerate() {
+            let share = read(n);
+            assert_eq!(share.to_text().expose(), *text);
+            let numbers = (share.index(), share.threshold(), share.count(), share.set_version());
+            assert_eq!(numbers, (u8::try_from(n).unwrap() + 1, 2, 3, 1));
+        }
+        let secret = combine([read(0), read(1)]).unwrap();
+        assert_eq!(secret.len(), 32);
+        assert!(combine([read(2), read(0)]).unwrap().ct_eq(secret.expose()));
+        // The same secret in a new set: neither mixes with the other.
+        let anew = split(&random(), &secret, (2, 2), 2).unwrap();
+        assert_eq!(combine([read(0), copy(&anew[1])]).unwrap_err(), CombineError::OtherSet { index: 2 });
+        assert!(combine(anew).unwrap().ct_eq(secret.expose()));
+        assert_eq!(split(&random(), &secret, (2, 2), 0).unwrap_err(), SplitError::Version);
+    }
+
+    /// Everything that stands in a share is covered by the set's check: also the version.
+    #[test]
+    fn the_version_cannot_be_changed() {
+        let mut shares = made(b"root key", 2, 3);
+        shares.iter_mut().for_each(|share| share.version = 7);
+        assert_eq!(combine(shares).unwrap_err(), CombineError::Mismatch);
+    }
+
+    #[test]
+    fn what_stands_before_a_share_says_what_is_not_secret() {
+        let share = &split(&random(), &SecretBytes::copy_from(b"root key"), (2, 3), 5).unwrap()[2];
+        let document = share.to_document();
+        let (head, rest) = document.expose().split_at(document.expose().find("krs2-").unwrap());
+        assert_eq!(rest.trim_end(), share.to_text().expose());
+        let set = data_encoding::HEXLOWER.encode(&share.set);
+        for part in ["share 3 of 3", "2 are needed", "version 5", &set] {
+            assert!(head.contains(part), "{head}");
+        }
+        assert!(head.lines().all(|line| line.starts_with('#')));
+    }
+
+    #[test]
+    fn a_holder_proves_and_nobody_else_does() {
+        let shares = made(b"root key", 2, 3);
+        let keys: Vec<[u8; 32]> = shares.iter().map(|share| share.verification_key().unwrap()).collect();
+        let proof = shares[0].prove(b"challenge 1").unwrap();
+        assert_eq!(verify_proof(&keys[0], b"challenge 1", &proof), Ok(()));
+        assert_eq!(copy(&shares[0]).verification_key().unwrap(), keys[0], "the same each time");
+        for (key, challenge) in [(&keys[1], &b"challenge 1"[..]), (&keys[0], b"challenge 2"), (&keys[0], b"")] {
+            assert!(verify_proof(key, challenge, &proof).is_err());
+        }
+        for at in 0..proof.len() {
+            let mut bad = proof.clone();
+            bad[at] ^= 1;
+            assert!(verify_proof(&keys[0], b"challenge 1", &bad).is_err(), "{at}");
+        }
+        assert!(verify_proof(&[0; 32], b"challenge 1", &proof).is_err());
     }
 
     #[test]

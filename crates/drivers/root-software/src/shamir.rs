@@ -1,21 +1,26 @@
 //! A root key that is split between people (Shamir, "How to Share a Secret", CACM 22, 1979; requirement T4).
+//!
+//! The root key has an id for life, which goes into everything that is derived from it; the set of shares has an id and
+//! a version of its own, so that the shares can be exchanged under a root that stays. In deployments from before shares
+//! could be exchanged the two ids are the same.
 
 use async_trait::async_trait;
 use keyreeve_crypto::random::Random;
 use keyreeve_crypto::shamir::{self, MAX_SHARES, Share, SplitError};
-use keyreeve_model::Custody;
-use keyreeve_root::root_key::{RootKey, SetId, check_value, fits, parameters, unavailable};
-use keyreeve_root::{Initialised, Root, RootError, SealStatus};
+use keyreeve_model::{Custody, UnixMillis};
+use keyreeve_root::root_key::{RootKey, unavailable};
+use keyreeve_root::{Gathering, Initialised, NewShares, Root, RootError, SealStatus, ShareSet};
 use keyreeve_secret::{SecretArray, SecretBytes, SecretString};
 use parking_lot::RwLock;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::parameters::Parameters;
 
 /// A root of trust that opens when as many holders as were agreed have given their shares, and closes for good when the
 /// process ends or [`Root::seal`] is called.
 ///
-/// The root key is made at initialisation, split, and forgotten; while the root is open, memory holds the wrapping key
-/// that is derived from it. Fewer shares than needed say nothing about the key, whoever computes for however long.
+/// The root key is made at initialisation, split, and forgotten; while the root is open, memory holds what is derived
+/// from it. Fewer shares than needed say nothing about the key, whoever computes for however long.
 pub struct ShamirRoot {
     random: Random,
     state: RwLock<State>,
@@ -24,69 +29,25 @@ pub struct ShamirRoot {
 enum State {
     Unconfigured,
     Closed(Parameters, Vec<Share>),
-    Open(Parameters, RootKey),
+    Open(Parameters, RootKey, Option<Exchange>),
 }
 
-/// What the deployment record says; no secret.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    format: Format,
-    #[serde(with = "hex::serde")]
-    set: SetId,
-    threshold: u8,
+/// Shares on their way to being exchanged for others.
+struct Exchange {
+    /// How many are wanted, and how many of them shall open the root.
     shares: u8,
-    /// Tells the right root key from others, see [`fits`].
-    #[serde(with = "hex::serde")]
-    check: [u8; 32],
+    threshold: u8,
+    stage: Stage,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
-enum Format {
-    #[serde(rename = "keyreeve-shamir-1")]
-    V1,
+enum Stage {
+    Gathering(Vec<Share>),
+    Made(Parameters, Vec<Share>),
 }
 
-impl Parameters {
-    fn new(key: &SecretArray<32>, set: SetId, shares: u8, threshold: u8) -> Result<Self, RootError> {
-        let check = check_value(key, &set, &[threshold, shares])?;
-        Ok(Self { format: Format::V1, set, threshold, shares, check })
-    }
-
-    fn sealed(&self, given: usize) -> SealStatus {
-        // Never above the threshold, which fits.
-        let given = u8::try_from(given).unwrap_or(self.threshold);
-        SealStatus::Sealed { given, threshold: self.threshold, shares: self.shares }
-    }
-
-    /// The share in `text`, if it is one of this set that was not given before.
-    fn accept(&self, given: &[Share], text: &SecretString) -> Result<Share, RootError> {
-        let share = Share::from_text(text.expose()).map_err(|_| RootError::NotAShare)?;
-        if share.set_id() != self.set {
-            return Err(RootError::ForeignShare);
-        }
-        if given.iter().any(|before| before.index() == share.index()) {
-            return Err(RootError::DuplicateShare(share.index()));
-        }
-        Ok(share)
-    }
-
-    /// The root key, if it is what the shares combine to.
-    fn open(&self, given: Vec<Share>) -> Result<RootKey, RootError> {
-        let key = shamir::combine(given).ok().and_then(|key| key.to_array().ok()).ok_or(RootError::WrongShares)?;
-        if !fits(&key, &self.set, &[self.threshold, self.shares], &self.check)? {
-            return Err(RootError::WrongShares);
-        }
-        RootKey::new(&key, &self.set)
-    }
-
-    /// As [`open`](Self::open), from shares as their holders will type them.
-    fn open_texts<'a>(&self, texts: impl Iterator<Item = &'a SecretString>) -> Result<RootKey, RootError> {
-        let mut given = Vec::new();
-        for text in texts.take(usize::from(self.threshold)) {
-            given.push(self.accept(&given, text)?);
-        }
-        self.open(given)
+impl Exchange {
+    const fn new(shares: u8, threshold: u8) -> Self {
+        Self { shares, threshold, stage: Stage::Gathering(Vec::new()) }
     }
 }
 
@@ -95,16 +56,42 @@ impl ShamirRoot {
     pub fn new(random: Random) -> Self {
         Self { random, state: RwLock::new(State::Unconfigured) }
     }
+
+    /// Splits a root key: the parameters of version `version`, and the shares, which were seen to open.
+    fn split(
+        &self,
+        key: &SecretArray<32>,
+        before: Option<&Parameters>,
+        (shares, threshold): (u8, u8),
+    ) -> Result<(Parameters, Vec<Share>, RootKey), RootError> {
+        let version = before
+            .map_or(Some(1), |before| before.version.checked_add(1))
+            .ok_or_else(|| RootError::Unavailable("the shares were exchanged as often as can be counted".to_owned()))?;
+        let made = shamir::split(&self.random, &key.duplicate().into(), (threshold, shares), version);
+        let made = made.map_err(not_split)?;
+        let parameters = Parameters::new(key, before, &made)?;
+        // What does not open again must not become the root of anything.
+        let needed = usize::from(threshold);
+        let again = |share: &Share| Share::from_bytes(share.to_bytes().expose()).map_err(|_| RootError::WrongShares);
+        parameters.open(made.iter().take(needed).map(again).collect::<Result<_, _>>()?)?;
+        let (_, root) = parameters.open(made.iter().rev().take(needed).map(again).collect::<Result<_, _>>()?)?;
+        Ok((parameters, made, root))
+    }
 }
 
 /// Between 2 and 32 shares of which at least 2 are needed; or a single one, which is the key itself.
-fn check_numbers(shares: u8, threshold: u8) -> Result<(), RootError> {
+pub(crate) fn check_numbers(shares: u8, threshold: u8) -> Result<(), RootError> {
     let shared = (2..=MAX_SHARES).contains(&shares) && (2..=shares).contains(&threshold);
     if shared || (shares, threshold) == (1, 1) { Ok(()) } else { Err(RootError::Shares { threshold, shares }) }
 }
 
 fn not_split(error: SplitError) -> RootError {
     RootError::Unavailable(error.to_string())
+}
+
+fn gathered(parameters: &Parameters, shares: &[Share]) -> Result<Gathering, RootError> {
+    let (public, set) = (parameters.public()?, parameters.share_set());
+    Ok(Gathering::Made(NewShares { set, public, shares: shares.iter().map(Share::to_text).collect() }))
 }
 
 #[async_trait]
@@ -122,9 +109,7 @@ impl Root for ShamirRoot {
         if !matches!(*state, State::Unconfigured) {
             return Err(RootError::Already("configured"));
         }
-        let parameters: Parameters = parameters(public)?;
-        check_numbers(parameters.shares, parameters.threshold)?;
-        *state = State::Closed(parameters, Vec::new());
+        *state = State::Closed(Parameters::read(public)?, Vec::new());
         Ok(())
     }
 
@@ -135,16 +120,10 @@ impl Root for ShamirRoot {
         }
         check_numbers(shares, threshold)?;
         let key = self.random.secret_array::<32>().map_err(unavailable)?;
-        let made = shamir::split(&self.random, &key.duplicate().into(), threshold, shares).map_err(not_split)?;
-        let set = made.first().map(Share::set_id).ok_or_else(|| not_split(SplitError::Failed))?;
-        let parameters = Parameters::new(&key, set, shares, threshold)?;
-        let shares: Vec<SecretString> = made.iter().map(Share::to_text).collect();
-        // What does not open again must not become the root of anything.
-        parameters.open_texts(shares.iter())?;
-        let root = parameters.open_texts(shares.iter().rev())?;
-        let public = serde_json::to_value(&parameters).map_err(|error| RootError::Unavailable(error.to_string()))?;
-        *state = State::Open(parameters, root);
-        Ok(Initialised { public, shares })
+        let (parameters, made, root) = self.split(&key, None, (shares, threshold))?;
+        let public = parameters.public()?;
+        *state = State::Open(parameters, root, None);
+        Ok(Initialised { public, shares: made.iter().map(Share::to_text).collect() })
     }
 
     fn status(&self) -> SealStatus {
@@ -167,14 +146,14 @@ impl Root for ShamirRoot {
             return Ok(parameters.sealed(given.len()));
         }
         let (parameters, given) = (parameters.clone(), std::mem::take(given));
-        let root = parameters.open(given)?;
-        *state = State::Open(parameters, root);
+        let (_, root) = parameters.open(given)?;
+        *state = State::Open(parameters, root, None);
         Ok(SealStatus::Open)
     }
 
     async fn seal(&self) {
         let mut state = self.state.write();
-        if let State::Closed(parameters, _) | State::Open(parameters, _) = &*state {
+        if let State::Closed(parameters, _) | State::Open(parameters, ..) = &*state {
             *state = State::Closed(parameters.clone(), Vec::new());
         }
     }
@@ -183,7 +162,7 @@ impl Root for ShamirRoot {
         match &*self.state.read() {
             State::Unconfigured => Err(RootError::NotInitialised),
             State::Closed(..) => Err(RootError::Sealed),
-            State::Open(_, key) => key.wrap(&self.random, context, secret),
+            State::Open(_, key, _) => key.wrap(&self.random, context, secret),
         }
     }
 
@@ -191,7 +170,7 @@ impl Root for ShamirRoot {
         match &*self.state.read() {
             State::Unconfigured => Err(RootError::NotInitialised),
             State::Closed(..) => Err(RootError::Sealed),
-            State::Open(_, key) => key.unwrap(context, wrapped),
+            State::Open(_, key, _) => key.unwrap(context, wrapped),
         }
     }
 
@@ -199,7 +178,88 @@ impl Root for ShamirRoot {
         match &*self.state.read() {
             State::Unconfigured => Err(RootError::NotInitialised),
             State::Closed(..) => Err(RootError::Sealed),
-            State::Open(_, key) => key.check(&self.random),
+            State::Open(_, key, _) => key.check(&self.random),
+        }
+    }
+
+    fn share_set(&self) -> Option<ShareSet> {
+        match &*self.state.read() {
+            State::Unconfigured => None,
+            State::Closed(parameters, _) | State::Open(parameters, ..) => Some(parameters.share_set()),
+        }
+    }
+
+    async fn exchange_share(&self, shares: u8, threshold: u8, share: &SecretString) -> Result<Gathering, RootError> {
+        check_numbers(shares, threshold)?;
+        let mut state = self.state.write();
+        let (parameters, exchange) = match &mut *state {
+            State::Unconfigured => return Err(RootError::NotInitialised),
+            State::Closed(..) => return Err(RootError::Sealed),
+            State::Open(parameters, _, exchange) => (parameters, exchange),
+        };
+        if exchange.as_ref().is_none_or(|exchange| (exchange.shares, exchange.threshold) != (shares, threshold)) {
+            *exchange = Some(Exchange::new(shares, threshold));
+        }
+        let current = exchange.get_or_insert_with(|| Exchange::new(shares, threshold));
+        let given = match &mut current.stage {
+            Stage::Made(made, shares) => {
+                parameters.accept(&[], share)?;
+                return gathered(made, shares);
+            }
+            Stage::Gathering(given) => given,
+        };
+        given.push(parameters.accept(given, share)?);
+        if given.len() < usize::from(parameters.threshold) {
+            let given = u8::try_from(given.len()).unwrap_or(parameters.threshold);
+            return Ok(Gathering::Given { given, threshold: parameters.threshold });
+        }
+        let (key, _) = parameters.open(std::mem::take(given))?;
+        let (made, new, _) = self.split(&key, Some(parameters), (shares, threshold))?;
+        let reply = gathered(&made, &new)?;
+        current.stage = Stage::Made(made, new);
+        Ok(reply)
+    }
+
+    fn exchange_given(&self) -> u8 {
+        match &*self.state.read() {
+            State::Open(_, _, Some(Exchange { stage: Stage::Gathering(given), .. })) => {
+                u8::try_from(given.len()).unwrap_or(u8::MAX)
+            }
+            _ => 0,
+        }
+    }
+
+    async fn forget_shares(&self) {
+        if let State::Open(_, _, exchange) = &mut *self.state.write() {
+            *exchange = None;
+        }
+    }
+
+    fn replacement(&self, public: &Value, at: UnixMillis) -> Result<Value, RootError> {
+        match &*self.state.read() {
+            State::Unconfigured => Err(RootError::NotInitialised),
+            State::Closed(..) => Err(RootError::Sealed),
+            State::Open(parameters, key, _) => parameters.replaced_by(Parameters::read(public)?, key, at)?.public(),
+        }
+    }
+
+    async fn adopt_shares(&self, public: &Value) -> Result<(), RootError> {
+        let new = Parameters::read(public)?;
+        let mut state = self.state.write();
+        match &mut *state {
+            State::Unconfigured => Err(RootError::NotInitialised),
+            // Sealed between the commit and now: what was given was of the set before.
+            State::Closed(parameters, given) => {
+                parameters.check_successor(&new)?;
+                (*parameters, *given) = (new, Vec::new());
+                Ok(())
+            }
+            State::Open(parameters, key, exchange) => {
+                parameters.check_successor(&new)?;
+                new.check_against(key)?;
+                (*parameters, *exchange) = (new, None);
+                Ok(())
+            }
         }
     }
 }

@@ -1,13 +1,13 @@
 //! A root of trust that fails on demand, for testing what callers do then.
 
 use async_trait::async_trait;
-use keyreeve_model::Custody;
+use keyreeve_model::{Custody, UnixMillis};
 use keyreeve_secret::{SecretBytes, SecretString};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::{Initialised, Root, RootError, SealStatus};
+use crate::{Gathering, Initialised, Root, RootError, SealStatus, ShareSet};
 
 /// Wraps a root; while it is [lost](Self::lose), whatever needs the root's key fails as a device does that was pulled
 /// out.
@@ -94,5 +94,31 @@ impl Root for FaultyRoot {
     async fn check(&self) -> Result<(), RootError> {
         self.answers()?;
         self.inner.check().await
+    }
+
+    fn share_set(&self) -> Option<ShareSet> {
+        self.inner.share_set()
+    }
+
+    async fn exchange_share(&self, shares: u8, threshold: u8, share: &SecretString) -> Result<Gathering, RootError> {
+        self.answers()?;
+        self.inner.exchange_share(shares, threshold, share).await
+    }
+
+    fn exchange_given(&self) -> u8 {
+        self.inner.exchange_given()
+    }
+
+    async fn forget_shares(&self) {
+        self.inner.forget_shares().await;
+    }
+
+    fn replacement(&self, public: &serde_json::Value, at: UnixMillis) -> Result<serde_json::Value, RootError> {
+        self.answers()?;
+        self.inner.replacement(public, at)
+    }
+
+    async fn adopt_shares(&self, public: &serde_json::Value) -> Result<(), RootError> {
+        self.inner.adopt_shares(public).await
     }
 }

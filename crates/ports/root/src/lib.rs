@@ -6,7 +6,7 @@
 #![cfg_attr(any(test, feature = "conformance"), allow(clippy::unwrap_used))]
 
 use async_trait::async_trait;
-use keyreeve_model::Custody;
+use keyreeve_model::{Custody, UnixMillis};
 use keyreeve_secret::{SecretBytes, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +18,10 @@ pub mod device;
 #[cfg(feature = "conformance")]
 pub mod faulty;
 pub mod root_key;
+pub mod shares;
 
 pub use device::{DeviceKey, KeyDevice};
+pub use shares::{Gathering, NewShares, ShareSet};
 
 /// Longest secret a root wraps, in bytes.
 pub const WRAP_MAX: usize = 4096;
@@ -42,6 +44,19 @@ pub enum RootError {
     /// A share of another set: another deployment, or from before a change of shares.
     #[error("this share belongs to another set than the one that opens this deployment")]
     ForeignShare,
+    /// A share of a set that another took the place of.
+    #[error(
+        "this share is of version {version} of the shares, which was replaced at {at}; version {current} opens this \
+         root of trust"
+    )]
+    ReplacedShare {
+        /// Which set it is of.
+        version: u32,
+        /// Which set opens the root now.
+        current: u32,
+        /// When its own stopped to.
+        at: UnixMillis,
+    },
     /// A share that was given before.
     #[error("share number {0} was given already: give a different one")]
     DuplicateShare(u8),
@@ -189,5 +204,39 @@ pub trait Root: Send + Sync {
     /// The device behind this root, if it makes keys that never leave it.
     fn device(&self) -> Option<Arc<dyn KeyDevice>> {
         None
+    }
+
+    /// The set of shares that opens it; nothing for roots without shares, and before there are any.
+    fn share_set(&self) -> Option<ShareSet> {
+        None
+    }
+
+    /// Takes one share of the present set, towards a new set of `shares` of which `threshold` open the same root. The
+    /// root is open, and stays so. When enough were given the new set is made; the present one goes on opening the root
+    /// until [`Self::adopt_shares`]. Other numbers than at the last call begin anew.
+    async fn exchange_share(&self, shares: u8, threshold: u8, share: &SecretString) -> Result<Gathering, RootError> {
+        let _ = (shares, threshold, share);
+        Err(RootError::NoShares)
+    }
+
+    /// How many shares were given to [`Self::exchange_share`] since a set was made or forgotten.
+    fn exchange_given(&self) -> u8 {
+        0
+    }
+
+    /// Wipes what was given to [`Self::exchange_share`], and the new set.
+    async fn forget_shares(&self) {}
+
+    /// What to store as this root's parameters so that a set made by [`Self::exchange_share`] opens it from then on,
+    /// after a check that it would. `public` is [`NewShares::public`].
+    fn replacement(&self, public: &serde_json::Value, at: UnixMillis) -> Result<serde_json::Value, RootError> {
+        let _ = (public, at);
+        Err(RootError::NoShares)
+    }
+
+    /// Follows what [`Self::replacement`] returned, once that is durable.
+    async fn adopt_shares(&self, public: &serde_json::Value) -> Result<(), RootError> {
+        let _ = public;
+        Err(RootError::NoShares)
     }
 }
