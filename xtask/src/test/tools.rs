@@ -28,6 +28,7 @@ pub(super) enum Tool {
     Node,
     OidcProvider,
     Slapd,
+    Softhsm,
     Cmake,
     Go,
 }
@@ -48,6 +49,7 @@ pub(super) const OF_TESTS: &[Tool] = &[
     Tool::Node,
     Tool::OidcProvider,
     Tool::Slapd,
+    Tool::Softhsm,
 ];
 
 /// What the FIPS build of the cryptographic module needs besides, and the tests that are run on it.
@@ -64,7 +66,7 @@ const OIDC_PROVIDER: (&str, &str) = ("oidc-provider", "9.13.3");
 const AIOSMTPD: &str = "aiosmtpd==1.4.6";
 
 impl Tool {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::Rustfmt,
         Self::Clippy,
         Self::Cxx,
@@ -82,6 +84,7 @@ impl Tool {
         Self::Node,
         Self::OidcProvider,
         Self::Slapd,
+        Self::Softhsm,
         Self::Cmake,
         Self::Go,
     ];
@@ -105,6 +108,7 @@ impl Tool {
             Self::Node => "Node",
             Self::OidcProvider => "oidc-provider",
             Self::Slapd => "slapd",
+            Self::Softhsm => "SoftHSM",
             Self::Cmake => "cmake",
             Self::Go => "Go",
         }
@@ -128,6 +132,7 @@ impl Tool {
             // Without Node there is no provider.
             Self::Node | Self::OidcProvider => Some("idp::"),
             Self::Slapd => Some("slapd::"),
+            Self::Softhsm => Some("softhsm::"),
         }
     }
 
@@ -149,6 +154,7 @@ impl Tool {
             Self::Faketime => "what happens after days",
             Self::Node | Self::OidcProvider => "logins with an OpenID provider",
             Self::Slapd => "logins with a directory",
+            Self::Softhsm => "a hardware security module as root of trust",
             Self::Cmake | Self::Go => "the FIPS build of AWS-LC",
         }
     }
@@ -179,6 +185,12 @@ impl Tool {
             Self::Slapd => {
                 let path = ["/usr/sbin/slapd", "/usr/local/libexec/slapd", "/usr/libexec/slapd"];
                 path.into_iter().find_map(slapd_version)
+            }
+            // The maker's library, and somebody else's tool for it.
+            Self::Softhsm => {
+                let library = Path::new("/usr/lib/softhsm/libsofthsm2.so").exists();
+                let tool = asked("softhsm2-util").filter(|_| library);
+                tool.filter(|_| Command::new("pkcs11-tool").arg("--help").output().is_ok())
             }
             Self::Cmake => asked("cmake"),
             Self::Go => cargo::output_of(Command::new("go").arg("version")),
@@ -226,6 +238,7 @@ impl Tool {
             Self::Node => Source::Apt(&["nodejs", "npm"]),
             Self::OidcProvider => Source::Npm,
             Self::Slapd => Source::Apt(&["slapd", "ldap-utils"]),
+            Self::Softhsm => Source::Apt(&["softhsm2", "opensc"]),
             Self::Cmake => Source::Apt(&["cmake"]),
             Self::Go => Source::Apt(&["golang-go"]),
         }

@@ -50,6 +50,7 @@ const TABLE: &[Wrapper] = &[
     Wrapper { name: "utoipa", only_in: &["crates/protocols/wire", REST, SERVER] },
     Wrapper { name: "utoipa-axum", only_in: &[REST, SERVER] },
     Wrapper { name: "reqwest", only_in: &[CLIENT, WEBHOOK, OIDC] },
+    Wrapper { name: "cryptoki", only_in: &["crates/drivers/root-pkcs11"] },
     Wrapper { name: "ldap3", only_in: &[LDAP] },
     Wrapper { name: "lettre", only_in: &["crates/drivers/notify-smtp"] },
     Wrapper { name: "clap", only_in: &[CLI] },
