@@ -102,7 +102,8 @@ impl GoogleKms {
             return Err(answer::refusal(&answer, false));
         }
         let encrypted = Encrypted::read(&answer)?;
-        let names_version = |rest: &str| rest.strip_prefix("/cryptoKeyVersions/").is_some_and(|version| !version.is_empty());
+        let names_version =
+            |rest: &str| rest.strip_prefix("/cryptoKeyVersions/").is_some_and(|version| !version.is_empty());
         if !encrypted.version.strip_prefix(&encrypted.key).is_some_and(names_version) {
             return Err(RemoteError::Malformed("its answer does not name the version of the key".to_owned()));
         }
@@ -147,8 +148,17 @@ fn body(name: &str, content: &[u8], bound: &[u8]) -> SecretBytes {
     let mut member = |name: &str, sum: &str, bytes: &[u8]| {
         let text = SecretBytes::from_vec(base64_simd::STANDARD.encode_to_string(bytes).into_bytes());
         let crc = crc32c::crc32c(bytes).to_string();
-        let parts: [&[u8]; 9] =
-            [b"\"", name.as_bytes(), b"\":\"", text.expose(), b"\",\"", sum.as_bytes(), b"\":\"", crc.as_bytes(), b"\""];
+        let parts: [&[u8]; 9] = [
+            b"\"",
+            name.as_bytes(),
+            b"\":\"",
+            text.expose(),
+            b"\",\"",
+            sum.as_bytes(),
+            b"\":\"",
+            crc.as_bytes(),
+            b"\"",
+        ];
         body.push(if body.is_empty() { b'{' } else { b',' });
         parts.iter().for_each(|part| body.extend_from_slice(part));
     };

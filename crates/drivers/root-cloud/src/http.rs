@@ -6,9 +6,9 @@ use std::io;
 use std::time::Duration;
 
 use keyreeve_secret::{SecretBuffer, SecretBytes};
-use reqwest::header::{HeaderValue, RETRY_AFTER};
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Certificate, Client, Identity, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 use crate::RemoteError;
@@ -43,6 +43,17 @@ impl Https {
     /// # Errors
     /// [`RemoteError::Malformed`]: the authorities cannot be read.
     pub fn new(authorities_pem: Option<&[u8]>) -> Result<Self, RemoteError> {
+        Self::with_identity(authorities_pem, None)
+    }
+
+    /// The same with a certificate that it shows to servers that ask for one: chain and key (PEM), in one piece.
+    ///
+    /// # Errors
+    /// [`RemoteError::Malformed`]: the authorities or the certificate cannot be read.
+    pub fn with_identity(
+        authorities_pem: Option<&[u8]>,
+        identity_pem: Option<&SecretBytes>,
+    ) -> Result<Self, RemoteError> {
         // The process may have one already: any of them will do, and there is only this one in our programs.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut builder = Client::builder()
@@ -59,6 +70,10 @@ impl Https {
                 return Err(none());
             }
             builder = builder.tls_certs_only(authorities);
+        }
+        if let Some(pem) = identity_pem {
+            let wrong = |_| RemoteError::Malformed("the certificate and its key cannot be read".to_owned());
+            builder = builder.identity(Identity::from_pem(pem.expose()).map_err(wrong)?);
         }
         let unusable = |error| RemoteError::Malformed(format!("no authorities can be read: {}", words(&error)));
         Ok(Self { client: builder.build().map_err(unusable)?, plain_loopback: false })
@@ -101,10 +116,15 @@ impl Https {
 /// [`RemoteError::Unreachable`], or [`RemoteError::Malformed`] for a server that is not the one that was meant and for
 /// an answer above [`ANSWER_MAX`].
 pub async fn send(request: RequestBuilder) -> Result<Answer, RemoteError> {
-    let answer = request.send().await.map_err(|error| sort(&error))?;
-    let status = answer.status();
-    let retry_after = answer.headers().get(RETRY_AFTER).and_then(seconds);
-    Ok(Answer { status, retry_after, body: read(answer).await? })
+    Ok(send_whole(request).await?.0)
+}
+
+/// As [`send`], with the headers of the answer.
+pub(crate) async fn send_whole(request: RequestBuilder) -> Result<(Answer, HeaderMap), RemoteError> {
+    let mut answer = request.send().await.map_err(|error| sort(&error))?;
+    let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
+    let retry_after = headers.get(RETRY_AFTER).and_then(seconds);
+    Ok((Answer { status, retry_after, body: read(answer).await? }, headers))
 }
 
 impl Answer {

@@ -18,13 +18,16 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod aws;
 mod cache;
 mod error;
 mod files;
+pub mod google;
 mod guard;
 pub mod http;
 mod root;
 pub mod token;
+pub mod vault;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -11,6 +12,7 @@ use keyreeve_crypto::key::LoadedKey;
 use keyreeve_crypto::material::Material;
 use keyreeve_crypto::random::Random;
 use keyreeve_crypto::{CryptoError, KeyAlgorithm, Purpose};
+use keyreeve_model::Custody;
 use keyreeve_root::{Initialised, Root, RootError, SealStatus, WRAP_MAX};
 use keyreeve_secret::{SecretArray, SecretBytes, SecretString};
 use parking_lot::{Mutex, RwLock};
@@ -100,12 +102,6 @@ impl<R: RemoteWrap> CloudRoot<R> {
         Self { shared: Arc::new(inner) }
     }
 
-    /// How long it works on when the service does not answer.
-    #[must_use]
-    pub fn keeps(&self) -> std::time::Duration {
-        self.shared.limits.keep
-    }
-
     /// How many keys that the service unwrapped are in memory.
     #[must_use]
     pub fn kept(&self) -> usize {
@@ -146,17 +142,11 @@ impl<R: RemoteWrap> CloudRoot<R> {
     }
 
     /// Unwraps the check value, past the cache.
-    async fn proves(&self, parameters: &Arc<Parameters>) -> Result<(), RootError> {
-        let damaged = || self.unavailable("the check value in the deployment record is damaged");
-        let (remote, sealed) = split(&parameters.check).ok_or_else(damaged)?;
-        let bound = bound(&parameters.set, CHECK);
-        let key = self.shared.ask(&parameters.key, &bound, remote).await;
-        let key = key.map_err(|error| match error {
+    async fn proves(&self, parameters: &Parameters) -> Result<(), RootError> {
+        self.shared.proves(parameters).await.map_err(|error| match error {
             RemoteError::Unwrap => self.unavailable("the key is not the one that this deployment was made with"),
             other => self.said(other),
-        })?;
-        let value = key.open(&additional(&parameters.set, remote, CHECK), sealed).map_err(|_| damaged())?;
-        if value.ct_eq(CHECK) { Ok(()) } else { Err(damaged()) }
+        })
     }
 }
 
@@ -164,6 +154,14 @@ impl<R: RemoteWrap> CloudRoot<R> {
 impl<R: RemoteWrap> Root for CloudRoot<R> {
     fn kind(&self) -> &'static str {
         self.shared.service.kind()
+    }
+
+    fn custody(&self) -> Custody {
+        Custody::Kms
+    }
+
+    fn bound(&self) -> Option<Duration> {
+        Some(self.shared.limits.keep)
     }
 
     async fn configure(&self, public: &Value) -> Result<(), RootError> {
@@ -184,7 +182,7 @@ impl<R: RemoteWrap> Root for CloudRoot<R> {
                 "the configuration names another key than the deployment was made with, which is {key}"
             )));
         }
-        self.proves(&Arc::new(parameters.clone())).await?;
+        self.proves(&parameters).await?;
         self.enter(parameters, "configured")
     }
 
@@ -200,7 +198,7 @@ impl<R: RemoteWrap> Root for CloudRoot<R> {
         let mut parameters = Parameters { format: Format::V1, kind, key, set, check: Vec::new() };
         parameters.check = self.shared.wrap(&parameters, CHECK, &SecretBytes::copy_from(CHECK)).await?;
         // What cannot be unwrapped must not become the root of anything.
-        self.proves(&Arc::new(parameters.clone())).await?;
+        self.proves(&parameters).await?;
         let public = serde_json::to_value(&parameters).map_err(|error| self.unavailable(&error.to_string()))?;
         self.enter(parameters, "initialised")?;
         Ok(Initialised { public, shares: Vec::new() })
@@ -308,7 +306,7 @@ impl<R: RemoteWrap> Inner<R> {
         let (inner, with, remote) = (self.clone(), with.clone(), remote.to_vec());
         let asked = async move {
             let begun = Instant::now();
-            let key = inner.ask(&with.key, &bound, &remote).await?;
+            let key = inner.ask(&with, &bound, &remote).await?;
             inner.keep(which, &key, begun);
             Ok(key)
         };
@@ -319,11 +317,26 @@ impl<R: RemoteWrap> Inner<R> {
         asked
     }
 
-    /// Asks the service to unwrap.
-    async fn ask(&self, key: &str, bound: &Bound, remote: &[u8]) -> Result<Arc<LoadedKey>, RemoteError> {
-        let asked = self.guard.call(|| self.service.unwrap(key, bound, remote)).await;
+    /// Asks the service to unwrap. Some services answer what was altered as they answer what is forbidden; if the check
+    /// value still opens, it was altered.
+    async fn ask(&self, with: &Parameters, bound: &Bound, remote: &[u8]) -> Result<Arc<LoadedKey>, RemoteError> {
+        let asked = self.guard.call(|| self.service.unwrap(&with.key, bound, remote)).await;
+        if matches!(asked, Err(RemoteError::Refused(_))) && self.proves(with).await.is_ok() {
+            return Err(RemoteError::Unwrap);
+        }
         let key = self.heed(asked)?;
         load(key).map(Arc::new).map_err(|error| RemoteError::Malformed(error.to_string()))
+    }
+
+    /// Whether the check value opens.
+    async fn proves(&self, with: &Parameters) -> Result<(), RemoteError> {
+        let damaged = || RemoteError::Malformed("the check value in the deployment record is damaged".to_owned());
+        let (remote, sealed) = split(&with.check).ok_or_else(damaged)?;
+        let bound = bound(&with.set, CHECK);
+        let asked = self.guard.call(|| self.service.unwrap(&with.key, &bound, remote)).await;
+        let key = load(self.heed(asked)?).map_err(|error| RemoteError::Malformed(error.to_string()))?;
+        let value = key.open(&additional(&with.set, remote, CHECK), sealed).map_err(|_| damaged())?;
+        if value.ct_eq(CHECK) { Ok(()) } else { Err(damaged()) }
     }
 
     /// A service that refuses us means it for what we kept as well.

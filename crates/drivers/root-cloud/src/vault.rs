@@ -323,7 +323,9 @@ mod tests {
         };
         let made = |address: &str| VaultTransit::new(options(address), Https::new(None).unwrap());
         assert!(made("https://vault.example.com:8200").is_ok());
-        for bad in ["http://vault.example.com", "https://vault.example.com/v1", "https://a:b@vault", "https://v/?x", "v"] {
+        for bad in
+            ["http://vault.example.com", "https://vault.example.com/v1", "https://a:b@vault", "https://v/?x", "v"]
+        {
             assert!(made(bad).is_err(), "{bad}");
         }
     }

@@ -257,7 +257,9 @@ fn load(pem: &SecretString) -> Result<LoadedKey, RemoteError> {
     let unfit = |why: &str| RemoteError::Refused(format!("the private key in the file {why}"));
     let not_pem = || unfit("is not PKCS #8 in PEM form");
     let text = pem.expose().trim();
-    let inner = text.strip_prefix("-----BEGIN PRIVATE KEY-----").and_then(|rest| rest.strip_suffix("-----END PRIVATE KEY-----"));
+    let inner = text
+        .strip_prefix("-----BEGIN PRIVATE KEY-----")
+        .and_then(|rest| rest.strip_suffix("-----END PRIVATE KEY-----"));
     let inner = inner.ok_or_else(not_pem)?;
     let der = base64_simd::forgiving_decode_to_vec(inner.as_bytes()).map_err(|_| not_pem())?;
     let der = SecretBytes::from_vec(der);

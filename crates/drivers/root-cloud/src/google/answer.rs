@@ -160,7 +160,9 @@ pub(super) fn refusal(answer: &Answer, unwrapping: bool) -> RemoteError {
             RemoteError::Throttled { said: "RESOURCE_EXHAUSTED".to_owned(), after: answer.retry_after }
         }
         // The one code for what was altered, for a key that does not fit, and for checksums that do not.
-        Code::InvalidArgument if tells_of_checksums(&error.message) => damaged("it received other bytes than were sent"),
+        Code::InvalidArgument if tells_of_checksums(&error.message) => {
+            damaged("it received other bytes than were sent")
+        }
         Code::InvalidArgument if unwrapping => RemoteError::Unwrap,
         Code::InvalidArgument => refused("INVALID_ARGUMENT: the key is not one for encrypting and decrypting"),
         Code::PermissionDenied => refused(

@@ -265,7 +265,10 @@ mod tests {
         for (status, error) in [(503, "Vault is sealed"), (473, ""), (472, ""), (307, ""), (412, ""), (500, "")] {
             assert!(sorted(status, error, decrypt).is_passing(), "{status}");
         }
-        assert!(matches!(sorted(429, "request path: rate limit quota exceeded", decrypt), RemoteError::Throttled { .. }));
+        assert!(matches!(
+            sorted(429, "request path: rate limit quota exceeded", decrypt),
+            RemoteError::Throttled { .. }
+        ));
         for altered in ["invalid ciphertext: no prefix", "cipher: message authentication failed"] {
             assert_eq!(sorted(400, altered, decrypt), RemoteError::Unwrap);
             assert!(matches!(sorted(400, altered, Operation::Encrypt), RemoteError::Refused(_)));

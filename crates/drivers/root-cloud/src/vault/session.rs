@@ -177,7 +177,8 @@ impl Session {
         let body = members(&[("token", wrapping.expose())])?;
         let looked = self.api.call(Method::POST, "sys/wrapping/lookup", None, Some(body)).await?;
         let made_at = answer::creation_path(&looked)?;
-        let role = made_at.strip_prefix(&format!("auth/{mount}/role/")).and_then(|rest| rest.strip_suffix("/secret-id"));
+        let role =
+            made_at.strip_prefix(&format!("auth/{mount}/role/")).and_then(|rest| rest.strip_suffix("/secret-id"));
         if role.is_none_or(str::is_empty) {
             let what = "the wrapping token does not come from the role's secret ids: somebody put another in its place";
             return Err(RemoteError::Refused(what.to_owned()));
