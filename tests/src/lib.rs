@@ -26,6 +26,7 @@ mod pki;
 mod production;
 mod server;
 mod slapd;
+mod swtpm;
 mod wire;
 
 pub use api::{Answer, Api, Endpoint, NoAnswer};
@@ -41,6 +42,7 @@ pub use pki::Pki;
 pub use production::{Layout, People, Production, Up};
 pub use server::{Binary, Server, wait_until};
 pub use slapd::Slapd;
+pub use swtpm::Swtpm;
 pub use wire::Wire;
 
 /// True when nothing may be left out silently (`KEYREEVE_TEST_ALL=1`, which `cargo xtask test` sets).

@@ -29,6 +29,7 @@ pub(super) enum Tool {
     OidcProvider,
     Slapd,
     Softhsm,
+    Swtpm,
     Cmake,
     Go,
 }
@@ -50,6 +51,7 @@ pub(super) const OF_TESTS: &[Tool] = &[
     Tool::OidcProvider,
     Tool::Slapd,
     Tool::Softhsm,
+    Tool::Swtpm,
 ];
 
 /// What the FIPS build of the cryptographic module needs besides, and the tests that are run on it.
@@ -66,7 +68,7 @@ const OIDC_PROVIDER: (&str, &str) = ("oidc-provider", "9.13.3");
 const AIOSMTPD: &str = "aiosmtpd==1.4.6";
 
 impl Tool {
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::Rustfmt,
         Self::Clippy,
         Self::Cxx,
@@ -85,6 +87,7 @@ impl Tool {
         Self::OidcProvider,
         Self::Slapd,
         Self::Softhsm,
+        Self::Swtpm,
         Self::Cmake,
         Self::Go,
     ];
@@ -109,6 +112,7 @@ impl Tool {
             Self::OidcProvider => "oidc-provider",
             Self::Slapd => "slapd",
             Self::Softhsm => "SoftHSM",
+            Self::Swtpm => "swtpm",
             Self::Cmake => "cmake",
             Self::Go => "Go",
         }
@@ -133,6 +137,7 @@ impl Tool {
             Self::Node | Self::OidcProvider => Some("idp::"),
             Self::Slapd => Some("slapd::"),
             Self::Softhsm => Some("softhsm::"),
+            Self::Swtpm => Some("swtpm::"),
         }
     }
 
@@ -155,6 +160,7 @@ impl Tool {
             Self::Node | Self::OidcProvider => "logins with an OpenID provider",
             Self::Slapd => "logins with a directory",
             Self::Softhsm => "a hardware security module as root of trust",
+            Self::Swtpm => "a root of trust in a TPM",
             Self::Cmake | Self::Go => "the FIPS build of AWS-LC",
         }
     }
@@ -192,6 +198,8 @@ impl Tool {
                 let tool = asked("softhsm2-util").filter(|_| library);
                 tool.filter(|_| Command::new("pkcs11-tool").arg("--help").output().is_ok())
             }
+            // The tools look at the TPM besides.
+            Self::Swtpm => asked("swtpm").filter(|_| asked("tpm2_pcrread").is_some()),
             Self::Cmake => asked("cmake"),
             Self::Go => cargo::output_of(Command::new("go").arg("version")),
             Self::Schemathesis => asked(&environment(root, "schemathesis").join("bin/schemathesis").to_string_lossy()),
@@ -239,6 +247,7 @@ impl Tool {
             Self::OidcProvider => Source::Npm,
             Self::Slapd => Source::Apt(&["slapd", "ldap-utils"]),
             Self::Softhsm => Source::Apt(&["softhsm2", "opensc"]),
+            Self::Swtpm => Source::Apt(&["swtpm", "tpm2-tools"]),
             Self::Cmake => Source::Apt(&["cmake"]),
             Self::Go => Source::Apt(&["golang-go"]),
         }

@@ -61,6 +61,7 @@ const TABLE: &[Wrapper] = &[
     Wrapper { name: "tracing-subscriber", only_in: &[SERVER, CLI] },
     Wrapper { name: "prometheus-client", only_in: &[HTTP, SERVER] },
     Wrapper { name: "rustix", only_in: &["crates/drivers/*", SERVER, CLI] },
+    Wrapper { name: "tpm2-protocol", only_in: &["crates/drivers/root-tpm"] },
     // The base floor is pure: nothing there waits, logs or shares state.
     Wrapper { name: "tokio", only_in: ABOVE_BASE },
     Wrapper { name: "async-trait", only_in: ABOVE_BASE },

@@ -33,7 +33,7 @@ pub mod key;
 pub mod mac;
 pub mod material;
 pub mod password;
-mod pem;
+pub mod pem;
 pub mod public;
 pub mod random;
 pub mod recipients;

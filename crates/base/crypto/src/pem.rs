@@ -12,7 +12,7 @@ const LONGEST: usize = 32 * 1024;
 const LINE: usize = 64;
 
 /// One block. What it holds may be secret, so the caller decides where the text goes.
-pub(crate) fn encode(label: &str, der: &[u8]) -> String {
+pub fn encode(label: &str, der: &[u8]) -> String {
     let body = SecretBytes::from_vec(BASE64.encode(der).into_bytes());
     let mut text = format!("-----BEGIN {label}-----\n");
     // At its full length from the start, so that no shorter copy stays behind.
@@ -31,7 +31,7 @@ pub(crate) fn encode(label: &str, der: &[u8]) -> String {
 ///
 /// # Errors
 /// [`KeyError::Malformed`].
-pub(crate) fn decode(label: &str, text: &str) -> Result<Vec<SecretBytes>, KeyError> {
+pub fn decode(label: &str, text: &str) -> Result<Vec<SecretBytes>, KeyError> {
     if text.len() > LONGEST {
         return Err(KeyError::Malformed);
     }
