@@ -11,6 +11,7 @@ const REMEDY: &str =
 const SECRET: &str = "crates/base/secret";
 const CRYPTO: &str = "crates/base/crypto";
 const MODEL: &str = "crates/base/model";
+const CEREMONY: &str = "crates/base/ceremony";
 const ENVELOPE: &str = "crates/base/envelope";
 const BASE: &str = "crates/base/*";
 const PORTS: &str = "crates/ports/*";
@@ -34,6 +35,7 @@ const TABLE: &[Room] = &[
     // What stands in backups, which are encrypted as envelope files and signed as the audit log is.
     Room { folder: "crates/base/backup", may_use: &[SECRET, CRYPTO, MODEL, "crates/base/audit", ENVELOPE] },
     Room { folder: "crates/base/identity", may_use: &[SECRET, CRYPTO, MODEL] },
+    Room { folder: CEREMONY, may_use: &[SECRET, CRYPTO, MODEL] },
     // The policy decision stands alone: it sees names and attributes, never keys.
     Room { folder: "crates/base/policy", may_use: &[] },
     Room { folder: PORTS, may_use: &[BASE] },
@@ -57,6 +59,7 @@ const TABLE: &[Room] = &[
             WIRE,
             ENVELOPE,
             "crates/base/audit",
+            CEREMONY,
             MODEL,
             CRYPTO,
             SECRET,
