@@ -74,7 +74,7 @@ fn with_mac(sealer: &dyn RecordSealer, table: Table, row: &[u8], bytes: &[u8]) -
 }
 
 /// The counterpart of [`with_mac`]; refuses what was altered.
-fn without_mac<'a>(
+pub(crate) fn without_mac<'a>(
     sealer: &dyn RecordSealer,
     table: Table,
     row: &[u8],
@@ -287,6 +287,12 @@ impl Engine {
                 Effect::Open => self.open().await?,
                 Effect::Seal => self.seal().await,
                 Effect::EraseEpochs { old, next } => self.erase_epochs(&old, next).await?,
+                // One that fails is tried again by the tick; the key itself is gone.
+                Effect::CutBackups(key) => {
+                    if let Err(error) = self.core.carry_out_cut(key).await {
+                        tracing::warn!(%key, %error, "a destroyed key's entry is still in a ledger of backups");
+                    }
+                }
                 Effect::VerifyDestruction(key) => self.verify_destruction(key).await?,
                 Effect::ForgetAliases(aliases) => aliases.iter().for_each(|alias| self.core.aliases.changing(alias)),
                 Effect::Allow(allowance, messages) => {

@@ -196,6 +196,12 @@ pub struct Core {
     /// Roots of the deployment that could not be told what it says of them when the server started.
     pub(crate) unconfigured: Mutex<BTreeMap<Name, RootRecord>>,
     /// One at a time opens or seals the server.
+    /// Where backups go, if anywhere.
+    pub(crate) backups: std::sync::OnceLock<crate::backup::Keeper>,
+    /// Held shared by destructions and alone by whoever copies key material for a backup: no epoch goes meanwhile.
+    pub(crate) backing: Arc<RwLock<()>>,
+    /// That this server came out of a backup.
+    pub(crate) restored: Mutex<Option<keyreeve_model::backup::Restored>>,
     pub(crate) transition: tokio::sync::Mutex<()>,
 }
 
@@ -245,6 +251,9 @@ impl Engine {
             opens_with: Mutex::default(),
             unconfigured: Mutex::default(),
             transition: tokio::sync::Mutex::new(()),
+            backups: std::sync::OnceLock::new(),
+            backing: Arc::default(),
+            restored: Mutex::default(),
             courier: Courier::new(std::mem::take(&mut ports.notifiers)),
             ports,
             settings,

@@ -18,6 +18,7 @@ pub mod ops;
 pub mod pipeline;
 
 mod access;
+mod backup;
 mod cache;
 mod clock;
 mod commit;
@@ -31,6 +32,7 @@ mod running;
 mod sealing;
 mod uses;
 
+pub use crate::backup::{Backups, Plan, RestoreOptions, RestoreSource, RestoredReply, Verified};
 pub use crate::clock::{CLOCK_TOLERANCE_MS, Clock};
 pub use crate::core::{Core, Engine, Observer, Ports, Settings};
 pub use crate::courier::Channel;

@@ -32,6 +32,8 @@ pub(crate) enum Effect {
         /// What new material is wrapped under from now on.
         next: EpochId,
     },
+    /// Take a destroyed key out of the ledgers of backups.
+    CutBackups(KeyId),
     /// Show that a key is gone, as an operation of the server itself.
     VerifyDestruction(KeyId),
     /// Aliases that no longer lead to a key.

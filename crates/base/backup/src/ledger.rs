@@ -6,7 +6,7 @@
 //! # Layout
 //!
 //! The head that every object has (see `archive.rs`), then what XAES-256-GCM under the ledger key made of the body,
-//! with SHA-256 of the head as associated data. Body, numbers big-endian: revision (8 bytes), time of the last change
+//! with SHA-256 of the head as associated data. Body, numbers big-endian: a random id (16 bytes), revision (8), time of the last change
 //! (8), number of entries (4), each a key id (16) and its cut key (32), number of tombstones (4), each a key id (16),
 //! the time of the destruction (8), and behind their lengths (4 each) the rows of the key and of the destruction.
 
@@ -38,6 +38,7 @@ pub struct Tombstone {
 
 /// The cut keys of one shard.
 pub struct Ledger {
+    id: [u8; 16],
     revision: u64,
     updated: UnixMillis,
     entries: BTreeMap<KeyId, CutKey>,
@@ -83,13 +84,26 @@ impl SealedLedger {
     }
 }
 
-impl Default for Ledger {
-    fn default() -> Self {
-        Self { revision: 0, updated: UnixMillis(0), entries: BTreeMap::new(), tombstones: BTreeMap::new() }
-    }
-}
-
 impl Ledger {
+    /// A new one, with an id of its own: one that was begun anew is never taken for the one that was lost.
+    ///
+    /// # Errors
+    /// [`BackupError::Crypto`].
+    pub fn create(random: &Random) -> Result<Self, BackupError> {
+        let id = random.nonce_array().map_err(keyreeve_crypto::CryptoError::from)?;
+        Ok(Self::with_id(id))
+    }
+
+    const fn with_id(id: [u8; 16]) -> Self {
+        Self { id, revision: 0, updated: UnixMillis(0), entries: BTreeMap::new(), tombstones: BTreeMap::new() }
+    }
+
+    /// Whether it is the same ledger, of whatever revision.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+
     /// Counts up with every change.
     #[must_use]
     pub const fn revision(&self) -> u64 {
@@ -179,7 +193,8 @@ impl Ledger {
     }
 
     fn write(&self) -> SecretBytes {
-        let mut out = SecretBuffer::with_capacity(24 + self.entries.len() * (16 + KEY_LEN));
+        let mut out = SecretBuffer::with_capacity(40 + self.entries.len() * (16 + KEY_LEN));
+        out.extend_from_slice(&self.id);
         out.extend_from_slice(&self.revision.to_be_bytes());
         out.extend_from_slice(&self.updated.0.to_be_bytes());
         out.extend_from_slice(&(self.entries.len() as u32).to_be_bytes());
@@ -204,12 +219,8 @@ impl Ledger {
     fn read(body: &SecretBytes) -> Result<Self, BackupError> {
         let bad = BackupError::Altered("ledger");
         let mut from = In(body.expose());
-        let mut ledger = Self {
-            revision: from.u64()?,
-            updated: from.time()?,
-            entries: BTreeMap::new(),
-            tombstones: BTreeMap::new(),
-        };
+        let mut ledger = Self::with_id(from.array()?);
+        (ledger.revision, ledger.updated) = (from.u64()?, from.time()?);
         for _ in 0..from.u32()? {
             let key = from.key()?;
             let (cut, rest) = from.0.split_at_checked(KEY_LEN).ok_or(BackupError::Altered("ledger"))?;
@@ -251,7 +262,7 @@ mod tests {
     }
 
     fn filled(random: &Random) -> Ledger {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::create(random).unwrap();
         for n in 1..4 {
             assert!(ledger.ensure(KeyId::from_bytes([n; 16]), random, UnixMillis(5)).unwrap().is_some());
         }

@@ -19,6 +19,7 @@
 //! - [`context`]: encryption context in canonical form; [`ciphertext`]: what leaves the server
 //! - [`hold`], [`incident`], [`emergency`]: what is out of the ordinary; [`actor`]: the person behind a principal
 //! - [`change`]: the only way to alter what is stored
+//! - [`backup`]: backups that were made; [`stored`]: all rows of a store, for copying it whole
 //! - [`stored`]: all rows of a store, for copying it whole
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -26,6 +27,7 @@
 pub mod access;
 pub mod actor;
 pub mod approval;
+pub mod backup;
 pub mod canonical;
 pub mod change;
 pub mod ciphertext;

@@ -123,6 +123,14 @@ notice_kinds! {
 
 /// How a notice should be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    /// A backup failed, is overdue, or was found damaged; or a destroyed key's entry could not be taken out of a ledger.
+    BackupTrouble = "backup-trouble", Alert;
+    /// This server came out of a backup.
+    Restored = "restored", Alert;
+    /// Shares of a root of trust are exchanged, or were.
+    SharesChanged = "shares-changed", Alert;
+    /// Holders of shares have not shown for long to have them.
+    ShareProofsOverdue = "share-proofs-overdue", Alert;
 pub enum Urgency {
     /// For the file.
     Information,

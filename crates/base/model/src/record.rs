@@ -132,6 +132,8 @@ tables! {
     Shares = "shares",
     /// Rehearsals of a restore.
     BackupDrills = "backup_drills",
+    /// That the server came out of a backup.
+    Restores = "restores",
 }
 
 /// A record as it is stored.

@@ -9,6 +9,7 @@ use keyreeve_policy::{ActionSpec, ResourceKind};
 
 mod access;
 mod approvals;
+mod backups;
 mod cases;
 mod grants;
 mod keys;
@@ -22,6 +23,7 @@ mod system;
 pub use access::*;
 pub use approvals::*;
 pub use cases::*;
+pub use backups::*;
 pub use grants::*;
 pub use keys::*;
 pub use login::*;
@@ -136,6 +138,7 @@ const FILES: &[&[&Descriptor]] = &[
 ];
 
 const fn count() -> usize {
+    backups::ROWS,
     let (mut file, mut count) = (0, 0);
     while file < FILES.len() {
         count += FILES[file].len();

@@ -114,6 +114,7 @@ impl Operation for Destroy {
         let (key, now) = (approved.key()?, approved.now());
         let opened = core.need_open()?;
         let not_held = core.refuse_under_hold(&opened, key).await?;
+        let no_copy = Arc::clone(&core.backing).read_owned().await;
         let mut record = key.record.clone();
         let pending = record.destroy(&approved.cause(&Label::default()))?;
         let (ring, shard) = (&key.keyring.record, record.shard());
@@ -142,9 +143,11 @@ impl Operation for Destroy {
             .then(Effect::EraseEpochs { old: found.old, next })
             .then(Effect::VerifyDestruction(record.id()))
             .then(Effect::Hold(Guard::Exclusive(alone)))
+            .then(Effect::CutBackups(record.id()))
             .then(Effect::Hold(not_held))
             .detail("verification_hash", hash)
             .detail("versions", destruction.versions.len())
+            .then(Effect::Hold(Guard::Shared(no_copy)))
             .detail("reason", pending.reason)
             .detail("requested_by", pending.requested_by))
     }
@@ -326,6 +329,13 @@ impl Core {
 
         let mut loads = 0;
         for version in &versions {
+        // A destination that does not answer now is told later: nothing fails because of it, and nothing is claimed.
+        let pending = self.pending_cuts(&opened, record.id()).await?;
+        if pending.is_empty() && self.backups.get().is_some() {
+            let words = "no ledger of backups that this server knows has its cut key".to_owned();
+            examined.note(true, "backup_ledgers", pending.len().to_string(), words, alive);
+        }
+
             // Not through the lifecycle: straight to the material, as a defect would.
             match self.load(key, *version).await {
                 Ok(_) => loads += 1,

@@ -4,6 +4,8 @@
 pub mod access_report;
 pub mod approvals;
 pub mod audit;
+pub mod backups;
+pub mod ceremonies;
 pub mod cipher;
 pub mod data_keys;
 pub mod derivation;

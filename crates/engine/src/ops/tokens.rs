@@ -35,23 +35,23 @@ pub struct Issued {
 impl Remember for Issued {}
 
 /// What a fresh token shall be.
-pub(super) struct NewToken<'a> {
+pub(crate) struct NewToken<'a> {
     /// Whom it proves.
-    pub(super) principal: &'a Name,
+    pub(crate) principal: &'a Name,
     /// What it is for.
-    pub(super) description: &'a Label,
+    pub(crate) description: &'a Label,
     /// By whom it is made.
-    pub(super) created_by: &'a Name,
+    pub(crate) created_by: &'a Name,
     /// When it is made, and when it ends.
-    pub(super) life: (UnixMillis, UnixMillis),
+    pub(crate) life: (UnixMillis, UnixMillis),
     /// Networks it is good from; empty means any.
-    pub(super) networks: &'a BTreeSet<String>,
+    pub(crate) networks: &'a BTreeSet<String>,
     /// The login it comes from.
-    pub(super) session: Option<Session>,
+    pub(crate) session: Option<Session>,
 }
 
 /// A fresh token and its row.
-pub(super) fn issue(core: &Core, keys: &dyn RecordSealer, new: NewToken<'_>) -> Result<(Issued, Change), Error> {
+pub(crate) fn issue(core: &Core, keys: &dyn RecordSealer, new: NewToken<'_>) -> Result<(Issued, Change), Error> {
     let (now, expires) = new.life;
     let id = TokenId::new(now, core.id_random()?);
     let secret = core.ports.random.secret_array::<32>()?;

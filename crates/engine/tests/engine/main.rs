@@ -5,6 +5,7 @@
 mod access;
 mod altering;
 mod approvals;
+mod backups;
 mod canary;
 mod cases;
 mod conditions;

@@ -20,6 +20,7 @@ macro_rules! cases {
 
 mod access;
 mod approvals;
+mod backups;
 #[allow(clippy::module_inception, reason = "the group is called so everywhere")]
 mod cases;
 mod grants;
@@ -164,6 +165,7 @@ const FILES: &[&[Case]] = &[
     notices::CASES,
     cases::CASES,
 ];
+    backups::CASES,
 
 /// Every case.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {

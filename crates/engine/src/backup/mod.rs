@@ -1,0 +1,191 @@
+//! Backups: made while the server works, stored at destinations, checked there, and restored into an empty server
+//! (requirement T8, docs/decisions/0018).
+//!
+//! - `create`: a copy of the store with key material under cut keys, the log's new entries, both to each destination
+//! - `ledgers`: the cut keys, kept here and at each destination; destroying a key takes its entry away everywhere
+//! - `reading`: objects read back; `verify`: everything that can be checked of them without writing anything
+//! - `restore`: into an empty store, vault and log
+//! - `due`: what the tick does
+
+mod create;
+mod due;
+mod ledgers;
+mod reading;
+mod restore;
+mod verify;
+
+use keyreeve_archive::{Archive, ArchiveError};
+use keyreeve_backup::{BackupError, BackupKey, Head, Keep, Kind, Object};
+use keyreeve_model::backup::BackupKeyRecord;
+use keyreeve_model::filed::file;
+use keyreeve_model::ids::DeploymentId;
+use keyreeve_model::record::Revision;
+use keyreeve_model::{DeploymentRecord, Name, UnixMillis};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use restore::{RestoreOptions, RestoreSource, RestoredReply};
+pub use verify::Verified;
+
+use crate::commit::Durable;
+use crate::core::{Core, Engine};
+use crate::error::{Code, Error};
+use crate::sealing::Opened;
+
+/// What an operator decides about backups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// How often one is made; never by itself where there is nothing.
+    pub every: Option<Duration>,
+    /// How often the newest at each destination is read again and checked.
+    pub verify_every: Option<Duration>,
+    /// What is kept at each destination.
+    pub keep: Keep,
+}
+
+/// Where backups go.
+pub struct Backups {
+    /// On this machine: the server's own copy of the ledgers, and what is on its way to the destinations.
+    pub local: Arc<dyn Archive>,
+    /// The destinations, by name.
+    pub destinations: BTreeMap<Name, Arc<dyn Archive>>,
+    /// The configuration file, to be taken along; it has no secret in it.
+    pub configuration: Option<Vec<u8>>,
+    /// When, and how many.
+    pub plan: Plan,
+}
+
+/// The same with what goes on.
+pub(crate) struct Keeper {
+    pub(crate) backups: Backups,
+    /// One at a time makes a backup.
+    making: tokio::sync::Mutex<()>,
+    /// One at a time changes ledgers. The revision of each that a destination is known to have.
+    ledgers: tokio::sync::Mutex<HashMap<(Name, Object), u64>>,
+    /// Until when troubles that were told are not told again.
+    told: tokio::sync::Mutex<Option<UnixMillis>>,
+}
+
+impl Engine {
+    /// Says where backups go; once, before the engine is started.
+    pub fn keep_backups(&self, backups: Backups) {
+        let keeper = Keeper {
+            backups,
+            making: tokio::sync::Mutex::default(),
+            ledgers: tokio::sync::Mutex::default(),
+            told: tokio::sync::Mutex::default(),
+        };
+        // A second call changes nothing: destinations belong to a running server like its store.
+        let _ = self.core.backups.set(keeper);
+    }
+}
+
+impl From<ArchiveError> for Error {
+    fn from(error: ArchiveError) -> Self {
+        match &error {
+            ArchiveError::NotFound(name) => Self::new(Code::NotFound, format!("the destination has no `{name}`")),
+            ArchiveError::Exists(name) => {
+                Self::new(Code::AlreadyExists, format!("the destination has a `{name}` already, of another server?"))
+            }
+            ArchiveError::Source(_) | ArchiveError::ReadOnly(_) | ArchiveError::Unavailable(_) => {
+                let text = "a destination of backups does not answer or cannot write; the server's log tells more";
+                Self::new(Code::StoreUnavailable, text).because(error)
+            }
+        }
+    }
+}
+
+impl From<BackupError> for Error {
+    fn from(error: BackupError) -> Self {
+        match &error {
+            BackupError::Altered(_) | BackupError::Cut | BackupError::Unsigned => {
+                Self::new(Code::Tampered, error.to_string())
+            }
+            BackupError::Newer(_) | BackupError::TooLarge(_) => Self::new(Code::WrongState, error.to_string()),
+            BackupError::Crypto(_) | BackupError::Signing(_) => Self::internal(error),
+        }
+    }
+}
+
+/// What the wrapping of a backup key is bound to.
+fn key_context(deployment: &DeploymentId, version: u32) -> Vec<u8> {
+    [b"keyreeve/backup-key/1".as_slice(), deployment.as_bytes(), &version.to_be_bytes()].concat()
+}
+
+/// The backup key with its record.
+struct Keyed {
+    record: BackupKeyRecord,
+    key: BackupKey,
+}
+
+impl Core {
+    fn keeper(&self) -> Result<&Keeper, Error> {
+        self.backups.get().ok_or_else(|| {
+            let text = "no backups are configured: add `[backup]` with a destination to the server's configuration";
+            Error::new(Code::WrongState, text)
+        })
+    }
+
+    /// A destination by its name.
+    fn destination(&self, name: &Name) -> Result<&Arc<dyn Archive>, Error> {
+        self.keeper()?.backups.destinations.get(name).ok_or_else(|| Error::not_found("destination"))
+    }
+
+    /// The newest backup key; the first one is made now.
+    async fn backup_key(&self, opened: &Opened, now: UnixMillis) -> Result<Keyed, Error> {
+        let known = self.filed_all::<BackupKeyRecord>(opened, None).await?;
+        if let Some((record, _)) = known.into_iter().max_by_key(|(record, _)| record.version) {
+            let key = self.open_backup_key(&opened.deployment, &record).await?;
+            return Ok(Keyed { record, key });
+        }
+        let key = BackupKey::generate(1, &self.ports.random)?;
+        let under = opened.deployment.system_secret.under();
+        let context = key_context(&opened.deployment.id, 1);
+        let wrapped = self.ports.roots.wrap(&under, &context, key.secret(), &self.ports.random).await?;
+        let record = BackupKeyRecord { version: 1, created: now, wrapped };
+        let changes = vec![file(&opened.keys, Revision::FIRST, &record)];
+        let sealer = Some(Arc::clone(&opened.keys));
+        self.commit(Durable { name: "backup-key", changes, entry: None, sealer }).await?;
+        Ok(Keyed { record, key })
+    }
+
+    async fn open_backup_key(
+        &self,
+        deployment: &DeploymentRecord,
+        record: &BackupKeyRecord,
+    ) -> Result<BackupKey, Error> {
+        let context = key_context(&deployment.id, record.version);
+        let secret = self.ports.roots.unwrap(&record.wrapped, &context).await?;
+        Ok(BackupKey::from_secret(record.version, secret)?)
+    }
+
+    /// The key that an object names in its head.
+    async fn key_of(&self, head: &Head) -> Result<BackupKey, Error> {
+        let context = key_context(&head.deployment, head.key);
+        let secret = self.ports.roots.unwrap(&head.wrapped, &context).await?;
+        Ok(BackupKey::from_secret(head.key, secret)?)
+    }
+}
+
+/// The head of an object.
+fn head(opened: &Opened, key: &BackupKeyRecord, object: Object, sequence: u64, now: UnixMillis) -> Head {
+    let kind = match object {
+        Object::Archive(_) | Object::Probe => Kind::Archive,
+        Object::Log(_) => Kind::Log,
+        Object::Ledger { .. } => Kind::Ledger,
+    };
+    Head {
+        v: 1,
+        kind,
+        name: object.name().to_string(),
+        deployment: opened.deployment.id,
+        program: concat!("keyreeve ", env!("CARGO_PKG_VERSION")).to_owned(),
+        created: now,
+        sequence,
+        origin: opened.deployment.log_origin.clone(),
+        key: key.version,
+        wrapped: key.wrapped.clone(),
+        roots: opened.deployment.roots(),
+    }
+}

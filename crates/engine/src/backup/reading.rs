@@ -1,0 +1,163 @@
+//! Objects of a destination, read back.
+
+use keyreeve_archive::{Archive, ArchiveError, Content};
+use keyreeve_backup::{
+    BackupError, BackupKey, HEAD_MAX, Head, Item, Manifest, Object, ObjectName, Reader, Segment, split_head,
+};
+use keyreeve_model::record::{BadRecord, RecordSealer, Table};
+use keyreeve_model::{DeploymentRecord, SealedRecord, StoredRow};
+use std::collections::VecDeque;
+use tokio::io::AsyncReadExt;
+
+use crate::commit::without_mac;
+use crate::error::{Code, Error};
+
+/// Bytes read at a time.
+const PIECE: usize = 128 * 1024;
+
+/// An object whose head was read.
+pub(super) struct Begun {
+    pub(super) head: Head,
+    front: Vec<u8>,
+    rest: Vec<u8>,
+    content: Content,
+}
+
+impl Begun {
+    /// Opens an object and reads its head, which must say that it is this one.
+    pub(super) async fn open(archive: &dyn Archive, name: &ObjectName) -> Result<Self, Error> {
+        let mut content = archive.get(name).await?;
+        let mut bytes = Vec::new();
+        loop {
+            if let Some((head, len)) = split_head(&bytes)? {
+                if head.name != name.as_str() {
+                    return Err(Error::new(
+                        Code::Tampered,
+                        format!("what lies under the name `{name}` is another object"),
+                    ));
+                }
+                let rest = bytes.split_off(len);
+                return Ok(Self { head, front: bytes, rest, content });
+            }
+            if bytes.len() > HEAD_MAX || more(&mut content, &mut bytes).await? == 0 {
+                return Err(BackupError::Cut.into());
+            }
+        }
+    }
+
+    /// Goes on with what follows the head.
+    pub(super) fn read(self, key: &BackupKey) -> Result<Reading, Error> {
+        let mut items = Vec::new();
+        let mut reader = Reader::begin(self.head, &self.front, key)?;
+        reader.feed(&self.rest, &mut items)?;
+        Ok(Reading { content: self.content, reader: Some(reader), items: items.into(), manifest: None })
+    }
+}
+
+async fn more(content: &mut Content, bytes: &mut Vec<u8>) -> Result<usize, Error> {
+    let start = bytes.len();
+    bytes.resize(start + PIECE, 0);
+    let read = content.read(&mut bytes[start..]).await;
+    let some = read.map_err(|error| ArchiveError::Unavailable(error.to_string()))?;
+    bytes.truncate(start + some);
+    Ok(some)
+}
+
+/// What follows the head of an object, item by item.
+pub(super) struct Reading {
+    content: Content,
+    reader: Option<Reader>,
+    items: VecDeque<Item>,
+    manifest: Option<Manifest>,
+}
+
+impl Reading {
+    /// The next item; nothing at the end, which is known to be the right one then.
+    pub(super) async fn next(&mut self) -> Result<Option<Item>, Error> {
+        loop {
+            if let Some(item) = self.items.pop_front() {
+                return Ok(Some(item));
+            }
+            let Some(reader) = self.reader.as_mut() else { return Ok(None) };
+            let (mut bytes, mut items) = (Vec::new(), Vec::new());
+            if more(&mut self.content, &mut bytes).await? > 0 {
+                reader.feed(&bytes, &mut items)?;
+            } else if let Some(reader) = self.reader.take() {
+                self.manifest = Some(reader.finish(&mut items)?);
+            }
+            self.items.extend(items);
+        }
+    }
+
+    /// What the object says of all that was in it; once everything was read.
+    pub(super) fn manifest(&self) -> Result<&Manifest, Error> {
+        self.manifest.as_ref().ok_or_else(|| BackupError::Cut.into())
+    }
+}
+
+/// Segments that have every entry from the first on, without a gap, as far as there are any. Each begins where the one
+/// before it ends, or earlier.
+pub(super) fn chain(mut segments: Vec<Segment>) -> Vec<Segment> {
+    segments.sort_unstable();
+    let (mut chain, mut covered) = (Vec::<Segment>::new(), 0);
+    while let Some(next) = segments.iter().filter(|s| s.from <= covered && s.to > covered).max_by_key(|s| s.to) {
+        covered = next.to;
+        chain.push(*next);
+    }
+    chain
+}
+
+/// The backups and the pieces of the log at a destination.
+pub(super) async fn contents(archive: &dyn Archive) -> Result<(Vec<(u64, u64)>, Vec<Segment>), Error> {
+    let (mut archives, mut segments) = (Vec::new(), Vec::new());
+    for stored in archive.list().await? {
+        match stored.name.object() {
+            Some(Object::Archive(sequence)) => archives.push((sequence, stored.size)),
+            Some(Object::Log(segment)) => segments.push(segment),
+            Some(Object::Ledger { .. } | Object::Probe) | None => {}
+        }
+    }
+    Ok((archives, segments))
+}
+
+/// Whether a row is as it was sealed for its place. Material has no MAC: its cut key tells.
+pub(super) fn check_row(sealer: &dyn RecordSealer, row: &StoredRow) -> Result<(), BadRecord> {
+    let check = |table: Table, id: &[u8], record: &SealedRecord| {
+        if sealer.check(table, id, record) { Ok(()) } else { Err(BadRecord::Tampered { table: table.name() }) }
+    };
+    match row {
+        StoredRow::Deployment(record) => {
+            let unreadable = |_| BadRecord::Unreadable { table: Table::Deployment.name() };
+            let deployment: DeploymentRecord = serde_json::from_slice(&record.bytes).map_err(unreadable)?;
+            check(Table::Deployment, deployment.id.as_bytes(), record)
+        }
+        StoredRow::Keyring(row) => check(Table::Keyrings, row.id.as_bytes(), &row.record),
+        StoredRow::Destruction(row) => check(Table::Destructions, row.key.as_bytes(), &row.record),
+        StoredRow::Key(row) => check(Table::Keys, row.id.as_bytes(), &row.record),
+        StoredRow::Material(_) => Ok(()),
+        StoredRow::Token(row) => check(Table::Tokens, row.id.as_bytes(), &row.record),
+        StoredRow::Principal(row) => check(Table::Principals, row.name.as_str().as_bytes(), &row.record),
+        StoredRow::Policy(row) => check(Table::Policies, row.name.as_str().as_bytes(), &row.record),
+        StoredRow::Filed(row) => check(row.table, row.id.as_bytes(), &row.record),
+        StoredRow::Answer(row) => {
+            without_mac(sealer, Table::Idempotency, &[row.key, row.request].concat(), &row.reply).map(drop)
+        }
+        StoredRow::Outbox(row) => without_mac(sealer, Table::Outbox, row.id.as_bytes(), &row.bytes).map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(from: u64, to: u64) -> Segment {
+        Segment { from, to }
+    }
+
+    #[test]
+    fn a_chain_of_segments_has_no_gap() {
+        let all = vec![segment(10, 20), segment(0, 5), segment(0, 10), segment(15, 30), segment(40, 50)];
+        assert_eq!(chain(all), [segment(0, 10), segment(10, 20), segment(15, 30)]);
+        assert_eq!(chain(vec![segment(1, 5)]), []);
+    }
+}

@@ -1,0 +1,16 @@
+//! Backups.
+
+use super::{READ, SYSTEM};
+
+super::rows! {
+    BACKUP_CREATE = "backup.create", System, [SYSTEM, SCHEDULED], SYSTEM, Open,
+        "Makes a backup and brings it to every destination.";
+    BACKUP_LIST = "backup.list", System, [SYSTEM], READ, Open,
+        "Shows the backups that were made, where they are, and what destinations still have to be told.";
+    BACKUP_VERIFY = "backup.verify", System, [SYSTEM, SCHEDULED], SYSTEM, Open,
+        "Reads a backup again and checks everything about it.";
+    BACKUP_RESTORED = "backup.restored", System, [SCHEDULED], SYSTEM, Open,
+        "Puts on record that the server came out of a backup.";
+    BACKUP_ACKNOWLEDGE = "backup.acknowledge", System, [SYSTEM], SYSTEM, Open,
+        "Takes note that the server came out of a backup.";
+}
