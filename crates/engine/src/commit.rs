@@ -180,7 +180,7 @@ impl Core {
                 }
                 Change::Rewrap { row, .. } => keys.push(row.key),
                 Change::AddMaterial(row) => keys.push(row.key),
-                Change::EraseMaterial { key } => keys.push(*key),
+                Change::EraseMaterial { key } | Change::EraseVersion { key, .. } => keys.push(*key),
                 Change::PutKeyring(row) => keyrings.push(row.id),
                 Change::PutToken(row) => tokens.push(row.id),
                 Change::PutDeployment(_)

@@ -11,6 +11,7 @@ use keyreeve_model::roots::{Need, RootRecord};
 use keyreeve_model::{KeyId, MaterialRow, Name, Profile, RecordId, RootUse, TokenId, UnixMillis};
 use keyreeve_policy::DecisionCache;
 use keyreeve_root::SealStatus;
+use keyreeve_secret::SecretBytes;
 use keyreeve_store::Store;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -435,6 +436,24 @@ impl Core {
                 Err(error) => error,
             };
             // A destruction in the same shard may have replaced the epoch after the row was read. Epochs only go up.
+            let fresh = self.material(key, version).await?;
+            if fresh.epoch <= row.epoch {
+                return Err(failed);
+            }
+            row = fresh;
+        }
+    }
+
+    /// The material of a key version in serialised form. The caller has asked the lifecycle before.
+    pub(crate) async fn unwrap_material(&self, key: &HeldKey, version: u32) -> Result<SecretBytes, Error> {
+        let opened = self.need_open()?;
+        let mut row = self.material(key, version).await?;
+        loop {
+            let failed = match opened.hierarchy.unwrap(&key.keyring.record, &row).await {
+                Ok(material) => return Ok(material),
+                Err(error) => error,
+            };
+            // As in `load`: a destruction in the same shard may have come between.
             let fresh = self.material(key, version).await?;
             if fresh.epoch <= row.epoch {
                 return Err(failed);

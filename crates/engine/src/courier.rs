@@ -48,6 +48,7 @@ const TOLD: &[(&Descriptor, NoticeKind)] = &[
     (&catalogue::PRINCIPAL_PUT, NoticeKind::AccessChanged),
     (&catalogue::PRINCIPAL_DELETE, NoticeKind::AccessChanged),
     (&catalogue::TOKEN_CREATE, NoticeKind::AccessChanged),
+    (&catalogue::KEY_EXPORT, NoticeKind::KeyExported),
     (&catalogue::LOGIN_METHOD_PUT, NoticeKind::AccessChanged),
     (&catalogue::LOGIN_METHOD_SET_SECRET, NoticeKind::AccessChanged),
     (&catalogue::LOGIN_METHOD_DELETE, NoticeKind::AccessChanged),

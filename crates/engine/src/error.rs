@@ -299,6 +299,7 @@ impl From<StoreError> for Error {
                 "another server has taken the store over: nothing was changed; ask that one",
             )
             .because(error),
+            StoreError::NotEmpty => Self::new(Code::WrongState, error.to_string()),
             StoreError::Damaged(_) => {
                 Self::new(Code::Tampered, "the store is damaged: an operator must look").because(error)
             }
@@ -363,11 +364,14 @@ impl From<Refusal> for Error {
         let code = match refusal {
             Refusal::NoVersion { .. } => Code::NotFound,
             Refusal::WaitingPeriod { .. } => Code::InvalidRequest,
+            Refusal::NotExportable => Code::WrongKeyUse,
             Refusal::Transition { .. }
             | Refusal::Rotation { .. }
             | Refusal::Use { .. }
             | Refusal::Retired { .. }
             | Refusal::PendingDestruction { .. }
+            | Refusal::MaterialEnded { .. }
+            | Refusal::NotImported { .. }
             | Refusal::NotScheduled
             | Refusal::TooEarly { .. }
             | Refusal::TooManyVersions

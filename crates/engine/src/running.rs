@@ -292,7 +292,6 @@ impl Engine {
             errors.extend(self.tell_of_ends().await.err());
             errors.extend(self.give_up_orphans().await.err());
         }
-            errors.extend(self.look_after_backups().await);
             errors.extend(self.look_after_material().await.err());
         if let Some(opened) = self.core.opened() {
             errors.extend(self.core.write_uses(&opened).await.err());
@@ -386,7 +385,7 @@ impl Engine {
     async fn sweep_epoch(&self, id: EpochId) -> Result<(), Error> {
         let (core, opened) = (&*self.core, self.core.need_open()?);
         let found = core.ports.store.destruction_of_epoch(id.keyring, id.shard, id.epoch).await?;
-        let Some((key, sealed)) = found else { return Ok(()) };
+        let Some((key, sealed)) = found else { return self.sweep_ended(&opened, id).await };
         // What erases keys must be beyond doubt: the columns that led here are not, the sealed record is.
         let record: DestructionRecord = open(&opened.keys, Table::Destructions, key.as_bytes(), &sealed)?;
         if (record.keyring, record.shard) != (id.keyring, id.shard) || record.erased_epoch < id.epoch {
@@ -400,6 +399,20 @@ impl Engine {
         opened.hierarchy.erase(id).await?;
         core.newest_epochs.lock().retain(|place, newest| *place != (id.keyring, id.shard) || *newest != id.epoch);
         self.verify_destruction(record.key).await
+    }
+
+    /// Erases an epoch that went with imported material whose time was over, and whose file outlived a crash.
+    async fn sweep_ended(&self, opened: &Opened, id: EpochId) -> Result<(), Error> {
+        let core = &*self.core;
+        if !core.is_erased_epoch(opened, id).await? {
+            return Ok(());
+        }
+        let lock = core.shard_lock(id.keyring, id.shard);
+        let _alone = lock.write().await;
+        if core.ports.store.shard_epochs(id.keyring, id.shard).await?.contains(&id.epoch) {
+            return Ok(());
+        }
+        opened.hierarchy.erase(id).await
     }
 
     /// Where the root of trust stands; open only while the engine is. Costs nothing.

@@ -59,6 +59,7 @@ pub(crate) struct SystemKeys {
     records: MacKey,
     fields: LoadedKey,
     recovery: MacKey,
+    outside: MacKey,
     pub(crate) signers: Vec<Arc<dyn NoteSigner>>,
 }
 
@@ -72,9 +73,10 @@ impl SystemKeys {
             .map_err(Error::internal)?;
         let records = MacKey::new(HashAlgorithm::Sha256, key("keyreeve/records/1")?.expose());
         let recovery = MacKey::new(HashAlgorithm::Sha256, key("keyreeve/recovery/1")?.expose());
+        let outside = MacKey::new(HashAlgorithm::Sha256, key("keyreeve/outside/1")?.expose());
         let fields = SecretBytes::copy_from(key("keyreeve/fields/1")?.expose());
         let fields = LoadedKey::load(&Material::import(KeyAlgorithm::Xaes256Gcm, &fields)?, Purpose::Encrypt)?;
-        Ok(Self { records, fields, recovery, signers: vec![Arc::new(log), Arc::new(cosigner)] })
+        Ok(Self { records, fields, recovery, outside, signers: vec![Arc::new(log), Arc::new(cosigner)] })
     }
 
     /// Seals a secret for its place in a record.
@@ -100,6 +102,17 @@ impl SystemKeys {
     /// HMAC-SHA-256 of what people keep on paper: whoever reads the store alone cannot search for it.
     pub(crate) fn recovery_mac(&self) -> &MacKey {
         &self.recovery
+    }
+
+    /// Tells whether two keys are the same, whatever they are for: HMAC-SHA-256 of the public half, or of a symmetric
+    /// key itself. What others brought may be easy to guess, so nobody else must be able to try.
+    pub(crate) fn identity(&self, material: &Material) -> Result<String, Error> {
+        let secret = material.serialize();
+        let tag = match material.public_key()? {
+            Some(public) => self.outside.mac(public.spki()),
+            None => self.outside.mac(secret.expose()),
+        };
+        Ok(hex::encode(tag))
     }
 
     pub(crate) fn log_vkeys(&self) -> Vec<String> {

@@ -152,8 +152,8 @@ impl Material {
         self.bytes.duplicate()
     }
 
-    /// The form in which it goes elsewhere, and in which [`import`](Self::import) takes it back: PKCS #8 in DER for every
-    /// private key, raw bytes for symmetric keys.
+    /// The form in which it goes elsewhere, and in which [`import`](Self::import) takes it back: PKCS #8 in DER for
+    /// every private key, raw bytes for symmetric keys.
     pub fn portable(&self) -> SecretBytes {
         let (prefix, bytes) = (pkcs8_prefix(self.algorithm), self.bytes.expose());
         SecretBytes::init_with(prefix.len() + bytes.len(), |place| {

@@ -3,7 +3,7 @@
 //! | method | the wrapped form |
 //! |---|---|
 //! | `rsa-oaep-sha256` | RSA-OAEP, SHA-256 for label and MGF1 (RFC 8017, 7.1), of the material itself |
-//! | `rsa-aes-kwp` | RSA-OAEP, as above, of an ephemeral AES-256 key; then AES-KWP (RFC 5649) of the material under it |
+//! | `rsa-aes-kwp` | RSA-OAEP, as above, of an ephemeral AES-256 key; then AES-KWP (RFC 5649) of the material |
 //! | `x25519-ml-kem-768`, `p384-ml-kem-1024` | ephemeral public key, ML-KEM ciphertext; then AES-KWP of the material |
 //!
 //! The second is `CKM_RSA_AES_KEY_WRAP` of PKCS #11 (v3.0, 2.1.21) with SHA-256, as the clouds take it. In the hybrids

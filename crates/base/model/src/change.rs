@@ -100,6 +100,13 @@ pub enum Change {
         /// The key.
         key: KeyId,
     },
+    /// Erases the material of one version of a key; nothing where there is none.
+    EraseVersion {
+        /// The key.
+        key: KeyId,
+        /// The version.
+        version: u32,
+    },
     /// Adds a destruction record; there is one for a key, for ever.
     AddDestruction {
         /// The key.

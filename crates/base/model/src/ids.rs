@@ -145,12 +145,16 @@ typed_id!(
     CredentialId, "crd_", "credential"
 );
 typed_id!(
+    /// A wrapping key that waits for an import.
+    ImportId, "imp_", "import"
+);
+typed_id!(
     /// A notice on its way.
     NoticeId, "ntc_", "notice"
 );
 
 /// The prefixes of all identifiers; no name may begin with one, so that the two are never mistaken for each other.
-pub(crate) const PREFIXES: [&str; 15] = [
+pub(crate) const PREFIXES: [&str; 16] = [
     KeyId::PREFIX,
     KeyringId::PREFIX,
     TokenId::PREFIX,
@@ -166,6 +170,7 @@ pub(crate) const PREFIXES: [&str; 15] = [
     LoginId::PREFIX,
     CredentialId::PREFIX,
     NoticeId::PREFIX,
+    ImportId::PREFIX,
 ];
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use crate::destruction::{ScheduledDestruction, check_waiting_period};
 use crate::ids::{HoldId, KeyId, KeyringId};
+use crate::imports::{Departure, Imported};
 use crate::lifecycle::{self, Event, Profile, Refusal, State, Usage};
 use crate::limits;
 use crate::metadata::{KeyMetadata, Label, Name};
@@ -86,6 +87,9 @@ pub struct VersionRecord {
     /// named as compromised. None before that, and in records from before it was kept for each version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     compromise_risk_accepted: Option<bool>,
+    /// Of imported material: how it came, and how long it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    imported: Option<Imported>,
 }
 
 impl VersionRecord {
@@ -125,6 +129,18 @@ impl VersionRecord {
         &self.provenance
     }
 
+    /// Of imported material: how it came, and how long it lasts.
+    #[must_use]
+    pub fn imported(&self) -> Option<&Imported> {
+        self.imported.as_ref()
+    }
+
+    /// When imported material that is over ended.
+    fn material_ended(&self, now: UnixMillis) -> Option<UnixMillis> {
+        let imported = self.imported.as_ref()?;
+        imported.erased.or(imported.expires.filter(|at| *at <= now))
+    }
+
     /// The state that dates alone lead to; a read never writes. Revision 6 knows no deactivated state: there the end of
     /// the period ends protection and nothing else, see [`VersionRecord::is_over`].
     fn dated_state(&self, profile: Profile, now: UnixMillis) -> State {
@@ -158,6 +174,8 @@ pub struct NewVersion {
     pub fingerprint: String,
     /// Where it came from.
     pub provenance: Provenance,
+    /// Of imported material: how it came, and how long it lasts.
+    pub imported: Option<Imported>,
 }
 
 /// One transition, kept with the key (SP 800-57 part 1: each is recorded with who, when and why).
@@ -278,6 +296,9 @@ pub struct KeyRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deterministic_reason: Option<Label>,
     history: Vec<Transition>,
+    /// When it left, wrapped for somebody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    departures: Vec<Departure>,
     /// What people say about it; may be edited freely.
     pub metadata: KeyMetadata,
 }
@@ -303,6 +324,7 @@ impl KeyRecord {
             reserved_messages: 0,
             provenance: first.provenance,
             compromise_risk_accepted: None,
+            imported: first.imported,
         };
         let mut key = Self {
             id: new.id,
@@ -321,6 +343,7 @@ impl KeyRecord {
             destruction: None,
             deterministic_reason: new.deterministic_reason,
             history: Vec::new(),
+            departures: Vec::new(),
             metadata: new.metadata,
         };
         if state == State::Active {
@@ -405,6 +428,19 @@ impl KeyRecord {
         &self.history
     }
 
+    /// When its material left, wrapped for somebody.
+    #[must_use]
+    pub fn departures(&self) -> &[Departure] {
+        &self.departures
+    }
+
+    /// Whether the store must have the material of a version: it was not destroyed, nor erased when its time was over.
+    #[must_use]
+    pub fn has_material(&self, version: u32) -> bool {
+        let erased = |record: &VersionRecord| record.imported.as_ref().is_some_and(|import| import.erased.is_some());
+        self.version(version).is_ok_and(|record| !record.state.is_destroyed() && !erased(record))
+    }
+
     /// The pending destruction, if there is one.
     #[must_use]
     pub fn destruction(&self) -> Option<&ScheduledDestruction> {
@@ -455,6 +491,9 @@ impl KeyRecord {
             return Err(Refusal::PendingDestruction { due: pending.due });
         }
         let record = self.version(version)?;
+        if let (Some(at), false) = (record.material_ended(now), state.is_destroyed()) {
+            return Err(Refusal::MaterialEnded { version, at });
+        }
         let risk_accepted = match state {
             State::Suspended => self.suspension.as_ref().is_some_and(|halt| halt.risk_accepted),
             State::Compromised => record.compromise_risk_accepted.unwrap_or(self.compromised_risk_accepted),
@@ -583,6 +622,55 @@ impl KeyRecord {
         Ok(true)
     }
 
+    /// Notes that imported material whose time is over is erased; the caller erases it in the same transaction. Which
+    /// versions that are.
+    pub fn end_material(&mut self, now: UnixMillis) -> Vec<u32> {
+        let mut ended = Vec::new();
+        for record in self.versions.iter_mut().filter(|record| !record.state.is_destroyed()) {
+            if let Some(import) = record.imported.as_mut()
+                && import.erased.is_none()
+                && import.expires.is_some_and(|at| at <= now)
+            {
+                import.erased = Some(now);
+                ended.push(record.version);
+            }
+        }
+        ended
+    }
+
+    /// Puts imported material back, or gives what is there another end; the caller has seen that it is the same.
+    /// Whether the store has to take it.
+    ///
+    /// # Errors
+    /// [`Refusal::NoVersion`], [`Refusal::NotImported`], [`Refusal::PendingDestruction`], or [`Refusal::Use`] of what
+    /// is destroyed.
+    pub fn put_back(&mut self, version: u32, expires: Option<UnixMillis>, now: UnixMillis) -> Result<bool, Refusal> {
+        self.refuse_while_pending()?;
+        let state = self.version_state(version, now)?;
+        if state.is_destroyed() {
+            return Err(Refusal::Use { state, usage: Usage::Process });
+        }
+        let record = self.version_mut(version)?;
+        let import = record.imported.as_mut().ok_or(Refusal::NotImported { version })?;
+        import.expires = expires;
+        Ok(import.erased.take().is_some())
+    }
+
+    /// Notes that a version leaves, wrapped for somebody.
+    ///
+    /// # Errors
+    /// [`Refusal::NotExportable`]; [`Refusal::RecordFull`]; and as [`permit`](Self::permit) for processing: what may
+    /// not be used may not leave.
+    pub fn depart(&mut self, departure: Departure) -> Result<(), Refusal> {
+        if !self.exportable {
+            return Err(Refusal::NotExportable);
+        }
+        self.permit(departure.version, Usage::Process, departure.at)?;
+        self.has_room(limits::KEY_RECORD_MAX)?;
+        self.departures.push(departure);
+        Ok(())
+    }
+
     /// Adds a version and makes it primary; the former primary stops protecting and goes on processing (requirement
     /// R2).
     ///
@@ -606,6 +694,7 @@ impl KeyRecord {
             reserved_messages: 0,
             provenance: new.provenance,
             compromise_risk_accepted: None,
+            imported: new.imported,
         });
         self.primary = version;
         self.note(Some(version), State::PreActivation, State::Active, cause);
@@ -650,17 +739,23 @@ impl KeyRecord {
     fn bytes_at_most(&self) -> usize {
         const VERSION: usize = 320;
         const STEP: usize = 128;
+        const IMPORT: usize = 160;
+        const DEPARTURE: usize = 256;
         const WHOLE: usize = 4096;
         let text = |text: &str| text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
         let version = |record: &VersionRecord| {
             let Provenance { module, by, reason, .. } = &record.provenance;
             let key = record.public_key.as_deref().unwrap_or_default();
-            VERSION + key.len() + record.fingerprint.len() + text(module) + by.as_str().len() + text(reason.as_str())
+            let import = record.imported.as_ref().map_or(0, |import| IMPORT + text(import.statement.as_str()));
+            let words = text(module) + by.as_str().len() + text(reason.as_str());
+            VERSION + key.len() + record.fingerprint.len() + words + import
         };
         let step = |step: &Transition| STEP + step.by.as_str().len() + text(step.reason.as_str());
         let versions: usize = self.versions.iter().map(version).sum();
         let history: usize = self.history.iter().map(step).sum();
-        WHOLE + 2 * limits::METADATA_MAX + versions + history
+        let departure = |left: &Departure| DEPARTURE + left.by.as_str().len() + text(left.reason.as_str());
+        let departures: usize = self.departures.iter().map(departure).sum();
+        WHOLE + 2 * limits::METADATA_MAX + versions + history + departures
     }
 
     /// Starts the waiting period after which the key is destroyed.

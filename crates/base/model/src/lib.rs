@@ -17,6 +17,7 @@
 //! - [`grant`]: rights for a time; [`policy_version`]: the history of the policies
 //! - [`usage`]: when rights were last used; [`review`]: campaigns in which people decide on them
 //! - [`context`]: encryption context in canonical form; [`ciphertext`]: what leaves the server
+//! - [`imports`]: material that comes from elsewhere or goes there
 //! - [`hold`], [`incident`], [`emergency`]: what is out of the ordinary; [`actor`]: the person behind a principal
 //! - [`change`]: the only way to alter what is stored
 //! - [`backup`]: backups that were made; [`stored`]: all rows of a store, for copying it whole
@@ -40,6 +41,7 @@ pub mod filed;
 pub mod grant;
 pub mod hold;
 pub mod ids;
+pub mod imports;
 pub mod incident;
 pub mod key;
 pub mod keyring;

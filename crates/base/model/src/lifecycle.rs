@@ -201,6 +201,23 @@ pub enum Refusal {
         /// The version.
         version: u32,
     },
+    /// The material was imported for a time, which is over.
+    #[error("the imported material of version {version} ended on {at}: `keyreeve key reimport` puts the same back")]
+    MaterialEnded {
+        /// The version.
+        version: u32,
+        /// When.
+        at: crate::UnixMillis,
+    },
+    /// The material was generated here: there is nothing to put back.
+    #[error("version {version} was not imported: only imported material has an end and can be imported again")]
+    NotImported {
+        /// The version.
+        version: u32,
+    },
+    /// Whether a key may leave is decided when it is made.
+    #[error("the key was not made `exportable`: its material never leaves")]
+    NotExportable,
     /// The key awaits destruction.
     #[error("the key is scheduled for destruction on {due}: cancel the destruction to use it again")]
     PendingDestruction {

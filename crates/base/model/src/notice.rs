@@ -115,6 +115,12 @@ notice_kinds! {
     GovernanceChanged = "governance-changed", Alert;
     /// The rules of approval have not been brought into force for long.
     GovernanceFounding = "governance-founding", Alert;
+    /// A key left, wrapped for somebody.
+    KeyExported = "key-exported", Alert;
+    /// Imported material ends soon.
+    MaterialEnding = "material-ending", Task;
+    /// Imported material has ended and was erased.
+    MaterialEnded = "material-ended", Information;
     /// A hold was placed on keys, or released.
     HoldChanged = "hold-changed", Information;
     /// Somebody tries whether the channel works.

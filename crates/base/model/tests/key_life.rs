@@ -75,7 +75,7 @@ fn version_of(number: u32) -> NewVersion {
         by: "keeper".parse().unwrap(),
         reason: Label::default(),
     };
-    NewVersion { public_key: None, fingerprint: format!("fingerprint-{number}"), provenance }
+    NewVersion { public_key: None, fingerprint: format!("fingerprint-{number}"), provenance, imported: None }
 }
 
 fn key(profile: Profile, activation: Activation, deactivates: Option<UnixMillis>) -> KeyRecord {

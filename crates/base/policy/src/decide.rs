@@ -363,6 +363,7 @@ impl Builder<'_> {
             ("consumers", &|| strings(&key.consumers)),
             ("hold", &|| Value::new_bool(key.hold)),
             ("incident", &|| Value::new_bool(key.incident)),
+            ("exportable", &|| Value::new_bool(key.exportable)),
         ])
     }
 

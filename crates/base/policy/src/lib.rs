@@ -23,7 +23,7 @@
 //! | `verify-side` | verify, verify-mac |
 //! | `derive-side` | derive, agree |
 //! | `lifecycle` | create, update, rotate, activate ... schedule-destruction, destroy; making keyrings |
-//! | `export` | handing out key material; no shipped role has it, and no operation is in it |
+//! | `export` | handing out key material, wrapped: export; no shipped role has it |
 //! | `access` | tokens, principals, policies, explanations: what a security administrator does |
 //! | `audit` | reading, searching and proving the audit log; looking at policies and explanations |
 //! | `system` | seal, status, and what else keeps the server running |
@@ -65,8 +65,8 @@
 //! # What policies can look at
 //! The generated schema ([`Schema::text`]) is the reference. In short: `principal` has `name`, `kind`, `networks` and
 //! tags (its labels) and is in `Role`s; a `Key` is in its `Keyring` and has `alias`es, `algorithm`, `purpose`, `state`,
-//! `classification` (1 to 4), `environment`, `owner`, `custodians`, `consumers`, `keyring`, `hold`, `incident` and
-//! tags; `context` has `source_ip?`, `in_principal_networks`, `time` (whole seconds), `method`, `mfa_age_seconds?`,
+//! `classification` (1 to 4), `environment`, `owner`, `custodians`, `consumers`, `keyring`, `hold`, `incident`,
+//! `exportable` and tags; `context` has `source_ip?`, `in_principal_networks`, `time` (whole seconds), `method`, `mfa_age_seconds?`,
 //! `mfa_kind?`, `login?` (the name of a login method), `emergency`, `items` and `encryption_context`, an entity whose
 //! tags are the pairs, so that `context.encryption_context.getTag("tenant") == principal.getTag("tenant")` can be
 //! written and is type-checked.

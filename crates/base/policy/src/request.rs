@@ -330,6 +330,8 @@ pub struct KeyAttrs {
     pub hold: bool,
     /// Whether it is part of an open incident.
     pub incident: bool,
+    /// Whether its material may leave, wrapped.
+    pub exportable: bool,
     /// Labels, as tags.
     pub labels: BTreeMap<String, String>,
 }

@@ -113,6 +113,7 @@ const ENTITIES: &str = r#"  // A role; who has it is in `principal in Keyreeve::
     "consumers": Set<String>, // names of the principals that may use the key
     "hold": Bool, // a hold keeps it from being destroyed
     "incident": Bool, // it is part of an open incident
+    "exportable": Bool, // its material may leave, wrapped
   } tags String;
 
   entity Token = {

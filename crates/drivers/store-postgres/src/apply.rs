@@ -87,7 +87,7 @@ pub(crate) fn beat() -> Statement<'static> {
 fn phantom<'a>(step: &'a Change, earlier: &[Change]) -> Option<&'a KeyId> {
     let key = match step {
         Change::AddMaterial(row) => &row.key,
-        Change::EraseMaterial { key } => key,
+        Change::EraseMaterial { key } | Change::EraseVersion { key, .. } => key,
         Change::PutDeployment(_)
         | Change::PutKeyring(_)
         | Change::PutKey(_)
@@ -116,6 +116,11 @@ async fn change(db: &mut PgConnection, change: &Change) -> Applied {
         Change::Rewrap { row, from_epoch } => rewrap(db, row, *from_epoch).await,
         Change::EraseMaterial { key } => {
             run(db, sqlx::query("DELETE FROM material WHERE key_id = $1").bind(key.as_bytes())).await?;
+            Ok(())
+        }
+        Change::EraseVersion { key, version } => {
+            let sql = "DELETE FROM material WHERE key_id = $1 AND version = $2";
+            run(db, sqlx::query(sql).bind(key.as_bytes()).bind(i64::from(*version))).await?;
             Ok(())
         }
         Change::AddDestruction { key, keyring, shard, epoch, record } => {

@@ -68,6 +68,7 @@ fn change(db: &Connection, change: &Change) -> Applied {
         Change::AddMaterial(row) => slots::add(db, row),
         Change::Rewrap { row, from_epoch } => slots::rewrap(db, row, *from_epoch),
         Change::EraseMaterial { key } => slots::erase(db, *key),
+        Change::EraseVersion { key, version } => slots::erase_version(db, *key, *version),
         Change::AddDestruction { key, keyring, shard, epoch, record } => {
             destruction(db, (key, keyring, *shard, *epoch), record)
         }

@@ -58,6 +58,15 @@ pub(crate) fn erase(db: &Connection, key: KeyId) -> Applied {
     Ok(())
 }
 
+/// Overwrites and frees the material of one version.
+pub(crate) fn erase_version(db: &Connection, key: KeyId, version: u32) -> Applied {
+    let zero = "UPDATE slots SET wrapped = zeroblob(size), free = 1 \
+                WHERE slot IN (SELECT slot FROM material WHERE key_id = ?1 AND version = ?2)";
+    run(db, zero, params![key.as_bytes(), version])?;
+    run(db, "DELETE FROM material WHERE key_id = ?1 AND version = ?2", params![key.as_bytes(), version])?;
+    Ok(())
+}
+
 /// Puts bytes into a free slot of their size, or into a new one behind all others.
 fn fill(db: &Connection, wrapped: &[u8]) -> rusqlite::Result<i64> {
     let reuse = "UPDATE slots SET wrapped = ?1, free = 0 \

@@ -196,7 +196,8 @@ fn name(work: &Work) -> &'static str {
 fn erases(job: &Job) -> bool {
     match &job.work {
         Work::Commit(transaction) => {
-            transaction.changes.iter().any(|change| matches!(change, Change::EraseMaterial { .. }))
+            let erases = |change: &Change| matches!(change, Change::EraseMaterial { .. } | Change::EraseVersion { .. });
+            transaction.changes.iter().any(erases)
         }
         Work::Lease { .. } | Work::Check => false,
         #[cfg(test)]

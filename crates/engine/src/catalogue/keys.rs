@@ -21,6 +21,17 @@ super::rows! {
         "Records that a key or one of its versions may be known to others, and stops its use.";
     KEY_ROTATE = "key.rotate", Key, [LIFECYCLE, REPLACE], CHANGE, Open,
         "Makes a new version of a key; older versions go on processing.";
+    KEY_IMPORT_PARAMETERS = "key.import-parameters", Key, [LIFECYCLE], CHANGE, Open,
+        "Makes a key under which material is wrapped for one import.";
+    KEY_IMPORT = "key.import", Key, [LIFECYCLE], CHANGE, Open, "Makes a key of material that comes wrapped.";
+    KEY_IMPORT_VERSION = "key.import-version", Key, [LIFECYCLE], CHANGE, Open,
+        "Makes a new version of a key of material that comes wrapped; older versions go on processing.";
+    KEY_REIMPORT = "key.reimport", Key, [LIFECYCLE], CHANGE, Open,
+        "Puts imported material back that was erased when its time was over, or gives it another end.";
+    KEY_END_MATERIAL = "key.end-material", Key, [SCHEDULED], CHANGE, Open,
+        "Erases imported material whose time is over; done by the server itself.";
+    KEY_EXPORT = "key.export", Key, [EXPORT], CHANGE, Open,
+        "Hands out the material of an exportable key, wrapped under a public key that others agreed to.";
     KEY_SCHEDULE_DESTRUCTION = "key.schedule-destruction", Key, [LIFECYCLE], CHANGE, Open,
         "Starts the waiting period of 7 to 30 days after which a key is destroyed.";
     KEY_CANCEL_DESTRUCTION = "key.cancel-destruction", Key, [LIFECYCLE], CHANGE, Open,

@@ -22,14 +22,23 @@ impl Core {
         version: u32,
         material: &Material,
     ) -> Result<(MaterialRow, Guard), Error> {
-        let (ring, shard) = (&keyring.record, key.shard());
-        let lock = self.shard_lock(ring.id, shard);
+        let (id, guard) = self.current_epoch(opened, keyring, key.shard()).await?;
+        let row = opened.hierarchy.wrap(&keyring.record, id, (key.id(), version), &material.serialize()).await?;
+        Ok((row, guard))
+    }
+
+    /// The newest epoch of a shard, which stays so while the guard lives.
+    pub(crate) async fn current_epoch(
+        &self,
+        opened: &Opened,
+        keyring: &HeldKeyring,
+        shard: u32,
+    ) -> Result<(EpochId, Guard), Error> {
+        let id = keyring.record.id;
+        let lock = self.shard_lock(id, shard);
         self.ensure_epoch(opened, keyring, shard, &lock).await?;
         let guard = lock.read_owned().await;
-        let epoch = self.newest_epoch(ring.id, shard);
-        let id = EpochId { keyring: ring.id, shard, epoch };
-        let row = opened.hierarchy.wrap(ring, id, (key.id(), version), &material.serialize()).await?;
-        Ok((row, Guard::Shared(guard)))
+        Ok((EpochId { keyring: id, shard, epoch: self.newest_epoch(id, shard) }, Guard::Shared(guard)))
     }
 
     /// The shard for one more key of a keyring. Counted in memory only: a shard that holds a few keys more or less than

@@ -143,6 +143,7 @@ fn key_attrs(
         keyring: keyring.record.name.to_string(),
         hold: marks.hold,
         incident: marks.incident,
+        exportable: record.exportable(),
         ..super::attrs_of(record.algorithm(), record.purpose(), state, &record.metadata)
     };
     let (own, of_ring) = (revision.0.unsigned_abs(), keyring.revision.0.unsigned_abs());

@@ -131,6 +131,32 @@ impl Hierarchy {
         keyring.current_kek().map_or(Ok(()), |kek| self.roots.still_good(&kek.wrapped))
     }
 
+    /// Puts a secret beside the material of a shard, under one of its epochs: it cannot be opened for longer than that
+    /// material.
+    pub(crate) async fn seal_beside(
+        &self,
+        keyring: &KeyringRecord,
+        epoch: EpochId,
+        associated_data: &[u8],
+        secret: &SecretBytes,
+    ) -> Result<Vec<u8>, Error> {
+        Ok(self.epoch(keyring, epoch).await?.seal(&self.random, associated_data, secret.expose())?)
+    }
+
+    /// Opens what [`Hierarchy::seal_beside`] made. Nothing if the epoch is gone.
+    pub(crate) async fn open_beside(
+        &self,
+        keyring: &KeyringRecord,
+        epoch: EpochId,
+        associated_data: &[u8],
+        sealed: &[u8],
+    ) -> Result<Option<SecretBytes>, Error> {
+        let Some(key) = self.epochs.get_or_load(&epoch, self.open_epoch(keyring, epoch)).await? else {
+            return Ok(None);
+        };
+        key.open(associated_data, sealed).map(Some).map_err(|_| altered())
+    }
+
     /// The material of a row, in serialised form.
     pub(crate) async fn unwrap(&self, keyring: &KeyringRecord, row: &MaterialRow) -> Result<SecretBytes, Error> {
         let id = EpochId { keyring: row.keyring, shard: row.shard, epoch: row.epoch };

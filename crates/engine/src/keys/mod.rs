@@ -12,3 +12,4 @@ pub use reference::{KeyRef, KeyringRef};
 
 pub(crate) use attrs::attrs_of;
 pub(crate) use hierarchy::{Hierarchy, wrapped_digest};
+pub(crate) use neighbours::Going;

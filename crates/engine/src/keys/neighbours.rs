@@ -25,6 +25,20 @@ pub(crate) struct Shard {
     hopeless: BTreeSet<(KeyId, u32)>,
 }
 
+/// What goes: a key, or some of its versions.
+pub(crate) struct Going<'a> {
+    pub(crate) key: &'a HeldKey,
+    /// All of them where nothing is said.
+    pub(crate) versions: Option<BTreeSet<u32>>,
+}
+
+impl Going<'_> {
+    /// Whether the material of a version goes.
+    fn takes(&self, key: KeyId, version: u32) -> bool {
+        key == self.key.record.id() && self.versions.as_ref().is_none_or(|versions| versions.contains(&version))
+    }
+}
+
 /// Material that has to survive and cannot be shown to.
 type Damage = BTreeMap<(KeyId, u32), &'static str>;
 
@@ -36,7 +50,8 @@ impl Core {
     /// Makes sure that every other key of the shard has all its material and that all of it opens. Erasing an epoch is
     /// final: whoever can write to the database must not be able to make it take more than the key that goes. The
     /// caller holds the shard's lock.
-    pub(crate) async fn survey(&self, opened: &Opened, key: &HeldKey, now: UnixMillis) -> Result<Shard, Error> {
+    pub(crate) async fn survey(&self, opened: &Opened, going: &Going<'_>, now: UnixMillis) -> Result<Shard, Error> {
+        let key = going.key;
         let (ring, shard) = (key.keyring.record.id, key.record.shard());
         let in_shard = |id: &EpochId| (id.keyring, id.shard) == (ring, shard);
         let known: BTreeSet<EpochId> = self.ports.vault.list().await?.into_iter().filter(in_shard).collect();
@@ -49,8 +64,8 @@ impl Core {
         let all: BTreeSet<u64> = named.into_iter().chain(known.iter().map(|id| id.epoch)).collect();
         found.old = all.into_iter().map(|epoch| EpochId { keyring: ring, shard, epoch }).collect();
 
-        let (present, mut damage) = self.try_rows(opened, key, &found.dead).await?;
-        let due = self.missing_rows(opened, key, now, &present, &mut damage).await?;
+        let (present, mut damage) = self.try_rows(opened, going, &found.dead).await?;
+        let due = self.missing_rows(opened, going, now, &present, &mut damage).await?;
         let hopeless = damage.keys().filter(|(key, _)| due.contains(key)).copied().collect();
         damage.retain(|(key, _), _| !due.contains(key));
         found.hopeless = hopeless;
@@ -64,15 +79,16 @@ impl Core {
     async fn try_rows(
         &self,
         opened: &Opened,
-        key: &HeldKey,
+        going: &Going<'_>,
         dead: &BTreeSet<u64>,
     ) -> Result<(BTreeSet<(KeyId, u32)>, Damage), Error> {
+        let key = going.key;
         let (mut present, mut damage, mut after) = (BTreeSet::new(), Damage::new(), None);
         loop {
             let rows = self.shard_page(key, after).await?;
             let Some(last) = rows.last() else { return Ok((present, damage)) };
             after = Some(place(last));
-            for row in rows.iter().filter(|row| row.key != key.record.id()) {
+            for row in rows.iter().filter(|row| !going.takes(row.key, row.version)) {
                 let at = (row.key, row.version);
                 present.insert(at);
                 if dead.contains(&row.epoch) {
@@ -103,18 +119,19 @@ impl Core {
     async fn missing_rows(
         &self,
         opened: &Opened,
-        key: &HeldKey,
+        going: &Going<'_>,
         now: UnixMillis,
         present: &BTreeSet<(KeyId, u32)>,
         damage: &mut Damage,
     ) -> Result<BTreeSet<KeyId>, Error> {
-        let (mut due, mut after) = (BTreeSet::new(), None);
+        let (key, mut due, mut after) = (going.key, BTreeSet::new(), None);
+        let whole = |row: &KeyId| *row == key.record.id() && going.versions.is_none();
         loop {
             let page = Page { after, limit: RECORDS };
             let rows = self.ports.store.keys(&KeyFilter::default(), page).await?;
             let Some(last) = rows.last() else { return Ok(due) };
             after = Some(last.id);
-            for row in rows.iter().filter(|row| row.id != key.record.id()) {
+            for row in rows.iter().filter(|row| !whole(&row.id)) {
                 let Ok(record) = open::<KeyRecord>(&opened.keys, Table::Keys, row.id.as_bytes(), &row.record) else {
                     damage.insert((row.id, 0), "may be in the shard, but its record was altered");
                     continue;
@@ -125,8 +142,7 @@ impl Core {
                 if record.is_due(now) {
                     due.insert(row.id);
                 }
-                let lives =
-                    |version: &u32| record.version_state(*version, now).is_ok_and(|state| !state.is_destroyed());
+                let lives = |version: &u32| record.has_material(*version) && !going.takes(row.id, *version);
                 for version in record.versions().iter().map(|version| version.version()).filter(lives) {
                     if !present.contains(&(row.id, version)) {
                         damage.insert((row.id, version), "is missing");
@@ -154,16 +170,18 @@ impl Core {
     pub(crate) async fn rewrap_survivors(
         &self,
         opened: &Opened,
-        key: &HeldKey,
+        going: &Going<'_>,
         shard: &Shard,
         next: EpochId,
     ) -> Result<Vec<Change>, Error> {
+        let key = going.key;
         let (mut step, mut after) = (Vec::new(), None);
         loop {
             let rows = self.shard_page(key, after).await?;
             after = rows.last().map(place);
             let mut changes = Vec::new();
-            for row in rows.iter().filter(|row| row.key != key.record.id() && row.epoch != next.epoch) {
+            let stays = |row: &&MaterialRow| !going.takes(row.key, row.version) && row.epoch != next.epoch;
+            for row in rows.iter().filter(stays) {
                 if !shard.dead.contains(&row.epoch) {
                     let row = self.under_new_epoch(opened, key, shard, row, next).await?;
                     changes.push(row);

@@ -16,7 +16,7 @@ use super::usable::key_row;
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
-use crate::keys::{HeldKey, KeyRef, wrapped_digest};
+use crate::keys::{Going, HeldKey, KeyRef, wrapped_digest};
 use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
 use crate::sealing::{Effect, Guard, Opened};
 
@@ -120,9 +120,10 @@ impl Operation for Destroy {
         let (ring, shard) = (&key.keyring.record, record.shard());
         // Nobody may add material under the epoch that is about to go.
         let alone = core.shard_lock(ring.id, shard).write_owned().await;
-        let found = core.survey(&opened, key, now).await?;
+        let going = Going { key, versions: None };
+        let found = core.survey(&opened, &going, now).await?;
         let next = core.new_epoch(&opened, key, &found.old).await?;
-        let survivors = core.rewrap_survivors(&opened, key, &found, next).await?;
+        let survivors = core.rewrap_survivors(&opened, &going, &found, next).await?;
         let rows = core.ports.store.key_material(record.id()).await?;
         let evidence = Evidence { key, record: &record, pending: &pending, rows: &rows, erased_epoch: next.epoch - 1 };
         let destruction = evidence.record(approved.principal().name.clone(), now);

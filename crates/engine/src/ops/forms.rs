@@ -348,7 +348,17 @@ const FORMS: &[Form] = &[
 
 /// Operations that can wait, and whose answer holds a secret: they are run by asking again, for the answer is given to
 /// whoever asks and to nobody later.
-const ASKED_AGAIN: &[&Descriptor] = &[&catalogue::TOKEN_CREATE, &catalogue::CREDENTIAL_ISSUE, &catalogue::MFA_INVITE];
+///
+/// So are those that bring material: it is not kept while others make up their minds, only its digest is.
+const ASKED_AGAIN: &[&Descriptor] = &[
+    &catalogue::TOKEN_CREATE,
+    &catalogue::CREDENTIAL_ISSUE,
+    &catalogue::MFA_INVITE,
+    &catalogue::KEY_EXPORT,
+    &catalogue::KEY_IMPORT,
+    &catalogue::KEY_IMPORT_VERSION,
+    &catalogue::KEY_REIMPORT,
+];
 
 /// Whether an operation is one of those.
 fn is_asked_again(operation: &str) -> bool {
@@ -389,7 +399,8 @@ pub(crate) async fn run_again(
     let request = proposal.request();
     let refused = |error| Refused { error, record: None, waiting: None };
     if is_asked_again(request.operation.as_str()) {
-        let text = "the answer to this request holds a secret: make the same request again, it runs now";
+        let text =
+            "what this request brings, or its answer, is kept by nobody: make the same request again, it runs now";
         return Err(refused(Error::new(Code::WrongState, text)));
     }
     let unknown = || Error::internal("a stored request cannot be made again");

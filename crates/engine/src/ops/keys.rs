@@ -103,11 +103,8 @@ impl Create {
             None => *purposes.first().ok_or_else(|| Error::internal("an algorithm without purpose"))?,
         };
         spec.metadata.check()?;
-        if spec.exportable {
-            // A mark without effect today would make keys leave on the day export arrives.
-            return Err(Error::invalid("keys cannot be exported: make the key without `exportable`"));
-        }
         let attrs = attrs_of(spec.algorithm, purpose, State::PreActivation, &spec.metadata);
+        let attrs = KeyAttrs { exportable: spec.exportable, ..attrs };
         Ok(Self {
             keyring: spec.keyring,
             algorithm: spec.algorithm,
@@ -124,7 +121,57 @@ impl Create {
         })
     }
 
-    fn check(&self, core: &Core, keyring: &HeldKeyring, now: UnixMillis) -> Result<(), Error> {
+    /// What policies may know of it.
+    pub(super) fn attrs(&self) -> &KeyAttrs {
+        &self.attrs
+    }
+
+    /// What is asked for, closed.
+    pub(super) fn key_form(&self) -> KeyForm {
+        KeyForm {
+            algorithm: self.algorithm,
+            purpose: self.purpose,
+            scope: self.scope,
+            exportable: self.exportable,
+            activation: self.activation,
+            deactivates: self.deactivates,
+            deterministic_reason: self.deterministic_reason.clone(),
+            metadata: self.metadata.clone(),
+            environment: self.environment,
+            reason: self.reason.clone(),
+        }
+    }
+
+    /// The key that it becomes.
+    pub(super) fn new_key(&self, id: KeyId, keyring: &HeldKeyring, shard: u32) -> NewKey {
+        let ring = &keyring.record;
+        NewKey {
+            id,
+            keyring: ring.id,
+            shard,
+            algorithm: self.algorithm,
+            purpose: self.purpose,
+            scope: self.scope,
+            exportable: self.exportable,
+            activation: self.activation,
+            deactivates: self.deactivates,
+            deterministic_reason: self.deterministic_reason.clone(),
+            metadata: KeyMetadata { environment: ring.environment, ..self.metadata.clone() },
+        }
+    }
+
+    /// Refuses aliases that lead to other keys already.
+    pub(super) async fn aliases_are_free(&self, core: &Core) -> Result<(), Error> {
+        for alias in &self.metadata.aliases {
+            if core.find_key(&KeyRef::Alias(alias.clone())).await?.is_some() {
+                let text = format!("the alias `{alias}` exists already: choose another name");
+                return Err(Error::new(Code::AlreadyExists, text));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check(&self, core: &Core, keyring: &HeldKeyring, now: UnixMillis) -> Result<(), Error> {
         if !core.settings.algorithms.may_create(self.algorithm, now.0) {
             return Err(not_allowed(self.algorithm));
         }
@@ -180,7 +227,8 @@ pub(super) async fn generate(core: &Core, algorithm: KeyAlgorithm, by: &Name, re
     let public_key = material.public_key()?.map(|public| hex::encode(public.spki()));
     let module = FipsStatus::current().to_string();
     let provenance = Provenance { origin: Origin::Generated, module, by: by.clone(), reason: reason.clone() };
-    let version = NewVersion { public_key, fingerprint: material.fingerprint()?.to_string(), provenance };
+    let fingerprint = material.fingerprint()?.to_string();
+    let version = NewVersion { public_key, fingerprint, provenance, imported: None };
     Ok(Fresh { material, version })
 }
 
@@ -193,18 +241,7 @@ impl Operation for Create {
     }
 
     fn form(&self) -> Option<serde_json::Value> {
-        written(&KeyForm {
-            algorithm: self.algorithm,
-            purpose: self.purpose,
-            scope: self.scope,
-            exportable: self.exportable,
-            activation: self.activation,
-            deactivates: self.deactivates,
-            deterministic_reason: self.deterministic_reason.clone(),
-            metadata: self.metadata.clone(),
-            environment: self.environment,
-            reason: self.reason.clone(),
-        })
+        written(&self.key_form())
     }
 
     fn reason(&self) -> Option<&Label> {
@@ -214,12 +251,7 @@ impl Operation for Create {
     /// Without making the key.
     async fn rehearse(&self, approved: &Approved<Self>, core: &Core) -> Result<bool, Error> {
         self.check(core, approved.resource().keyring()?, approved.now())?;
-        for alias in &self.metadata.aliases {
-            if core.find_key(&KeyRef::Alias(alias.clone())).await?.is_some() {
-                let text = format!("the alias `{alias}` exists already: choose another name");
-                return Err(Error::new(Code::AlreadyExists, text));
-            }
-        }
+        self.aliases_are_free(core).await?;
         Ok(true)
     }
 
@@ -229,20 +261,8 @@ impl Operation for Create {
         let opened = core.need_open()?;
         let by = &approved.principal().name;
         let fresh = generate(core, self.algorithm, by, &self.reason).await?;
-        let ring = &keyring.record;
-        let new = NewKey {
-            id: KeyId::new(now, core.id_random()?),
-            keyring: ring.id,
-            shard: core.next_shard(ring.id).await?,
-            algorithm: self.algorithm,
-            purpose: self.purpose,
-            scope: self.scope,
-            exportable: self.exportable,
-            activation: self.activation,
-            deactivates: self.deactivates,
-            deterministic_reason: self.deterministic_reason.clone(),
-            metadata: KeyMetadata { environment: ring.environment, ..self.metadata.clone() },
-        };
+        let shard = core.next_shard(keyring.record.id).await?;
+        let new = self.new_key(KeyId::new(now, core.id_random()?), keyring, shard);
         let record = KeyRecord::create(new, fresh.version, opened.deployment.profile, now);
         let (row, guard) = core.wrap_material(&opened, keyring, &record, 1, &fresh.material).await?;
         let outcome = Outcome::reply(KeyReply::of(&record, keyring, now))
@@ -255,13 +275,18 @@ impl Operation for Create {
     }
 }
 
-fn describe_new(outcome: Outcome<KeyReply>, record: &KeyRecord, reason: &Label) -> Outcome<KeyReply> {
+pub(super) fn describe_new(outcome: Outcome<KeyReply>, record: &KeyRecord, reason: &Label) -> Outcome<KeyReply> {
+    let origin = match record.versions().first().map(|version| version.provenance().origin) {
+        Some(Origin::Imported) => "imported",
+        Some(Origin::Generated) | None => "generated",
+    };
+    let outcome = if record.exportable() { outcome.detail("exportable", true) } else { outcome };
     let fingerprint = record.versions().first().map(|version| version.fingerprint().to_owned()).unwrap_or_default();
     outcome
         .detail("algorithm", record.algorithm())
         .detail("purpose", record.purpose())
         .detail("fingerprint", fingerprint)
-        .detail("origin", "generated")
+        .detail("origin", origin)
         .detail("reason", reason)
 }
 

@@ -366,6 +366,7 @@ async fn resolve_altered_key(
         keyring: ring.name.to_string(),
         hold: marks.hold,
         incident: marks.incident,
+        exportable: record.exportable(),
         ..attrs_of(record.algorithm(), record.purpose(), record.state(now), &metadata)
     };
     let details = ResourceDetails::Key(Box::new(details));

@@ -15,6 +15,7 @@ use crate::support::{House, Who};
 const NOT_CALLED: [(&str, &str); 5] = [
     ("backup.restored", "done by the server once it was restored: the tests of backups have its record"),
     ("key.verify-destruction", "done by the server after each destruction: the case of key.destroy has its record"),
+    ("key.end-material", "done by the server when imported material is over: the tests of transport have its record"),
     (
         "emergency.look-after",
         "done by the server where something was renewed: the tests of emergencies have its record",
@@ -87,6 +88,7 @@ const REFUSED_BY_STATE: &[(&str, Code)] = &[
     ("approval.execute", Code::NotFound),
     ("governance.enact", Code::WrongState),
     ("emergency.declare", Code::OtherPersonNeeded),
+    ("key.export", Code::OtherPersonNeeded),
     // All of it was given by who runs the cases.
     ("review.decide", Code::OtherPersonNeeded),
     ("review.close", Code::WrongState),

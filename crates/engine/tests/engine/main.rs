@@ -34,3 +34,4 @@ mod signing;
 mod support;
 mod survivors;
 mod tamper;
+mod transport;

@@ -18,7 +18,8 @@ const EVERYBODY: &str = "system.health system.status system.metrics request.refu
     approval.withdraw approval.execute mfa.status mfa.totp-start mfa.totp-finish mfa.webauthn-start \
     mfa.webauthn-finish mfa.challenge mfa.verify mfa.recovery-codes mfa.remove";
 const LIFECYCLE: &str = "keyring.create key.create key.update key.activate key.suspend key.deactivate key.compromise \
-    key.rotate key.schedule-destruction key.cancel-destruction key.destroy";
+    key.rotate key.schedule-destruction key.cancel-destruction key.destroy key.import-parameters key.import \
+    key.import-version key.reimport";
 const READ: &str = "keyring.list keyring.describe key.list key.describe key.destruction hold.list";
 const READ_KEY: &str = "key.describe key.destruction";
 const ENCRYPT: &str = "key.encrypt key.rewrap key.generate-data-key key.generate-data-key-without-plaintext key.wrap \

@@ -69,6 +69,7 @@ cases![
     material::shards_are_listed_by_page,
     material::a_key_comes_with_its_newest_material,
     material::erasing_takes_every_version_of_one_key,
+    material::erasing_a_version_leaves_the_others,
     material::epochs_in_use_are_listed_once,
     material::a_destruction_is_recorded_once,
     material::destroyed_epochs_are_known,

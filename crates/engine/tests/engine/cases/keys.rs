@@ -1,11 +1,22 @@
 //! Keyrings and keys: their life.
 
-use keyreeve_crypto::{KeyAlgorithm, Purpose};
+use keyreeve_crypto::{KeyAlgorithm, Purpose, Random, TransportPrivate, WrappingMethod};
+use keyreeve_engine::ops::exports::Export;
+use keyreeve_engine::ops::imports::{Destination, Import, ImportVersion, Parameters, Reimport};
 use keyreeve_engine::ops::{destruction, keyrings, keys, lifecycle};
 use keyreeve_model::{Classification, Environment};
 
-use super::{Case, SERVER, reason, spec};
-use crate::support::{Checked, DAY, keyring, label, name};
+use super::{Case, SERVER, Stage, reason, spec};
+use crate::support::{Checked, DAY, incoming, key_of, keyring, label, name};
+
+/// Material that no other key has.
+fn unique(stage: &Stage) -> Vec<u8> {
+    keyreeve_crypto::digest::sha256(stage.fresh_name("material").as_bytes()).to_vec()
+}
+
+fn recipient() -> TransportPrivate {
+    TransportPrivate::generate(WrappingMethod::X25519MlKem768, None, &Random::from_module().unwrap()).unwrap()
+}
 
 cases! {
     "keyring.create" => |stage, who| {
@@ -60,6 +71,38 @@ cases! {
     "key.rotate" => |stage, who| {
         let key = stage.fresh().await;
         stage.run(who, &key, lifecycle::Rotate { key: key.clone(), reason: reason() }).await
+    };
+    "key.import-parameters" => |stage, who| {
+        let of = Destination::NewKey {
+            keyring: keyring("default"),
+            algorithm: KeyAlgorithm::Xaes256Gcm,
+            purpose: None,
+        };
+        stage.run(who, "", Parameters::new(of, WrappingMethod::X25519MlKem768, None, 24).unwrap()).await
+    };
+    "key.import" => |stage, who| {
+        let create = spec(KeyAlgorithm::Xaes256Gcm, Purpose::Encrypt).checked();
+        let incoming = incoming(&stage.house, who, None, &unique(stage)).await;
+        stage.run(who, "", Import { create, incoming }).await
+    };
+    "key.import-version" => |stage, who| {
+        let key = stage.fresh().await;
+        let incoming = incoming(&stage.house, who, Some(&key), &unique(stage)).await;
+        stage.run(who, &key, ImportVersion { key: key.clone(), incoming, reason: reason() }).await
+    };
+    "key.reimport" => |stage, who| {
+        let bytes = unique(stage);
+        let brought = incoming(&stage.house, &stage.house.developer, None, &bytes).await;
+        let create = spec(KeyAlgorithm::Xaes256Gcm, Purpose::Encrypt).checked();
+        let key = key_of(&stage.house.ask(Import { create, incoming: brought }).await);
+        let incoming = incoming(&stage.house, who, Some(&key), &bytes).await;
+        stage.run(who, &key, Reimport { key: key.clone(), version: None, incoming, reason: reason() }).await
+    };
+    "key.export" => |stage, who| {
+        let exportable = keys::CreateSpec { exportable: true, ..spec(KeyAlgorithm::Xaes256Gcm, Purpose::Encrypt) };
+        let key = key_of(&stage.house.make(exportable).await);
+        let recipient = recipient().public().unwrap();
+        stage.run(who, &key, Export { key: key.clone(), version: 1, recipient, reason: reason() }).await
     };
     "key.schedule-destruction" => |stage, who| {
         let key = stage.fresh().await;

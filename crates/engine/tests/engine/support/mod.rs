@@ -10,6 +10,7 @@ mod logs;
 mod outside;
 mod post;
 mod schema;
+mod transport;
 mod vault;
 
 pub(crate) use ask::{Checked, context, create, key_of, keyring, label, name, payloads};
@@ -21,4 +22,5 @@ pub(crate) use house::{House, RootKind, Who};
 pub(crate) use logs::captured_logs;
 pub(crate) use outside::{CLIENT, ISSUER, Outside};
 pub(crate) use schema::Schema;
+pub(crate) use transport::{incoming, prepared, wrapped_for};
 pub(crate) use vault::VaultFault;

@@ -102,6 +102,20 @@ pub(super) async fn erasing_takes_every_version_of_one_key(opener: Opener) {
     commit(&*store, erase()).await;
 }
 
+pub(super) async fn erasing_a_version_leaves_the_others(opener: Opener) {
+    let store = opener.open().await;
+    let stays = [material_row(1, 1, 4), material_row(1, 3, 5), material_row(2, 2, 5)];
+    commit(&*store, add(&[&stays[..], &[material_row(1, 2, 5)]].concat())).await;
+    let erase = || vec![Change::EraseVersion { key: key_id(1), version: 2 }];
+    commit(&*store, erase()).await;
+    assert_eq!(store.material(key_id(1), 2).await.unwrap(), None);
+    assert_eq!(store.key_material(key_id(1)).await.unwrap(), stays[..2]);
+    assert_eq!(store.key_material(key_id(2)).await.unwrap(), stays[2..]);
+    commit(&*store, erase()).await;
+    commit(&*store, add(&[material_row(1, 2, 6)])).await;
+    assert_eq!(store.material(key_id(1), 2).await.unwrap(), Some(material_row(1, 2, 6)), "it can come back");
+}
+
 pub(super) async fn epochs_in_use_are_listed_once(opener: Opener) {
     let store = opener.open().await;
     let in_shard = |n, shard, epoch| MaterialRow { shard, ..material_row(n, 1, epoch) };
