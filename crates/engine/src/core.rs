@@ -196,13 +196,13 @@ pub struct Core {
     pub(crate) opens_with: Mutex<Option<RootUse>>,
     /// Roots of the deployment that could not be told what it says of them when the server started.
     pub(crate) unconfigured: Mutex<BTreeMap<Name, RootRecord>>,
-    /// One at a time opens or seals the server.
     /// Where backups go, if anywhere.
     pub(crate) backups: std::sync::OnceLock<crate::backup::Keeper>,
     /// Held shared by destructions and alone by whoever copies key material for a backup: no epoch goes meanwhile.
     pub(crate) backing: Arc<RwLock<()>>,
     /// That this server came out of a backup.
     pub(crate) restored: Mutex<Option<keyreeve_model::backup::Restored>>,
+    /// One at a time opens or seals the server.
     pub(crate) transition: tokio::sync::Mutex<()>,
 }
 
@@ -251,10 +251,10 @@ impl Engine {
             uses: crate::uses::Uses::default(),
             opens_with: Mutex::default(),
             unconfigured: Mutex::default(),
-            transition: tokio::sync::Mutex::new(()),
             backups: std::sync::OnceLock::new(),
             backing: Arc::default(),
             restored: Mutex::default(),
+            transition: tokio::sync::Mutex::new(()),
             courier: Courier::new(std::mem::take(&mut ports.notifiers)),
             ports,
             settings,

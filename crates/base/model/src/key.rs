@@ -516,6 +516,16 @@ impl KeyRecord {
         Ok(record.reserved_messages)
     }
 
+    /// Counts messages that may have been protected and are not known of, for every version of an algorithm whose
+    /// messages are counted: after a restore from a backup. True when that changed anything.
+    pub fn jump_counters(&mut self, by: u64) -> bool {
+        let Some(limit) = self.algorithm.message_limit() else { return false };
+        for version in &mut self.versions {
+            version.reserved_messages = version.reserved_messages.saturating_add(by).min(limit);
+        }
+        true
+    }
+
     /// Activates a pre-activation key or lifts a suspension.
     ///
     /// # Errors
@@ -555,16 +565,6 @@ impl KeyRecord {
     pub fn deactivate(&mut self, cause: &Cause) -> Result<(), Refusal> {
         self.refuse_while_pending()?;
         lifecycle::next(self.profile, self.state(cause.now), Event::Deactivate)?;
-    /// Counts messages that may have been protected and are not known of, for every version of an algorithm whose
-    /// messages are counted: after a restore from a backup. True when that changed anything.
-    pub fn jump_counters(&mut self, by: u64) -> bool {
-        let Some(limit) = self.algorithm.message_limit() else { return false };
-        for version in &mut self.versions {
-            version.reserved_messages = version.reserved_messages.saturating_add(by).min(limit);
-        }
-        true
-    }
-
         self.advance_all(Event::Deactivate, cause)?;
         self.suspension = None;
         Ok(())

@@ -123,12 +123,6 @@ notice_kinds! {
     MaterialEnded = "material-ended", Information;
     /// A hold was placed on keys, or released.
     HoldChanged = "hold-changed", Information;
-    /// Somebody tries whether the channel works.
-    Test = "test", Information;
-}
-
-/// How a notice should be taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
     /// A backup failed, is overdue, or was found damaged; or a destroyed key's entry could not be taken out of a ledger.
     BackupTrouble = "backup-trouble", Alert;
     /// This server came out of a backup.
@@ -137,6 +131,12 @@ notice_kinds! {
     SharesChanged = "shares-changed", Alert;
     /// Holders of shares have not shown for long to have them.
     ShareProofsOverdue = "share-proofs-overdue", Alert;
+    /// Somebody tries whether the channel works.
+    Test = "test", Information;
+}
+
+/// How a notice should be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
     /// For the file.
     Information,

@@ -140,15 +140,16 @@ impl Operation for Destroy {
                 record: sealed,
             });
         outcome.changes.extend(survivors);
+        outcome.changes.extend(core.cut_of(&opened, (record.id(), ring.id, shard), now).await?);
         Ok(outcome
             .then(Effect::EraseEpochs { old: found.old, next })
+            .then(Effect::CutBackups(record.id()))
             .then(Effect::VerifyDestruction(record.id()))
             .then(Effect::Hold(Guard::Exclusive(alone)))
-            .then(Effect::CutBackups(record.id()))
             .then(Effect::Hold(not_held))
+            .then(Effect::Hold(Guard::Shared(no_copy)))
             .detail("verification_hash", hash)
             .detail("versions", destruction.versions.len())
-            .then(Effect::Hold(Guard::Shared(no_copy)))
             .detail("reason", pending.reason)
             .detail("requested_by", pending.requested_by))
     }
@@ -328,8 +329,6 @@ impl Core {
         let words = "this server's memory holds neither its material nor its epoch key".to_owned();
         examined.note(held == 0, "held_in_memory", held.to_string(), words, alive);
 
-        let mut loads = 0;
-        for version in &versions {
         // A destination that does not answer now is told later: nothing fails because of it, and nothing is claimed.
         let pending = self.pending_cuts(&opened, record.id()).await?;
         if pending.is_empty() && self.backups.get().is_some() {
@@ -337,6 +336,8 @@ impl Core {
             examined.note(true, "backup_ledgers", pending.len().to_string(), words, alive);
         }
 
+        let mut loads = 0;
+        for version in &versions {
             // Not through the lifecycle: straight to the material, as a defect would.
             match self.load(key, *version).await {
                 Ok(_) => loads += 1,

@@ -46,6 +46,7 @@ impl Operation for EndMaterial {
         }
         let (ring, shard) = (&key.keyring.record, record.shard());
         let not_held = core.refuse_under_hold(&opened, key).await?;
+        let no_copy = Arc::clone(&core.backing).read_owned().await;
         // Nobody may add material under the epoch that is about to go.
         let alone = core.shard_lock(ring.id, shard).write_owned().await;
         let going = Going { key, versions: Some(ended.clone()) };
@@ -65,6 +66,7 @@ impl Operation for EndMaterial {
             .then(Effect::EraseEpochs { old: found.old, next })
             .then(Effect::Hold(Guard::Exclusive(alone)))
             .then(Effect::Hold(not_held))
+            .then(Effect::Hold(Guard::Shared(no_copy)))
             .detail("erased", ended.len())
             .detail("versions", versions)
             .detail("erased_epoch", next.epoch - 1))
