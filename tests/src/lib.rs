@@ -9,6 +9,7 @@
 //! - [`Api`]: one caller over HTTPS; [`Cli`]: the command line; [`Wire`]: raw bytes over TLS
 //! - [`Factor`]: the second factor that somebody carries
 //! - [`Idp`], [`Slapd`]: an OpenID provider and a directory of other people's
+//! - [`Softhsm`]: a hardware security module in software
 //! - [`Browser`]: Chromium with an authenticator
 //! - [`Pki`], [`Database`], [`Chance`], [`log`]: certificates, PostgreSQL, repeatable randomness, the audit log's files
 #![allow(clippy::unwrap_used)]
@@ -26,6 +27,7 @@ mod pki;
 mod production;
 mod server;
 mod slapd;
+mod softhsm;
 mod swtpm;
 mod wire;
 
@@ -42,6 +44,7 @@ pub use pki::Pki;
 pub use production::{Layout, People, Production, Up};
 pub use server::{Binary, Server, wait_until};
 pub use slapd::Slapd;
+pub use softhsm::Softhsm;
 pub use swtpm::Swtpm;
 pub use wire::Wire;
 

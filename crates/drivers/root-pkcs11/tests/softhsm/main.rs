@@ -12,12 +12,13 @@ use keyreeve_crypto::{
 };
 use keyreeve_root::conformance::{RootFixture, root_suite};
 use keyreeve_root::{KeyDevice, Root, RootError};
-use keyreeve_root_pkcs11::{Pkcs11Root, Settings, examine};
+use keyreeve_root_pkcs11::{PinSource, Pkcs11Root, Settings, examine};
 use keyreeve_secret::SecretBytes;
+use keyreeve_tests::Softhsm;
 use rustix::process::{Pid, Signal};
-use token::{LABEL, PIN, Softhsm};
+use token::Token;
 
-impl RootFixture for Softhsm {
+impl RootFixture for Token {
     type Root = Pkcs11Root;
 
     fn start(&self) -> Pkcs11Root {
@@ -46,7 +47,7 @@ fn signal(root: &Pkcs11Root, signal: Signal) {
     rustix::process::kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
 }
 
-async fn initialised(token: &Softhsm) -> Pkcs11Root {
+async fn initialised(token: &Token) -> Pkcs11Root {
     let root = token.start();
     root.initialise(0, 0).await.unwrap();
     root
@@ -68,12 +69,14 @@ async fn until_it_answers(root: &Pkcs11Root, wrapped: &[u8]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_conforms() {
-    root_suite(Softhsm::new).await;
+    if Token::start().is_some() {
+        root_suite(|| Token::start().unwrap()).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_in_the_token_is_taken_over_and_never_a_second_one_made() {
-    let token = Softhsm::new();
+    let Some(token) = Token::start() else { return };
     let first = token.start();
     let made = first.initialise(0, 0).await.unwrap().public;
     let wrapped = first.wrap(b"context", &secret()).await.unwrap();
@@ -90,7 +93,7 @@ async fn a_key_that_is_in_the_token_is_taken_over_and_never_a_second_one_made() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_dies_costs_one_reconnect() {
-    let token = Softhsm::new();
+    let Some(token) = Token::start() else { return };
     let root = initialised(&token).await;
     let wrapped = root.wrap(b"context", &secret()).await.unwrap();
     for _ in 0..3 {
@@ -103,7 +106,7 @@ async fn a_worker_that_dies_costs_one_reconnect() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_dies_in_the_middle_of_a_call_is_an_unavailable_token() {
-    let token = Softhsm::new();
+    let Some(token) = Token::start() else { return };
     let root = Arc::new(initialised(&token).await);
     let wrapped = root.wrap(b"context", &secret()).await.unwrap();
     // Stopped first, so that the call is certainly on its way when the worker is killed.
@@ -119,7 +122,7 @@ async fn a_worker_that_dies_in_the_middle_of_a_call_is_an_unavailable_token() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_hangs_is_given_up_after_the_time_limit() {
-    let token = Softhsm::new();
+    let Some(token) = Token::start() else { return };
     let root = root(&Settings { timeout: Duration::from_millis(1500), ..token.settings() });
     root.initialise(0, 0).await.unwrap();
     let wrapped = root.wrap(b"context", &secret()).await.unwrap();
@@ -133,7 +136,7 @@ async fn a_worker_that_hangs_is_given_up_after_the_time_limit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_was_taken_out_works_again_when_it_is_put_back() {
-    let token = Softhsm::new();
+    let Some(token) = Token::start() else { return };
     let root = initialised(&token).await;
     let wrapped = root.wrap(b"context", &secret()).await.unwrap();
     token.take_out();
@@ -154,7 +157,7 @@ async fn a_token_that_was_taken_out_works_again_when_it_is_put_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_taken_out_under_a_living_worker_is_no_bad_ciphertext() {
-    let token = Softhsm::new();
+    let Some(token) = Token::start() else { return };
     let root = initialised(&token).await;
     let wrapped = root.wrap(b"context", &secret()).await.unwrap();
     token.take_out();
@@ -172,13 +175,13 @@ async fn a_token_taken_out_under_a_living_worker_is_no_bad_ciphertext() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_pin_is_not_tried_again() {
-    let token = Softhsm::new();
-    let root = root(&Settings { pin: token.pin_file("wrong", "00000000"), ..token.settings() });
+    let Some(token) = Token::start() else { return };
+    let root = root(&Settings { pin: PinSource::File(token.write_pin("wrong", "00000000")), ..token.settings() });
     let first = root.initialise(0, 0).await.unwrap_err().to_string();
     assert!(first.contains("PIN"), "{first}");
     assert!(root.worker_id().is_none());
     // Even with the right PIN now: a person who looks comes before the next try.
-    token.pin_file("wrong", PIN);
+    token.write_pin("wrong", Softhsm::PIN);
     let second = root.initialise(0, 0).await.unwrap_err().to_string();
     assert!(second.contains("not tried again"), "{second}");
     assert!(root.worker_id().is_none(), "no worker was started");
@@ -186,12 +189,12 @@ async fn a_refused_pin_is_not_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_library_or_token_is_named() {
-    let token = Softhsm::new();
+    let Some(token) = Token::start() else { return };
     for (settings, said) in [
         (Settings { library: "/nonexistent.so".into(), ..token.settings() }, "nonexistent"),
         (Settings { token: "other".to_owned(), ..token.settings() }, "no token"),
         (Settings { serial: "0000".to_owned(), ..token.settings() }, "no token"),
-        (Settings { pin: keyreeve_root_pkcs11::PinSource::File("/nonexistent".into()), ..token.settings() }, "PIN"),
+        (Settings { pin: PinSource::File("/nonexistent".into()), ..token.settings() }, "PIN"),
     ] {
         let error = root(&settings).initialise(0, 0).await.unwrap_err().to_string();
         assert!(error.contains(said), "{error}");
@@ -208,7 +211,7 @@ async fn a_wrong_library_or_token_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_callers_share_few_sessions() {
-    let token = Softhsm::new();
+    let Some(token) = Token::start() else { return };
     let root = Arc::new(root(&Settings { sessions: 2, ..token.settings() }));
     root.initialise(0, 0).await.unwrap();
     let callers: Vec<_> = (0..32u8)
@@ -244,7 +247,7 @@ async fn used<T: Send + 'static>(key: &Arc<LoadedKey>, work: impl FnOnce(&Loaded
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_in_the_device_sign_as_everybody_verifies() {
-    let token = Softhsm::new();
+    let Some(token) = Token::start() else { return };
     let root = initialised(&token).await;
     let device = root.device().unwrap();
     for algorithm in [
@@ -271,7 +274,7 @@ async fn keys_in_the_device_sign_as_everybody_verifies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_in_the_device_encrypt_commit_and_make_tags() {
-    let token = Softhsm::new();
+    let Some(token) = Token::start() else { return };
     let root = initialised(&token).await;
     let device = root.device().unwrap();
     let (reference, key) = made(&device, KeyAlgorithm::Aes256Gcm, Purpose::Encrypt).await;
@@ -305,7 +308,7 @@ async fn keys_in_the_device_encrypt_commit_and_make_tags() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_token_cannot_do_is_not_promised() {
-    let token = Softhsm::new();
+    let Some(token) = Token::start() else { return };
     let root = initialised(&token).await;
     let device = root.device().unwrap();
     // SoftHSM has OAEP with SHA-1 only; the rest nobody has.
@@ -323,7 +326,7 @@ async fn what_the_token_cannot_do_is_not_promised() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_listed_erased_and_found_after_a_restart() {
-    let token = Softhsm::new();
+    let Some(token) = Token::start() else { return };
     let first = token.start();
     let public = first.initialise(0, 0).await.unwrap().public;
     let device = first.device().unwrap();
@@ -367,7 +370,7 @@ async fn keys_are_listed_erased_and_found_after_a_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_in_the_device_outlive_the_worker() {
-    let token = Softhsm::new();
+    let Some(token) = Token::start() else { return };
     let root = initialised(&token).await;
     let device = root.device().unwrap();
     let (_, key) = made(&device, KeyAlgorithm::EcP256, Purpose::Sign).await;
@@ -386,7 +389,7 @@ async fn keys_in_the_device_outlive_the_worker() {
 /// With the maker's own tools, as somebody with the PIN would try it.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_takes_a_key_out() {
-    let token = Softhsm::new();
+    let Some(token) = Token::start() else { return };
     let root = initialised(&token).await;
     let device = root.device().unwrap();
     made(&device, KeyAlgorithm::Rsa2048, Purpose::Sign).await;
@@ -399,12 +402,13 @@ async fn nobody_takes_a_key_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_could_be_taken_out_is_refused() {
-    let token = Softhsm::new();
+    let Some(token) = Token::start() else { return };
     let first = token.start();
     let public = first.initialise(0, 0).await.unwrap().public;
     drop(first);
     // Somebody with the PIN replaces the root key by one that they know.
-    token.replace_root_by_an_exportable_key(public["key"].as_str().unwrap());
+    let id = format!("4b525631{}", public["key"].as_str().unwrap());
+    token.replace_by_an_exportable_key(&id, "keyreeve-root");
     let second = token.start();
     let refused = second.configure(&public).await.unwrap_err();
     assert!(matches!(&refused, RootError::Refused(text) if text.contains("does not confirm")), "{refused}");
@@ -414,11 +418,11 @@ async fn a_key_that_could_be_taken_out_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_tells_what_it_does() {
-    let token = Softhsm::new();
+    let Some(token) = Token::start() else { return };
     let settings = token.settings();
     let survey = tokio::task::spawn_blocking(move || examine(&settings, false)).await.unwrap().unwrap();
     assert!(survey.library.contains("SoftHSM") && survey.model.contains("SoftHSM"));
-    assert_eq!(survey.label, LABEL);
+    assert_eq!(survey.label, Softhsm::LABEL);
     assert!(survey.lacks_for_root().is_empty());
     assert!(survey.offers(KeyAlgorithm::Rsa4096, Purpose::Sign));
     assert!(!survey.takes_oaep(HashAlgorithm::Sha256));
