@@ -199,6 +199,10 @@ impl Core {
             keys.iter().for_each(|key| self.keys.changing(key));
             aliases.iter().for_each(|alias| self.aliases.changing(alias));
             keyrings.iter().for_each(|keyring| self.keyrings.changing(keyring));
+            if !keyrings.is_empty() {
+                // Keys in memory are put together with their keyring.
+                self.keys.clear();
+            }
             tokens.iter().for_each(|token| self.tokens.changing(token));
         };
         tell();
@@ -284,6 +288,8 @@ impl Engine {
         for effect in effects {
             match effect {
                 Effect::Reload(stale) => self.reload_access(stale).await?,
+                Effect::Rooted(deployment) => self.core.rooted(*deployment),
+                Effect::ForgetKeks(keyring) => self.core.forget_keks(keyring),
                 Effect::Open => self.open().await?,
                 Effect::Seal => self.seal().await,
                 Effect::EraseEpochs { old, next } => self.erase_epochs(&old, next).await?,
@@ -299,6 +305,7 @@ impl Engine {
                     allowance.fetch_add(messages, Ordering::AcqRel);
                 }
                 Effect::DeliverNow => self.deliver_now().await,
+                Effect::WorkOnJobs => self.core.job_bell.notify_one(),
                 Effect::Hold(guard) => guards.push(guard),
             }
         }

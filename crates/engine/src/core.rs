@@ -8,7 +8,7 @@ use keyreeve_identity_port::{Directory, OidcProvider};
 use keyreeve_journal::Journal;
 use keyreeve_model::ids::KeyringId;
 use keyreeve_model::roots::{Need, RootRecord};
-use keyreeve_model::{KeyId, MaterialRow, Name, Profile, RecordId, RootUse, TokenId, UnixMillis};
+use keyreeve_model::{DeploymentRecord, KeyId, MaterialRow, Name, Profile, RecordId, RootUse, TokenId, UnixMillis};
 use keyreeve_policy::DecisionCache;
 use keyreeve_root::SealStatus;
 use keyreeve_secret::SecretBytes;
@@ -192,6 +192,8 @@ pub struct Core {
     pub(crate) issuers: Issuers,
     /// When rights were last used.
     pub(crate) uses: crate::uses::Uses,
+    /// Rings when a job was begun.
+    pub(crate) job_bell: tokio::sync::Notify,
     /// The roots that open the server's own secret, once it is known.
     pub(crate) opens_with: Mutex<Option<RootUse>>,
     /// Roots of the deployment that could not be told what it says of them when the server started.
@@ -249,6 +251,7 @@ impl Engine {
             throttle: Mutex::new(Throttle::new(ports.random.secret_array()?)),
             issuers: Issuers::default(),
             uses: crate::uses::Uses::default(),
+            job_bell: tokio::sync::Notify::new(),
             opens_with: Mutex::default(),
             unconfigured: Mutex::default(),
             backups: std::sync::OnceLock::new(),
@@ -323,6 +326,21 @@ impl Core {
                 if enough { SealStatus::Open } else { people.unwrap_or(SealStatus::Open) }
             }
             None => of(self.ports.roots.first()).unwrap_or(SealStatus::NotInitialised { people: false }),
+        }
+    }
+
+    /// The deployment has other roots of trust, or its secret is under others.
+    pub(crate) fn rooted(&self, deployment: DeploymentRecord) {
+        *self.opens_with.lock() = Some(deployment.system_secret.under());
+        if let Some(opened) = self.opened() {
+            opened.replace_roots(deployment);
+        }
+    }
+
+    /// Key-encryption keys of a keyring are no more.
+    pub(crate) fn forget_keks(&self, keyring: KeyringId) {
+        if let Some(opened) = self.opened() {
+            opened.hierarchy.forget_keks(keyring);
         }
     }
 

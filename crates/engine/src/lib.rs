@@ -27,6 +27,7 @@ mod courier;
 mod emergencies;
 mod filed;
 mod issuers;
+mod jobs;
 mod roots;
 mod running;
 mod sealing;

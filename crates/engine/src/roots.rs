@@ -97,6 +97,11 @@ impl Roots {
         })
     }
 
+    /// A root that a request names.
+    pub(crate) fn named(&self, name: &Name) -> Result<&Arc<dyn Root>, Error> {
+        self.need(name).map_err(|error| Error::invalid(error.to_string()))
+    }
+
     /// All of them, by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Name, &Arc<dyn Root>)> {
         self.held.iter().map(|(name, held)| (name, &held.root))

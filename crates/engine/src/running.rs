@@ -167,7 +167,7 @@ impl Engine {
         let access = AccessSnapshot::load((&*core.ports.store, &keys), &core.compiler, core.now()?).await?;
         self.learn_epochs().await?;
         core.ports.journal.set_signers(keys.signers.clone())?;
-        let hierarchy = Hierarchy::new(core);
+        let hierarchy = Hierarchy::new(core, &keys);
         core.opened_since.store(core.now()?.0, Ordering::Release);
         core.set_opened(Some(Arc::new(Opened::new(deployment, keys, hierarchy, access))));
         core.courier.ring(Filed::Urgent);

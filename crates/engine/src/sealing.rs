@@ -8,7 +8,7 @@ use keyreeve_crypto::{HashAlgorithm, KeyAlgorithm, LoadedKey, Material, Purpose,
 use keyreeve_epochs::EpochId;
 use keyreeve_model::field::{SealedField, field_context};
 use keyreeve_model::record::{BadRecord, RecordSealer, Revision, SealedRecord, Table};
-use keyreeve_model::{DeploymentRecord, KeyId, Name};
+use keyreeve_model::{DeploymentRecord, KeyId, KeyringId, Name};
 use keyreeve_secret::SecretBytes;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -21,6 +21,10 @@ use crate::keys::Hierarchy;
 pub(crate) enum Effect {
     /// Read anew what decisions about access are made from, and changed.
     Reload(Stale),
+    /// The deployment has other roots of trust, or its secret is under others.
+    Rooted(Box<DeploymentRecord>),
+    /// Key-encryption keys of a keyring are no more.
+    ForgetKeks(KeyringId),
     /// Open the server: the root of trust is open.
     Open,
     /// Seal the server.
@@ -42,6 +46,8 @@ pub(crate) enum Effect {
     Allow(Arc<AtomicU64>, u64),
     /// Try to deliver the notices that wait now, and not later: people are told before the answer leaves.
     DeliverNow,
+    /// A job was begun.
+    WorkOnJobs,
     /// Nothing: keeps a lock until everything above is done.
     Hold(Guard),
 }
@@ -147,7 +153,10 @@ impl RecordSealer for SystemKeys {
 
 /// Everything that exists only while the root of trust is open.
 pub(crate) struct Opened {
+    /// As it was when the server opened; what does not change for as long as the deployment lives is read from here.
     pub(crate) deployment: DeploymentRecord,
+    /// Its roots of trust, which may change while the server is open.
+    rooted: ArcSwap<DeploymentRecord>,
     pub(crate) keys: Arc<SystemKeys>,
     pub(crate) hierarchy: Hierarchy,
     access: ArcSwap<AccessSnapshot>,
@@ -160,7 +169,17 @@ impl Opened {
         hierarchy: Hierarchy,
         access: AccessSnapshot,
     ) -> Self {
-        Self { deployment, keys, hierarchy, access: ArcSwap::from_pointee(access) }
+        let rooted = ArcSwap::from_pointee(deployment.clone());
+        Self { deployment, rooted, keys, hierarchy, access: ArcSwap::from_pointee(access) }
+    }
+
+    /// The deployment with its roots of trust as they are now.
+    pub(crate) fn rooted(&self) -> Arc<DeploymentRecord> {
+        self.rooted.load_full()
+    }
+
+    pub(crate) fn replace_roots(&self, deployment: DeploymentRecord) {
+        self.rooted.store(Arc::new(deployment));
     }
 
     pub(crate) fn access(&self) -> arc_swap::Guard<Arc<AccessSnapshot>> {

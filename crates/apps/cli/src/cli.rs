@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::app::{App, Outcome};
 use crate::commands::{
     access, agreement, algorithms, approvals, audit, completions, credentials, data_keys, decrypt, demo, emergencies,
-    encrypt, grants, holds, incidents, keyrings, keys, login, login_methods, macs, mfa, notices, policies, principals,
-    random, reviews, rewrap, rules, server, signing, system, tokens, version, waiting, wrapping,
+    encrypt, grants, holds, incidents, jobs, keyrings, keys, login, login_methods, macs, mfa, notices, policies,
+    principals, random, reviews, rewrap, root, rules, server, signing, system, tokens, version, waiting, wrapping,
 };
 use crate::failure::{EXIT_CODES, Exit, Failure, Subject};
 use crate::files;
@@ -131,6 +131,10 @@ enum ClientCommand {
     #[command(subcommand)]
     Hold(holds::Command),
     #[command(subcommand)]
+    Root(root::Command),
+    #[command(subcommand)]
+    Job(jobs::Command),
+    #[command(subcommand)]
     Incident(incidents::Command),
     #[command(subcommand)]
     Emergency(emergencies::Command),
@@ -162,7 +166,7 @@ impl ClientCommand {
             | Self::Unwrap(_) => Some(Subject::Key),
             Self::Token(_) | Self::Login(_) | Self::Logout(_) => Some(Subject::Token),
             Self::Principal(_) => Some(Subject::Principal),
-            Self::Status(_) | Self::Init(_) | Self::Unseal(_) | Self::Seal(_) => Some(Subject::Server),
+            Self::Status(_) | Self::Init(_) | Self::Unseal(_) | Self::Seal(_) | Self::Root(_) => Some(Subject::Server),
             Self::Demo(_)
             | Self::LoginMethod(_)
             | Self::Credential(_)
@@ -170,6 +174,7 @@ impl ClientCommand {
             | Self::Random(_)
             | Self::Algorithms(_)
             | Self::Keyring(_)
+            | Self::Job(_)
             | Self::Mfa(_)
             | Self::Hold(_)
             | Self::Incident(_)
@@ -321,6 +326,8 @@ async fn client_command(command: ClientCommand, app: &App) -> Outcome {
         ClientCommand::Review(command) => command.run(app).await,
         ClientCommand::Policy(command) => command.run(app).await,
         ClientCommand::Hold(command) => command.run(app).await,
+        ClientCommand::Root(command) => command.run(app).await,
+        ClientCommand::Job(command) => command.run(app).await,
         ClientCommand::Incident(command) => command.run(app).await,
         ClientCommand::Emergency(command) => command.run(app).await,
         ClientCommand::Approval(command) => command.run(app).await,

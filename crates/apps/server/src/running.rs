@@ -111,6 +111,7 @@ impl Running {
         }
         let mut ticks = JoinSet::new();
         ticks.spawn(tick(parts.engine.clone(), stop.clone()));
+        ticks.spawn(jobs(parts.engine.clone(), stop.clone()));
         for channel in 0..parts.engine.channels() {
             ticks.spawn(courier(parts.engine.clone(), channel, stop.clone()));
         }
@@ -236,6 +237,27 @@ async fn tick(engine: Engine, stop: CancellationToken) {
         }
         for error in engine.tick().await {
             tracing::error!(%error, cause = error.cause(), "work that fell due was not done");
+        }
+    }
+}
+
+/// Does the steps of jobs, as they are begun and as they fall due.
+async fn jobs(engine: Engine, stop: CancellationToken) {
+    loop {
+        let worked = tokio::select! {
+            // A step that is dropped half-way is done again.
+            () = stop.cancelled() => return,
+            worked = engine.work_on_jobs() => worked,
+        };
+        let wait = worked.unwrap_or_else(|error| {
+            tracing::error!(%error, cause = error.cause(), "jobs could not be worked on");
+            Some(TICK)
+        });
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = engine.job_begun() => {}
+            // Opening the server rings no bell: it is looked at once in a while.
+            () = tokio::time::sleep(wait.unwrap_or(TICK).min(TICK)) => {}
         }
     }
 }

@@ -10,8 +10,8 @@ use std::fmt;
 
 use crate::change::Change;
 use crate::ids::{
-    ApprovalId, CredentialId, EmergencyId, GrantId, HoldId, ImportId, IncidentId, KeyId, KeyringId, LoginId, MfaId,
-    NoticeId, RecordId, ReviewId, TokenId,
+    ApprovalId, CredentialId, EmergencyId, GrantId, HoldId, ImportId, IncidentId, JobId, KeyId, KeyringId, LoginId,
+    MfaId, NoticeId, RecordId, ReviewId, TokenId,
 };
 use crate::metadata::Name;
 use crate::record::{BadRecord, RecordSealer, Revision, SealedRecord, Table, open, seal};
@@ -71,6 +71,7 @@ from_ids!(
     HoldId,
     ImportId,
     IncidentId,
+    JobId,
     KeyId,
     KeyringId,
     LoginId,

@@ -152,9 +152,14 @@ typed_id!(
     /// A notice on its way.
     NoticeId, "ntc_", "notice"
 );
+typed_id!(
+    /// Long work.
+    JobId, "job_", "job"
+);
 
 /// The prefixes of all identifiers; no name may begin with one, so that the two are never mistaken for each other.
-pub(crate) const PREFIXES: [&str; 16] = [
+pub(crate) const PREFIXES: [&str; 17] = [
+    JobId::PREFIX,
     KeyId::PREFIX,
     KeyringId::PREFIX,
     TokenId::PREFIX,

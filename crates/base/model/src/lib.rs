@@ -18,6 +18,7 @@
 //! - [`usage`]: when rights were last used; [`review`]: campaigns in which people decide on them
 //! - [`context`]: encryption context in canonical form; [`ciphertext`]: what leaves the server
 //! - [`imports`]: material that comes from elsewhere or goes there
+//! - [`job`]: long work by steps
 //! - [`hold`], [`incident`], [`emergency`]: what is out of the ordinary; [`actor`]: the person behind a principal
 //! - [`change`]: the only way to alter what is stored
 //! - [`backup`]: backups that were made; [`stored`]: all rows of a store, for copying it whole
@@ -43,6 +44,7 @@ pub mod hold;
 pub mod ids;
 pub mod imports;
 pub mod incident;
+pub mod job;
 pub mod key;
 pub mod keyring;
 pub mod lifecycle;
@@ -78,5 +80,5 @@ pub use metadata::{Classification, Environment, KeyMetadata, Label, Name};
 pub use notice::{Facts, Notice, NoticeKind};
 pub use record::{RecordSealer, Revision, SealedRecord};
 pub use roots::{Custody, RootUse, Wrapped};
-pub use time::UnixMillis;
 pub use stored::{DestructionRow, StoredRow};
+pub use time::UnixMillis;

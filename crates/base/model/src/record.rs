@@ -116,6 +116,8 @@ tables! {
     Uses = "uses",
     /// Notices on their way.
     Notices = "notices",
+    /// Long work.
+    Jobs = "jobs",
     /// Wrapping keys that wait for an import.
     Imports = "imports",
     /// Material that exists outside as well.

@@ -37,7 +37,8 @@ pub(crate) struct Medium {
     count: AtomicU64,
     /// Keyrings whose directory is known to survive the loss of power.
     durable: Mutex<HashSet<KeyringId>>,
-    /// One erasure at a time: a second caller for the same epoch must not return before the first has made it durable.
+    /// One erasure or replacement at a time: a second caller for the same epoch must not return before the first has made
+    /// it durable, and nothing is put in the place of what was erased a moment ago.
     erasing: Mutex<()>,
 }
 
@@ -141,6 +142,33 @@ impl Medium {
         Ok(Some(content))
     }
 
+    pub(crate) fn replace(&self, id: EpochId, framed: &[u8]) -> Result<bool, VaultError> {
+        let _one_at_a_time = self.erasing.lock();
+        let unavailable = |error: Errno| VaultError::Unavailable(error.into());
+        let dir = match self.keyring(id.keyring) {
+            Ok(dir) => dir,
+            Err(Errno::NOENT) => return Ok(false),
+            Err(error) => return Err(unavailable(error)),
+        };
+        let (unfinished, name) = (names::writing(id, std::process::id(), self.count()), names::epoch(id));
+        let former = match rustix::fs::openat(&dir, &name, OFlags::WRONLY.union(EXISTING), Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::NOENT) => return Ok(false),
+            Err(error) => return Err(unavailable(error)),
+        };
+        let placed = write_new(&dir, &unfinished, framed)
+            .and_then(|()| rustix::fs::renameat(&dir, &unfinished, &dir, &name).map_err(io::Error::from));
+        if let Err(error) = placed {
+            // If this fails too, the next start cleans up.
+            let _ = rustix::fs::unlinkat(&dir, &unfinished, AtFlags::empty());
+            return Err(writing(error));
+        }
+        rustix::fs::fsync(&dir).map_err(unavailable)?;
+        // It has no name any more; who opened it by that name reads again.
+        self.overwrite_file(&former).map_err(VaultError::Unavailable)?;
+        Ok(true)
+    }
+
     pub(crate) fn erase(&self, id: EpochId) -> Result<(), VaultError> {
         let _one_at_a_time = self.erasing.lock();
         let dir = match self.keyring(id.keyring) {
@@ -180,7 +208,10 @@ impl Medium {
     }
 
     fn overwrite(&self, dir: &OwnedFd, name: &str) -> io::Result<()> {
-        let file = File::from(rustix::fs::openat(dir, name, OFlags::WRONLY.union(EXISTING), Mode::empty())?);
+        self.overwrite_file(&File::from(rustix::fs::openat(dir, name, OFlags::WRONLY.union(EXISTING), Mode::empty())?))
+    }
+
+    fn overwrite_file(&self, file: &File) -> io::Result<()> {
         let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX).min(frame::FILE_MAX);
         let mut pattern = vec![0; len];
         // A generator that has failed must not keep a key from being erased.

@@ -235,7 +235,7 @@ impl Core {
             core: self,
             survey: &survey,
             options,
-            hierarchy: Hierarchy::new(self),
+            hierarchy: Hierarchy::new(self, &survey.keys),
             now,
             to,
             piece: Vec::new(),
@@ -417,7 +417,7 @@ impl Loading<'_> {
         let epoch = survey.epochs.get(&(keyring, shard)).copied().unwrap_or(0) + 1;
         let id = EpochId { keyring, shard, epoch };
         if self.made.insert((keyring, shard)) {
-            self.hierarchy.make_epoch(record, shard, epoch).await?;
+            self.hierarchy.make_epoch_of(record, shard, epoch).await?;
         }
         let wrapped = self.hierarchy.wrap(record, id, (row.key, row.version), &material).await?;
         self.materials += 1;

@@ -78,7 +78,7 @@ impl Core {
             let next = self.next_epoch(first).await?;
             // One may be there already: made by a request that was dropped before it could say so.
             if self.ports.vault.get(next).await?.is_none() {
-                opened.hierarchy.make_epoch(&keyring.record, shard, next.epoch).await?;
+                opened.hierarchy.make_epoch(id, shard, next.epoch).await?;
             }
             self.newest_epochs.lock().insert((id, shard), next.epoch);
         }

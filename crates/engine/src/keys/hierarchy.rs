@@ -10,13 +10,19 @@ use keyreeve_model::keyring::KekVersion;
 use keyreeve_model::metadata::Name;
 use keyreeve_model::{KeyId, KeyRecord, KeyringId, KeyringRecord, MaterialRow, RootUse, UnixMillis};
 use keyreeve_secret::SecretBytes;
+use keyreeve_store::Store;
+use parking_lot::Mutex;
 use quick_cache::sync::Cache;
+use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::sync::RwLock;
 
+use super::HeldKeyring;
 use crate::cache::RowCache;
 use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::roots::Roots;
+use crate::sealing::SystemKeys;
 
 const KEK_ALGORITHM: KeyAlgorithm = KeyAlgorithm::Xaes256Gcm;
 /// Opened epoch keys kept in memory (count): 1,024 shards are 262,144 keys.
@@ -27,10 +33,14 @@ const KEKS_KEPT: usize = 256;
 /// Opens and wraps key material.
 pub(crate) struct Hierarchy {
     roots: Arc<Roots>,
+    store: Arc<dyn Store>,
     vault: Arc<dyn EpochVault>,
     random: Arc<Random>,
+    sealer: Arc<SystemKeys>,
     keks: Cache<(KeyringId, u32), Arc<LoadedKey>>,
     epochs: RowCache<EpochId, Arc<LoadedKey>>,
+    /// Shared by whoever wraps something under the newest KEK of a keyring; exclusive for taking older ones away.
+    kek_locks: Mutex<HashMap<KeyringId, Arc<RwLock<()>>>>,
 }
 
 /// SHA-256, in hexadecimal, of wrapped material, for destruction records.
@@ -46,33 +56,63 @@ fn epoch_context(id: EpochId) -> Vec<u8> {
     [b"keyreeve/epoch/1".as_slice(), id.keyring.as_bytes(), &id.shard.to_be_bytes(), &id.epoch.to_be_bytes()].concat()
 }
 
+/// A new KEK for a keyring, wrapped by roots of trust.
+pub(crate) async fn new_kek(
+    core: &Core,
+    (keyring, version): (KeyringId, u32),
+    under: &RootUse,
+    by: &Name,
+    now: UnixMillis,
+) -> Result<KekVersion, Error> {
+    let random = &core.ports.random;
+    let material = Material::generate(KEK_ALGORITHM, random)?;
+    let context = kek_context(keyring, version);
+    let wrapped = core.ports.roots.wrap(under, &context, &material.serialize(), random).await?;
+    // What does not open again must not become the KEK of anything.
+    let opened = core.ports.roots.unwrap(&wrapped, &context).await?;
+    if !opened.ct_eq(material.serialize().expose()) {
+        return Err(Error::internal("a root of trust unwrapped another key than it had wrapped"));
+    }
+    Ok(KekVersion { version, created: now, by: by.clone(), wrapped })
+}
+
 fn altered() -> Error {
     Error::new(Code::Tampered, "stored key material was altered or moved outside Keyreeve: an operator must look")
 }
 
 impl Hierarchy {
-    pub(crate) fn new(core: &Core) -> Self {
+    pub(crate) fn new(core: &Core, sealer: &Arc<SystemKeys>) -> Self {
         let ports = &core.ports;
-        let (roots, vault, random) = (Arc::clone(&ports.roots), Arc::clone(&ports.vault), Arc::clone(&ports.random));
-        Self { roots, vault, random, keks: Cache::new(KEKS_KEPT), epochs: RowCache::new(EPOCHS_KEPT) }
+        Self {
+            roots: Arc::clone(&ports.roots),
+            store: Arc::clone(&ports.store),
+            vault: Arc::clone(&ports.vault),
+            random: Arc::clone(&ports.random),
+            sealer: Arc::clone(sealer),
+            keks: Cache::new(KEKS_KEPT),
+            epochs: RowCache::new(EPOCHS_KEPT),
+            kek_locks: Mutex::default(),
+        }
     }
 
-    /// A new KEK for a keyring, wrapped by roots of trust.
-    pub(crate) async fn new_kek(
-        &self,
-        (keyring, version): (KeyringId, u32),
-        under: &RootUse,
-        by: &Name,
-        now: UnixMillis,
-    ) -> Result<KekVersion, Error> {
-        let material = Material::generate(KEK_ALGORITHM, &self.random)?;
-        let context = kek_context(keyring, version);
-        let wrapped = self.roots.wrap(under, &context, &material.serialize(), &self.random).await?;
-        Ok(KekVersion { version, created: now, by: by.clone(), wrapped })
+    /// The lock of a keyring's KEKs.
+    pub(crate) fn kek_lock(&self, keyring: KeyringId) -> Arc<RwLock<()>> {
+        Arc::clone(self.kek_locks.lock().entry(keyring).or_default())
+    }
+
+    /// A keyring as it is stored now: the one that came with a key may be older than its newest KEK.
+    async fn stored(&self, keyring: KeyringId) -> Result<KeyringRecord, Error> {
+        let row = self.store.keyring(keyring).await?.filter(|row| row.id == keyring).ok_or_else(altered)?;
+        Ok(HeldKeyring::open(&self.sealer, &row)?.record)
     }
 
     async fn kek(&self, keyring: &KeyringRecord, version: u32) -> Result<Arc<LoadedKey>, Error> {
-        let stored = keyring.keks.iter().find(|kek| kek.version == version).ok_or_else(altered)?;
+        let of = |record: &KeyringRecord| record.keks.iter().find(|kek| kek.version == version).cloned();
+        let stored = match of(keyring) {
+            Some(kek) => kek,
+            // It was made after the record was read.
+            None => of(&self.stored(keyring.id).await?).ok_or_else(altered)?,
+        };
         if let Some(kek) = self.keks.get(&(keyring.id, version)) {
             self.roots.still_good(&stored.wrapped)?;
             return Ok(kek);
@@ -83,19 +123,66 @@ impl Hierarchy {
         Ok(kek)
     }
 
-    /// Makes the key of an epoch and puts it into the vault, wrapped by the keyring's current KEK.
-    pub(crate) async fn make_epoch(&self, keyring: &KeyringRecord, shard: u32, epoch: u64) -> Result<EpochId, Error> {
+    /// Forgets the KEKs of a keyring; they are unwrapped again when they are needed and still there.
+    pub(crate) fn forget_keks(&self, keyring: KeyringId) {
+        self.keks.retain(|(of, _), _| *of != keyring);
+    }
+
+    /// Whether an epoch is under a version of its keyring's KEK; one that is gone is under any.
+    pub(crate) async fn is_under(&self, id: EpochId, version: u32) -> Result<bool, Error> {
+        let Some(wrapped) = self.vault.get(id).await? else { return Ok(true) };
+        let (under, _) = wrapped.split_first_chunk::<4>().ok_or_else(altered)?;
+        Ok(u32::from_be_bytes(*under) == version)
+    }
+
+    /// Brings an epoch under a version of its keyring's KEK: the same epoch key, so that nothing beneath it changes.
+    /// Whoever reads it meanwhile finds it under one or the other, and both are there. An epoch that is erased
+    /// meanwhile stays erased.
+    pub(crate) async fn rewrap_epoch(&self, keyring: &KeyringRecord, id: EpochId, version: u32) -> Result<(), Error> {
+        let Some(wrapped) = self.vault.get(id).await? else { return Ok(()) };
+        let (under, sealed) = wrapped.split_first_chunk::<4>().ok_or_else(altered)?;
+        let under = u32::from_be_bytes(*under);
+        if under == version {
+            return Ok(());
+        }
+        let (from, to) = (self.kek(keyring, under).await?, self.kek(keyring, version).await?);
+        let key = from.open(&epoch_context(id), sealed).map_err(|_| altered())?;
+        self.vault.replace(id, &self.under(version, &to, id, &key)?).await?;
+        Ok(())
+    }
+
+    /// Vault form: 4 bytes KEK version, big-endian, then what the KEK's AEAD returned.
+    fn under(&self, version: u32, kek: &LoadedKey, id: EpochId, key: &SecretBytes) -> Result<Vec<u8>, Error> {
+        let mut wrapped = version.to_be_bytes().to_vec();
+        wrapped.extend(kek.seal(&self.random, &epoch_context(id), key.expose())?);
+        Ok(wrapped)
+    }
+
+    /// Makes the key of an epoch and puts it into the vault, wrapped by the keyring's newest KEK.
+    pub(crate) async fn make_epoch(&self, keyring: KeyringId, shard: u32, epoch: u64) -> Result<EpochId, Error> {
+        // No KEK is taken away between looking which one is the newest and using it.
+        let lock = self.kek_lock(keyring);
+        let _shared = lock.read().await;
+        let stored = self.stored(keyring).await?;
+        self.make_epoch_of(&stored, shard, epoch).await
+    }
+
+    /// The same for a keyring that nobody else changes, or that is not stored yet.
+    pub(crate) async fn make_epoch_of(
+        &self,
+        keyring: &KeyringRecord,
+        shard: u32,
+        epoch: u64,
+    ) -> Result<EpochId, Error> {
         let id = EpochId { keyring: keyring.id, shard, epoch };
-        let kek = keyring.current_kek().ok_or_else(altered)?;
-        let loaded = self.kek(keyring, kek.version).await?;
+        let version = keyring.current_kek().ok_or_else(altered)?.version;
+        let kek = self.kek(keyring, version).await?;
         let material = Material::generate(KEK_ALGORITHM, &self.random)?;
-        let mut wrapped = kek.version.to_be_bytes().to_vec();
-        wrapped.extend(loaded.seal(&self.random, &epoch_context(id), material.serialize().expose())?);
-        self.vault.put(id, &wrapped).await?;
+        self.vault.put(id, &self.under(version, &kek, id, &material.serialize())?).await?;
         Ok(id)
     }
 
-    /// The key of an epoch. Vault form: 4 bytes KEK version, big-endian, then what the KEK's AEAD returned.
+    /// The key of an epoch.
     async fn epoch(&self, keyring: &KeyringRecord, id: EpochId) -> Result<Arc<LoadedKey>, Error> {
         self.still_good(keyring)?;
         let missing = || {

@@ -11,5 +11,5 @@ pub use held::{HeldKey, HeldKeyring};
 pub use reference::{KeyRef, KeyringRef};
 
 pub(crate) use attrs::attrs_of;
-pub(crate) use hierarchy::{Hierarchy, wrapped_digest};
+pub(crate) use hierarchy::{Hierarchy, new_kek, wrapped_digest};
 pub(crate) use neighbours::Going;

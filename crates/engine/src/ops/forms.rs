@@ -5,6 +5,7 @@
 
 use keyreeve_crypto::{KeyAlgorithm, Purpose};
 use keyreeve_model::approval::{Proposal, Request};
+use keyreeve_model::job::RekeyScope;
 use keyreeve_model::key::{Activation, Scope};
 use keyreeve_model::metadata::Label;
 use keyreeve_model::{Classification, Environment, KeyMetadata, RecordId, RootUse, UnixMillis};
@@ -16,8 +17,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::str::FromStr;
 
+use super::rekey::RekeyForm;
 use super::{
-    destruction, emergencies, grants, holds, keyrings, keys, lifecycle, login, mfa, policies, principals, rules,
+    destruction, emergencies, grants, holds, keyrings, keys, lifecycle, login, mfa, policies, principals, rekey, roots,
+    rules,
 };
 use crate::catalogue::{self, Descriptor};
 use crate::core::{Core, Engine};
@@ -194,6 +197,39 @@ impl Revive for keyrings::Create {
     }
 }
 
+impl Revive for rekey::RotateKek {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        let form: RekeyForm = read(request)?;
+        Ok(Self { keyring: target(request)?, roots: form.roots, pace: form.pace, reason: form.reason })
+    }
+}
+
+impl Revive for rekey::MigrateRoots {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        let form: RekeyForm = read(request)?;
+        let incomplete = || Error::internal("a migration without roots");
+        let (to, scope) = (form.roots.ok_or_else(incomplete)?, form.scope.ok_or_else(incomplete)?);
+        let from = match scope {
+            RekeyScope::Root(root) => Some(root),
+            RekeyScope::Everything => None,
+            RekeyScope::Keyring(_) => return Err(incomplete()),
+        };
+        Ok(Self { from, to, pace: form.pace, reason: form.reason })
+    }
+}
+
+impl Revive for roots::Join {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        read(request)
+    }
+}
+
+impl Revive for roots::Retire {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        read(request)
+    }
+}
+
 /// A token that is to be issued.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -329,6 +365,10 @@ const FORMS: &[Form] = &[
     form::<keys::Create>(),
     form::<keys::Update>(),
     form::<keyrings::Create>(),
+    form::<rekey::RotateKek>(),
+    form::<rekey::MigrateRoots>(),
+    form::<roots::Join>(),
+    form::<roots::Retire>(),
     form::<principals::Put>(),
     form::<principals::Update>(),
     form::<principals::Delete>(),

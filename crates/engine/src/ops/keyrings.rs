@@ -11,7 +11,7 @@ use super::{KeyringReply, Listing, PAGE_MAX};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
-use crate::keys::{HeldKeyring, KeyringRef};
+use crate::keys::{HeldKeyring, KeyringRef, new_kek};
 use crate::pipeline::{Approved, Operation, Outcome, Target};
 use crate::sealing::{Opened, SystemKeys};
 
@@ -52,7 +52,7 @@ impl Create {
     /// The roots it will be under, if they are there and keep keys well enough for the class (requirement K18).
     fn under(&self, core: &Core) -> Result<RootUse, Error> {
         let opened = core.need_open()?;
-        let under = self.roots.clone().unwrap_or_else(|| opened.deployment.system_secret.under());
+        let under = self.roots.clone().unwrap_or_else(|| opened.rooted().system_secret.under());
         core.check_roots(&under)?;
         core.check_custody(self.classification, &under)?;
         Ok(under)
@@ -62,9 +62,9 @@ impl Create {
 impl Core {
     /// Refuses roots that the configuration does not name or the deployment has not joined.
     pub(super) fn check_roots(&self, under: &RootUse) -> Result<(), Error> {
-        let joined = self.need_open()?.deployment.roots();
+        let joined = self.need_open()?.rooted().roots();
         for name in under.roots() {
-            self.ports.roots.need(name)?;
+            self.ports.roots.named(name)?;
             if !joined.contains_key(name) {
                 let text = format!(
                     "the root of trust `{name}` is configured and not joined yet: `keyreeve root join {name}` does it"
@@ -123,7 +123,7 @@ impl Operation for Create {
         let opened = core.need_open()?;
         let id = KeyringId::new(now, core.id_random()?);
         let under = self.under(core)?;
-        let kek = opened.hierarchy.new_kek((id, 1), &under, by, now).await?;
+        let kek = new_kek(core, (id, 1), &under, by, now).await?;
         let keyring = KeyringRecord {
             id,
             name: self.name.clone(),

@@ -20,7 +20,7 @@ use super::tokens::{NewToken, issue};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
-use crate::keys::Hierarchy;
+use crate::keys::new_kek;
 use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
 use crate::running::system_context;
 use crate::sealing::{Effect, SystemKeys, new_system_secret};
@@ -252,7 +252,6 @@ fn first_principal(core: &Core, now: UnixMillis) -> Result<PrincipalRecord, Erro
 }
 
 async fn first_keyring(core: &Core, by: &Name, now: UnixMillis) -> Result<KeyringRecord, Error> {
-    let hierarchy = Hierarchy::new(core);
     let under = RootUse::one(core.ports.roots.first().clone());
     let id = KeyringId::new(now, core.id_random()?);
     let environment = if core.settings.development { Environment::Development } else { Environment::Production };
@@ -265,7 +264,7 @@ async fn first_keyring(core: &Core, by: &Name, now: UnixMillis) -> Result<Keyrin
         environment,
         allow_deterministic: false,
         created: now,
-        keks: vec![hierarchy.new_kek((id, 1), &under, by, now).await?],
+        keks: vec![new_kek(core, (id, 1), &under, by, now).await?],
         roots: under,
     })
 }

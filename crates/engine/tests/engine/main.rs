@@ -21,6 +21,7 @@ mod grants;
 mod lifecycle;
 mod logins;
 mod mfa;
+mod named_roots;
 mod notices;
 mod oneself;
 mod policies;

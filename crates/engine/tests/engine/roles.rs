@@ -17,10 +17,11 @@ const EVERYBODY: &str = "system.health system.status system.metrics request.refu
     credential.unwrap grant.self audit.prove approval.list approval.describe approval.vote \
     approval.withdraw approval.execute mfa.status mfa.totp-start mfa.totp-finish mfa.webauthn-start \
     mfa.webauthn-finish mfa.challenge mfa.verify mfa.recovery-codes mfa.remove";
-const LIFECYCLE: &str = "keyring.create key.create key.update key.activate key.suspend key.deactivate key.compromise \
+const LIFECYCLE: &str = "keyring.create keyring.rotate-kek root.migrate job.cancel key.create key.update key.activate key.suspend key.deactivate key.compromise \
     key.rotate key.schedule-destruction key.cancel-destruction key.destroy key.import-parameters key.import \
     key.import-version key.reimport";
-const READ: &str = "keyring.list keyring.describe key.list key.describe key.destruction hold.list";
+const READ: &str = "keyring.list keyring.describe key.list key.describe key.destruction hold.list \
+    root.list job.list job.describe";
 const READ_KEY: &str = "key.describe key.destruction";
 const ENCRYPT: &str = "key.encrypt key.rewrap key.generate-data-key key.generate-data-key-without-plaintext key.wrap \
     key.encapsulate";
@@ -49,7 +50,8 @@ const HOLD: &str = "hold.place hold.place-on-keyring hold.release";
 const AGREE: &str = "incident.confirm rules.describe";
 /// Writing the rules that everybody is bound by.
 const GOVERN: &str = "rules.check rules.put governance.enact rules.describe";
-const SYSTEM: &str = "system.seal ceremony.record root.holders root.name-holder root.challenge root.reshare root.reshare-show \
+const SYSTEM: &str = "system.seal root.list root.join root.retire job.list job.describe job.cancel \
+    ceremony.record root.holders root.name-holder root.challenge root.reshare root.reshare-show \
     root.reshare-commit root.reshare-abandon notice.list notice.test \
     backup.create backup.list backup.verify backup.acknowledge";
 

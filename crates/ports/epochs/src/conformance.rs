@@ -22,6 +22,8 @@ pub async fn vault_suite<F: VaultFixture>(fixture: impl Fn() -> F) {
     what_was_put_is_there(&fixture()).await;
     epochs_are_told_apart(&fixture()).await;
     nothing_is_overwritten(&fixture()).await;
+    what_is_replaced_is_there_in_place_of_the_former(&fixture()).await;
+    nothing_is_replaced_that_is_not_there(&fixture()).await;
     what_was_erased_is_gone(&fixture()).await;
     the_list_is_complete_and_in_order(&fixture()).await;
     one_of_many_puts_wins(&fixture()).await;
@@ -47,6 +49,41 @@ async fn what_was_put_is_there<F: VaultFixture>(fixture: &F) {
     for (n, content) in (1..).zip(&contents) {
         assert_eq!(vault.get(epoch(1, 0, n)).await.unwrap().as_ref(), Some(content), "after a restart");
     }
+}
+
+async fn what_is_replaced_is_there_in_place_of_the_former<F: VaultFixture>(fixture: &F) {
+    let vault = fixture.start();
+    vault.put(epoch(1, 0, 1), b"under the first").await.unwrap();
+    vault.put(epoch(1, 0, 2), b"neighbour").await.unwrap();
+    assert!(vault.replace(epoch(1, 0, 1), b"under the second, and longer").await.unwrap());
+    assert_eq!(vault.get(epoch(1, 0, 1)).await.unwrap().as_deref(), Some(&b"under the second, and longer"[..]));
+    let readers = join_all((0..64u8).map(|n| {
+        let vault = &vault;
+        async move {
+            if n % 2 == 0 {
+                return vault.replace(epoch(1, 0, 1), &[n; 100]).await.unwrap();
+            }
+            let seen = vault.get(epoch(1, 0, 1)).await.unwrap().unwrap();
+            seen == b"under the second, and longer" || seen.iter().all(|byte| *byte == seen[0])
+        }
+    }));
+    assert!(readers.await.into_iter().all(|whole| whole), "a reader gets one or the other, whole");
+    assert!(vault.replace(epoch(1, 0, 1), b"last").await.unwrap());
+    drop(vault);
+    let vault = fixture.start();
+    assert_eq!(vault.get(epoch(1, 0, 1)).await.unwrap().as_deref(), Some(&b"last"[..]), "after a restart");
+    assert_eq!(vault.get(epoch(1, 0, 2)).await.unwrap().as_deref(), Some(&b"neighbour"[..]));
+    assert_eq!(vault.list().await.unwrap(), [epoch(1, 0, 1), epoch(1, 0, 2)]);
+}
+
+async fn nothing_is_replaced_that_is_not_there<F: VaultFixture>(fixture: &F) {
+    let vault = fixture.start();
+    assert!(!vault.replace(epoch(1, 0, 1), b"nothing before").await.unwrap());
+    vault.put(epoch(1, 0, 1), b"one").await.unwrap();
+    assert!(!vault.replace(epoch(1, 0, 2), b"another epoch").await.unwrap());
+    vault.erase(epoch(1, 0, 1)).await.unwrap();
+    assert!(!vault.replace(epoch(1, 0, 1), b"erased").await.unwrap());
+    assert_eq!(vault.list().await.unwrap(), []);
 }
 
 async fn epochs_are_told_apart<F: VaultFixture>(fixture: &F) {

@@ -52,6 +52,9 @@ pub enum VaultError {
 /// - **Durable**: when `put` returns, the epoch survives the loss of power.
 /// - **Erased**: when `erase` returns, the bytes were overwritten where the medium permits, and the epoch stays gone
 ///   after the loss of power. Erasing what is not there is no error.
+/// - **Replaced**: when `replace` returns true the new bytes survive the loss of power, and the former ones were
+///   overwritten where the medium permits; whoever reads meanwhile gets one or the other, whole. It brings nothing back:
+///   an epoch that is erased at the same time stays erased.
 /// - Any number of callers at once.
 #[async_trait]
 pub trait EpochVault: Send + Sync {
@@ -59,6 +62,9 @@ pub trait EpochVault: Send + Sync {
     async fn put(&self, id: EpochId, wrapped: &[u8]) -> Result<(), VaultError>;
     /// The wrapped key of an epoch.
     async fn get(&self, id: EpochId) -> Result<Option<Vec<u8>>, VaultError>;
+    /// Puts other bytes, at most [`WRAPPED_MAX`] of them, in the place of an epoch's wrapped key: the same key under
+    /// another one. False, and nothing done, where there is no such epoch.
+    async fn replace(&self, id: EpochId, wrapped: &[u8]) -> Result<bool, VaultError>;
     /// Erases an epoch.
     async fn erase(&self, id: EpochId) -> Result<(), VaultError>;
     /// All epochs, in order.

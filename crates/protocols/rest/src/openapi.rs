@@ -72,6 +72,7 @@ fn tags() -> Vec<(&'static str, &'static str)> {
     vec![
         ("system", "The server itself: initialise, open, seal."),
         ("keyrings", "Keyrings: the unit of separation."),
+        ("roots", "Roots of trust, moving between them, and long work."),
         ("keys", "Keys: make, list, show, alter."),
         ("lifecycle", "Keys' lives: activate, suspend, rotate, destroy."),
         ("cipher", "Encrypt and decrypt."),

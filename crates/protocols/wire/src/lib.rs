@@ -7,6 +7,7 @@
 //! - [`cases`]: holds, incidents, emergencies
 //! - [`access`], [`policies`], [`grants`], [`reviews`], [`audit`]: who may, and who did; [`problem`], [`page`]: what
 //!   answers share
+//! - [`roots`]: roots of trust, and long work
 //! - [`form`]: forms of pages, and queries of redirections
 //!
 //! Requests refuse unknown and repeated fields. Replies may gain fields in later versions: clients ignore those they do
@@ -34,6 +35,7 @@ pub mod page;
 pub mod policies;
 pub mod problem;
 pub mod reviews;
+pub mod roots;
 pub mod signing;
 pub mod system;
 pub mod text;

@@ -297,6 +297,18 @@ names! {
 }
 
 names! {
+    /// Where long work stands.
+    JobState, "state of a job" {
+        /// It goes on by itself.
+        Running = "running",
+        /// All is done.
+        Done = "done",
+        /// Somebody stopped it; what it had done stays.
+        Cancelled = "cancelled",
+    }
+}
+
+names! {
     /// How many of several roots of trust it takes.
     RootNeed, "need of roots" {
         /// Any one of them opens.

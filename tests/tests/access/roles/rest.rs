@@ -48,6 +48,7 @@ fn target(actor: &Actor<'_>, operation: &str, path: &str) -> String {
         "emergencies" => "emg",
         "holds" => "hld",
         "reviews" => "rvw",
+        "jobs" => "job",
         "mfa" => "mfa",
         "credentials" => "crd",
         _ => "rec",

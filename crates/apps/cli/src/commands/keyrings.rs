@@ -3,8 +3,10 @@
 use clap::{Args, Subcommand};
 use keyreeve_wire::keyrings::{CreateKeyring, Keyring};
 use keyreeve_wire::names::{Classification, Environment, RootNeed};
+use keyreeve_wire::roots::RotateKek as RotateKekRequest;
 use keyreeve_wire::system::RootUse;
 
+use super::jobs;
 use crate::app::{App, Listing, Outcome};
 use crate::out::{facts, rows};
 use crate::text::one_of;
@@ -21,6 +23,7 @@ pub(crate) enum Command {
     Create(Create),
     List(List),
     Show(Show),
+    RotateKek(RotateKek),
 }
 
 impl Command {
@@ -29,6 +32,7 @@ impl Command {
             Self::Create(command) => command.run(app).await,
             Self::List(command) => command.run(app).await,
             Self::Show(command) => command.run(app).await,
+            Self::RotateKek(command) => command.run(app).await,
         }
     }
 }
@@ -121,12 +125,44 @@ impl Show {
     }
 }
 
-fn under(roots: &RootUse) -> String {
-    let joint = match roots.need {
-        RootNeed::Any => " or ",
-        RootNeed::All => " and ",
-    };
-    roots.roots.join(joint)
+/// Make a new key-encryption key for a keyring, while the server works
+///
+/// Everything beneath the former ones is brought under it, as a job, and those are taken away then. With `--root` the
+/// new one is under another root of trust.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve keyring rotate-kek payments --reason 'once a year'\n  \
+        $ keyreeve keyring rotate-kek payments --root hsm --reason 'the new device' --wait")]
+pub(crate) struct RotateKek {
+    /// The keyring's name or id
+    keyring: String,
+    /// The root of trust that wraps the new one; several times, any one of them opens it [default: as before]
+    #[arg(long = "root", value_name = "NAME")]
+    roots: Vec<String>,
+    /// Of several roots of trust, all are needed: nobody opens it who holds one
+    #[arg(long, requires = "roots")]
+    all_roots: bool,
+    /// Epochs (of about 256 keys) in a second at most [default: as fast as it goes]
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pace: u32,
+    /// Wait for the end
+    #[arg(long)]
+    wait: bool,
+    /// Why, for the audit log and for those who must agree
+    #[arg(long)]
+    reason: String,
+}
+
+impl RotateKek {
+    async fn run(self, app: &App) -> Outcome {
+        let need = if self.all_roots { RootNeed::All } else { RootNeed::Any };
+        let roots = (!self.roots.is_empty()).then_some(RootUse { need, roots: self.roots });
+        let client = app.client()?;
+        let rotate = RotateKekRequest { roots, pace: self.pace, reason: self.reason };
+        let answer = client.rotate_kek(&self.keyring, &rotate).await?;
+        app.note_record("rotation begun", answer.audit_record.as_ref());
+        jobs::begun(app, &client, &answer.value, self.wait).await
+    }
 }
 
 fn details(keyring: &Keyring) -> String {
@@ -141,6 +177,6 @@ fn details(keyring: &Keyring) -> String {
         ("deterministic", deterministic.to_owned()),
         ("created", keyring.created.to_string()),
         ("KEK version", keyring.kek_version.to_string()),
-        ("roots of trust", under(&keyring.roots)),
+        ("roots of trust", jobs::under(&keyring.roots)),
     ])
 }

@@ -21,6 +21,7 @@ operations = [
   "key.update", "keyring.create", "principal.put", "principal.delete", "policy.put", "policy.delete", "policy.apply",
   "policy.rollback", "mfa.reset", "grant.create", "grant.request", "hold.release", "emergency.declare",
   "login-method.put", "login-method.delete", "rules.put", "token.create", "credential.issue", "mfa.invite",
+  "keyring.rotate-kek", "root.migrate", "root.join", "root.retire",
 ]
 seats = [{ role = "ciso" }]
 "#;

@@ -98,7 +98,7 @@ impl Stage {
     }
 
     /// A keyring of its own: its id as records name it, and as callers do.
-    async fn fresh_keyring(&self) -> (String, KeyringRef) {
+    pub(super) async fn fresh_keyring(&self) -> (String, KeyringRef) {
         let create = keyreeve_engine::ops::keyrings::Create {
             name: name(&self.fresh_name("keyring")),
             owner: reason(),

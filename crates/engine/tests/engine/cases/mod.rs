@@ -30,6 +30,7 @@ pub(crate) mod mfa;
 mod notices;
 mod policy;
 mod reviews;
+mod roots;
 mod system;
 mod uses;
 
@@ -159,6 +160,7 @@ const FILES: &[&[Case]] = &[
     login::CASES,
     grants::CASES,
     reviews::CASES,
+    roots::CASES,
     policy::CASES,
     approvals::CASES,
     mfa::CASES,

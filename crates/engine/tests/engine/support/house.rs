@@ -16,7 +16,7 @@ use keyreeve_epochs_file::FileEpochVault;
 use keyreeve_journal::faulty::FaultyJournal;
 use keyreeve_journal::{Journal, Scan};
 use keyreeve_journal_file::{FileJournal, LogDirectory, Options};
-use keyreeve_model::{EncryptionContext, NoticeKind, PrincipalKind, UnixMillis};
+use keyreeve_model::{Custody, EncryptionContext, Name, NoticeKind, PrincipalKind, UnixMillis};
 use keyreeve_root::Root;
 use keyreeve_root::faulty::FaultyRoot;
 use keyreeve_root_software::{SealedFileRoot, ShamirRoot};
@@ -92,6 +92,8 @@ pub(crate) struct Parts {
     pub(crate) journal: Arc<FaultyJournal>,
     pub(crate) vault: Arc<FaultyVault>,
     pub(crate) root: Arc<FaultyRoot>,
+    /// Besides `main`.
+    pub(crate) more_roots: BTreeMap<Name, Arc<FaultyRoot>>,
     pub(crate) observer: Arc<Counter>,
 }
 
@@ -100,6 +102,8 @@ pub(crate) struct House {
     /// The PostgreSQL database that is the store, in place of a file.
     postgres: Option<String>,
     kind: RootKind,
+    /// Roots of trust besides `main`: how well they keep keys, and for how long they answer.
+    pub(crate) more_roots: BTreeMap<&'static str, (Custody, Option<Duration>)>,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<HandClock>,
     /// Whom the server asks who somebody is.
@@ -149,6 +153,7 @@ impl House {
             directory,
             postgres,
             kind,
+            more_roots: BTreeMap::new(),
             settings,
             clock: Arc::new(HandClock::new()),
             outside: Arc::new(Outside::new()),
@@ -214,6 +219,21 @@ impl House {
         &self.parts().root
     }
 
+    /// A root of trust besides `main`.
+    pub(crate) fn another_root(&self, name: &str) -> &FaultyRoot {
+        &self.parts().more_roots[name]
+    }
+
+    /// Each has its key in a file of its own.
+    fn open_more_roots(&self, random: &Random) -> BTreeMap<Name, Arc<FaultyRoot>> {
+        let open = |(name, (custody, bound)): (&&str, &(Custody, Option<Duration>))| {
+            let root = SealedFileRoot::new(self.path().join(format!("{name}.root")), random.clone());
+            let root = FaultyRoot::new(Arc::new(root)).posing_as(*custody, *bound);
+            (name.parse().unwrap(), Arc::new(root))
+        };
+        self.more_roots.iter().map(open).collect()
+    }
+
     pub(crate) fn observed(&self) -> Vec<(&'static str, Option<Code>)> {
         self.parts().observer.seen()
     }
@@ -251,10 +271,15 @@ impl House {
             RootKind::Shamir(..) => Arc::new(ShamirRoot::new(random.clone())),
         };
         let root = Arc::new(FaultyRoot::new(root));
+        let more_roots = self.open_more_roots(&random);
+        let all = [(keyreeve_model::roots::main(), Arc::clone(&root) as Arc<dyn Root>)];
+        let more = more_roots.iter().map(|(name, root)| (name.clone(), Arc::clone(root) as Arc<dyn Root>));
+        let roots = all.into_iter().chain(more).collect();
+        let roots = Roots::new(keyreeve_model::roots::main(), roots, Arc::clone(&self.clock) as _)?;
         let observer = Arc::new(Counter::default());
         let ports = Ports {
             store: Arc::clone(&store) as Arc<dyn Store>,
-            roots: Arc::new(Roots::single(Arc::clone(&root) as Arc<dyn Root>, Arc::clone(&self.clock) as _)),
+            roots: Arc::new(roots),
             vault: Arc::clone(&vault) as Arc<dyn EpochVault>,
             journal: Arc::clone(&journal) as Arc<dyn Journal>,
             clock: Arc::clone(&self.clock) as Arc<dyn keyreeve_engine::Clock>,
@@ -266,7 +291,7 @@ impl House {
         };
         let engine = Engine::new(ports, self.settings.clone())?;
         let started = engine.start().await;
-        self.parts = Some(Parts { engine, store, journal, vault, root, observer });
+        self.parts = Some(Parts { engine, store, journal, vault, root, more_roots, observer });
         started
     }
 
@@ -373,6 +398,24 @@ impl House {
     /// A plain key to encrypt with.
     pub(crate) async fn aead(&self) -> KeyRef {
         key_of(&self.make(create(KeyAlgorithm::Xaes256Gcm)).await)
+    }
+
+    /// A key in a keyring.
+    pub(crate) async fn aead_in(&self, keyring: &str) -> KeyRef {
+        let keyring = keyring.parse().unwrap();
+        key_of(&self.make(CreateSpec { keyring, ..create(KeyAlgorithm::Xaes256Gcm) }).await)
+    }
+
+    /// What comes back of `plaintext`.
+    pub(crate) async fn round_trip(&self, key: &KeyRef) -> Vec<u8> {
+        let sealed = self.encrypt(key, b"plaintext").await;
+        self.decrypt(key, &sealed).await
+    }
+
+    /// Why a key encrypts nothing, if it does not.
+    pub(crate) async fn round_trip_code(&self, key: &KeyRef) -> Option<Code> {
+        let done = self.call(&self.developer, Self::encrypting(key, b"plaintext")).await;
+        done.err().map(|refused| refused.error.code())
     }
 
     pub(crate) fn encrypting(key: &KeyRef, plaintext: &[u8]) -> Encrypt {

@@ -71,6 +71,11 @@ impl EpochVault for FaultyVault {
         self.inner.get(id).await
     }
 
+    async fn replace(&self, id: EpochId, wrapped: &[u8]) -> Result<bool, VaultError> {
+        self.fails(VaultFault::Put)?;
+        self.inner.replace(id, wrapped).await
+    }
+
     async fn erase(&self, id: EpochId) -> Result<(), VaultError> {
         self.fails(VaultFault::Erase)?;
         self.inner.erase(id).await

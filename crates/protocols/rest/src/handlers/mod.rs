@@ -21,6 +21,7 @@ mod policy_shadow;
 mod policy_versions;
 mod principals;
 mod reviews;
+mod roots;
 mod signing;
 mod system;
 mod tokens;
@@ -43,6 +44,7 @@ pub(crate) static TABLES: &[&[Route]] = &[
     principals::ROUTES,
     grants::ROUTES,
     reviews::ROUTES,
+    roots::ROUTES,
     mfa::ROUTES,
     policies::ROUTES,
     notices::ROUTES,

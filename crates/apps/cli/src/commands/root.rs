@@ -1,0 +1,29 @@
+//! Roots of trust.
+
+use clap::Subcommand;
+
+use super::roots;
+use crate::app::{App, Outcome};
+
+/// Look after the roots of trust: what wraps every key
+#[derive(Subcommand)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve root list\n  \
+        $ keyreeve root migrate --from main --to hsm --reason 'the new device' --wait")]
+pub(crate) enum Command {
+    List(roots::List),
+    Join(roots::Join),
+    Migrate(roots::Migrate),
+    Retire(roots::Retire),
+}
+
+impl Command {
+    pub(crate) async fn run(self, app: &App) -> Outcome {
+        match self {
+            Self::List(command) => command.run(app).await,
+            Self::Join(command) => command.run(app).await,
+            Self::Migrate(command) => command.run(app).await,
+            Self::Retire(command) => command.run(app).await,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The roots of trust of a deployment: which there are, joining another one, moving to it, retiring one.
+
+use clap::Args;
+use keyreeve_wire::names::{RootNeed, RootState};
+use keyreeve_wire::roots::{JoinRoot, JoinedRoot, MigrateRoots, RetireRoot, Root};
+use keyreeve_wire::system::RootUse;
+use std::io::Write as _;
+
+use super::jobs;
+use crate::app::{App, Outcome};
+use crate::failure::Exit;
+use crate::out::{facts, printable, rows};
+
+/// List the roots of trust and what is under each
+#[derive(Args)]
+#[command(after_help = "Example:\n  $ keyreeve root list")]
+pub(crate) struct List {}
+
+impl List {
+    pub(crate) async fn run(self, app: &App) -> Outcome {
+        let roots = app.client()?.roots().await?.value;
+        app.show(&roots, |roots| {
+            let row = |root: &Root| {
+                let custody = root.custody.map_or_else(String::new, |custody| custody.to_string());
+                let own = if root.own_secret { "yes" } else { "" };
+                [root.name.clone(), root.kind.clone(), custody, state(root), root.keyrings.to_string(), own.to_owned()]
+            };
+            let head = ["name", "kind", "custody", "state", "keyrings", "own secret"];
+            rows(head, roots.roots.iter().map(row))
+        })
+    }
+}
+
+fn state(root: &Root) -> String {
+    match (&root.status, &root.joined) {
+        (None, _) => "not configured".to_owned(),
+        (Some(_), None) => "not joined".to_owned(),
+        (Some(status), Some(_)) => match (status.state, status.given, status.needed) {
+            (RootState::Sealed, Some(given), Some(needed)) => format!("sealed, {given} of {needed} shares"),
+            (state, ..) => state.to_string(),
+        },
+    }
+}
+
+/// Make a root of trust that the configuration names one of the deployment's
+///
+/// Add `[roots.NAME]` to the server's configuration and start it anew first. Nothing is under the root afterwards: make
+/// keyrings with `--root`, give keyrings there are a new key-encryption key under it with `keyring rotate-kek --root`,
+/// or move everything with `root migrate`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve root join hsm --reason 'the new device'\n  \
+        $ keyreeve root join people --shares 5 --threshold 3 --reason 'a second root'")]
+pub(crate) struct Join {
+    /// Its name in the configuration
+    name: String,
+    /// How many shares to make, for a root that people open
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    shares: u8,
+    /// How many of them open it
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    threshold: u8,
+    /// Why, for the audit log and for those who must agree
+    #[arg(long)]
+    reason: String,
+}
+
+impl Join {
+    pub(crate) async fn run(self, app: &App) -> Outcome {
+        let Self { name, shares, threshold, reason } = self;
+        let join = JoinRoot { name: name.clone(), shares, threshold, reason };
+        let answer = app.client()?.join_root(&join).await?;
+        app.note_record("root of trust joined", answer.audit_record.as_ref());
+        if answer.value.shares.is_empty() {
+            app.out.note(&format!("next: `keyreeve root migrate --to {name}`, or `keyring create --root {name}`"));
+            return app.show(&answer.value, |joined| facts(&[("name", name.clone()), ("kind", joined.kind.clone())]));
+        }
+        app.out.show_secret(&answer.value, shares_text)?;
+        app.out.note("the shares are shown this once: hand each to another person");
+        Ok(Exit::Done)
+    }
+}
+
+fn shares_text(joined: &JoinedRoot, out: &mut keyreeve_secret::SecretBuffer) -> std::io::Result<()> {
+    for (number, share) in (1..).zip(&joined.shares) {
+        writeln!(out, "share {number:<2}       {}", share.expose())?;
+    }
+    writeln!(out, "kind           {}", printable(&joined.kind))
+}
+
+/// Take a root of trust that nothing is under out of the deployment
+#[derive(Args)]
+#[command(after_help = "Example:\n  $ keyreeve root retire main --reason 'everything moved to the device'")]
+pub(crate) struct Retire {
+    /// Its name
+    name: String,
+    /// Why, for the audit log and for those who must agree
+    #[arg(long)]
+    reason: String,
+}
+
+impl Retire {
+    pub(crate) async fn run(self, app: &App) -> Outcome {
+        let answer = app.client()?.retire_root(&self.name, &RetireRoot { reason: self.reason }).await?;
+        app.note_record("root of trust retired", answer.audit_record.as_ref());
+        Ok(Exit::Done)
+    }
+}
+
+/// Move what roots of trust wrap to others, while the server works
+///
+/// Each keyring gets a new key-encryption key under the new roots, everything beneath is brought under it, and the old
+/// one is taken away; the server's own secret follows. At the end nothing is under the old root: what it had wrapped
+/// opens nothing that is in use. Copies of the database from before still name it; keep them as you keep the root.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve root migrate --from main --to hsm --reason 'the new device' --wait\n  \
+        $ keyreeve root migrate --to hsm --to cloud --reason 'either opens'\n  \
+        $ keyreeve root migrate --to hsm --to people --all-roots --reason 'nobody alone'")]
+pub(crate) struct Migrate {
+    /// What is under this root [default: everything]
+    #[arg(long, value_name = "NAME")]
+    from: Option<String>,
+    /// The root it comes under; several times, any one of them opens it
+    #[arg(long, required = true, value_name = "NAME")]
+    to: Vec<String>,
+    /// Of several roots, all are needed: nobody opens it who holds one
+    #[arg(long)]
+    all_roots: bool,
+    /// Epochs (of about 256 keys) in a second at most [default: as fast as it goes]
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pace: u32,
+    /// Wait for the end
+    #[arg(long)]
+    wait: bool,
+    /// Why, for the audit log and for those who must agree
+    #[arg(long)]
+    reason: String,
+}
+
+impl Migrate {
+    pub(crate) async fn run(self, app: &App) -> Outcome {
+        let need = if self.all_roots { RootNeed::All } else { RootNeed::Any };
+        let to = RootUse { need, roots: self.to };
+        let migrate = MigrateRoots { from: self.from, to, pace: self.pace, reason: self.reason };
+        let client = app.client()?;
+        let answer = client.migrate_roots(&migrate).await?;
+        app.note_record("migration begun", answer.audit_record.as_ref());
+        jobs::begun(app, &client, &answer.value, self.wait).await
+    }
+}

@@ -1,0 +1,239 @@
+//! Roots of trust of the deployment: which there are and what is under each, joining another one, retiring one that
+//! nothing is under any more (requirement T5).
+
+use keyreeve_model::metadata::Label;
+use keyreeve_model::record::{Revision, Table, open, seal};
+use keyreeve_model::roots::RootRecord;
+use keyreeve_model::{Change, Custody, DeploymentRecord, Name, UnixMillis};
+use keyreeve_root::{Root, SealStatus};
+use keyreeve_secret::SecretString;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::catalogue::{self, Descriptor};
+use crate::core::Core;
+use crate::error::{Code, Error};
+use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
+use crate::sealing::{Effect, Opened};
+
+/// Lists the roots of trust that the deployment has joined or the configuration names.
+#[derive(Debug)]
+pub struct List;
+
+/// One root of trust, and what is under it.
+#[derive(Clone, Debug)]
+pub struct RootReply {
+    /// Its name.
+    pub name: Name,
+    /// Its kind, as the configuration or else the deployment says.
+    pub kind: String,
+    /// How well it keeps its key; none while it is not configured.
+    pub custody: Option<Custody>,
+    /// Where opening it stands; none while it is not configured.
+    pub status: Option<SealStatus>,
+    /// When it was joined; none where the configuration alone names it.
+    pub joined: Option<UnixMillis>,
+    /// How many keyrings have a KEK under it.
+    pub keyrings: u64,
+    /// Whether the server's own secret is under it.
+    pub own_secret: bool,
+}
+
+/// The roots of trust, by name.
+#[derive(Clone, Debug)]
+pub struct RootsReply(pub Vec<RootReply>);
+
+impl Remember for RootsReply {}
+
+impl Operation for List {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::ROOT_LIST;
+    type Reply = RootsReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::System
+    }
+
+    async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<RootsReply>, Error> {
+        let deployment = core.need_open()?.rooted();
+        let joined = deployment.roots();
+        let mut under: BTreeMap<Name, u64> = BTreeMap::new();
+        core.each_keyring(|keyring| {
+            for name in keyring.keks.iter().flat_map(|kek| kek.wrapped.under().roots().clone()) {
+                *under.entry(name).or_default() += 1;
+            }
+            Ok(())
+        })
+        .await?;
+        let mut names: Vec<&Name> = core.ports.roots.iter().map(|(name, _)| name).chain(joined.keys()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let reply = |name: &Name| {
+            let (root, record) = (core.ports.roots.get(name), joined.get(name));
+            let kind = root.map(|root| root.kind().to_owned()).or(record.map(|record| record.kind.clone()));
+            RootReply {
+                name: name.clone(),
+                kind: kind.unwrap_or_default(),
+                custody: root.map(|root| root.custody()),
+                status: root.map(|root| root.status()),
+                joined: record.map(|record| record.joined),
+                keyrings: under.get(name).copied().unwrap_or(0),
+                own_secret: deployment.system_secret.names(name),
+            }
+        };
+        Ok(Outcome::reply(RootsReply(names.into_iter().map(reply).collect())))
+    }
+}
+
+/// Makes a root of trust that the configuration names one of the deployment's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// Its name.
+    pub name: Name,
+    /// How many shares to make; 0 for roots without shares.
+    pub shares: u8,
+    /// How many of them open it.
+    pub threshold: u8,
+    /// Why.
+    pub reason: Label,
+}
+
+/// What is shown once and never again.
+#[derive(Debug)]
+pub struct JoinReply {
+    /// Its kind.
+    pub kind: &'static str,
+    /// One for each holder; none for roots without shares.
+    pub shares: Vec<SecretString>,
+}
+
+impl Remember for JoinReply {}
+
+impl Join {
+    /// The root, if it can be joined.
+    fn root<'a>(&self, core: &'a Core, deployment: &DeploymentRecord) -> Result<&'a Arc<dyn Root>, Error> {
+        let root = core.ports.roots.named(&self.name)?;
+        if deployment.roots().contains_key(&self.name) {
+            let text = format!("the root of trust `{}` was joined before", self.name);
+            return Err(Error::new(Code::AlreadyExists, text));
+        }
+        Ok(root)
+    }
+}
+
+impl Operation for Join {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::ROOT_JOIN;
+    type Reply = JoinReply;
+
+    fn target(&self) -> Target<'_> {
+        Target::System
+    }
+
+    fn form(&self) -> Option<serde_json::Value> {
+        super::forms::written(self)
+    }
+
+    fn reason(&self) -> Option<&Label> {
+        Some(&self.reason)
+    }
+
+    /// Without making its key.
+    async fn rehearse(&self, _approved: &Approved<Self>, core: &Core) -> Result<bool, Error> {
+        self.root(core, &core.need_open()?.rooted()).map(|_| true)
+    }
+
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<JoinReply>, Error> {
+        let _one = core.transition.lock().await;
+        let (opened, now) = (core.need_open()?, approved.now());
+        let (mut deployment, revision) = core.deployment(&opened).await?;
+        let root = self.root(core, &deployment)?;
+        let made = root.initialise(self.shares, self.threshold).await?;
+        core.ports.roots.note(&self.name);
+        let (kind, by) = (root.kind(), Some(approved.principal().name.clone()));
+        let mut roots = deployment.roots();
+        roots.insert(self.name.clone(), RootRecord { kind: kind.to_owned(), public: made.public, joined: now, by });
+        deployment.set_roots(roots);
+        Ok(rerooted(&opened, deployment, revision, JoinReply { kind, shares: made.shares })
+            .detail("root", &self.name)
+            .detail("root_kind", kind)
+            .detail("shares", self.shares)
+            .detail("threshold", self.threshold)
+            .detail("reason", &self.reason))
+    }
+}
+
+/// Takes a root of trust that nothing is under out of the deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retire {
+    /// Its name.
+    pub name: Name,
+    /// Why.
+    pub reason: Label,
+}
+
+impl Operation for Retire {
+    const DESCRIPTOR: &'static Descriptor = &catalogue::ROOT_RETIRE;
+    type Reply = ();
+
+    fn target(&self) -> Target<'_> {
+        Target::System
+    }
+
+    fn form(&self) -> Option<serde_json::Value> {
+        super::forms::written(self)
+    }
+
+    fn reason(&self) -> Option<&Label> {
+        Some(&self.reason)
+    }
+
+    async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<()>, Error> {
+        let opened = core.need_open()?;
+        let (mut deployment, revision) = core.deployment(&opened).await?;
+        let mut roots = deployment.roots();
+        let record = roots.remove(&self.name).ok_or_else(|| Error::not_found("root of trust"))?;
+        core.refuse_roots_in_use(&deployment, &self.name).await?;
+        deployment.set_roots(roots);
+        Ok(rerooted(&opened, deployment, revision, ())
+            .detail("root", &self.name)
+            .detail("root_kind", record.kind)
+            .detail("reason", &self.reason))
+    }
+}
+
+fn rerooted<R>(opened: &Opened, deployment: DeploymentRecord, revision: Revision, reply: R) -> Outcome<R> {
+    let id = deployment.id;
+    let sealed = seal(&opened.keys, Table::Deployment, id.as_bytes(), revision.next(), &deployment);
+    Outcome::reply(reply).changing(Change::PutDeployment(sealed)).then(Effect::Rooted(Box::new(deployment)))
+}
+
+impl Core {
+    /// The deployment as it is stored, and its revision.
+    pub(super) async fn deployment(&self, opened: &Opened) -> Result<(DeploymentRecord, Revision), Error> {
+        let row = self.ports.store.deployment().await?.ok_or_else(|| Error::internal("no deployment"))?;
+        let id = opened.deployment.id;
+        Ok((open(&opened.keys, Table::Deployment, id.as_bytes(), &row)?, row.revision))
+    }
+
+    async fn refuse_roots_in_use(&self, deployment: &DeploymentRecord, root: &Name) -> Result<(), Error> {
+        let mut under = Vec::new();
+        if deployment.system_secret.names(root) {
+            under.push("the server's own secret".to_owned());
+        }
+        self.each_keyring(|keyring| {
+            if keyring.roots.names(root) || keyring.keks.iter().any(|kek| kek.wrapped.names(root)) {
+                under.push(format!("the keyring `{}`", keyring.name));
+            }
+            Ok(())
+        })
+        .await?;
+        let Some(first) = under.first() else { return Ok(()) };
+        let more = if under.len() > 1 { format!(" and {} more", under.len() - 1) } else { String::new() };
+        let text = format!(
+            "{first}{more} is under the root of trust `{root}`: `keyreeve root migrate --from {root}` moves all of it"
+        );
+        Err(Error::new(Code::WrongState, text))
+    }
+}
