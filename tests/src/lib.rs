@@ -9,6 +9,7 @@
 //! - [`Api`]: one caller over HTTPS; [`Cli`]: the command line; [`Wire`]: raw bytes over TLS
 //! - [`Factor`]: the second factor that somebody carries
 //! - [`Idp`], [`Slapd`]: an OpenID provider and a directory of other people's
+//! - [`Vault`], [`GoogleCloud`]: other key management services; [`Middle`]: what may happen on the way to a service
 //! - [`Softhsm`]: a hardware security module in software
 //! - [`Browser`]: Chromium with an authenticator
 //! - [`Pki`], [`Database`], [`Chance`], [`log`]: certificates, PostgreSQL, repeatable randomness, the audit log's files
@@ -21,14 +22,17 @@ mod cli;
 mod database;
 mod dev;
 mod factor;
+mod google;
 mod idp;
 pub mod log;
+mod middle;
 mod pki;
 mod production;
 mod server;
 mod slapd;
 mod softhsm;
 mod swtpm;
+mod vault;
 mod wire;
 
 pub use api::{Answer, Api, Endpoint, NoAnswer};
@@ -38,14 +42,17 @@ pub use cli::{Cli, Done};
 pub use database::Database;
 pub use dev::Dev;
 pub use factor::Factor;
+pub use google::GoogleCloud;
 pub use http::Method;
 pub use idp::{Callback, Idp};
+pub use middle::{Fate, Middle, Passing};
 pub use pki::Pki;
 pub use production::{Layout, People, Production, Up};
 pub use server::{Binary, Server, wait_until};
 pub use slapd::Slapd;
 pub use softhsm::Softhsm;
 pub use swtpm::Swtpm;
+pub use vault::Vault;
 pub use wire::Wire;
 
 /// True when nothing may be left out silently (`KEYREEVE_TEST_ALL=1`, which `cargo xtask test` sets).

@@ -9,7 +9,7 @@
 mod access;
 mod answer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use keyreeve_crypto::random::Random;
@@ -66,10 +66,7 @@ impl GoogleKms {
     /// [`RemoteError::Malformed`]: the key's name or the address is none.
     pub fn new(options: GoogleOptions, https: Https, clock: WallClock, random: Random) -> Result<Self, RemoteError> {
         let endpoint = https.address(options.endpoint.as_deref().unwrap_or(ENDPOINT))?;
-        if !is_key_name(&options.key) {
-            let form = "projects/P/locations/L/keyRings/R/cryptoKeys/K, without a version";
-            return Err(RemoteError::Malformed(format!("the key's name is not of the form {form}")));
-        }
+        check_key(&options.key)?;
         let access = Access::new(options.credentials, https.clone(), clock, random)?;
         Ok(Self { https, endpoint, key: options.key, tokens: Tokens::new(access) })
     }
@@ -166,6 +163,26 @@ fn body(name: &str, content: &[u8], bound: &[u8]) -> SecretBytes {
     member("additionalAuthenticatedData", "additionalAuthenticatedDataCrc32c", bound);
     body.push(b'}');
     body.finish()
+}
+
+/// Whether a text is the full name of a key, which [`GoogleKms::new`] checks.
+///
+/// # Errors
+/// [`RemoteError::Malformed`].
+pub fn check_key(name: &str) -> Result<(), RemoteError> {
+    if is_key_name(name) {
+        return Ok(());
+    }
+    let form = "projects/P/locations/L/keyRings/R/cryptoKeys/K, without a version";
+    Err(RemoteError::Malformed(format!("the key's name is not of the form {form}")))
+}
+
+/// Looks at a file of credentials without asking anybody.
+///
+/// # Errors
+/// [`RemoteError::Refused`]: what is wrong with it.
+pub fn check_credentials(path: &Path) -> Result<(), RemoteError> {
+    access::check(path)
 }
 
 /// Whether a text is the full name of a key. Projects of a domain have a colon in their name.

@@ -24,7 +24,7 @@ use tokio::sync::OnceCell;
 use crate::http::{Answer, Https, secret_header, send};
 use crate::{Bound, REMOTE_MAX, RemoteError, RemoteWrap};
 
-use answer::{Ciphertext, Key, Operation, Plaintext};
+use answer::{Ciphertext, Key, Plaintext};
 use session::Session;
 
 /// What is asked with to find out what a server can do.
@@ -280,7 +280,10 @@ fn body(name: &str, text: &[u8], associated: Option<&[u8]>) -> SecretBytes {
 }
 
 /// A mount, a name or a namespace: it must stay what it is as part of an address.
-fn check_path(path: &str) -> Result<(), RemoteError> {
+///
+/// # Errors
+/// [`RemoteError::Malformed`].
+pub fn check_path(path: &str) -> Result<(), RemoteError> {
     let fits = |part: &str| {
         let fit = part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
         fit && !matches!(part, "" | "." | "..")
@@ -291,11 +294,6 @@ fn check_path(path: &str) -> Result<(), RemoteError> {
         let form = "letters, digits, `-`, `_`, `.`, in parts between slashes";
         Err(RemoteError::Malformed(format!("{path:?} is no path in Vault: {form}")))
     }
-}
-
-/// Sorts the answer to `operation` when it is no success.
-fn refusal(answer: &Answer, operation: Operation) -> RemoteError {
-    answer::refusal(answer, operation)
 }
 
 #[cfg(test)]

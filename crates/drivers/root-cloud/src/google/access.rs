@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use keyreeve_crypto::key::LoadedKey;
 use keyreeve_crypto::material::Material;
 use keyreeve_crypto::random::Random;
-use keyreeve_crypto::{KeyAlgorithm, Message, Purpose, SignatureScheme};
+use keyreeve_crypto::{KeyAlgorithm, Message, Purpose, SignatureScheme, pem};
 use keyreeve_model::UnixMillis;
-use keyreeve_secret::{SecretBytes, SecretString};
+use keyreeve_secret::SecretString;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
@@ -253,18 +253,12 @@ fn sign(random: &Random, key: &SecretString, head: &str, claims: &str) -> Result
 }
 
 /// An RSA key in PKCS #8 and PEM (RFC 7468), of the sizes there are.
-fn load(pem: &SecretString) -> Result<LoadedKey, RemoteError> {
+fn load(text: &SecretString) -> Result<LoadedKey, RemoteError> {
     let unfit = |why: &str| RemoteError::Refused(format!("the private key in the file {why}"));
-    let not_pem = || unfit("is not PKCS #8 in PEM form");
-    let text = pem.expose().trim();
-    let inner = text
-        .strip_prefix("-----BEGIN PRIVATE KEY-----")
-        .and_then(|rest| rest.strip_suffix("-----END PRIVATE KEY-----"));
-    let inner = inner.ok_or_else(not_pem)?;
-    let der = base64_simd::forgiving_decode_to_vec(inner.as_bytes()).map_err(|_| not_pem())?;
-    let der = SecretBytes::from_vec(der);
+    let blocks = pem::decode("PRIVATE KEY", text.expose()).map_err(|_| unfit("is not PKCS #8 in PEM form"))?;
+    let [der] = blocks.as_slice() else { return Err(unfit("is not one key")) };
     let sizes = [KeyAlgorithm::Rsa2048, KeyAlgorithm::Rsa3072, KeyAlgorithm::Rsa4096];
-    let material = sizes.into_iter().find_map(|size| Material::import(size, &der).ok());
+    let material = sizes.into_iter().find_map(|size| Material::import(size, der).ok());
     let material = material.ok_or_else(|| unfit("is no RSA key of 2048, 3072 or 4096 bits"))?;
     LoadedKey::load(&material, Purpose::Sign).map_err(|_| unfit("cannot be loaded"))
 }
@@ -274,17 +268,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn pem(algorithm: KeyAlgorithm) -> SecretString {
-        let random = Random::from_module().unwrap();
-        let der = Material::generate(algorithm, &random).unwrap().serialize();
-        let text = base64_simd::STANDARD.encode_to_string(der.expose());
-        let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-        format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n")).into()
+    fn key(algorithm: KeyAlgorithm) -> SecretString {
+        let der = Material::generate(algorithm, &Random::from_module().unwrap()).unwrap().serialize();
+        pem::encode("PRIVATE KEY", der.expose()).into()
     }
 
     #[test]
     fn an_assertion_verifies_with_the_public_key() {
-        let (random, key) = (Random::from_module().unwrap(), pem(KeyAlgorithm::Rsa2048));
+        let (random, key) = (Random::from_module().unwrap(), key(KeyAlgorithm::Rsa2048));
         let token = sign(&random, &key, r#"{"alg":"RS256"}"#, r#"{"iss":"a"}"#).unwrap();
         let (signed, signature) = token.expose().rsplit_once('.').unwrap();
         assert_eq!(signed, "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhIn0");
@@ -296,8 +287,9 @@ mod tests {
 
     #[test]
     fn only_rsa_keys_in_pkcs8_are_keys() {
-        assert!(load(&pem(KeyAlgorithm::EcP256)).unwrap_err().to_string().contains("no RSA key"));
-        for text in ["", "MTIz", "-----BEGIN PRIVATE KEY-----\n*\n-----END PRIVATE KEY-----"] {
+        assert!(load(&key(KeyAlgorithm::EcP256)).unwrap_err().to_string().contains("no RSA key"));
+        assert!(load(&SecretString::copy_from("")).is_err());
+        for text in ["MTIz", "-----BEGIN PRIVATE KEY-----\n*\n-----END PRIVATE KEY-----"] {
             assert!(load(&SecretString::copy_from(text)).unwrap_err().to_string().contains("PKCS #8"), "{text}");
         }
     }
