@@ -13,3 +13,4 @@ mod process;
 mod records;
 mod roles;
 mod stores;
+mod swtpm;

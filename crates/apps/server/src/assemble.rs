@@ -11,6 +11,7 @@ use keyreeve_login_oidc::HttpsProvider;
 use keyreeve_model::{Name, UnixMillis};
 use keyreeve_root::Root;
 use keyreeve_root_software::{SealedFileRoot, ShamirRoot};
+use keyreeve_root_tpm::TpmRoot;
 use keyreeve_secret::SecretString;
 use keyreeve_store::Store;
 use keyreeve_store_postgres::{PostgresOptions, PostgresStore};
@@ -182,6 +183,10 @@ fn open_roots(config: &Config, mode: Mode, random: &Random, clock: &Arc<dyn Cloc
 fn open_root(config: &Config, root: &RootConfig, mode: Mode, random: &Random) -> Result<Arc<dyn Root>, ServerError> {
     match (root, mode) {
         (RootConfig::Shamir {}, _) => Ok(Arc::new(ShamirRoot::new(random.clone()))),
+        (RootConfig::Tpm(tpm), _) => {
+            let options = tpm.options("root", &config.data_dir).map_err(|fault| refuse(config, fault))?;
+            Ok(Arc::new(TpmRoot::new(options, random.clone())))
+        }
         (RootConfig::SealedFile {}, Mode::Development) => {
             Ok(Arc::new(SealedFileRoot::new(config.data_dir.join("root.dev-key"), random.clone())))
         }

@@ -7,6 +7,7 @@ mod listeners;
 mod notify;
 mod postgres;
 mod root;
+mod tpm;
 mod webauthn;
 
 use keyreeve_crypto::Registry;
@@ -25,6 +26,7 @@ pub use listeners::{ClientAuth, ListenerConfig, Listeners, TlsFiles, TlsVersion,
 pub(crate) use notify::Opened as OpenedChannel;
 pub use notify::{ChannelConfig, MailTls, NotifyConfig};
 pub use root::RootConfig;
+pub use tpm::TpmConfig;
 pub use webauthn::WebAuthnConfig;
 
 /// What is wrong with a configuration.
@@ -266,6 +268,8 @@ impl Config {
             StoreConfig::Sqlite { path } => path.iter_mut().for_each(absolute),
             StoreConfig::Postgres { password_file, .. } => password_file.iter_mut().for_each(absolute),
         }
+        let roots = std::iter::once(&mut self.root).chain(self.roots.values_mut());
+        roots.flat_map(RootConfig::paths).for_each(absolute);
         self.listeners.paths().for_each(absolute);
         self.notify.resolve(base);
     }

@@ -1,7 +1,9 @@
 //! What `keyreeve config check` looks at beyond what keeps a server from starting: certificates that clients will not
 //! accept, directories that are not there.
 
+use keyreeve_crypto::Random;
 use keyreeve_model::UnixMillis;
+use keyreeve_root_tpm::{Options, Survey};
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,8 +13,9 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
-use crate::config::{Config, ConfigError, Fault, ListenerConfig, StoreConfig, TlsFiles, Unsure};
+use crate::config::{Config, ConfigError, Fault, ListenerConfig, RootConfig, StoreConfig, TlsFiles, Unsure};
 use crate::files::{self, Trouble};
+use crate::machine::SystemEntropy;
 
 /// How long before its end a certificate is worth a warning (days).
 const SOON_DAYS: u32 = 30;
@@ -38,6 +41,7 @@ pub(crate) fn examine(config: &Config, file: &Path, now: UnixMillis) -> Result<C
     if let StoreConfig::Postgres { password_file: Some(path), .. } = &config.store {
         found.checked.push(format!("store.password_file: {} is for its owner alone", path.display()));
     }
+    found.roots(config).map_err(|fault| fault.in_file(file))?;
     found.listeners(config, now).map_err(|fault| fault.in_file(file))?;
     found.checked.extend(config.notify.seen().map_err(|fault| fault.in_file(file))?);
     Ok(found)
@@ -64,6 +68,36 @@ fn directories(config: &Config) -> Vec<(&'static str, PathBuf)> {
 }
 
 impl Checked {
+    fn roots(&mut self, config: &Config) -> Result<(), Fault> {
+        let named = config.roots.iter().map(|(name, root)| (format!("roots.{name}"), root));
+        for (field, root) in std::iter::once(("root".to_owned(), &config.root)).chain(named) {
+            match root {
+                RootConfig::Tpm(tpm) => self.tpm(&field, &tpm.options(&field, &config.data_dir)?),
+                RootConfig::Shamir {} | RootConfig::SealedFile {} => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the TPM whether it would open the root, as it will be asked at the start.
+    fn tpm(&mut self, field: &str, options: &Options) {
+        let device = &options.device;
+        if device.is_simulated() {
+            self.warnings.push(format!("{field}.device: {device} is a program that plays a TPM, and protects nothing"));
+        }
+        let Ok(random) = Random::start(Box::new(SystemEntropy)) else { return };
+        let Survey { approved, opens } = Survey::take(options, &random);
+        match approved {
+            Ok(name) => self.checked.push(format!("{field}.approvals: {name} approves what the PCRs of {device} hold")),
+            Err(trouble) => self.warnings.push(format!("{field}: {trouble}")),
+        }
+        match opens {
+            Some(Ok(())) => self.checked.push(format!("{field}: the TPM opens the sealed key")),
+            Some(Err(trouble)) => self.warnings.push(format!("{field}: {trouble}")),
+            None => {}
+        }
+    }
+
     fn directory(&mut self, config: &Config, field: &str, path: &Path) -> Result<(), Trouble> {
         files::check_directory(path)?;
         let name = path.display();

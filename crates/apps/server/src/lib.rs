@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod dev;
+pub mod tpm;
 
 mod assemble;
 mod error;

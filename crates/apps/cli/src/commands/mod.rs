@@ -45,4 +45,5 @@ pub(crate) mod waiting;
 pub(crate) mod wrapping;
 
 mod lifecycle;
+mod root_tpm;
 mod roots;

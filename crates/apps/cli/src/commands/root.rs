@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::roots;
+use super::{root_tpm, roots};
 use crate::app::{App, Outcome};
 
 /// Look after the roots of trust: what wraps every key
@@ -15,6 +15,8 @@ pub(crate) enum Command {
     Join(roots::Join),
     Migrate(roots::Migrate),
     Retire(roots::Retire),
+    #[command(subcommand)]
+    Tpm(root_tpm::Command),
 }
 
 impl Command {
@@ -24,6 +26,7 @@ impl Command {
             Self::Join(command) => command.run(app).await,
             Self::Migrate(command) => command.run(app).await,
             Self::Retire(command) => command.run(app).await,
+            Self::Tpm(command) => command.run(app),
         }
     }
 }

@@ -100,7 +100,7 @@ fn every_mistake_names_its_field_and_a_remedy() {
         (added("[log]\ncolour = true"), "line 12", "unknown field `colour`"),
         (added("[log]\nlevel = \"loud\""), "line 12", "unknown variant"),
         (replaced("data_dir = \"data\"", ""), "line 1", "missing field `data_dir`"),
-        (replaced("\"shamir\"", "\"none\""), "root.kind (line 4)", "expected `shamir` or `sealed-file`"),
+        (replaced("\"shamir\"", "\"none\""), "root.kind (line 4)", "expected one of `shamir`, `sealed-file`"),
         (replaced("kind = \"shamir\"", ""), "root (line 3)", "missing field `kind`"),
         (replaced("\"shamir\"", "\"shamir\"\nslot = 1"), "root (line 3)", "unknown field `slot`"),
         (added("[log]\nlevel = 1"), "log.level (line 12)", "wanted string"),
