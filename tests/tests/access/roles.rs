@@ -16,11 +16,12 @@ use self::table::Row;
 
 /// Operations that nobody asks for: the server's own, those that are decided together with another, and what is no
 /// operation.
-const NOBODY_ASKS: [&str; 6] = [
+const NOBODY_ASKS: [&str; 7] = [
     "system.health",
     "system.metrics",
     "request.refuse",
     "key.verify-destruction",
+    "key.end-material",
     "key.re-encrypt-to",
     "emergency.look-after",
 ];

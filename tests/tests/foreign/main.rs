@@ -5,6 +5,7 @@ mod curl;
 mod openssl;
 mod python;
 mod schemathesis;
+mod transport;
 
 use keyreeve_tests::{Api, Cli, Dev};
 use std::path::PathBuf;

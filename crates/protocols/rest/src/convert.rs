@@ -10,6 +10,7 @@ use keyreeve_engine::ops::{KeyReply, LabelPatch, Listing, SetPatch};
 use keyreeve_http::{HttpCode, Problem};
 use keyreeve_model::access::CertificateRule;
 use keyreeve_model::destruction::ScheduledDestruction;
+use keyreeve_model::imports::{Departure, Imported};
 use keyreeve_model::key::{Origin, Scope, Transition};
 use keyreeve_model::roots::Need;
 use keyreeve_model::{
@@ -196,7 +197,8 @@ fn pending(pending: &ScheduledDestruction) -> wire::keys::PendingDestruction {
 pub(crate) fn key(reply: &KeyReply) -> Result<wire::keys::Key, Problem> {
     let versions = reply.key.versions().iter().map(|one| version(reply, one)).collect::<Result<_, _>>()?;
     let history = reply.key.history().iter().map(transition).collect::<Result<_, _>>()?;
-    Ok(wire::keys::Key { summary: summary(reply)?, versions, history })
+    let departures = reply.key.departures().iter().map(departure).collect::<Result<_, _>>()?;
+    Ok(wire::keys::Key { summary: summary(reply)?, versions, history, departures })
 }
 
 fn version(reply: &KeyReply, one: &VersionRecord) -> Result<wire::keys::KeyVersion, Problem> {
@@ -218,6 +220,28 @@ fn version(reply: &KeyReply, one: &VersionRecord) -> Result<wire::keys::KeyVersi
             by: provenance.by.to_string(),
             reason: provenance.reason.to_string(),
         },
+        imported: one.imported().map(|import| imported(import, reply.at)).transpose()?,
+    })
+}
+
+fn imported(import: &Imported, at: UnixMillis) -> Result<wire::transport::ImportedMaterial, Problem> {
+    Ok(wire::transport::ImportedMaterial {
+        method: named(import.method.name())?,
+        statement: import.statement.to_string(),
+        expires: import.expires.map(timestamp),
+        erased: import.erased.map(timestamp),
+        present: import.erased.is_none() && import.expires.is_none_or(|end| at < end),
+    })
+}
+
+fn departure(left: &Departure) -> Result<wire::transport::Departure, Problem> {
+    Ok(wire::transport::Departure {
+        version: left.version,
+        at: timestamp(left.at),
+        by: left.by.to_string(),
+        method: named(left.method.name())?,
+        recipient: left.recipient.clone(),
+        reason: left.reason.to_string(),
     })
 }
 
@@ -373,7 +397,7 @@ pub(crate) fn certificate(rule: wire::access::CertificateRule) -> CertificateRul
 mod tests {
     use super::*;
     use keyreeve_audit::record as audit;
-    use keyreeve_crypto::{HashAlgorithm, Purpose, SignatureScheme};
+    use keyreeve_crypto::{HashAlgorithm, Purpose, SignatureScheme, WrappingMethod};
     use keyreeve_engine::ops::policies::Would;
     use keyreeve_model::login::MethodKind;
     use keyreeve_model::{Classification, Environment, State};
@@ -388,6 +412,7 @@ mod tests {
         let pairs: Vec<(Vec<&str>, Vec<&str>)> = vec![
             (wire_names(names::Algorithm::ALL, |n| n.name()), wire_names(KeyAlgorithm::ALL, |n| n.name())),
             (wire_names(names::Purpose::ALL, |n| n.name()), wire_names(Purpose::ALL, |n| n.name())),
+            (wire_names(names::WrappingMethod::ALL, |n| n.name()), wire_names(WrappingMethod::ALL, |n| n.name())),
             (wire_names(names::Scheme::ALL, |n| n.name()), wire_names(SignatureScheme::ALL, |n| n.name())),
             (wire_names(names::Hash::ALL, |n| n.name()), wire_names(HashAlgorithm::ALL, |n| n.name())),
             (wire_names(names::State::ALL, |n| n.name()), wire_names(&State::ALL, State::name)),

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use crate::names::{
     Activation, Algorithm, AlgorithmStatus, Classification, Environment, Origin, Purpose, Scope, State,
 };
+use crate::transport::{Departure, ImportedMaterial};
 use crate::{Base64, Pairs, Timestamp};
 
 /// Generates a key.
@@ -191,6 +192,9 @@ pub struct Key {
     pub versions: Vec<KeyVersion>,
     /// Every transition so far, oldest first.
     pub history: Vec<Transition>,
+    /// When its material left, wrapped for somebody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub departures: Vec<Departure>,
 }
 
 /// One version of a key.
@@ -211,6 +215,9 @@ pub struct KeyVersion {
     pub reserved_messages: u64,
     /// Where the material came from.
     pub provenance: Provenance,
+    /// Of imported material: how it came, and how long it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ImportedMaterial>,
 }
 
 /// Where material came from.

@@ -39,6 +39,7 @@ pub mod roots;
 pub mod signing;
 pub mod system;
 pub mod text;
+pub mod transport;
 
 pub use bytes::{Base64, Ciphertext, SecretBase64, SecretText};
 pub use page::Page;

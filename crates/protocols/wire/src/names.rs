@@ -263,6 +263,21 @@ names! {
 }
 
 names! {
+    /// How key material is wrapped on its way in or out; docs/formats.md has the forms.
+    WrappingMethod, "wrapping method" {
+        /// RSA-OAEP with SHA-256 of the material itself: for symmetric keys, which fit.
+        RsaOaepSha256 = "rsa-oaep-sha256",
+        /// RSA-OAEP with SHA-256 of an ephemeral AES-256 key, and AES-KWP of the material under that: PKCS #11's
+        /// CKM_RSA_AES_KEY_WRAP.
+        RsaAesKwp = "rsa-aes-kwp",
+        /// X25519 and ML-KEM-768 together, and AES-KWP of the material.
+        X25519MlKem768 = "x25519-ml-kem-768",
+        /// ECDH on P-384 and ML-KEM-1024 together, and AES-KWP of the material.
+        P384MlKem1024 = "p384-ml-kem-1024",
+    }
+}
+
+names! {
     /// Where material came from.
     Origin, "origin" {
         /// Made by the cryptographic module's generator.

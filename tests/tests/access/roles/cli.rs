@@ -91,6 +91,11 @@ const COMMANDS: &[Command] = &[
     command("key.deactivate", "key deactivate DOOMED --reason none"),
     command("key.compromise", "key compromise DOOMED --reason none"),
     command("key.rotate", "key rotate DOOMED --reason none"),
+    command("key.import-parameters", "key import-parameters --method x25519-ml-kem-768"),
+    command("key.import", "key import import.json --wrapped wrapped.bin"),
+    command("key.import-version", "key rotate DOOMED --import import.json --wrapped wrapped.bin"),
+    command("key.reimport", "key reimport DOOMED import.json --wrapped wrapped.bin"),
+    command("key.export", "key export DOOMED --to recipient.pem --key-version 1 -o exported"),
     command("key.schedule-destruction", "key destroy schedule DOOMED --reason none"),
     command("key.cancel-destruction", "key destroy cancel DOOMED --reason none"),
     command("key.destroy", "key destroy now DOOMED"),
@@ -216,6 +221,9 @@ fn at_home(actor: &Actor<'_>, home: &Path, token: &str) -> Cli {
         let write = |name: &str, text: &str| std::fs::write(home.join(name), text).unwrap();
         write("policies/nothing.cedar", "forbid (principal, action, resource) when { 1 == 2 };");
         write("peer.pem", PEER);
+        write("recipient.pem", RECIPIENT);
+        write("import.json", PARAMETERS);
+        write("wrapped.bin", "wrapped");
         write("corp.toml", METHOD);
         write("rules.toml", "");
         write("jwt", "e30.e30.e30");
@@ -244,3 +252,16 @@ const METHOD: &str = "[kind.oidc]\nissuer = \"https://login.example.com\"\nclien
 /// An X25519 public key (RFC 7748, section 6.1).
 const PEER: &str = "-----BEGIN PUBLIC KEY-----\n\
     MCowBQYDK2VuAyEAhSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\n-----END PUBLIC KEY-----\n";
+
+/// An RSA public key that keys could be wrapped for.
+const RECIPIENT: &str = "-----BEGIN PUBLIC KEY-----\n\
+    MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAnLVJFxdj99Y6aqtSA6YiCydiPoxOKsaZgjUsM4OgtizJPVApsCzLfv\n\
+    OEVIOsPDGtxihzFaf19quvEqr0TF93QpMDxqO+77/vUAetxsClvnWgO3qsz9EzRuYQUtP00XqRwk/Z1Rp4k6VYglaHfRPU17oD\n\
+    L9+7vhg1x4gwpRp9e984kM7eqnVLONwFrWFlUZUYOrF02xHlYVOHFzAAgh/Yr98uUbyKVisXW84lP4AsFOczxmUVtaVepCLHJm\n\
+    RTB6Ma17rU4U5BLyBWTBQLgpMWeDm1hoqv2NMEhKaXS6gbpLUG3GsQrtIZZAnffFEQDsxiGoEH/OaJ29bwGCXq3/mlpwIDAQAB\n\
+    -----END PUBLIC KEY-----\n";
+
+/// As a wrapping key of the server is told of.
+const PARAMETERS: &str = r#"{"import":"imp_0190a7b2c3d4e5f60718293a4b5c6d7e","method":"rsa-aes-kwp",
+    "key":"key_0190a7b2c3d4e5f60718293a4b5c6d7e","keyring":"default","algorithm":"xaes-256-gcm","purpose":"encrypt",
+    "public_key":"","fingerprint":"","expires":"2030-01-01T00:00:00Z"}"#;

@@ -44,6 +44,7 @@ fn target(actor: &Actor<'_>, operation: &str, path: &str) -> String {
         "tokens" => "tok",
         "grants" => "grt",
         "approvals" => "apr",
+        "imports" => "imp",
         "incidents" => "inc",
         "emergencies" => "emg",
         "holds" => "hld",

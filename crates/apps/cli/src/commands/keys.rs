@@ -6,6 +6,7 @@ use keyreeve_wire::keys::{CreateKey, Key, KeySummary, UpdateKey};
 use keyreeve_wire::names::{Activation, Algorithm, Classification, Environment, Purpose, Scope, State};
 use keyreeve_wire::{Pairs, Timestamp};
 
+use super::key_transport::{Export, Import, NewRecipient, Parameters, Reimport, UnwrapExport, WrapForImport};
 use super::lifecycle::{Activate, Compromise, Deactivate, Destroy, Public, Rotate, Suspend};
 use crate::app::{App, Listing, Outcome};
 use crate::failure::Failure;
@@ -30,9 +31,16 @@ pub(crate) enum Command {
     Suspend(Suspend),
     Deactivate(Deactivate),
     Compromise(Compromise),
-    Rotate(Rotate),
+    Rotate(Box<Rotate>),
     #[command(subcommand)]
     Destroy(Destroy),
+    ImportParameters(Parameters),
+    WrapForImport(WrapForImport),
+    Import(Box<Import>),
+    Reimport(Reimport),
+    Export(Export),
+    NewRecipient(NewRecipient),
+    UnwrapExport(UnwrapExport),
 }
 
 impl Command {
@@ -49,6 +57,13 @@ impl Command {
             Self::Compromise(command) => command.run(app).await,
             Self::Rotate(command) => command.run(app).await,
             Self::Destroy(command) => command.run(app).await,
+            Self::ImportParameters(command) => command.run(app).await,
+            Self::WrapForImport(command) => command.run(app),
+            Self::Import(command) => command.run(app).await,
+            Self::Reimport(command) => command.run(app).await,
+            Self::Export(command) => command.run(app).await,
+            Self::NewRecipient(command) => command.run(app),
+            Self::UnwrapExport(command) => command.run(app),
         }
     }
 }
@@ -136,7 +151,7 @@ impl Create {
         app.show_made(&answer.value, &answer.value.summary.id, details)
     }
 
-    fn request(self) -> Result<CreateKey, Failure> {
+    pub(super) fn request(self) -> Result<CreateKey, Failure> {
         let about = self.about;
         Ok(CreateKey {
             keyring: self.keyring,
@@ -288,7 +303,8 @@ pub(super) fn details(key: &Key) -> String {
         let messages =
             if version.reserved_messages == 0 { String::new() } else { version.reserved_messages.to_string() };
         let number = format!("{}{mark}", version.version);
-        [number, state_of(summary, version.state), version.created.to_string(), messages, version.fingerprint.clone()]
+        let state = format!("{}{}", state_of(summary, version.state), ended(version));
+        [number, state, version.created.to_string(), messages, version.fingerprint.clone()]
     });
     let history = key.history.iter().map(|step| {
         let version = step.version.map_or_else(|| "all".to_owned(), |version| version.to_string());
@@ -297,7 +313,29 @@ pub(super) fn details(key: &Key) -> String {
     });
     let versions = rows(["version", "state", "created", "messages", "fingerprint"], versions);
     let history = rows(["at", "version", "transition", "by", "reason"], history);
-    format!("{}\n{versions}\n\n{history}\n", facts(&summary_facts(summary)))
+    let text = format!("{}\n{versions}\n\n{history}\n", facts(&summary_facts(summary)));
+    if key.departures.is_empty() { text } else { format!("{text}\n{}\n", departures(key)) }
+}
+
+/// Of imported material: how long it lasts, or that it is over.
+fn ended(version: &KeyVersion) -> String {
+    match &version.imported {
+        Some(import) => match (&import.expires, &import.erased) {
+            (_, Some(at)) => format!(" (imported, erased {at})"),
+            (Some(at), None) if import.present => format!(" (imported, ends {at})"),
+            (Some(at), None) => format!(" (imported, ended {at})"),
+            (None, None) => " (imported)".to_owned(),
+        },
+        None => String::new(),
+    }
+}
+
+fn departures(key: &Key) -> String {
+    let left = key.departures.iter().map(|left| {
+        let (version, method) = (left.version.to_string(), left.method.to_string());
+        [left.at.to_string(), version, method, left.recipient.clone(), left.by.clone(), left.reason.clone()]
+    });
+    rows(["left", "version", "method", "wrapped for", "by", "reason"], left)
 }
 
 fn summary_facts(key: &KeySummary) -> Vec<(&'static str, String)> {

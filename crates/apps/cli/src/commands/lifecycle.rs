@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use keyreeve_client::Answer;
 use keyreeve_wire::keys::{CompromiseKey, Destruction, Key, ScheduleDestruction, SuspendKey};
 
+use super::key_transport::{self, Incoming};
 use super::keys::details;
 use crate::app::{App, Outcome};
 use crate::emit::OutArgs;
@@ -119,16 +120,33 @@ impl Compromise {
 
 /// Make a new version of a key; older versions go on decrypting and verifying
 ///
-/// New data is protected with the new version at once. `keyreeve rewrap` brings old ciphertexts to it.
+/// New data is protected with the new version at once. `keyreeve rewrap` brings old ciphertexts to it. The material is
+/// made here, or brought: `--import` names what `key import-parameters --key KEY -o` wrote.
 #[derive(Args)]
-#[command(after_help = "Example:\n  $ keyreeve key rotate orders --reason 'yearly'")]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve key rotate orders --reason 'yearly'\n  \
+        $ keyreeve key rotate cards --import import.json --wrapped wrapped.bin --reason 'yearly ceremony'")]
 pub(crate) struct Rotate {
     #[command(flatten)]
     args: KeyAndReason,
+    /// Bring the material: the file with the import's parameters
+    #[arg(long, value_name = "FILE", requires = "wrapped")]
+    import: Option<PathBuf>,
+    #[command(flatten)]
+    incoming: Option<Incoming>,
 }
 
 impl Rotate {
     pub(super) async fn run(self, app: &App) -> Outcome {
+        match (self.import, self.incoming) {
+            (None, None) => {}
+            (Some(import), Some(incoming)) => {
+                return key_transport::rotate(app, &self.args.key, (&import, incoming), self.args.reason).await;
+            }
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(Failure::usage("`--import` and `--wrapped` go together"));
+            }
+        }
         let answer = app.client()?.rotate_key(&self.args.key, &self.args.reason).await?;
         changed(app, &format!("rotated: version {} protects now", answer.value.summary.primary_version), &answer)
     }

@@ -44,6 +44,7 @@ pub(crate) mod version;
 pub(crate) mod waiting;
 pub(crate) mod wrapping;
 
+mod key_transport;
 mod lifecycle;
 mod root_tpm;
 mod roots;

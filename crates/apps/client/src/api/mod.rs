@@ -17,6 +17,7 @@ mod reviews;
 mod roots;
 mod signing;
 mod system;
+mod transport;
 
 pub use audit::AuditFilter;
 pub use grants::GrantFilter;

@@ -20,7 +20,7 @@ use crate::query::Query;
 use crate::routes::{Param, Route, route};
 
 /// The keyring of keys for which none is named: initialisation makes it.
-const DEFAULT_KEYRING: &str = "default";
+pub(super) const DEFAULT_KEYRING: &str = "default";
 
 pub(crate) static ROUTES: &[Route] = &[
     route!(Post "/keys", Admin, KEY_CREATE, create)
@@ -68,7 +68,7 @@ fn metadata(body: &CreateKey) -> Result<KeyMetadata, Problem> {
     })
 }
 
-fn create_from(body: &CreateKey) -> Result<Create, Problem> {
+pub(super) fn create_from(body: &CreateKey) -> Result<Create, Problem> {
     let spec = CreateSpec {
         keyring: field("keyring", body.keyring.as_deref().unwrap_or(DEFAULT_KEYRING))?,
         algorithm: body.algorithm.map_or(Ok(KeyAlgorithm::default()), |one| named(one.name()))?,

@@ -25,6 +25,7 @@ mod roots;
 mod signing;
 mod system;
 mod tokens;
+mod transport;
 
 use crate::routes::Route;
 
@@ -34,6 +35,7 @@ pub(crate) static TABLES: &[&[Route]] = &[
     keyrings::ROUTES,
     keys::ROUTES,
     lifecycle::ROUTES,
+    transport::ROUTES,
     cipher::ROUTES,
     data_keys::ROUTES,
     signing::ROUTES,
