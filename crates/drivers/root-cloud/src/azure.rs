@@ -18,7 +18,6 @@ use crate::http::{Answer, Https, secret_header, send};
 use crate::token::Tokens;
 use crate::{Bound, RemoteError, RemoteWrap};
 use access::Access;
-pub use answer::look;
 use answer::{Key, Operation, refusal, wrapped_value};
 
 /// The kind of root.

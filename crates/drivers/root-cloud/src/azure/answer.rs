@@ -198,22 +198,22 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, RemoteError> {
     })
 }
 
-/// Reads bytes as every answer there is, for the fuzzer.
-pub fn look(body: &[u8]) {
-    let _ = Key::read(body).and_then(|key| key.check());
-    let _ = wrapped_value(body, "");
-    let _ = token(body);
-    for status in [StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN, StatusCode::BAD_GATEWAY] {
-        let answer = Answer { status, retry_after: None, body: SecretBytes::copy_from(body) };
-        let _ = (refusal(&answer, Operation::Unwrap), token_refusal(&answer));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::{Value, json};
+
+    /// Reads bytes as every answer there is.
+    fn look(body: &[u8]) {
+        let _ = Key::read(body).and_then(|key| key.check());
+        let _ = wrapped_value(body, "");
+        let _ = token(body);
+        for status in [StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN, StatusCode::BAD_GATEWAY] {
+            let answer = Answer { status, retry_after: None, body: SecretBytes::copy_from(body) };
+            let _ = (refusal(&answer, Operation::Unwrap), token_refusal(&answer));
+        }
+    }
 
     const KID: &str = "https://keyreeve.vault.azure.net/keys/root/78deebed173b48e48f55abf87ed4cf71";
 
