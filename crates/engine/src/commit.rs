@@ -305,6 +305,8 @@ impl Engine {
                     allowance.fetch_add(messages, Ordering::AcqRel);
                 }
                 Effect::DeliverNow => self.deliver_now().await,
+                Effect::AdoptShares(root, public) => self.core.adopt_shares(&root, Some(&public)).await?,
+                Effect::ForgetShares(root) => self.core.adopt_shares(&root, None).await?,
                 Effect::WorkOnJobs => self.core.job_bell.notify_one(),
                 Effect::Hold(guard) => guards.push(guard),
             }

@@ -289,6 +289,7 @@ impl Engine {
             errors.extend(self.close_expired().await.err());
             errors.extend(self.look_after_emergencies().await.err());
             errors.extend(self.remind_of_reviews().await.err());
+            errors.extend(self.remind_of_proofs().await.err());
             errors.extend(self.tell_of_ends().await.err());
             errors.extend(self.give_up_orphans().await.err());
         }

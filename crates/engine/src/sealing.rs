@@ -46,6 +46,10 @@ pub(crate) enum Effect {
     Allow(Arc<AtomicU64>, u64),
     /// Try to deliver the notices that wait now, and not later: people are told before the answer leaves.
     DeliverNow,
+    /// Let a root of trust follow the parameters of its new shares, which were committed.
+    AdoptShares(Name, serde_json::Value),
+    /// Let a root of trust forget shares that were given to it for an exchange.
+    ForgetShares(Name),
     /// A job was begun.
     WorkOnJobs,
     /// Nothing: keeps a lock until everything above is done.

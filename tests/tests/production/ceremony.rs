@@ -129,7 +129,7 @@ fn wrong_shares_are_told_apart() {
     assert_ne!(twice["detail"], problem["detail"]);
     assert_eq!(api.get("/v1/system/status").ok()["root"]["given"], 1);
     // Capitals and spaces are no mistake.
-    let spoken = production.shares[2].to_uppercase().replace('-', " ").replacen("KRS1 ", "krs1-", 1);
+    let spoken = production.shares[2].to_uppercase().replace('-', " ").replacen("KRS2 ", "krs2-", 1);
     assert_eq!(give(&api, &spoken).0, 200);
     assert_eq!(api.get("/v1/system/status").ok()["open"], true);
     let (status, problem) = give(&api, &production.shares[1]);

@@ -7,6 +7,7 @@ mod ceremony;
 mod configuration;
 mod connections;
 mod ending;
+mod holders;
 mod inventory;
 mod listeners;
 mod process;

@@ -23,6 +23,8 @@ pub(super) enum Tool {
     Fido2,
     Chromium,
     Oathtool,
+    Age,
+    Gnupg,
     Mounts,
     Faketime,
     Node,
@@ -45,6 +47,8 @@ pub(super) const OF_TESTS: &[Tool] = &[
     Tool::Fido2,
     Tool::Chromium,
     Tool::Oathtool,
+    Tool::Age,
+    Tool::Gnupg,
     Tool::Mounts,
     Tool::Faketime,
     Tool::Node,
@@ -68,7 +72,7 @@ const OIDC_PROVIDER: (&str, &str) = ("oidc-provider", "9.13.3");
 const AIOSMTPD: &str = "aiosmtpd==1.4.6";
 
 impl Tool {
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 23] = [
         Self::Rustfmt,
         Self::Clippy,
         Self::Cxx,
@@ -81,6 +85,8 @@ impl Tool {
         Self::Fido2,
         Self::Chromium,
         Self::Oathtool,
+        Self::Age,
+        Self::Gnupg,
         Self::Mounts,
         Self::Faketime,
         Self::Node,
@@ -105,6 +111,8 @@ impl Tool {
             Self::Chromium => "Chromium, driven",
             Self::Fido2 => "python-fido2",
             Self::Oathtool => "oathtool",
+            Self::Age => "age",
+            Self::Gnupg => "GnuPG",
             Self::Aiosmtpd => "aiosmtpd",
             Self::Mounts => "mount namespaces",
             Self::Faketime => "faketime",
@@ -130,6 +138,7 @@ impl Tool {
             Self::Chromium => Some("chromium::"),
             Self::Fido2 => Some("fido2::"),
             Self::Oathtool => Some("oathtool::"),
+            Self::Age | Self::Gnupg => Some("age_and_gpg::"),
             Self::Aiosmtpd => Some("aiosmtpd::"),
             Self::Mounts => Some("mounted::"),
             Self::Faketime => Some("faketime::"),
@@ -154,6 +163,7 @@ impl Tool {
             Self::Chromium => "the console, and authenticators in a browser",
             Self::Fido2 => "a second verifier of authenticators",
             Self::Oathtool => "one-time codes of another program",
+            Self::Age | Self::Gnupg => "what holders of shares decrypt with",
             Self::Aiosmtpd => "mail to a server that is not ours",
             Self::Mounts => "full and read-only disks",
             Self::Faketime => "what happens after days",
@@ -217,6 +227,8 @@ impl Tool {
                 asked("chromium").filter(|_| certutil && asked("chromedriver").is_some())
             }
             Self::Oathtool => asked("oathtool"),
+            Self::Age => asked("age").filter(|_| asked("age-keygen").is_some()),
+            Self::Gnupg => asked("gpg"),
             Self::Aiosmtpd => asked(&environment(root, "aiosmtpd").join("bin/aiosmtpd").to_string_lossy()),
             Self::Mounts => {
                 let how = if is_root() { "-m" } else { "-rm" };
@@ -241,6 +253,8 @@ impl Tool {
             Self::Fido2 => Source::Pip { environment: "fido2", package: FIDO2 },
             Self::Chromium => Source::Apt(&["chromium", "chromium-driver", "libnss3-tools"]),
             Self::Oathtool => Source::Apt(&["oathtool"]),
+            Self::Age => Source::Apt(&["age"]),
+            Self::Gnupg => Source::Apt(&["gnupg"]),
             Self::Mounts => Source::Permission,
             Self::Faketime => Source::Apt(&["faketime"]),
             Self::Node => Source::Apt(&["nodejs", "npm"]),

@@ -8,7 +8,7 @@ use crate::app::{App, Outcome};
 use crate::commands::{
     access, agreement, algorithms, approvals, audit, completions, credentials, data_keys, decrypt, demo, emergencies,
     encrypt, grants, holds, incidents, jobs, keyrings, keys, login, login_methods, macs, mfa, notices, policies,
-    principals, random, reviews, rewrap, root, rules, server, signing, system, tokens, version, waiting, wrapping,
+    principals, random, reviews, rewrap, root, rules, server, shares, signing, system, tokens, version, waiting, wrapping,
 };
 use crate::failure::{EXIT_CODES, Exit, Failure, Subject};
 use crate::files;
@@ -203,6 +203,8 @@ enum ServerCommand {
 /// What needs no server.
 #[derive(Subcommand)]
 enum LocalCommand {
+    #[command(subcommand)]
+    Share(shares::Offline),
     Completions(completions::Completions),
     Version(version::Version),
 }
@@ -257,6 +259,7 @@ fn execute(cli: Cli, out: Out) -> Outcome {
         Command::Dev(command) => command.run(&app),
         Command::Server(ServerCommand::Serve(command)) => command.run(),
         Command::Server(ServerCommand::Config(command)) => command.run(&app),
+        Command::Local(LocalCommand::Share(command)) => command.run(&app),
         Command::Local(LocalCommand::Completions(command)) => command.run(&app),
         Command::Local(LocalCommand::Version(command)) => command.run(&app),
         Command::Client(command) => {

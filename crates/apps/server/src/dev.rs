@@ -195,7 +195,7 @@ async fn settle(running: &Running, paths: &Paths) -> Result<bool, ServerError> {
     let status = engine.call(arrival(Evidence::None, "dev-status"), Status).await.map_err(refused)?.reply;
     let first = matches!(status.root, SealStatus::NotInitialised { .. });
     if first {
-        let init = Init { shares: 0, threshold: 0 };
+        let init = Init { shares: 0, threshold: 0, holders: Vec::new() };
         let made = engine.call(arrival(Evidence::None, "dev-init"), init).await.map_err(refused)?.reply;
         let write = files::write_private(&paths.token, made.token.expose().as_bytes());
         write.map_err(|trouble| ServerError::part("token", trouble))?;

@@ -12,9 +12,9 @@
 //! Bytes of a share: form (1, here 2), shares needed (1), shares made (1), number of this share (1), version of the set
 //! (4, big-endian), id of the set (16), check of the set (16), value (16 + length of the secret), checksum (4: the
 //! beginning of SHA-256 over everything before). As text: `krs2-` and the bytes in base 32 (Crockford's alphabet) in
-//! groups of four. Reading is forgiving: case, spaces, line breaks and the placing of hyphens do not matter, `i` and `l`
-//! count as 1 and `o` as 0, and lines that begin with `#` are for people. The first form, `krs1-`, had no version of the
-//! set; it is read for ever, as of a set of version 1.
+//! groups of four. Reading is forgiving: case, spaces, line breaks and the placing of hyphens do not matter, `i` and
+//! `l` count as 1 and `o` as 0, and lines that begin with `#` are for people. The first form, `krs1-`, had no version
+//! of the set; it is read for ever, as of a set of version 1.
 //!
 //! One secret can be split again: the new set has another id and a higher version. Shares of two sets do not mix.
 //! **Enough shares of one old set still give the secret**, for whoever computes by themselves: splitting anew changes

@@ -41,6 +41,7 @@ pub mod field;
 pub mod filed;
 pub mod grant;
 pub mod hold;
+pub mod holders;
 pub mod ids;
 pub mod imports;
 pub mod incident;

@@ -18,6 +18,7 @@ mod mfa;
 mod notices;
 mod policy;
 mod reviews;
+mod shares;
 mod roots;
 mod system;
 
@@ -32,6 +33,7 @@ pub use mfa::*;
 pub use notices::*;
 pub use policy::*;
 pub use reviews::*;
+pub use shares::*;
 pub use roots::*;
 pub use system::*;
 
@@ -132,6 +134,7 @@ const FILES: &[&[&Descriptor]] = &[
     login::ROWS,
     grants::ROWS,
     reviews::ROWS,
+    shares::ROWS,
     policy::ROWS,
     approvals::ROWS,
     mfa::ROWS,

@@ -20,7 +20,7 @@ use std::str::FromStr;
 use super::rekey::RekeyForm;
 use super::{
     destruction, emergencies, grants, holds, keyrings, keys, lifecycle, login, mfa, policies, principals, rekey, roots,
-    rules,
+    rules, shares,
 };
 use crate::catalogue::{self, Descriptor};
 use crate::core::{Core, Engine};
@@ -317,7 +317,15 @@ macro_rules! whole {
     };
 }
 
-whole!(policies::Put, policies::Delete, policies::Apply, policies::Rollback, holds::Release, emergencies::Declare);
+whole!(
+    policies::Put,
+    policies::Delete,
+    policies::Apply,
+    policies::Rollback,
+    holds::Release,
+    emergencies::Declare,
+    shares::Reshare
+);
 
 impl Revive for rules::Put {
     fn revive(request: &Request) -> Result<Self, Error> {
@@ -384,6 +392,7 @@ const FORMS: &[Form] = &[
     form::<login::methods::Put>(),
     form::<login::methods::Delete>(),
     form::<rules::Put>(),
+    form::<shares::Reshare>(),
 ];
 
 /// Operations that can wait, and whose answer holds a secret: they are run by asking again, for the answer is given to

@@ -34,6 +34,7 @@ pub mod requests;
 pub mod reviews;
 pub mod roots;
 pub mod rules;
+pub mod shares;
 pub mod signing;
 pub mod system;
 pub mod tokens;

@@ -1,6 +1,8 @@
 //! The server itself: health, initialisation, opening and sealing.
 
 use keyreeve_model::deployment::NewDeployment;
+use keyreeve_model::filed::file;
+use keyreeve_model::holders::{Planned, SharesRecord};
 use keyreeve_model::ids::DeploymentId;
 use keyreeve_model::metadata::{InvalidMetadata, Label};
 use keyreeve_model::record::{Revision, Table, seal};
@@ -16,6 +18,7 @@ use std::sync::Arc;
 
 use super::keyrings::sealed_row;
 use super::principals::principal_row;
+use super::shares::{self, HandedText, HolderSpec};
 use super::tokens::{NewToken, issue};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
@@ -130,13 +133,19 @@ pub struct Init {
     pub shares: u8,
     /// How many of them open the root.
     pub threshold: u8,
+    /// Who gets the shares, in the order of their numbers, each encrypted; when empty the shares are shown.
+    pub holders: Vec<HolderSpec>,
 }
 
 /// What is shown once and never again.
 #[derive(Debug)]
 pub struct InitReply {
-    /// One for each holder.
+    /// One for each holder; none where they are encrypted.
     pub shares: Vec<SecretString>,
+    /// For each holder that was named, the share encrypted to that holder.
+    pub handed: Vec<HandedText>,
+    /// What these holders answer to show that they have theirs.
+    pub challenge: Option<String>,
     /// The first administrator.
     pub principal: Name,
     /// Its token.
@@ -170,10 +179,11 @@ impl Operation for Init {
         if core.ports.store.deployment().await?.is_some() {
             return Err(Error::new(Code::WrongState, "the server is initialised already"));
         }
+        let planned = self.planned(approved.now())?;
         let first = core.ports.roots.first();
         let initialised = core.ports.roots.need(first)?.initialise(self.shares, self.threshold).await?;
         core.ports.roots.note(first);
-        let built = self.build(core, approved.now(), initialised).await;
+        let built = self.build(core, approved.now(), initialised, &planned).await;
         if built.is_err() {
             core.ports.roots.seal().await;
         }
@@ -181,8 +191,51 @@ impl Operation for Init {
     }
 }
 
+/// What becomes of the shares: they are shown, or encrypted to their holders and written down.
+struct Shares {
+    shown: Vec<SecretString>,
+    handed: Vec<HandedText>,
+    record: Option<SharesRecord>,
+}
+
 impl Init {
-    async fn build(&self, core: &Core, now: UnixMillis, root: Initialised) -> Result<Outcome<InitReply>, Error> {
+    /// Who gets the shares, checked before there are any.
+    fn planned(&self, now: UnixMillis) -> Result<Vec<Planned>, Error> {
+        let planned: Vec<Planned> = self.holders.iter().map(|holder| holder.planned(now)).collect::<Result<_, _>>()?;
+        if planned.is_empty() {
+            return Ok(planned);
+        }
+        SharesRecord::check_planned(&planned, self.threshold)?;
+        if planned.len() != usize::from(self.shares) {
+            return Err(Error::invalid("there are as many shares as holders, where holders are named"));
+        }
+        Ok(planned)
+    }
+
+    fn shares(core: &Core, shown: Vec<SecretString>, planned: &[Planned], now: UnixMillis) -> Result<Shares, Error> {
+        if shown.is_empty() {
+            return match planned {
+                [] => Ok(Shares { shown, handed: Vec::new(), record: None }),
+                _ => Err(Error::invalid("this root of trust has no shares that holders could get")),
+            };
+        }
+        let (name, set) = (core.ports.roots.first(), shares::set_of(&shown)?);
+        if planned.is_empty() {
+            let record = shares::first_record(name, shares::unnamed(&set, now));
+            return Ok(Shares { shown, handed: Vec::new(), record: Some(record) });
+        }
+        let made = shares::encrypt(core, &set, &shown, planned, now)?;
+        let handed = shares::handed(planned, &made.texts);
+        Ok(Shares { shown: Vec::new(), handed, record: Some(shares::first_record(name, made.holders)) })
+    }
+
+    async fn build(
+        &self,
+        core: &Core,
+        now: UnixMillis,
+        root: Initialised,
+        planned: &[Planned],
+    ) -> Result<Outcome<InitReply>, Error> {
         let id = DeploymentId::new(now, core.id_random()?);
         let secret = new_system_secret(&core.ports.random)?;
         let keys = Arc::new(SystemKeys::derive(&secret, &core.settings.log_origin)?);
@@ -208,14 +261,19 @@ impl Init {
         let new = NewToken { principal, description: &about, created_by: principal, life, networks, session: None };
         let (issued, token) = issue(core, &*keys, new)?;
         let sealed = seal(&*keys, Table::Deployment, id.as_bytes(), Revision::FIRST, &deployment);
+        let shares = Self::shares(core, root.shares, planned, now)?;
+        let challenge = shares.record.as_ref().and_then(|record| record.current.challenge());
+        let filed = shares.record.map(|record| file(&*keys, Revision::FIRST, &record));
         let reply = InitReply {
-            shares: root.shares,
+            shares: shares.shown,
+            handed: shares.handed,
+            challenge: challenge.map(|challenge| challenge.to_string()),
             principal: first.name.clone(),
             token: issued.token,
             expires: issued.record.expires,
             log_vkeys: deployment.log_vkeys.clone(),
         };
-        Ok(Outcome::reply(reply)
+        let mut outcome = Outcome::reply(reply)
             .changing(Change::PutDeployment(sealed))
             .changing(Change::PutPrincipal(principal_row(&keys, &first, Revision::FIRST)))
             .changing(Change::PutKeyring(sealed_row(&keys, &keyring, Revision::FIRST)))
@@ -228,7 +286,13 @@ impl Init {
             .detail("root_kind", kind)
             .detail("shares", self.shares)
             .detail("threshold", self.threshold)
-            .detail("grantee", &first.name))
+            .detail("grantee", &first.name);
+        outcome.changes.extend(filed);
+        if !planned.is_empty() {
+            let names: Vec<&str> = planned.iter().map(|planned| planned.person.name.as_str()).collect();
+            outcome = outcome.detail("holders", names.join(", "));
+        }
+        Ok(outcome)
     }
 }
 
@@ -321,8 +385,12 @@ impl Unseal {
                     }
                     return Ok((name.clone(), status));
                 }
-                Err(error @ (RootError::ForeignShare | RootError::NotInitialised)) => {
-                    foreign = Some(foreign.unwrap_or(error));
+                Err(
+                    error @ (RootError::ForeignShare | RootError::ReplacedShare { .. } | RootError::NotInitialised),
+                ) => {
+                    // Which set it was of says more than that it is of another root.
+                    let known = matches!(error, RootError::ReplacedShare { .. });
+                    foreign = if known { Some(error) } else { Some(foreign.unwrap_or(error)) };
                 }
                 Err(error) => return Err(error.into()),
             }

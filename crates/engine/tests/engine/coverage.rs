@@ -67,6 +67,8 @@ const FOR_THE_KNOWN: &[&str] = &[
     "mfa.webauthn-finish",
     "mfa.webauthn-start",
     "random.generate",
+    "root.reshare-give",
+    "root.verify-share",
     "token.self",
 ];
 
@@ -80,6 +82,18 @@ const REFUSED_BY_STATE: &[(&str, Code)] = &[
     ("backup.create", Code::WrongState),
     ("backup.verify", Code::WrongState),
     ("backup.acknowledge", Code::WrongState),
+    ("system.init", Code::WrongState),
+    ("system.unseal", Code::InvalidRequest),
+    ("root.holders", Code::InvalidRequest),
+    ("root.name-holder", Code::InvalidRequest),
+    ("root.challenge", Code::InvalidRequest),
+    ("root.verify-share", Code::InvalidRequest),
+    ("root.reshare", Code::InvalidRequest),
+    ("root.reshare-give", Code::InvalidRequest),
+    ("root.reshare-show", Code::InvalidRequest),
+    ("root.reshare-commit", Code::InvalidRequest),
+    ("root.reshare-abandon", Code::InvalidRequest),
+    ("token.renew", Code::WrongState),
     ("grant.request", Code::WrongState),
     ("incident.confirm", Code::WrongState),
     // Nothing waits where the rules are not in force, and there they never are.

@@ -31,6 +31,7 @@ mod roles;
 mod sealing;
 mod searching;
 mod shadow;
+mod shares;
 mod signing;
 mod support;
 mod survivors;

@@ -12,7 +12,7 @@ use crate::cases::{self, CONSUMERS, Stage};
 use crate::support::{House, RootKind, Who};
 
 const EVERYBODY: &str = "system.health system.status system.metrics request.refuse system.init system.unseal \
-    random.generate algorithm.list token.self token.renew token.revoke-self \
+    random.generate root.verify-share root.reshare-give algorithm.list token.self token.renew token.revoke-self \
     login.methods login.oidc-start login.oidc-finish login.jwt login.ldap login.certificate login.credential \
     credential.unwrap grant.self audit.prove approval.list approval.describe approval.vote \
     approval.withdraw approval.execute mfa.status mfa.totp-start mfa.totp-finish mfa.webauthn-start \
@@ -35,7 +35,8 @@ const ACCESS: &str = "access.report login-method.put login-method.set-secret log
     policy.delete policy.explain policy.apply policy.rollback \
     policy.history policy.diff policy.simulate policy.shadow policy.shadow-report rules.describe \
     mfa.invite mfa.reset mfa.list";
-const AUDIT: &str = "access.report audit.search audit.read policy.list policy.describe policy.explain policy.history \
+const AUDIT: &str = "root.holders access.report audit.search audit.read policy.list policy.describe policy.explain \
+    policy.history \
     policy.diff policy.simulate policy.shadow-report rules.describe incident.list incident.describe \
     emergency.list emergency.describe grant.list grant.describe review.list review.describe";
 const GRANT: &str = "grant.create grant.revoke grant.list grant.describe";

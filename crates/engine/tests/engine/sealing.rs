@@ -69,7 +69,7 @@ async fn of_two_initialisations_at_once_one_wins() {
 async fn impossible_numbers_of_shares_are_refused_and_leave_nothing() {
     let house = House::empty(FIVE_THREE, |_| {}).await;
     for (shares, threshold) in [(0, 0), (3, 4), (3, 1), (33, 3)] {
-        let refused = house.call(&Who::Nobody, Init { shares, threshold }).await.unwrap_err();
+        let refused = house.call(&Who::Nobody, Init { shares, threshold, holders: Vec::new() }).await.unwrap_err();
         assert_eq!(refused.error.code(), Code::InvalidRequest, "{threshold} of {shares}");
     }
     house.init().await.unwrap();

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use keyreeve_model::{Custody, UnixMillis};
 use keyreeve_secret::{SecretBytes, SecretString};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::{Gathering, Initialised, Root, RootError, SealStatus, ShareSet};
@@ -14,6 +14,7 @@ use crate::{Gathering, Initialised, Root, RootError, SealStatus, ShareSet};
 pub struct FaultyRoot {
     inner: Arc<dyn Root>,
     lost: AtomicBool,
+    heard: Mutex<Vec<SecretString>>,
     custody: Custody,
     bound: Option<Duration>,
 }
@@ -23,7 +24,7 @@ impl FaultyRoot {
     #[must_use]
     pub fn new(inner: Arc<dyn Root>) -> Self {
         let (custody, bound) = (inner.custody(), inner.bound());
-        Self { inner, lost: AtomicBool::new(false), custody, bound }
+        Self { inner, lost: AtomicBool::new(false), heard: Mutex::default(), custody, bound }
     }
 
     /// As if it kept its key elsewhere, and answered for so long only.
@@ -36,6 +37,11 @@ impl FaultyRoot {
     /// From now on it does not answer, or answers again.
     pub fn lose(&self, lost: bool) {
         self.lost.store(lost, Ordering::SeqCst);
+    }
+
+    /// The shares of the last new set that was made: what its holders decrypt, for tests that are about something else.
+    pub fn heard(&self) -> Vec<SecretString> {
+        self.heard.lock().unwrap().iter().map(SecretString::duplicate).collect()
     }
 
     fn answers(&self) -> Result<(), RootError> {
@@ -102,7 +108,11 @@ impl Root for FaultyRoot {
 
     async fn exchange_share(&self, shares: u8, threshold: u8, share: &SecretString) -> Result<Gathering, RootError> {
         self.answers()?;
-        self.inner.exchange_share(shares, threshold, share).await
+        let gathered = self.inner.exchange_share(shares, threshold, share).await?;
+        if let Gathering::Made(new) = &gathered {
+            *self.heard.lock().unwrap() = new.shares.iter().map(SecretString::duplicate).collect();
+        }
+        Ok(gathered)
     }
 
     fn exchange_given(&self) -> u8 {

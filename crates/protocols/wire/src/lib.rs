@@ -4,6 +4,7 @@
 //! - [`system`], [`keyrings`], [`keys`]: what is managed; [`cipher`], [`signing`], [`derivation`]: what keys are used
 //!   for
 //! - [`login`]: how people and programs prove who they are; [`mfa`]: second factors
+//! - [`shares`]: who holds shares of roots of trust
 //! - [`cases`]: holds, incidents, emergencies
 //! - [`access`], [`policies`], [`grants`], [`reviews`], [`audit`]: who may, and who did; [`problem`], [`page`]: what
 //!   answers share
@@ -35,6 +36,7 @@ pub mod page;
 pub mod policies;
 pub mod problem;
 pub mod reviews;
+pub mod shares;
 pub mod roots;
 pub mod signing;
 pub mod system;

@@ -312,6 +312,16 @@ names! {
 }
 
 names! {
+    /// Which kind of key a share is encrypted to.
+    RecipientKind, "kind of recipient" {
+        /// An age recipient (X25519).
+        Age = "age",
+        /// An OpenPGP certificate.
+        OpenPgp = "openpgp",
+    }
+}
+
+names! {
     /// Where long work stands.
     JobState, "state of a job" {
         /// It goes on by itself.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::names::{Custody, RootNeed, RootState};
+use crate::shares::{HandedShare, NewHolder};
 use crate::{SecretText, Timestamp};
 
 /// Where the server stands. Anybody may ask.
@@ -77,13 +78,23 @@ pub struct InitRequest {
     /// How many of them open the root (count, at least 2); 0 for roots without shares.
     #[serde(default)]
     pub threshold: u8,
+    /// Who gets the shares, in the order of their numbers, each encrypted to its holder; as many as shares. When empty
+    /// the shares are shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<NewHolder>,
 }
 
 /// What initialisation shows once and never again.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct InitReply {
-    /// One for each holder.
+    /// One for each holder; empty where holders were named.
     pub shares: Vec<SecretText>,
+    /// For each holder that was named, the share encrypted to that holder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handed: Vec<HandedShare>,
+    /// What these holders answer with `keyreeve share prove`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<String>,
     /// The first administrator.
     pub principal: String,
     /// Its token.

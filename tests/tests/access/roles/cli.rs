@@ -42,6 +42,25 @@ const COMMANDS: &[Command] = &[
     command("system.init", "init --shares 3 --threshold 2 --out-dir never"),
     given("system.unseal", "unseal -", "no share"),
     command("system.seal", "seal"),
+    command("root.holders", "root holders"),
+    command("root.name-holder", "root name-holder 1 alice"),
+    command("root.challenge", "root challenge"),
+    command(
+        "root.verify-share",
+        "root verify-share \
+         krp1.AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJyg\
+         pKissLS4vMDEyMzQ1Njc4OTo7PD0-P0BBQkNERUZHSElKS0xNTk9Q",
+    ),
+    command(
+        "root.reshare",
+        "root reshare begin --threshold 2 --reason test \
+         --holder alice=age1n4edku3ehf53952g53l7hq34f6ke6hg2c6ede3hscm26cua0cufqtvh34a \
+         --holder bob=age1hqcy8w9krzlq4ncqpux8pvemvp6n0jjlm5xc0szm87xhe8gv7vfqqdntux",
+    ),
+    given("root.reshare-give", "root reshare give -", "no share"),
+    command("root.reshare-show", "root reshare show"),
+    command("root.reshare-commit", "root reshare commit"),
+    command("root.reshare-abandon", "root reshare abandon --reason test"),
     command("random.generate", "random 8"),
     command("algorithm.list", "algorithms"),
     command("audit.search", "audit search --limit 1"),

@@ -37,6 +37,7 @@ pub(crate) mod rewrap;
 pub(crate) mod root;
 pub(crate) mod rules;
 pub(crate) mod server;
+pub(crate) mod shares;
 pub(crate) mod signing;
 pub(crate) mod system;
 pub(crate) mod tokens;

@@ -2,14 +2,15 @@
 
 use clap::Subcommand;
 
-use super::{root_tpm, roots};
+use super::{root_tpm, roots, shares};
 use crate::app::{App, Outcome};
 
 /// Look after the roots of trust: what wraps every key
 #[derive(Subcommand)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve root list\n  \
-        $ keyreeve root migrate --from main --to hsm --reason 'the new device' --wait")]
+        $ keyreeve root migrate --from main --to hsm --reason 'the new device' --wait\n  \
+        $ keyreeve root holders")]
 pub(crate) enum Command {
     List(roots::List),
     Join(roots::Join),
@@ -17,11 +18,14 @@ pub(crate) enum Command {
     Retire(roots::Retire),
     #[command(subcommand)]
     Tpm(root_tpm::Command),
+    #[command(flatten)]
+    Shares(shares::Command),
 }
 
 impl Command {
     pub(crate) async fn run(self, app: &App) -> Outcome {
         match self {
+            Self::Shares(command) => command.run(app).await,
             Self::List(command) => command.run(app).await,
             Self::Join(command) => command.run(app).await,
             Self::Migrate(command) => command.run(app).await,

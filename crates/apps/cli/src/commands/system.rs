@@ -7,11 +7,13 @@ use clap::Args;
 use keyreeve_client::Client;
 use keyreeve_secret::{SecretBuffer, SecretString};
 use keyreeve_wire::names::RootState;
-use keyreeve_wire::system::{InitReply, RootStatus, SystemStatus};
+use keyreeve_wire::shares::NewHolder;
+use keyreeve_wire::system::{InitReply, InitRequest, RootStatus, SystemStatus};
 use serde::Serialize;
 use serde_json::json;
 
 use super::attention::{self, Waiting};
+use super::shares::{self, HolderArgs};
 use crate::app::{App, Outcome};
 use crate::failure::{Exit, Failure};
 use crate::files::{self, Output, Readers, Sink, Source};
@@ -107,12 +109,15 @@ fn shares_text(root: &RootStatus) -> String {
 /// Make the root of trust and the first administrator; once
 ///
 /// The root of trust is split into shares (Shamir), of which a threshold is needed to open the server after each start.
-/// Give each share to another person; no share can be had again. The token of the first administrator is shown once,
-/// too; `keyreeve mfa totp` with it comes next, for operators need a second factor.
+/// Give each share to another person; no share can be had again. Where holders are named, each share is encrypted to
+/// the key of its holder by the server, and nobody sees another's; compare fingerprints with the holders first. The
+/// token of the first administrator is shown once, too; `keyreeve mfa totp` with it comes next, for operators need a
+/// second factor.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve init --shares 5 --threshold 3 --out-dir ceremony/   # a file for each, the token, a profile\n  \
-        $ keyreeve init --shares 5 --threshold 3                       # shows them on the terminal")]
+        $ keyreeve init --shares 5 --threshold 3                       # shows them on the terminal\n  \
+        $ keyreeve init --threshold 2 --out-dir ceremony/ --holders-file holders.toml   # encrypted to three holders")]
 pub(crate) struct Init {
     /// How many shares to make (2 to 32) [default: 5, or none where the root of trust has none]
     #[arg(long, value_name = "N")]
@@ -124,17 +129,20 @@ pub(crate) struct Init {
     /// them the log's public keys (log.vkey) and a profile that uses the token (client.toml)
     #[arg(long, value_name = "DIR")]
     out_dir: Option<PathBuf>,
+    #[command(flatten)]
+    holders: HolderArgs,
 }
 
 impl Init {
     pub(crate) async fn run(self, app: &App) -> Outcome {
         let profile = app.profile()?;
         let client = profile.anonymous_client()?;
-        let (shares, threshold) = self.numbers(&client.status().await?.value.root);
+        let holders = self.holders.read()?;
+        let (shares, threshold) = self.numbers(&client.status().await?.value.root, holders.len())?;
         // What is shown once must not be lost because it cannot be written.
-        let places = self.out_dir.as_ref().map(|dir| places(dir, shares)).transpose()?;
+        let places = self.out_dir.as_ref().map(|dir| places(dir, &names(shares, &holders))).transpose()?;
         let ca = profile.ca_pem()?;
-        let reply = client.init(shares, threshold).await?.value;
+        let reply = client.init(&InitRequest { shares, threshold, holders }).await?.value;
         match places.zip(self.out_dir.as_deref()) {
             Some((places, dir)) => {
                 let kept = fill(places, &reply);
@@ -165,13 +173,28 @@ impl Init {
     }
 
     /// How many shares to make, and how many of them open the server.
-    fn numbers(&self, root: &RootStatus) -> (u8, u8) {
+    fn numbers(&self, root: &RootStatus, holders: usize) -> Result<(u8, u8), Failure> {
         let (shares, threshold) = if root.needed == Some(0) { (0, 0) } else { (5, 3) };
+        let holders = u8::try_from(holders).map_err(|_| Failure::usage("a root has at most 32 shares"))?;
         match self.shares {
-            Some(0) => (0, 0),
-            shares_wanted => (shares_wanted.unwrap_or(shares), self.threshold.unwrap_or(threshold)),
+            Some(wanted) if holders > 0 && wanted != holders => {
+                Err(Failure::usage(format!("{wanted} shares, and {holders} holders: there is one share for each")))
+            }
+            Some(0) => Ok((0, 0)),
+            _ if holders > 0 => Ok((holders, self.threshold.unwrap_or(holders.min(3)))),
+            wanted => Ok((wanted.unwrap_or(shares), self.threshold.unwrap_or(threshold))),
         }
     }
+}
+
+/// What the files of the shares are called.
+fn names(shares: u8, holders: &[NewHolder]) -> Vec<String> {
+    if holders.is_empty() {
+        return (1..=shares).map(|number| format!("share-{number}")).collect();
+    }
+    let kind = |holder: &NewHolder| if holder.key.starts_with("age1") { "age" } else { "openpgp" };
+    let named = (1..).zip(holders).map(|(number, holder)| shares::file_name(number, &holder.name, kind(holder)));
+    named.collect()
 }
 
 /// The log's public keys, one on each line.
@@ -221,9 +244,9 @@ fn make_own(dir: &Path) -> Result<(), Failure> {
 }
 
 /// Begins a file for each share, and the last one for the token.
-fn places(dir: &Path, shares: u8) -> Result<Vec<Place>, Failure> {
+fn places(dir: &Path, shares: &[String]) -> Result<Vec<Place>, Failure> {
     make_own(dir)?;
-    let wanted = (1..=shares).map(|number| dir.join(format!("share-{number}"))).chain([dir.join(TOKEN)]);
+    let wanted = shares.iter().map(|name| dir.join(name)).chain([dir.join(TOKEN)]);
     let wanted: Vec<PathBuf> = wanted.collect();
     let beside = [LOG_KEYS, PROFILE, CA].map(|name| dir.join(name));
     if let Some(path) = wanted.iter().chain(&beside).find(|path| path.symlink_metadata().is_ok()) {
@@ -248,18 +271,19 @@ fn fill(mut places: Vec<Place>, reply: &InitReply) -> Kept {
     let mut kept = Kept { files: Vec::new(), left: None };
     let token = places.pop();
     let mut places = places.into_iter();
-    let shares = (1..).zip(&reply.shares).map(|(number, share)| (format!("share {number}"), share, places.next()));
-    let shares: Vec<_> = shares.collect();
-    for (name, secret, place) in shares.into_iter().chain([("token".to_owned(), &reply.token, token)]) {
+    let shown = reply.shares.iter().map(|share| share.expose());
+    let shares = (1..).zip(shown.chain(reply.handed.iter().map(|share| share.text.trim_end())));
+    let shares: Vec<_> = shares.map(|(number, share)| (format!("share {number}"), share, places.next())).collect();
+    for (name, secret, place) in shares.into_iter().chain([("token".to_owned(), reply.token.expose(), token)]) {
         let written = match place {
-            Some(place) => write_line(place, secret.expose()),
+            Some(place) => write_line(place, secret),
             None => Err(Failure::new(Exit::Internal, format!("the server gave a {name} that was not asked for"))),
         };
         match written {
             Ok(file) => kept.files.push(file),
             Err(failure) => {
                 let (text, _) = kept.left.get_or_insert_with(|| (SecretBuffer::with_capacity(4096), failure));
-                for part in [&name, "  ", secret.expose(), "\n"] {
+                for part in [&name, "  ", secret, "\n"] {
                     text.extend_from_slice(part.as_bytes());
                 }
             }
@@ -300,6 +324,7 @@ fn tell_kept(app: &App, kept: Kept, dir: &Path, reply: &InitReply) -> Result<(),
         "principal": reply.principal,
         "expires": reply.expires,
         "log_vkeys": reply.log_vkeys,
+        "challenge": reply.challenge,
     });
     let shown = app.out.show(&summary, |_| {
         let files = names.join("\n               ");
@@ -310,6 +335,7 @@ fn tell_kept(app: &App, kept: Kept, dir: &Path, reply: &InitReply) -> Result<(),
                 ("token expires", reply.expires.to_string()),
                 ("profile", profile.display().to_string()),
                 ("log keys", log_keys.display().to_string()),
+                ("challenge", reply.challenge.clone().unwrap_or_default()),
             ])
         )
     });
@@ -320,6 +346,9 @@ fn tell_kept(app: &App, kept: Kept, dir: &Path, reply: &InitReply) -> Result<(),
 fn init_text(reply: &InitReply, out: &mut SecretBuffer) -> std::io::Result<()> {
     for (number, share) in (1..).zip(&reply.shares) {
         writeln!(out, "share {number:<2}       {}", share.expose())?;
+    }
+    if !reply.handed.is_empty() {
+        write!(out, "{}", shares::texts(&reply.handed, reply.challenge.as_deref()))?;
     }
     writeln!(out, "administrator  {}", printable(&reply.principal))?;
     writeln!(out, "token          {}", reply.token.expose())?;
@@ -415,14 +444,15 @@ async fn give(app: &App, client: &Client, share: SecretString) -> Result<RootSta
     Ok(root)
 }
 
-fn shares_in(path: &Path) -> Result<Vec<SecretString>, Failure> {
+pub(super) fn shares_in(path: &Path) -> Result<Vec<SecretString>, Failure> {
     let source = Source::of(Some(path));
     if let Some(path) = source.path() {
         files::check_private(path)?;
     }
     let text = SecretString::from_utf8(source.read(SHARES_MAX)?)
         .map_err(|_| Failure::usage(format!("{} is not text", source.name())))?;
-    let lines = text.expose().lines().map(str::trim).filter(|line| !line.is_empty());
+    // What stands before a share for people begins with `#`.
+    let lines = text.expose().lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     Ok(lines.map(SecretString::copy_from).collect())
 }
 
@@ -449,10 +479,11 @@ mod tests {
     #[test]
     fn existing_shares_are_never_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(places(dir.path(), 3).unwrap().len(), 4);
+        let places = |shares: u8| places(dir.path(), &names(shares, &[]));
+        assert_eq!(places(3).unwrap().len(), 4);
         std::fs::write(dir.path().join("share-3"), "x").unwrap();
-        assert!(places(dir.path(), 3).err().unwrap().what.contains("share-3"));
-        assert!(places(dir.path(), 2).is_ok());
+        assert!(places(3).err().unwrap().what.contains("share-3"));
+        assert!(places(2).is_ok());
     }
 
     #[test]
@@ -460,17 +491,19 @@ mod tests {
         use std::os::unix::fs::{MetadataExt, PermissionsExt};
         let dir = tempfile::tempdir().unwrap();
         let inside = |name: &str| dir.path().join(name);
-        assert!(places(&inside("new/ceremony"), 1).is_ok());
+        let one = names(1, &[]);
+        let places = |dir: &Path| places(dir, &one);
+        assert!(places(&inside("new/ceremony")).is_ok());
         assert_eq!(inside("new/ceremony").metadata().unwrap().mode() & 0o777, 0o700);
         for mode in [0o720, 0o702, 0o1777] {
             std::fs::set_permissions(inside("new"), std::fs::Permissions::from_mode(mode)).unwrap();
-            let failure = places(&inside("new"), 1).err().unwrap();
+            let failure = places(&inside("new")).err().unwrap();
             assert!(failure.what.contains("written to by others"), "{}", failure.what);
         }
         std::fs::create_dir(inside("real")).unwrap();
         std::os::unix::fs::symlink(inside("real"), inside("link")).unwrap();
         for link in ["link", "link/", "link/."] {
-            let failure = places(&inside(link), 1).err().unwrap();
+            let failure = places(&inside(link)).err().unwrap();
             assert!(failure.what.contains("is a link"), "{link}: {}", failure.what);
         }
         assert_eq!(std::fs::read_dir(inside("real")).unwrap().count(), 0);
@@ -480,6 +513,8 @@ mod tests {
         let secret = |text| keyreeve_wire::SecretText(SecretString::copy_from(text));
         InitReply {
             shares: ["krs-one", "krs-two"].map(secret).into(),
+            handed: Vec::new(),
+            challenge: None,
             token: secret("krt-token"),
             principal: "admin".to_owned(),
             expires: keyreeve_wire::Timestamp("2026-11-22T09:00:00Z".to_owned()),
@@ -491,7 +526,7 @@ mod tests {
     fn shares_and_token_are_written_for_their_owner_only() {
         use std::os::unix::fs::MetadataExt;
         let dir = tempfile::tempdir().unwrap();
-        let kept = fill(places(dir.path(), 2).unwrap(), &reply());
+        let kept = fill(places(dir.path(), &names(2, &[])).unwrap(), &reply());
         assert!(kept.left.is_none() && kept.files.len() == 3);
         for (name, text) in [("share-1", "krs-one\n"), ("share-2", "krs-two\n"), ("token", "krt-token\n")] {
             let path = dir.path().join(name);
@@ -503,7 +538,7 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_handed_back_and_the_rest_is_written() {
         let dir = tempfile::tempdir().unwrap();
-        let begun = places(dir.path(), 1).unwrap();
+        let begun = places(dir.path(), &names(1, &[])).unwrap();
         // Somebody takes the token's name between the request and its answer.
         std::fs::write(dir.path().join("token"), "x").unwrap();
         let kept = fill(begun, &reply());
@@ -534,13 +569,18 @@ mod tests {
     #[test]
     fn shares_are_asked_for_where_the_root_has_some() {
         let root = |needed| RootStatus { state: RootState::NotInitialised, given: None, needed, made: None };
-        let numbers = |shares, threshold, needed| Init { shares, threshold, out_dir: None }.numbers(&root(needed));
+        let init = |shares, threshold| Init { shares, threshold, out_dir: None, holders: HolderArgs::default() };
+        let numbers = |shares, threshold, needed| init(shares, threshold).numbers(&root(needed), 0).unwrap();
         assert_eq!(numbers(None, None, None), (5, 3));
         assert_eq!(numbers(None, None, Some(0)), (0, 0), "a root without shares");
         assert_eq!(numbers(Some(7), Some(4), None), (7, 4));
         assert_eq!(numbers(Some(2), None, None), (2, 3), "the server tells what is not possible");
         assert_eq!(numbers(Some(0), None, None), (0, 0));
         assert_eq!(numbers(Some(5), Some(3), Some(0)), (5, 3), "what was asked for is refused rather than changed");
+        let held = |shares, threshold, holders| init(shares, threshold).numbers(&root(None), holders);
+        assert_eq!(held(None, None, 4).unwrap(), (4, 3));
+        assert_eq!(held(Some(2), None, 2).unwrap(), (2, 2));
+        assert!(held(Some(5), None, 2).is_err(), "a share without a holder");
     }
 
     #[test]

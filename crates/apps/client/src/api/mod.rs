@@ -14,6 +14,7 @@ mod mfa;
 mod notices;
 mod policies;
 mod reviews;
+mod shares;
 mod roots;
 mod signing;
 mod system;

@@ -21,8 +21,8 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn init(&self, shares: u8, threshold: u8) -> Result<Answer<InitReply>, ClientError> {
-        let call = self.call(Method::POST, &["system", "init"])?.json(&InitRequest { shares, threshold })?;
+    pub async fn init(&self, request: &InitRequest) -> Result<Answer<InitReply>, ClientError> {
+        let call = self.call(Method::POST, &["system", "init"])?.json(request)?;
         self.send(call.repeat(Repeat::Never)).await
     }
 

@@ -208,7 +208,8 @@ impl<'a> Signature<'a> {
                 3 => self.expires = Some(number()?),
                 9 => self.key_expires = Some(number()?),
                 27 => self.flags = body.first().copied().unwrap_or(0),
-                // Preferences, the issuer, features, an embedded signature and the like: understood, and of no use here.
+                // Preferences, the issuer, features, an embedded signature and the like: understood, and of no use
+                // here.
                 4..=7 | 11 | 16 | 21..=26 | 28 | 30..=35 | 39 => {}
                 _ if kind & 0x80 == 0 => {}
                 _ => return None,
@@ -474,8 +475,9 @@ fn rsa_encrypt(key: &PublicKey, plain: &[u8]) -> Result<Vec<u8>, CryptoError> {
     Ok(out)
 }
 
-/// The body of the packet with the data (RFC 9580, 5.13.1): a block of random bytes with its last two repeated, the data
-/// as a literal packet, and a digest over both; under AES-256 in CFB mode from an IV of zeros. The session key is fresh.
+/// The body of the packet with the data (RFC 9580, 5.13.1): a block of random bytes with its last two repeated, the
+/// data as a literal packet, and a digest over both; under AES-256 in CFB mode from an IV of zeros. The session key is
+/// fresh.
 fn protected(random: &Random, session: &SecretArray<32>, plaintext: &SecretBytes) -> Result<Vec<u8>, CryptoError> {
     let mut plain = SecretBuffer::with_capacity(plaintext.len() + 64);
     let block: [u8; 16] = random.nonce_array()?;

@@ -30,6 +30,7 @@ pub(crate) mod mfa;
 mod notices;
 mod policy;
 mod reviews;
+mod shares;
 mod roots;
 mod system;
 mod uses;
@@ -160,6 +161,7 @@ const FILES: &[&[Case]] = &[
     login::CASES,
     grants::CASES,
     reviews::CASES,
+    shares::CASES,
     roots::CASES,
     policy::CASES,
     approvals::CASES,

@@ -12,7 +12,9 @@ cases! {
     "request.refuse" => |stage, who| {
         stage.run(who, SERVER, requests::Refuse::one("unknown-route", requests::Seen::default())).await
     };
-    "system.init" => |stage, who| stage.run(who, SERVER, system::Init { shares: 0, threshold: 0 }).await;
+    "system.init" => |stage, who| {
+        stage.run(who, SERVER, system::Init { shares: 0, threshold: 0, holders: Vec::new() }).await
+    };
     "system.unseal" => |stage, who| {
         stage.run(who, SERVER, system::Unseal { share: SecretString::copy_from("share") }).await
     };

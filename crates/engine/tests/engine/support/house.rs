@@ -172,7 +172,7 @@ impl House {
             RootKind::SealedFile => (0, 0),
             RootKind::Shamir(shares, threshold) => (shares, threshold),
         };
-        Ok(self.call(&Who::Nobody, Init { shares, threshold }).await?.reply)
+        Ok(self.call(&Who::Nobody, Init { shares, threshold, holders: Vec::new() }).await?.reply)
     }
 
     /// Remembers what initialisation showed once.

@@ -21,6 +21,7 @@ mod policy_shadow;
 mod policy_versions;
 mod principals;
 mod reviews;
+mod shares;
 mod roots;
 mod signing;
 mod system;
@@ -32,6 +33,7 @@ use crate::routes::Route;
 /// The parts of the table of routes.
 pub(crate) static TABLES: &[&[Route]] = &[
     system::ROUTES,
+    shares::ROUTES,
     keyrings::ROUTES,
     keys::ROUTES,
     lifecycle::ROUTES,

@@ -8,6 +8,7 @@ use keyreeve_http::Problem;
 use keyreeve_wire::SecretText;
 use keyreeve_wire::system::{InitReply, InitRequest, RootStatus, SystemStatus, UnsealRequest};
 
+use super::shares::{handed, spec};
 use crate::answer;
 use crate::call::{Json, Plain};
 use crate::convert::{self, timestamp};
@@ -40,10 +41,13 @@ async fn status(State(engine): State<Engine>, Plain(arrival): Plain) -> Result<R
 }
 
 async fn init(State(engine): State<Engine>, call: Json<InitRequest>) -> Result<Response, Problem> {
-    let InitRequest { shares, threshold } = call.body;
-    let done = engine.call(call.arrival, Init { shares, threshold }).await?;
+    let InitRequest { shares, threshold, holders } = call.body;
+    let holders = holders.iter().map(spec).collect::<Result<_, _>>()?;
+    let done = engine.call(call.arrival, Init { shares, threshold, holders }).await?;
     let reply = InitReply {
         shares: done.reply.shares.into_iter().map(SecretText).collect(),
+        handed: done.reply.handed.iter().map(handed).collect::<Result<_, _>>()?,
+        challenge: done.reply.challenge,
         principal: done.reply.principal.to_string(),
         token: SecretText(done.reply.token),
         expires: timestamp(done.reply.expires),

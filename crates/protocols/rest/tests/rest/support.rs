@@ -122,7 +122,7 @@ impl Server {
             idempotency: None,
             proof: Default::default(),
         };
-        let done = server.engine.call(nobody, Init { shares: 0, threshold: 0 }).await.unwrap();
+        let done = server.engine.call(nobody, Init { shares: 0, threshold: 0, holders: Vec::new() }).await.unwrap();
         server.token = done.reply.token.expose().to_owned();
         server.seen.take();
         server
