@@ -76,9 +76,6 @@ const FOR_THE_KNOWN: &[&str] = &[
 /// shares, and without rules of approval nothing is to be confirmed and
 /// there is no emergency.
 const REFUSED_BY_STATE: &[(&str, Code)] = &[
-    ("system.init", Code::WrongState),
-    ("system.unseal", Code::InvalidRequest),
-    ("token.renew", Code::WrongState),
     ("backup.create", Code::WrongState),
     ("backup.verify", Code::WrongState),
     ("backup.acknowledge", Code::WrongState),
