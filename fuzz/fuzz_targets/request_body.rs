@@ -6,6 +6,7 @@ use keyreeve_wire::approvals::{CastVote, PutRules};
 use keyreeve_wire::cases::{
     ConfirmIncident, DeclareEmergency, IncidentText, OpenIncident, PlaceHold, ReleaseHold, ReviewEmergency,
 };
+use keyreeve_wire::ceremony::RecordCeremony;
 use keyreeve_wire::cipher::{
     CiphertextRequest, DecryptRequest, EncryptRequest, GenerateDataKeyRequest, ReEncryptRequest,
 };
@@ -41,7 +42,7 @@ fuzz_target!(|body: &[u8]| {
     read!(body, CreateKeyring, CreateKey, UpdateKey, Reason, SuspendKey, CompromiseKey, ScheduleDestruction);
     read!(body, PlaceHold, ReleaseHold, OpenIncident, IncidentText, ConfirmIncident, DeclareEmergency, ReviewEmergency);
     read!(body, StartTotp, FinishTotp, StartWebAuthn, FinishWebAuthn, NewChallenge, MfaAnswer, Invite);
-    read!(body, CreateGrant);
+    read!(body, CreateGrant, RecordCeremony);
     read!(body, JoinRoot, RetireRoot, MigrateRoots, RotateKek, CancelJob);
     read!(body, CastVote, PutRules);
     read!(body, CreateToken, PutPrincipal, UpdatePrincipal, PutPolicy, ExplainRequest, InitRequest, UnsealRequest);

@@ -3,6 +3,7 @@
 
 mod access;
 mod audit;
+mod ceremony;
 mod files;
 mod keys;
 mod stream;

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::{App, Outcome};
 use crate::commands::{
-    access, agreement, algorithms, approvals, audit, completions, credentials, data_keys, decrypt, demo, emergencies,
+    access, agreement, algorithms, approvals, audit, ceremony, completions, credentials, data_keys, decrypt, demo, emergencies,
     encrypt, grants, holds, incidents, jobs, keyrings, keys, login, login_methods, macs, mfa, notices, policies,
     principals, random, reviews, rewrap, root, rules, server, shares, signing, system, tokens, version, waiting, wrapping,
 };
@@ -204,6 +204,8 @@ enum ServerCommand {
 #[derive(Subcommand)]
 enum LocalCommand {
     #[command(subcommand)]
+    Ceremony(Box<ceremony::Command>),
+    #[command(subcommand)]
     Share(shares::Offline),
     Completions(completions::Completions),
     Version(version::Version),
@@ -260,6 +262,7 @@ fn execute(cli: Cli, out: Out) -> Outcome {
         Command::Server(ServerCommand::Serve(command)) => command.run(),
         Command::Server(ServerCommand::Config(command)) => command.run(&app),
         Command::Local(LocalCommand::Share(command)) => command.run(&app),
+        Command::Local(LocalCommand::Ceremony(command)) => command.run(&app),
         Command::Local(LocalCommand::Completions(command)) => command.run(&app),
         Command::Local(LocalCommand::Version(command)) => command.run(&app),
         Command::Client(command) => {

@@ -15,6 +15,7 @@
 //! looked for, so that no token goes to a server, and no plaintext to a key, that somebody else's file chose. One found
 //! in the current directory counts only if it is what `keyreeve dev` of the same user writes.
 
+use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::path::{Component, Path, PathBuf};
 
@@ -81,6 +82,18 @@ impl Connection {
             self.0.admin_address = None;
         }
         self
+    }
+}
+
+impl Connection {
+    /// The options that say the same to another run of this program.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let Given { profile, address, admin_address, ca_file, token_file } = &self.0;
+        let paths = [("--profile", profile), ("--ca-file", ca_file), ("--token-file", token_file)];
+        let addresses = [("--address", address), ("--admin-address", admin_address)];
+        let paths = paths.into_iter().filter_map(|(name, path)| Some([name.into(), path.as_ref()?.into()]));
+        let addresses = addresses.into_iter().filter_map(|(name, text)| Some([name.into(), text.as_ref()?.into()]));
+        paths.chain(addresses).flatten().collect()
     }
 }
 
@@ -157,6 +170,11 @@ impl Profile {
         profile.ca_file = connection.ca_file.or(profile.ca_file);
         profile.token_file = connection.token_file.or(profile.token_file);
         Ok(profile)
+    }
+
+    /// A profile that somebody named.
+    pub(crate) fn at(path: &Path) -> Result<Self, Failure> {
+        Self::read(path)
     }
 
     /// The profile of development mode if there is one, else a person's own.

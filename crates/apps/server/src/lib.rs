@@ -24,13 +24,13 @@ mod moves;
 mod running;
 mod service;
 
-use keyreeve_engine::Clock;
 use std::path::Path;
 
 pub use config::{Config, ConfigError};
 pub use dev::{DevOptions, DevReady, dev};
 pub use error::ServerError;
 pub use examine::Checked;
+pub use keyreeve_engine::Clock;
 pub use machine::SystemClock;
 use running::Signals;
 pub use running::{Addresses, Mode, Running};

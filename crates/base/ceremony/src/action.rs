@@ -117,6 +117,13 @@ pub enum Action {
         /// Why.
         reason: Argument,
     },
+    /// Makes a new key encryption key for a keyring, brings everything under it, and waits for the end of that.
+    KekRotate {
+        /// The keyring's name or id.
+        keyring: Argument,
+        /// Why.
+        reason: Argument,
+    },
     /// Starts the waiting period after which a key is destroyed.
     KeyDestroySchedule {
         /// Its id or alias.
@@ -171,6 +178,7 @@ impl Action {
             Self::KeyShow { key } | Self::KeyDestroyNow { key } | Self::KeyDestroyRecord { key } => vec![key],
             Self::KeyCreate { alias, algorithm } => vec![alias, algorithm],
             Self::KeyRotate { key, reason } | Self::KeyDestroySchedule { key, reason, .. } => vec![key, reason],
+            Self::KekRotate { keyring, reason } => vec![keyring, reason],
         }
     }
 
@@ -203,6 +211,10 @@ impl Action {
                 let (key, reason) = (key.fill(values)?, reason.fill(values)?);
                 Ok(fixed(&["key", "rotate", &key, "--reason", &reason]))
             }
+            Self::KekRotate { keyring, reason } => {
+                let (keyring, reason) = (keyring.fill(values)?, reason.fill(values)?);
+                Ok(fixed(&["keyring", "rotate-kek", &keyring, "--reason", &reason, "--until-done"]))
+            }
             Self::KeyDestroySchedule { key, days, reason } => {
                 let (key, days, reason) = (key.fill(values)?, days.to_string(), reason.fill(values)?);
                 Ok(fixed(&["key", "destroy", "schedule", &key, "--days", &days, "--reason", &reason]))
@@ -226,6 +238,7 @@ impl Action {
             | Self::KeyCreate { .. }
             | Self::KeyRotate { .. }
             | Self::KeyDestroySchedule { .. } => KEY,
+            Self::KekRotate { .. } => &["id", "work", "scope", "state", "done", "total", "begun", "ended"],
             Self::KeyDestroyNow { .. } | Self::KeyDestroyRecord { .. } => DESTROYED,
         }
     }
@@ -244,6 +257,7 @@ impl Action {
             | Self::KeyShow { .. }
             | Self::KeyCreate { .. }
             | Self::KeyRotate { .. }
+            | Self::KekRotate { .. }
             | Self::KeyDestroySchedule { .. }
             | Self::KeyDestroyNow { .. }
             | Self::KeyDestroyRecord { .. } => Input::None,

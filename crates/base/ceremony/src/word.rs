@@ -115,6 +115,22 @@ impl Text {
     }
 }
 
+/// A text as paragraphs: lines that follow one another are one, but for those that are set in, such as commands.
+#[must_use]
+pub fn flowed(text: &str) -> String {
+    let mut flowed = String::new();
+    let mut joins = false;
+    for line in text.trim_end().lines() {
+        let set_in = line.starts_with(' ');
+        if !flowed.is_empty() {
+            flowed.push(if joins && !set_in && !line.is_empty() { ' ' } else { '\n' });
+        }
+        flowed.push_str(line.trim_end());
+        joins = !set_in && !line.is_empty();
+    }
+    flowed
+}
+
 fn check_word(text: &str) -> Result<(), String> {
     let right = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(right) && text.len() <= WORD_MAX {
@@ -164,6 +180,12 @@ fn check_initials(text: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_of_a_paragraph_are_one() {
+        let text = "one\ntwo\n\nthree\n    keyreeve status\nfour\n";
+        assert_eq!(flowed(text), "one two\n\nthree\n    keyreeve status\nfour");
+    }
 
     #[test]
     fn words_lines_texts_and_initials() {

@@ -17,6 +17,8 @@ super::rows! {
         "Gives one share of the root of trust.";
     SYSTEM_SEAL = "system.seal", System, [SYSTEM], SYSTEM, Open,
         "Closes the root of trust and wipes every key from memory.";
+    CEREMONY_RECORD = "ceremony.record", System, [SYSTEM], SYSTEM, Open,
+        "Puts the outcome of a key ceremony on record, with the hash of its transcript.";
     RANDOM_GENERATE = "random.generate", System, [SELF], USE, Open, "Returns random bytes.";
     ALGORITHM_LIST = "algorithm.list", System, [SELF], READ, Open,
         "Lists algorithms with strength, status and sunset.";

@@ -22,6 +22,7 @@ pub mod approvals;
 pub mod audit;
 pub mod bytes;
 pub mod cases;
+pub mod ceremony;
 pub mod cipher;
 pub mod derivation;
 pub mod form;

@@ -247,7 +247,7 @@ impl Keys {
     }
 
     /// The same where a key is needed.
-    fn needed(self, app: &App) -> Result<Vec<VerifierKey>, Failure> {
+    pub(super) fn needed(self, app: &App) -> Result<Vec<VerifierKey>, Failure> {
         let keys = self.pinned(app)?;
         if keys.is_empty() {
             return Err(Failure::usage("no key to verify with").next(
@@ -444,11 +444,11 @@ async fn examine(
 }
 
 /// A log in a directory.
-struct Directory(PathBuf);
+pub(super) struct Directory(PathBuf);
 
 impl Directory {
     /// The log itself, also where the directory around it is named, in which the server keeps more.
-    fn of(dir: PathBuf) -> Self {
+    pub(super) fn of(dir: PathBuf) -> Self {
         let inner = dir.join("log");
         let around = !dir.join("checkpoint").exists() && inner.join("checkpoint").exists();
         Self(if around { inner } else { dir })

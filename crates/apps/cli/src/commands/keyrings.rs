@@ -132,7 +132,7 @@ impl Show {
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve keyring rotate-kek payments --reason 'once a year'\n  \
-        $ keyreeve keyring rotate-kek payments --root hsm --reason 'the new device' --wait")]
+        $ keyreeve keyring rotate-kek payments --root hsm --reason 'the new device' --until-done")]
 pub(crate) struct RotateKek {
     /// The keyring's name or id
     keyring: String,
@@ -147,7 +147,7 @@ pub(crate) struct RotateKek {
     pace: u32,
     /// Wait for the end
     #[arg(long)]
-    wait: bool,
+    until_done: bool,
     /// Why, for the audit log and for those who must agree
     #[arg(long)]
     reason: String,
@@ -161,7 +161,7 @@ impl RotateKek {
         let rotate = RotateKekRequest { roots, pace: self.pace, reason: self.reason };
         let answer = client.rotate_kek(&self.keyring, &rotate).await?;
         app.note_record("rotation begun", answer.audit_record.as_ref());
-        jobs::begun(app, &client, &answer.value, self.wait).await
+        jobs::begun(app, &client, &answer.value, self.until_done).await
     }
 }
 

@@ -8,6 +8,7 @@ mod approval_view;
 pub(crate) mod approvals;
 pub(crate) mod attention;
 pub(crate) mod audit;
+pub(crate) mod ceremony;
 pub(crate) mod completions;
 pub(crate) mod credentials;
 pub(crate) mod data_keys;

@@ -114,7 +114,7 @@ impl Retire {
 /// opens nothing that is in use. Copies of the database from before still name it; keep them as you keep the root.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
-        $ keyreeve root migrate --from main --to hsm --reason 'the new device' --wait\n  \
+        $ keyreeve root migrate --from main --to hsm --reason 'the new device' --until-done\n  \
         $ keyreeve root migrate --to hsm --to cloud --reason 'either opens'\n  \
         $ keyreeve root migrate --to hsm --to people --all-roots --reason 'nobody alone'")]
 pub(crate) struct Migrate {
@@ -132,7 +132,7 @@ pub(crate) struct Migrate {
     pace: u32,
     /// Wait for the end
     #[arg(long)]
-    wait: bool,
+    until_done: bool,
     /// Why, for the audit log and for those who must agree
     #[arg(long)]
     reason: String,
@@ -146,6 +146,6 @@ impl Migrate {
         let client = app.client()?;
         let answer = client.migrate_roots(&migrate).await?;
         app.note_record("migration begun", answer.audit_record.as_ref());
-        jobs::begun(app, &client, &answer.value, self.wait).await
+        jobs::begun(app, &client, &answer.value, self.until_done).await
     }
 }

@@ -4,6 +4,7 @@ mod access;
 mod approvals;
 mod audit;
 mod cases;
+mod ceremonies;
 mod cipher;
 mod derivation;
 mod grants;

@@ -9,7 +9,7 @@ use crate::script::{Asks, Task, TaskKind};
 use crate::state::{Ceremony, Standing};
 use crate::transcript::{Entry, Transcript};
 use crate::verify::transcript_sha256;
-use crate::word::Word;
+use crate::word::{Word, flowed};
 
 /// What stands on every page of a rehearsal.
 pub const DRY_RUN: &str = "DRY RUN - a rehearsal with throwaway keys, not a ceremony";
@@ -115,7 +115,7 @@ impl Writer<'_> {
         }
         self.add(Block::Facts(facts));
         self.heading("Purpose");
-        self.add(Block::Text(script.purpose.to_string()));
+        self.add(Block::Text(flowed(script.purpose.as_str())));
     }
 
     fn people(&mut self, transcript: &Transcript) {
@@ -190,7 +190,7 @@ impl Writer<'_> {
             Event::Done { outcome, .. } => {
                 self.add(Block::Task(name("")));
                 if let Some((_, task)) = task {
-                    self.add(Block::Text(task.text.to_owned()));
+                    self.add(Block::Text(flowed(task.text)));
                 }
                 let facts = outcome_facts(outcome, task.map(|(_, task)| task));
                 if !facts.is_empty() {

@@ -1,6 +1,6 @@
 //! The server itself, its audit log, and what everybody may ask.
 
-use keyreeve_engine::ops::{audit, derivation, keys, requests, system};
+use keyreeve_engine::ops::{audit, ceremonies, derivation, keys, requests, system};
 use keyreeve_secret::SecretString;
 
 use super::{Case, LOG, SERVER};
@@ -19,6 +19,18 @@ cases! {
         stage.run(who, SERVER, system::Unseal { share: SecretString::copy_from("share") }).await
     };
     "system.seal" => |stage, who| stage.run(who, SERVER, system::Seal).await;
+    "ceremony.record" => |stage, who| {
+        let (script_sha256, transcript_sha256) = ("0".repeat(64), "f".repeat(64));
+        let record = ceremonies::Record {
+            ceremony: "destruction".parse().unwrap(),
+            script_sha256,
+            transcript_sha256,
+            outcome: ceremonies::CeremonyOutcome::Completed,
+            participants: vec!["Alice Baker (Acme)".parse().unwrap()],
+            deviations: 0,
+        };
+        stage.run(who, SERVER, record).await
+    };
     "random.generate" => |stage, who| stage.run(who, SERVER, derivation::GenerateRandom { bytes: 32 }).await;
     "algorithm.list" => |stage, who| stage.run(who, SERVER, keys::ListAlgorithms).await;
     "audit.search" => |stage, who| {

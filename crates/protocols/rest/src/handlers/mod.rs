@@ -2,6 +2,7 @@
 
 mod approvals;
 mod audit;
+mod ceremonies;
 mod cipher;
 mod credentials;
 mod data_keys;
@@ -56,6 +57,7 @@ pub(crate) static TABLES: &[&[Route]] = &[
     policy_shadow::ROUTES,
     approvals::ROUTES,
     audit::ROUTES,
+    ceremonies::ROUTES,
     holds::ROUTES,
     incidents::ROUTES,
     emergencies::ROUTES,
