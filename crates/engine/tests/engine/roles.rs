@@ -51,7 +51,7 @@ const HOLD: &str = "hold.place hold.place-on-keyring hold.release";
 const AGREE: &str = "incident.confirm rules.describe";
 /// Writing the rules that everybody is bound by.
 const GOVERN: &str = "rules.check rules.put governance.enact rules.describe";
-const SYSTEM: &str = "system.seal ceremony.record root.list root.join root.retire job.list job.describe job.cancel \
+const SYSTEM: &str = "system.seal root.list root.join root.retire job.list job.describe job.cancel \
     ceremony.record root.holders root.name-holder root.challenge root.reshare root.reshare-show \
     root.reshare-commit root.reshare-abandon notice.list notice.test \
     backup.create backup.list backup.verify backup.acknowledge";
