@@ -33,8 +33,9 @@ For those who write tests:
                 Without that variable it fails when KEYREEVE_TEST_ALL=1 is set (this command sets it), else it
                 prints why it does nothing and returns.
   Other tools   Tests with `openssl::`, `curl::`, `python::`, `schemathesis::`, `aiosmtpd::`, `mounted::`,
-                `faketime::`, `idp::` (Node and npm's oidc-provider) or `slapd::` in their path are left out where
-                that tool is missing.
+                `faketime::`, `idp::` (Node and npm's oidc-provider), `slapd::`, `softhsm::`, `swtpm::`, `moto::`,
+                `microsoft::`, `cloudkms::` (google-cloud-kms) or `transit::` (Vault) in their path are left out
+                where that tool is missing.
   The binary    KEYREEVE_TEST_BINARY is the path of the `keyreeve` built for this run.
   Crashes       tests/tests/crash.rs is a step of its own; KEYREEVE_CRASH_ROUNDS says how many rounds.
   Long runs     KEYREEVE_TEST_LONG=1 is set by --long.

@@ -32,6 +32,10 @@ pub(super) enum Tool {
     Slapd,
     Softhsm,
     Swtpm,
+    GoogleKms,
+    Moto,
+    AzureLibraries,
+    Vault,
     Cmake,
     Go,
 }
@@ -56,6 +60,11 @@ pub(super) const OF_TESTS: &[Tool] = &[
     Tool::Slapd,
     Tool::Softhsm,
     Tool::Swtpm,
+    Tool::GoogleKms,
+    Tool::Moto,
+    Tool::AzureLibraries,
+    Tool::Go,
+    Tool::Vault,
 ];
 
 /// What the FIPS build of the cryptographic module needs besides, and the tests that are run on it.
@@ -68,11 +77,20 @@ const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 const FIDO2: &str = "fido2==2.2.1";
 /// The version whose settings `tests/counterparts/idp.mjs` uses.
 const OIDC_PROVIDER: (&str, &str) = ("oidc-provider", "9.13.3");
+/// Google's messages of Cloud KMS, on which `tests/counterparts/google_kms.py` stands.
+const GOOGLE_KMS: &str = "google-cloud-kms==3.18.0";
+/// The simulation of AWS under `tests/counterparts/aws_kms.py`.
+const MOTO: &str = "moto[kms,server]==5.2.5";
+/// Microsoft's libraries, which say whether `tests/counterparts/azure_keyvault.py` is what they mean.
+const AZURE: &str = "azure-keyvault-keys==4.11.3 azure-identity==1.27.0";
+/// What `tests/counterparts/vault/main.go` says of itself.
+const VAULT: &str = "vault 1.13.1, in part";
+const VAULT_SOURCE: &str = "tests/counterparts/vault";
 /// The version that the receiver in tests/access/smtp.py was written for.
 const AIOSMTPD: &str = "aiosmtpd==1.4.6";
 
 impl Tool {
-    pub(super) const ALL: [Self; 23] = [
+    pub(super) const ALL: [Self; 27] = [
         Self::Rustfmt,
         Self::Clippy,
         Self::Cxx,
@@ -94,6 +112,10 @@ impl Tool {
         Self::Slapd,
         Self::Softhsm,
         Self::Swtpm,
+        Self::GoogleKms,
+        Self::Moto,
+        Self::AzureLibraries,
+        Self::Vault,
         Self::Cmake,
         Self::Go,
     ];
@@ -121,6 +143,10 @@ impl Tool {
             Self::Slapd => "slapd",
             Self::Softhsm => "SoftHSM",
             Self::Swtpm => "swtpm",
+            Self::GoogleKms => "google-cloud-kms",
+            Self::Moto => "moto",
+            Self::AzureLibraries => "azure-keyvault-keys",
+            Self::Vault => "Vault",
             Self::Cmake => "cmake",
             Self::Go => "Go",
         }
@@ -147,6 +173,10 @@ impl Tool {
             Self::Slapd => Some("slapd::"),
             Self::Softhsm => Some("softhsm::"),
             Self::Swtpm => Some("swtpm::"),
+            Self::GoogleKms => Some("cloudkms::"),
+            Self::Moto => Some("moto::"),
+            Self::AzureLibraries => Some("microsoft::"),
+            Self::Vault => Some("transit::"),
         }
     }
 
@@ -171,7 +201,12 @@ impl Tool {
             Self::Slapd => "logins with a directory",
             Self::Softhsm => "a hardware security module as root of trust",
             Self::Swtpm => "a root of trust in a TPM",
-            Self::Cmake | Self::Go => "the FIPS build of AWS-LC",
+            Self::GoogleKms => "a root of trust in Google Cloud KMS",
+            Self::Moto => "a root of trust in AWS KMS",
+            Self::AzureLibraries => "a root of trust in Azure Key Vault",
+            Self::Vault => "a root of trust in Vault",
+            Self::Cmake => "the FIPS build of AWS-LC",
+            Self::Go => "the FIPS build of AWS-LC, and Vault",
         }
     }
 
@@ -191,13 +226,7 @@ impl Tool {
             }
             Self::Faketime => asked("faketime"),
             Self::Node => asked("node"),
-            Self::OidcProvider => {
-                let manifest = npm_folder(root).join("node_modules/oidc-provider/package.json");
-                let text = std::fs::read_to_string(manifest).ok()?;
-                let version = text.lines().find_map(|line| line.trim().strip_prefix("\"version\": "))?;
-                let version = version.trim_matches(['"', ',']);
-                (version == OIDC_PROVIDER.1).then(|| format!("{} {version}", OIDC_PROVIDER.0))
-            }
+            Self::OidcProvider => oidc_provider(root),
             Self::Slapd => {
                 let path = ["/usr/sbin/slapd", "/usr/local/libexec/slapd", "/usr/libexec/slapd"];
                 path.into_iter().find_map(slapd_version)
@@ -207,6 +236,15 @@ impl Tool {
                 let library = Path::new("/usr/lib/softhsm/libsofthsm2.so").exists();
                 let tool = asked("softhsm2-util").filter(|_| library);
                 tool.filter(|_| Command::new("pkcs11-tool").arg("--help").output().is_ok())
+            }
+            Self::GoogleKms => libraries(root, "google-kms", "google.cloud.kms_v1, cryptography", GOOGLE_KMS),
+            Self::Moto => libraries(root, "moto", "boto3, moto.server", MOTO),
+            Self::AzureLibraries => {
+                libraries(root, "azure-keyvault", "azure.identity, azure.keyvault.keys, cryptography, jwt", AZURE)
+            }
+            Self::Vault => {
+                let said = cargo::output_of(Command::new(vault_program(root)).arg("version"))?;
+                (said == VAULT).then_some(said)
             }
             // The tools look at the TPM besides.
             Self::Swtpm => asked("swtpm").filter(|_| asked("tpm2_pcrread").is_some()),
@@ -261,6 +299,10 @@ impl Tool {
             Self::OidcProvider => Source::Npm,
             Self::Slapd => Source::Apt(&["slapd", "ldap-utils"]),
             Self::Softhsm => Source::Apt(&["softhsm2", "opensc"]),
+            Self::GoogleKms => Source::Pip { environment: "google-kms", package: GOOGLE_KMS },
+            Self::Moto => Source::Pip { environment: "moto", package: MOTO },
+            Self::AzureLibraries => Source::Pip { environment: "azure-keyvault", package: AZURE },
+            Self::Vault => Source::GoProgram,
             Self::Swtpm => Source::Apt(&["swtpm", "tpm2-tools"]),
             Self::Cmake => Source::Apt(&["cmake"]),
             Self::Go => Source::Apt(&["golang-go"]),
@@ -281,6 +323,10 @@ impl Tool {
                 let (name, version) = OIDC_PROVIDER;
                 format!("npm install --prefix target/oidc-provider {name}@{version}")
             }
+            Source::GoProgram => {
+                let at = vault_program(Path::new(""));
+                format!("go build -o {} in {VAULT_SOURCE} (some minutes the first time)", at.display())
+            }
             Source::Permission => "run as root, or where users may make namespaces".to_owned(),
         }
     }
@@ -296,6 +342,8 @@ enum Source {
     },
     /// The OpenID provider, into a folder of its own.
     Npm,
+    /// Vault, built from its own modules.
+    GoProgram,
     /// Nothing that can be installed.
     Permission,
 }
@@ -305,9 +353,35 @@ fn environment(root: &Path, name: &str) -> PathBuf {
     workspace::target_folder(root).join(name)
 }
 
+/// Where Vault is built to.
+fn vault_program(root: &Path) -> PathBuf {
+    workspace::target_folder(root).join("vault/vault")
+}
+
 /// Where what comes from Node's package registry lives.
 fn npm_folder(root: &Path) -> PathBuf {
     workspace::target_folder(root).join("oidc-provider")
+}
+
+/// The provider's version, if it is the wanted one.
+fn oidc_provider(root: &Path) -> Option<String> {
+    let manifest = npm_folder(root).join("node_modules/oidc-provider/package.json");
+    let text = std::fs::read_to_string(manifest).ok()?;
+    let version = text.lines().find_map(|line| line.trim().strip_prefix("\"version\": "))?;
+    let version = version.trim_matches(['"', ',']);
+    (version == OIDC_PROVIDER.1).then(|| format!("{} {version}", OIDC_PROVIDER.0))
+}
+
+/// The versions of libraries for Python, if they are the pinned ones and can be imported.
+fn libraries(root: &Path, folder: &str, imports: &str, pinned: &str) -> Option<String> {
+    let named = |one: &str| one.split(['[', '=']).next().unwrap_or_default().to_owned();
+    let names: Vec<String> = pinned.split(' ').map(named).collect();
+    let ask =
+        format!("import {imports}, importlib.metadata as m; print(*(n + '==' + m.version(n) for n in {names:?}))");
+    let found = cargo::output_of(Command::new(environment(root, folder).join("bin/python")).args(["-c", &ask]))?;
+    let wanted = |one: &str| one.split_once("==").map(|(_, version)| format!("{}=={version}", named(one)));
+    let wanted: Vec<String> = pinned.split(' ').filter_map(wanted).collect();
+    (found == wanted.join(" ")).then_some(found)
 }
 
 /// The program says its version on the standard error, as `@(#) $OpenLDAP: slapd 2.5.13 …`.
@@ -337,6 +411,7 @@ pub(super) fn find_or_install(root: &Path, needs: &BTreeSet<Tool>) -> BTreeSet<T
 
 fn install(root: &Path, absent: &[Tool]) {
     let (mut packages, mut from_index, mut from_npm) = (Vec::new(), Vec::new(), false);
+    let mut from_modules = false;
     for tool in absent {
         match tool.source() {
             Source::Rustup(component) => {
@@ -345,6 +420,7 @@ fn install(root: &Path, absent: &[Tool]) {
             Source::Apt(names) => packages.extend(names),
             Source::Pip { environment, package } => from_index.push((environment, package)),
             Source::Npm => from_npm = true,
+            Source::GoProgram => from_modules = true,
             Source::Permission => {}
         }
     }
@@ -353,8 +429,15 @@ fn install(root: &Path, absent: &[Tool]) {
         let environment = environment(root, name);
         println!("  installing {package} in {}", environment.display());
         if ran(Command::new("python3").args(["-m", "venv"]).arg(&environment)) {
-            ran(Command::new(environment.join("bin/pip")).args(["install", "--quiet", package]));
+            ran(Command::new(environment.join("bin/pip")).args(["install", "--quiet"]).args(package.split(' ')));
         }
+    }
+    if from_modules {
+        let program = vault_program(root);
+        println!("  building {VAULT} in {}; this takes some minutes", program.display());
+        let mut go = Command::new("go");
+        go.current_dir(root.join(VAULT_SOURCE)).args(["build", "-trimpath", "-ldflags=-s -w", "-o"]).arg(program);
+        ran(&mut go);
     }
     if from_npm {
         let (folder, (name, version)) = (npm_folder(root), OIDC_PROVIDER);

@@ -22,6 +22,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::clouds;
 use crate::config::{Config, Fault, OpenedChannel, RootConfig, StoreConfig};
 use crate::error::ServerError;
 use crate::files;
@@ -183,6 +184,16 @@ fn open_roots(config: &Config, mode: Mode, random: &Random, clock: &Arc<dyn Cloc
 fn open_root(config: &Config, root: &RootConfig, mode: Mode, random: &Random) -> Result<Arc<dyn Root>, ServerError> {
     match (root, mode) {
         (RootConfig::Shamir {}, _) => Ok(Arc::new(ShamirRoot::new(random.clone()))),
+        (RootConfig::AwsKms(aws), _) => clouds::aws(aws, "root", random).map_err(|fault| refuse(config, fault)),
+        (RootConfig::AzureKeyVault(azure), _) => {
+            clouds::azure(azure, "root", random).map_err(|fault| refuse(config, fault))
+        }
+        (RootConfig::GoogleKms(google), _) => {
+            clouds::google(google, "root", random).map_err(|fault| refuse(config, fault))
+        }
+        (RootConfig::VaultTransit(vault), _) => {
+            clouds::vault(vault, "root", random).map_err(|fault| refuse(config, fault))
+        }
         (RootConfig::Tpm(tpm), _) => {
             let options = tpm.options("root", &config.data_dir).map_err(|fault| refuse(config, fault))?;
             Ok(Arc::new(TpmRoot::new(options, random.clone())))

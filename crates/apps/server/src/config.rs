@@ -2,12 +2,16 @@
 //! starts; what is wrong is told with file, field and remedy.
 
 mod algorithms;
+mod aws;
+mod azure;
+mod google;
 mod limits;
 mod listeners;
 mod notify;
 mod postgres;
 mod root;
 mod tpm;
+mod vault;
 mod webauthn;
 
 use keyreeve_crypto::Registry;
@@ -21,12 +25,16 @@ use std::path::{Path, PathBuf};
 use crate::files::{self, Trouble};
 
 pub use algorithms::Dates;
+pub use aws::AwsConfig;
+pub use azure::{AzureConfig, AzureLoginConfig};
+pub use google::GoogleConfig;
 pub use limits::{LimitsConfig, RateConfig, RatesConfig};
 pub use listeners::{ClientAuth, ListenerConfig, Listeners, TlsFiles, TlsVersion, Unsure};
 pub(crate) use notify::Opened as OpenedChannel;
 pub use notify::{ChannelConfig, MailTls, NotifyConfig};
 pub use root::RootConfig;
 pub use tpm::TpmConfig;
+pub use vault::{VaultConfig, VaultLogin};
 pub use webauthn::WebAuthnConfig;
 
 /// What is wrong with a configuration.

@@ -73,6 +73,10 @@ impl Checked {
         for (field, root) in std::iter::once(("root".to_owned(), &config.root)).chain(named) {
             match root {
                 RootConfig::Tpm(tpm) => self.tpm(&field, &tpm.options(&field, &config.data_dir)?),
+                RootConfig::AwsKms(aws) => self.checked.extend(aws.seen(&field)),
+                RootConfig::AzureKeyVault(azure) => self.checked.extend(azure.seen(&field)),
+                RootConfig::GoogleKms(google) => self.checked.extend(google.seen(&field)),
+                RootConfig::VaultTransit(vault) => self.checked.extend(vault.seen(&field)),
                 RootConfig::Shamir {} | RootConfig::SealedFile {} => {}
             }
         }

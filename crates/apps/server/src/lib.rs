@@ -10,6 +10,7 @@ pub mod dev;
 pub mod tpm;
 
 mod assemble;
+mod clouds;
 mod error;
 mod examine;
 mod files;

@@ -86,6 +86,77 @@ fn channels_are_opened_with_the_files_beside_the_configuration() {
     assert!(!config.remarks().iter().any(|remark| remark.starts_with("notify")));
 }
 
+fn azure(key: &str, more: &str) -> String {
+    format!("\"azure-key-vault\"\nkey = \"{key}\"\nlogin = {{ method = \"managed-identity\"{more} }}")
+}
+
+/// A root in Google Cloud KMS, and one in Vault.
+fn google(key: &str, more: &str) -> String {
+    let key = format!("projects/p/locations/l/keyRings/r/cryptoKeys/{key}");
+    GOOD.replace("\"shamir\"", &format!("\"google-kms\"\nkey = \"{key}\"\n{more}"))
+}
+
+fn vault(address: &str, key: &str, login: &str) -> String {
+    let root = format!("\"vault-transit\"\naddress = \"{address}\"\nkey = \"{key}\"\nlogin = {{ {login} }}");
+    GOOD.replace("\"shamir\"", &root)
+}
+
+#[test]
+fn google_and_vault_are_roots_with_every_way_to_log_in() {
+    let dir = directory();
+    let text = google("k", "ca = \"server.pem\"\nkeep_seconds = 60");
+    let config = load(&dir, &text).unwrap();
+    let RootConfig::GoogleKms(found) = &config.root else { panic!("{:?}", config.root) };
+    assert_eq!((found.ca.as_deref(), found.keep_seconds), (Some(dir.path().join("server.pem").as_path()), 60));
+    for login in [
+        "method = \"token\", file = \"secret\"",
+        "method = \"approle\", role_id_file = \"password\", secret_id_file = \"secret\", wrapped = true",
+        "method = \"kubernetes\", role = \"keyreeve\"",
+        "method = \"certificate\", cert = \"server.pem\", key = \"server-key.pem\"",
+    ] {
+        let config = load(&dir, &vault("https://vault.example.com:8200", "keyreeve", login)).expect(login);
+        let RootConfig::VaultTransit(found) = &config.root else { panic!("{:?}", config.root) };
+        assert_eq!((found.mount.as_str(), found.keep_seconds), ("transit", 900));
+    }
+}
+
+#[test]
+fn mistakes_about_google_and_vault_name_their_field() {
+    let (dir, url, token) = (directory(), "https://vault.example.com", "method = \"token\", file = \"secret\"");
+    for (text, field, told) in [
+        (google("k/cryptoKeyVersions/1", ""), "root.key", "without a version"),
+        (google("k", "credentials = \"secret\""), "root.credentials", "service account"),
+        (google("k", "credentials = \"open-key.pem\""), "root.credentials", "chmod 600"),
+        (google("k", "endpoint = \"http://kms.example.com\""), "root.endpoint", "https"),
+        (google("k", "keep_seconds = 90000"), "root.keep_seconds", "86400"),
+        (vault("http://vault.example.com", "k", token), "root.address", "https"),
+        (vault(url, "../sys", token), "root.key", "no path in Vault"),
+        (vault(url, "k", "method = \"token\", file = \"open-key.pem\""), "root.login.file", "chmod 600"),
+        (vault(url, "k", "method = \"certificate\", cert = \"password\", key = \"secret\""), "root", "certificate"),
+        (vault(url, "k", "method = \"userpass\""), "root", "unknown variant"),
+    ] {
+        let error = load(&dir, &text).expect_err(&text);
+        assert!(error.field.contains(field) && error.to_string().contains(told), "{error}");
+    }
+}
+
+#[test]
+fn services_are_roots_with_the_files_beside_the_configuration() {
+    let dir = directory();
+    let aws = "\"aws-kms\"\nkey = \"alias/keyreeve\"\nregion = \"eu-central-1\"\ncredentials = \"secret\"";
+    let config = load(&dir, &GOOD.replace("\"shamir\"", aws)).unwrap();
+    let RootConfig::AwsKms(aws) = &config.root else { panic!("{:?}", config.root) };
+    assert_eq!((aws.credentials.as_deref(), aws.keep_seconds), (Some(dir.path().join("secret").as_path()), 900));
+    let login = "{ method = \"secret\", tenant = \"t\", client = \"c\", secret_file = \"secret\" }";
+    let azure = format!("\"azure-key-vault\"\nkey = \"https://k.vault.azure.net/keys/root\"\nlogin = {login}");
+    let config = load(&dir, &GOOD.replace("\"shamir\"", &azure)).unwrap();
+    let RootConfig::AzureKeyVault(azure) = &config.root else { panic!("{:?}", config.root) };
+    assert_eq!(
+        azure.seen("root")[0],
+        format!("root.login.secret_file: {} is for its owner alone", dir.path().join("secret").display())
+    );
+}
+
 #[test]
 fn every_mistake_names_its_field_and_a_remedy() {
     let dir = directory();
@@ -105,6 +176,29 @@ fn every_mistake_names_its_field_and_a_remedy() {
         (replaced("\"shamir\"", "\"shamir\"\nslot = 1"), "root (line 3)", "unknown field `slot`"),
         (added("[log]\nlevel = 1"), "log.level (line 12)", "wanted string"),
         (replaced("\"shamir\"", "\"sealed-file\""), "root.kind", "dev"),
+        (replaced("\"shamir\"", "\"aws-kms\"\nkey = \"keyreeve\""), "root.key", "describe-key"),
+        (
+            replaced("\"shamir\"", "\"aws-kms\"\nkey = \"alias/keyreeve\"\ncredentials = \"open-key.pem\""),
+            "root.credentials",
+            "chmod 600",
+        ),
+        (
+            replaced("\"shamir\"", "\"aws-kms\"\nkey = \"alias/keyreeve\"\nca = \"password\""),
+            "root.ca",
+            "Services as roots",
+        ),
+        (
+            replaced("\"shamir\"", "\"aws-kms\"\nkey = \"alias/keyreeve\"\nkeep_seconds = 5"),
+            "root.keep_seconds",
+            "write 900",
+        ),
+        (replaced("\"shamir\"", &azure("https://k.example.com/keys/root", "")), "root.key", "`resource`"),
+        (replaced("\"shamir\"", &azure("https://k.vault.azure.net/secrets/x", "")), "root.key", "kid"),
+        (
+            replaced("\"shamir\"", &azure("https://k.vault.azure.net/keys/root", ", secret = \"x\"")),
+            "root",
+            "unknown field `secret`",
+        ),
         (replaced("kms.example.com/audit", "two words"), "audit.origin", "visible ASCII"),
         (replaced("server-key.pem", "missing.pem"), "listeners.all.tls.key", "cannot be read"),
         (replaced("server-key.pem", "open-key.pem"), "listeners.all.tls.key", "chmod 600"),
