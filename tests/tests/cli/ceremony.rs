@@ -318,6 +318,7 @@ impl Rehearsal {
             _ if prompt.starts_with("What is not as") => "it cannot be rehearsed here".to_owned(),
             _ if prompt.contains("path of the file") => self.home.join("video.mp4").display().to_string(),
             _ if prompt.contains("configuration file") => "keyreeve.toml".to_owned(),
+            _ if prompt.contains("id of the keyring") => "default".to_owned(),
             _ if prompt.starts_with("Id of the key") => "rehearsal".to_owned(),
             _ if prompt.starts_with("Time read") => "2026-11-22T09:00:00Z".to_owned(),
             _ if prompt.contains("SHA-256") => DIGEST.to_owned(),
@@ -370,14 +371,15 @@ fn rehearsed(cli: &Cli, home: &Path, name: &str, ended: &Ended) {
     let report = cli.run(&["ceremony", "verify", &format!("{name}.jsonl"), "--output", "json"]).code(1).json();
     assert_eq!(report["verdict"], "is that of a rehearsal", "{name}");
     let expected: &[&str] = match name {
-        "root-initialisation-shamir" => &["krs1-", "state\":\"open\"", "keyreeve unseal -"],
+        "root-initialisation-shamir" => &["krs2-", "state\":\"open\"", "keyreeve unseal -"],
         "share-replacement" => &["keyreeve unseal -"],
+        "kek-rotation" => &["keyreeve keyring rotate-kek default", "\"state\":\"done\""],
         "destruction" => &["keyreeve key destroy schedule rehearsal", "destruction.due"],
         _ => &[],
     };
     let transcript = std::fs::read_to_string(home.join(format!("{name}.jsonl"))).unwrap();
     for words in expected {
-        assert_eq!(transcript.contains(words), *words != "krs1-", "{name}: {words}\n{transcript}");
+        assert_eq!(transcript.contains(words), *words != "krs2-", "{name}: {words}\n{transcript}");
     }
     let skips = transcript.matches("\"skipped\"").count();
     let possible = matches!(name, "root-initialisation-hsm");
