@@ -25,6 +25,7 @@ use keyreeve_wire::notices::TestNotices;
 use keyreeve_wire::policies::{ApplyPolicies, RollBackPolicies, SimulatePolicies, StartShadow};
 use keyreeve_wire::reviews::{CloseReview, DecideReview, OpenReview};
 use keyreeve_wire::roots::{CancelJob, JoinRoot, MigrateRoots, RetireRoot, RotateKek};
+use keyreeve_wire::shares::{AbandonReshare, BeginReshare, CommitReshare, GiveShare, HandInProof, NameHolder};
 use keyreeve_wire::signing::{MacRequest, SignRequest, VerifyMacRequest, VerifyRequest};
 use keyreeve_wire::system::{InitRequest, UnsealRequest};
 use libfuzzer_sys::fuzz_target;
@@ -44,6 +45,7 @@ fuzz_target!(|body: &[u8]| {
     read!(body, StartTotp, FinishTotp, StartWebAuthn, FinishWebAuthn, NewChallenge, MfaAnswer, Invite);
     read!(body, CreateGrant, RecordCeremony);
     read!(body, JoinRoot, RetireRoot, MigrateRoots, RotateKek, CancelJob);
+    read!(body, NameHolder, HandInProof, BeginReshare, GiveShare, CommitReshare, AbandonReshare);
     read!(body, CastVote, PutRules);
     read!(body, CreateToken, PutPrincipal, UpdatePrincipal, PutPolicy, ExplainRequest, InitRequest, UnsealRequest);
     read!(body, StartOidc, FinishOidc, LoginJwt, LoginLdap, LoginCredential, IssueCredential, UnwrapCredential);

@@ -220,6 +220,7 @@ fn path_parameter(name: &str) -> Parameter {
         "id" => "The id.",
         "method" => "The name of the login method; `/` in it is written `%2F`.",
         "name" => "The name; `/` in it is written `%2F`.",
+        "root" => "The root of trust, by its name in the configuration.",
         "path" => "The path of the file in the log; its slashes stand as they are.",
         _ => "",
     };

@@ -1,3 +1,5 @@
+//! Holders of shares: exchanges, proofs, reminders; time as a value.
+
 use super::*;
 use keyreeve_crypto::random::Random;
 use keyreeve_crypto::shamir::{self, Share};

@@ -4,16 +4,15 @@ use axum::extract::State;
 use axum::response::Response;
 use keyreeve_engine::Engine;
 use keyreeve_engine::ops::shares::{
-    Abandon, Challenge, Commit, Give, HandedText, HolderSpec, Holders, NameHolder, Reshare, SharesReply, Show,
-    VerifyShare,
+    Abandon, Challenge, Commit, Give, HandedText, HolderSpec, Holders, NameHolder as Naming, Reshare, SharesReply,
+    Show, VerifyShare,
 };
 use keyreeve_http::Problem;
 use keyreeve_model::holders::{Exchange, Holder, Person, RecipientRecord, ShareHolders};
 use keyreeve_model::{Name, UnixMillis};
 use keyreeve_wire::shares::{
-    AbandonReshare, BeginReshare, CommitReshare, GiveShare, HandInProof, HandedShare, HandedShares,
-    NameHolder as NameHolderRequest, NewHolder, ProofTaken, ReshareProgress, RootShares, ShareExchange, ShareHolder,
-    ShareRecipient, ShareSet,
+    AbandonReshare, BeginReshare, CommitReshare, GiveShare, HandInProof, HandedShare, HandedShares, NameHolder,
+    NewHolder, ProofTaken, ReshareProgress, RootShares, ShareExchange, ShareHolder, ShareRecipient, ShareSet,
 };
 
 use crate::answer;
@@ -35,30 +34,30 @@ const PROOF: &str = concat!(
 );
 
 pub(crate) static ROUTES: &[Route] = &[
-    route!(Get "/roots/{name}/holders", Admin, ROOT_HOLDERS, holders).gives::<RootShares>(),
-    route!(Post "/roots/{name}/holders", Admin, ROOT_NAME_HOLDER, name_holder)
-        .takes::<NameHolderRequest>(r#"{"share":3,"name":"carol","organisation":"Example","contact":"+43 1 5550100"}"#)
+    route!(Get "/roots/{root}/holders", Admin, ROOT_HOLDERS, holders).gives::<RootShares>(),
+    route!(Post "/roots/{root}/holders", Admin, ROOT_NAME_HOLDER, name_holder)
+        .takes::<NameHolder>(r#"{"share":3,"name":"carol","organisation":"Example","contact":"+43 1 5550100"}"#)
         .gives::<RootShares>(),
-    route!(Post "/roots/{name}/challenge", Admin, ROOT_CHALLENGE, challenge).gives::<RootShares>(),
-    route!(Post "/roots/{name}/proofs", Admin, ROOT_VERIFY_SHARE, verify_share)
+    route!(Post "/roots/{root}/challenge", Admin, ROOT_CHALLENGE, challenge).gives::<RootShares>(),
+    route!(Post "/roots/{root}/proofs", Admin, ROOT_VERIFY_SHARE, verify_share)
         .takes::<HandInProof>(PROOF)
         .gives::<ProofTaken>(),
-    route!(Post "/roots/{name}/reshare", Admin, ROOT_RESHARE, reshare)
+    route!(Post "/roots/{root}/reshare", Admin, ROOT_RESHARE, reshare)
         .takes::<BeginReshare>(BEGIN)
         .gives::<RootShares>()
         .note("The present shares go on opening the root until the exchange is committed."),
-    route!(Get "/roots/{name}/reshare", Admin, ROOT_RESHARE_SHOW, show).gives::<HandedShares>(),
-    route!(Post "/roots/{name}/reshare/shares", Admin, ROOT_RESHARE_GIVE, give)
+    route!(Get "/roots/{root}/reshare", Admin, ROOT_RESHARE_SHOW, show).gives::<HandedShares>(),
+    route!(Post "/roots/{root}/reshare/shares", Admin, ROOT_RESHARE_GIVE, give)
         .takes::<GiveShare>(r#"{"share":"as its holder has it"}"#)
         .gives::<ReshareProgress>(),
-    route!(Post "/roots/{name}/reshare/commit", Admin, ROOT_RESHARE_COMMIT, commit)
+    route!(Post "/roots/{root}/reshare/commit", Admin, ROOT_RESHARE_COMMIT, commit)
         .takes::<CommitReshare>(r#"{"confirmed":["dave"]}"#)
         .gives::<RootShares>()
         .note(
             "From then on the former shares are refused here. Enough of them together still give the root key to \
              whoever computes by themselves: another root is what cuts them off.",
         ),
-    route!(Post "/roots/{name}/reshare/abandon", Admin, ROOT_RESHARE_ABANDON, abandon)
+    route!(Post "/roots/{root}/reshare/abandon", Admin, ROOT_RESHARE_ABANDON, abandon)
         .takes::<AbandonReshare>(r#"{"reason":"dave lost his key"}"#)
         .gives::<RootShares>(),
 ];
@@ -153,11 +152,11 @@ async fn holders(
 async fn name_holder(
     State(engine): State<Engine>,
     Named(root): Named<Name>,
-    call: Json<NameHolderRequest>,
+    call: Json<NameHolder>,
 ) -> Result<Response, Problem> {
-    let NameHolderRequest { share, name, organisation, contact } = call.body;
+    let NameHolder { share, name, organisation, contact } = call.body;
     let person = person(&name, &organisation, &contact)?;
-    let done = engine.call(call.arrival, NameHolder { root: Some(root), share, person }).await?;
+    let done = engine.call(call.arrival, Naming { root: Some(root), share, person }).await?;
     answer::json(done.record, &shares(&done.reply)?)
 }
 
