@@ -192,6 +192,8 @@ pub struct Core {
     pub(crate) issuers: Issuers,
     /// When rights were last used.
     pub(crate) uses: crate::uses::Uses,
+    /// One at a time begins to give new key-encryption keys, until others see it.
+    pub(crate) rekeying: Arc<RwLock<()>>,
     /// Rings when a job was begun.
     pub(crate) job_bell: tokio::sync::Notify,
     /// The roots that open the server's own secret, once it is known.
@@ -251,6 +253,7 @@ impl Engine {
             throttle: Mutex::new(Throttle::new(ports.random.secret_array()?)),
             issuers: Issuers::default(),
             uses: crate::uses::Uses::default(),
+            rekeying: Arc::default(),
             job_bell: tokio::sync::Notify::new(),
             opens_with: Mutex::default(),
             unconfigured: Mutex::default(),

@@ -24,6 +24,8 @@ const CALLERS: usize = 6;
 const MOST_ACKNOWLEDGED: usize = 400;
 /// A round is over after this time at the latest.
 const LONGEST_LOAD: Duration = Duration::from_secs(3);
+/// Jobs that were interrupted end within this time.
+const JOBS_END: Duration = Duration::from_secs(60);
 /// Records whose proofs are asked for in each round (count).
 const PROOFS: usize = 3;
 
@@ -65,6 +67,7 @@ impl<S: Site> Campaign<S> {
             let took = began.elapsed().as_millis();
             tell(&format!("round {round}: {acknowledged} acknowledged, {records} records so far, {took} ms"));
         }
+        self.check_jobs(&started);
         self.check_command_line(&started);
         assert!(started.stop().success());
     }
@@ -140,6 +143,23 @@ impl<S: Site> Campaign<S> {
             self.log.kept = Some(kept);
         }
         self.log.checkpoint = Some(verified.checkpoint);
+    }
+
+    /// What crashes interrupted was gone on with: every rotation of key-encryption keys comes to its end.
+    fn check_jobs(&self, started: &Started) {
+        let keeper = started.people.keeper.api();
+        let deadline = Instant::now() + JOBS_END;
+        loop {
+            let jobs = keeper.get("/v1/jobs?limit=1000").ok();
+            if jobs["items"].as_array().unwrap().is_empty() {
+                break;
+            }
+            assert!(Instant::now() < deadline, "jobs come to no end: {jobs}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let ended = keeper.get("/v1/jobs?ended=true&limit=1000").ok();
+        let states = ended["items"].as_array().unwrap().iter().map(|job| job["state"].as_str().unwrap());
+        assert!(states.clone().count() > 0 && states.clone().all(|state| state == "done"), "{ended}");
     }
 
     /// The same verdict from the program that auditors have.

@@ -152,6 +152,7 @@ impl Core {
         pace: u32,
     ) -> Result<(Outcome<JobReply>, keyreeve_model::ids::JobId), Error> {
         let (opened, now) = (self.need_open()?, approved.now());
+        let alone = Arc::clone(&self.rekeying).write_owned().await;
         self.refuse_second_rekey(&opened, &scope).await?;
         let total = self.epochs_of(&scope).await?;
         let keyring = match scope {
@@ -163,7 +164,8 @@ impl Core {
         let by = approved.principal().name.clone();
         let job = Job::begin(NewJob { id, work, reason: reason.clone(), by, total, pace }, now);
         let filed = filed::file(&opened.keys, Revision::FIRST, &job);
-        Ok((Outcome::reply(JobReply(job)).changing(filed).then(Effect::WorkOnJobs), id))
+        let outcome = Outcome::reply(JobReply(job)).changing(filed).then(Effect::WorkOnJobs);
+        Ok((outcome.then(Effect::Hold(Guard::Exclusive(alone))), id))
     }
 
     /// Two jobs that give the same keyring new KEKs would go on for ever, each undoing the other's.
@@ -267,6 +269,13 @@ impl Rekeying<'_> {
     /// Brings some epochs under it, and takes the older KEKs away when it was the last of them.
     async fn sweep(self, rekey: &Rekey, keyring: &HeldKeyring) -> Result<Outcome<JobReply>, Error> {
         let (record, place) = (&keyring.record, &rekey.place);
+        // No KEK is taken away while something is brought under one.
+        let lock = self.opened.hierarchy.kek_lock(record.id);
+        let shared = lock.read().await;
+        if record.current_kek().is_none_or(|kek| kek.version != place.version) {
+            let text = "the keyring has got another key-encryption key since: cancel the job, and begin anew";
+            return Err(Error::new(Code::WrongState, text));
+        }
         let mut epochs = self.epochs(record.id).await?;
         epochs.retain(|id| place.after.is_none_or(|after| (id.shard, id.epoch) > after));
         epochs.truncate(EPOCHS_AT_ONCE);
@@ -279,7 +288,10 @@ impl Rekeying<'_> {
                 let outcome = self.goes_on(rekey, place, epochs.len() as u64)?;
                 Ok(outcome.detail("keyring", &record.name).detail("rewrapped", epochs.len()))
             }
-            None => self.take_old_ones_away(rekey, keyring).await,
+            None => {
+                drop(shared);
+                self.take_old_ones_away(rekey, keyring).await
+            }
         }
     }
 
@@ -293,6 +305,9 @@ impl Rekeying<'_> {
     async fn take_old_ones_away(self, rekey: &Rekey, keyring: &HeldKeyring) -> Result<Outcome<JobReply>, Error> {
         let (record, version) = (&keyring.record, rekey.place.version);
         let alone = self.opened.hierarchy.kek_lock(record.id).write_owned().await;
+        if record.current_kek().is_none_or(|kek| kek.version != version) {
+            return Err(Error::internal("key-encryption keys would be taken away for one that is not the newest"));
+        }
         for id in self.epochs(record.id).await? {
             if !self.opened.hierarchy.is_under(id, version).await? {
                 // Made under a former KEK by somebody who had looked before there was this one: once more.

@@ -209,6 +209,17 @@ async fn a_rotated_kek_wraps_everything_and_the_old_one_is_gone() {
 }
 
 #[tokio::test]
+async fn of_two_rotations_that_are_begun_at_once_one_is_refused() {
+    let house = House::new().await;
+    let key = house.aead_in("default").await;
+    let both = join_all((0..8).map(|_| house.call(&house.developer, rotate("default", None)))).await;
+    let begun: Vec<_> = both.into_iter().filter_map(Result::ok).collect();
+    assert_eq!(begun.len(), 1);
+    assert_eq!(finish(&house, &begun[0].reply).await.0.state(), JobState::Done);
+    assert_eq!(house.round_trip(&key).await, b"plaintext");
+}
+
+#[tokio::test]
 async fn everything_moves_to_another_root_under_load_and_the_old_one_opens_nothing() {
     let mut house = with_roots(&[("second", Custody::Kms, None)]).await;
     for text in ["one", "two", "three"] {
