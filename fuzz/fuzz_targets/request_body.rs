@@ -3,6 +3,7 @@
 
 use keyreeve_wire::access::{CreateToken, ExplainRequest, PutPolicy, PutPrincipal, UpdatePrincipal};
 use keyreeve_wire::approvals::{CastVote, PutRules};
+use keyreeve_wire::backups::{AcknowledgeRestore, VerifyBackup};
 use keyreeve_wire::cases::{
     ConfirmIncident, DeclareEmergency, IncidentText, OpenIncident, PlaceHold, ReleaseHold, ReviewEmergency,
 };
@@ -50,7 +51,7 @@ fuzz_target!(|body: &[u8]| {
     read!(body, CreateToken, PutPrincipal, UpdatePrincipal, PutPolicy, ExplainRequest, InitRequest, UnsealRequest);
     read!(body, StartOidc, FinishOidc, LoginJwt, LoginLdap, LoginCredential, IssueCredential, UnwrapCredential);
     read!(body, PutLoginMethod, SetLoginSecret);
-    read!(body, TestNotices);
+    read!(body, TestNotices, VerifyBackup, AcknowledgeRestore);
     read!(body, OpenReview, DecideReview, CloseReview);
     read!(body, ApplyPolicies, RollBackPolicies, SimulatePolicies, StartShadow);
 });

@@ -12,6 +12,7 @@ mod inventory;
 mod listeners;
 mod process;
 mod records;
+mod restore;
 mod roles;
 mod stores;
 mod swtpm;

@@ -6,9 +6,10 @@ use clap::{Parser, Subcommand};
 
 use crate::app::{App, Outcome};
 use crate::commands::{
-    access, agreement, algorithms, approvals, audit, ceremony, completions, credentials, data_keys, decrypt, demo, emergencies,
-    encrypt, grants, holds, incidents, jobs, keyrings, keys, login, login_methods, macs, mfa, notices, policies,
-    principals, random, reviews, rewrap, root, rules, server, shares, signing, system, tokens, version, waiting, wrapping,
+    access, agreement, algorithms, approvals, audit, backups, ceremony, completions, credentials, data_keys, decrypt,
+    demo, emergencies, encrypt, grants, holds, incidents, jobs, keyrings, keys, login, login_methods, macs, mfa, notices,
+    policies, principals, random, restore, reviews, rewrap, root, rules, server, shares, signing, system, tokens,
+    version, waiting, wrapping,
 };
 use crate::failure::{EXIT_CODES, Exit, Failure, Subject};
 use crate::files;
@@ -129,9 +130,7 @@ enum ClientCommand {
     #[command(subcommand)]
     Notice(notices::Command),
     #[command(subcommand)]
-    Hold(holds::Command),
-    #[command(subcommand)]
-    Root(root::Command),
+    Backup(backups::Command),
     #[command(subcommand)]
     Job(jobs::Command),
     #[command(subcommand)]
@@ -187,7 +186,9 @@ impl ClientCommand {
             | Self::Approval(_)
             | Self::Rules(_)
             | Self::Governance(_)
-            | Self::Notice(_) => None,
+            | Self::Notice(_)
+            | Self::Job(_)
+            | Self::Backup(_) => None,
         }
     }
 }
@@ -197,6 +198,7 @@ impl ClientCommand {
 enum ServerCommand {
     Serve(server::Serve),
     #[command(subcommand)]
+    Restore(restore::Restore),
     Config(server::Config),
 }
 
@@ -265,6 +267,7 @@ fn execute(cli: Cli, out: Out) -> Outcome {
         Command::Local(LocalCommand::Ceremony(command)) => command.run(&app),
         Command::Local(LocalCommand::Completions(command)) => command.run(&app),
         Command::Local(LocalCommand::Version(command)) => command.run(&app),
+        Command::Server(ServerCommand::Restore(command)) => command.run(&app),
         Command::Client(command) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let subject = command.subject();
@@ -357,6 +360,7 @@ mod tests {
             let name = format!("{prefix}{}", command.get_name());
             for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
                 open.push((format!("{name} "), sub.clone()));
+        ClientCommand::Backup(command) => command.run(app).await,
             }
             all.push((name, command));
         }

@@ -1,8 +1,10 @@
 //! Opens the parts in the order in which they depend on one another, and puts the engine on top.
 
+use keyreeve_archive::Archive;
+use keyreeve_archive_directory::DirectoryArchive;
 use keyreeve_audit::Record;
 use keyreeve_crypto::{Random, selftest};
-use keyreeve_engine::{CLOCK_TOLERANCE_MS, Channel, Clock, Engine, Ports, Roots, Settings};
+use keyreeve_engine::{Backups, CLOCK_TOLERANCE_MS, Channel, Clock, Engine, Plan, Ports, Roots, Settings};
 use keyreeve_epochs_file::FileEpochVault;
 use keyreeve_journal::{Journal, Scan};
 use keyreeve_journal_file::{FileJournal, Options};
@@ -23,7 +25,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::clouds;
-use crate::config::{Config, Fault, OpenedChannel, RootConfig, StoreConfig};
+use crate::config::{BackupConfig, Config, DestinationConfig, Fault, OpenedChannel, RootConfig, StoreConfig};
 use crate::error::ServerError;
 use crate::files;
 use crate::machine::{SystemClock, SystemEntropy, host_name};
@@ -77,9 +79,33 @@ pub(crate) async fn assemble(config: &Config, mode: Mode) -> Result<Parts, Serve
     };
     let engine = Engine::new(ports, settings(config, mode)?).map_err(|error| ServerError::part("engine", error))?;
     Ok(Parts { engine, store, journal, clock, operations, moves, holder, lock })
+    if let Some(backup) = &config.backup {
+        engine.keep_backups(backups(config, backup)?);
+    }
 }
 
 fn channels(config: &Config) -> Result<Vec<Channel>, ServerError> {
+fn backups(config: &Config, backup: &BackupConfig) -> Result<Backups, ServerError> {
+    let local = DirectoryArchive::open(&config.backup_dir()).map_err(|error| ServerError::part("backups", error))?;
+    let each = backup.destinations.iter().map(|(name, at)| Ok((name.clone(), open_destination(at)?)));
+    Ok(Backups {
+        local: Arc::new(local),
+        destinations: each.collect::<Result<_, ServerError>>()?,
+        configuration: config.text.clone(),
+        plan: Plan { every: backup.every(), verify_every: backup.verify_every(), keep: backup.keep },
+    })
+}
+
+/// A destination of backups.
+pub(crate) fn open_destination(config: &DestinationConfig) -> Result<Arc<dyn Archive>, ServerError> {
+    match config {
+        DestinationConfig::Directory { path } => {
+            let opened = DirectoryArchive::open(path).map_err(|error| ServerError::part("backups", error))?;
+            Ok(Arc::new(opened))
+        }
+    }
+}
+
     let opened = config.notify.open().map_err(|fault| refuse(config, fault))?;
     let channel = |OpenedChannel { notifier, only }| Channel { notifier, only };
     Ok(opened.into_iter().map(channel).collect())

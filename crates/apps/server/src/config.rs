@@ -4,6 +4,7 @@
 mod algorithms;
 mod aws;
 mod azure;
+mod backup;
 mod google;
 mod limits;
 mod listeners;
@@ -28,6 +29,7 @@ pub use algorithms::Dates;
 pub use aws::AwsConfig;
 pub use azure::{AzureConfig, AzureLoginConfig};
 pub use google::GoogleConfig;
+pub use backup::{BackupConfig, DestinationConfig};
 pub use limits::{LimitsConfig, RateConfig, RatesConfig};
 pub use listeners::{ClientAuth, ListenerConfig, Listeners, TlsFiles, TlsVersion, Unsure};
 pub(crate) use notify::Opened as OpenedChannel;
@@ -116,12 +118,18 @@ pub struct Config {
     pub notify: NotifyConfig,
     /// Authenticators of people.
     #[serde(default)]
+    /// Backups; none where there is nothing.
+    #[serde(default)]
+    pub backup: Option<BackupConfig>,
     pub webauthn: WebAuthnConfig,
     /// Dates of algorithms that differ from the shipped ones.
     #[serde(default)]
     pub algorithms: BTreeMap<String, Dates>,
 }
 
+    /// The file as it was read, for backups.
+    #[serde(skip)]
+    pub(crate) text: Option<Vec<u8>>,
 /// Where records and wrapped keys are.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -245,6 +253,7 @@ impl Config {
         config.resolve(base);
         config.check().map_err(|fault| fault.in_file(path))?;
         Ok(config)
+        config.text = Some(text.into_bytes());
     }
 
     fn parse(text: &str) -> Result<Self, Fault> {
@@ -282,6 +291,9 @@ impl Config {
         self.notify.resolve(base);
     }
 
+        if let Some(backup) = &mut self.backup {
+            backup.resolve(base);
+        }
     pub(crate) fn check(&self) -> Result<(), Fault> {
         files::check_directory(&self.data_dir).map_err(|trouble| Fault::file("data_dir", trouble))?;
         self.root.check("root")?;
@@ -310,6 +322,7 @@ impl Config {
         self.webauthn.check()?;
         if self.memory.keys == 0 || self.memory.tokens == 0 || self.memory.decisions == 0 {
             return Err(Fault::new("memory", "nothing could be held in memory", "give numbers of at least 1"));
+        self.backup.as_ref().map_or(Ok(()), BackupConfig::check)?;
         }
         Ok(())
     }
@@ -344,6 +357,12 @@ impl Config {
 
     pub(crate) fn audit_dir(&self) -> PathBuf {
         self.audit.dir.clone().unwrap_or_else(|| self.data_dir.join("audit"))
+    /// Where ledgers of backups are kept, and backups on their way.
+    pub(crate) fn backup_dir(&self) -> PathBuf {
+        let named = self.backup.as_ref().and_then(|backup| backup.dir.clone());
+        named.unwrap_or_else(|| self.data_dir.join("backup"))
+    }
+
     }
 
     /// What is no error, but worth a thought.

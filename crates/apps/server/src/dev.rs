@@ -167,6 +167,8 @@ fn config(data_dir: &Path, paths: &Paths, listen: SocketAddr) -> Config {
         log: Log::default(),
         lifecycle: Default::default(),
         notify: Default::default(),
+        backup: None,
+        text: None,
         webauthn: WebAuthnConfig { id: Some("localhost".to_owned()), ..WebAuthnConfig::default() },
         algorithms: BTreeMap::new(),
     }

@@ -22,6 +22,8 @@ mod logging;
 mod machine;
 mod metrics;
 mod moves;
+mod restore;
+mod root_check;
 mod running;
 mod service;
 
@@ -31,8 +33,10 @@ pub use config::{Config, ConfigError};
 pub use dev::{DevOptions, DevReady, dev};
 pub use error::ServerError;
 pub use examine::Checked;
-pub use keyreeve_engine::Clock;
+pub use keyreeve_engine::{Clock, RestoreOptions, RestoredReply, SealStatus};
 pub use machine::SystemClock;
+pub use restore::{FoundBackup, Restore, restore};
+pub use root_check::{RootCheck, RootDevice, RootOffer, root_check};
 use running::Signals;
 pub use running::{Addresses, Mode, Running};
 

@@ -100,6 +100,7 @@ impl Running {
     /// [`ServerError`] says what is wrong and what to do.
     pub async fn start(config: Config, mode: Mode) -> Result<Self, ServerError> {
         let began = Instant::now();
+        crate::restore::refuse_half_done(&config)?;
         let parts = assemble(&config, mode).await?;
         let (store, clock) = (parts.store.clone(), parts.clock.clone());
         let lease = Lease::take(store, clock, parts.holder.clone()).await?;

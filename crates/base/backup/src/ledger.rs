@@ -16,6 +16,7 @@ use keyreeve_model::change::KeyRow;
 use keyreeve_model::{DestructionRow, KeyId, StoredRow, UnixMillis};
 use keyreeve_secret::{SecretBuffer, SecretBytes};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::archive::{Head, Kind, split_head};
 use crate::keys::{BackupKey, CutKey, KEY_LEN};
@@ -153,9 +154,14 @@ impl Ledger {
         if self.tombstones.contains_key(&key) {
             return Ok(None);
         }
-        if !self.entries.contains_key(&key) {
-            let cut = CutKey::generate(random)?;
-            self.entries.insert(key, cut);
+        let made = match self.entries.entry(key) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(empty) => {
+                empty.insert(CutKey::generate(random)?);
+                true
+            }
+        };
+        if made {
             self.changed(now);
         }
         Ok(self.entries.get(&key))

@@ -7,7 +7,7 @@
 //! - **Ledgers** (`ledger-…`): the cut keys of one shard of a keyring. In an archive the material of a key is sealed
 //!   under its cut key, and destroying the key takes the cut key out of the ledger, at every destination. An archive
 //!   from before the destruction then has material that nothing opens, while the key's neighbours are as they were
-//!   (docs/decisions/0018).
+//!   (docs/decisions/0024).
 //!
 //! Everything is encrypted under the backup key, which the root of trust wraps; its wrapped form travels in the head of
 //! each object. Nothing here reads a file, a clock or the network.

@@ -1,5 +1,5 @@
 //! Backups: made while the server works, stored at destinations, checked there, and restored into an empty server
-//! (requirement T8, docs/decisions/0018).
+//! (requirement T8, docs/decisions/0024).
 //!
 //! - `create`: a copy of the store with key material under cut keys, the log's new entries, both to each destination
 //! - `ledgers`: the cut keys, kept here and at each destination; destroying a key takes its entry away everywhere

@@ -1,5 +1,5 @@
 //! Backups: made while the server works, checked, restored into an empty house; and keys that were destroyed stay so
-//! (docs/decisions/0018).
+//! (docs/decisions/0024).
 
 use keyreeve_archive::Archive;
 use keyreeve_archive::faulty::FaultyArchive;

@@ -90,6 +90,7 @@ fn tags() -> Vec<(&'static str, &'static str)> {
         ("mfa", "Second factors of people."),
         ("policies", "Who may do what."),
         ("notices", "Telling people: channels and what waits for them."),
+        ("backups", "Backups: made, checked, and whether this server came out of one."),
         ("policy_versions", "Policies as sets: applied, compared, put back."),
         ("policy_shadow", "A draft of the policies on trial beside those that apply."),
         ("approvals", "Requests that wait for the consent of others, and the rules of it."),

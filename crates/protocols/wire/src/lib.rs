@@ -20,6 +20,7 @@
 pub mod access;
 pub mod approvals;
 pub mod audit;
+pub mod backups;
 pub mod bytes;
 pub mod cases;
 pub mod ceremony;

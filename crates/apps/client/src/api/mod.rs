@@ -3,6 +3,7 @@
 mod access;
 mod approvals;
 mod audit;
+mod backups;
 mod cases;
 mod ceremonies;
 mod cipher;

@@ -2,6 +2,7 @@
 
 mod approvals;
 mod audit;
+mod backups;
 mod ceremonies;
 mod cipher;
 mod credentials;
@@ -53,6 +54,7 @@ pub(crate) static TABLES: &[&[Route]] = &[
     mfa::ROUTES,
     policies::ROUTES,
     notices::ROUTES,
+    backups::ROUTES,
     policy_versions::ROUTES,
     policy_shadow::ROUTES,
     approvals::ROUTES,
