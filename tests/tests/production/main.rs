@@ -14,5 +14,6 @@ mod process;
 mod records;
 mod restore;
 mod roles;
+mod softhsm;
 mod stores;
 mod swtpm;

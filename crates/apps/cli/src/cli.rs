@@ -200,6 +200,8 @@ enum ServerCommand {
     #[command(subcommand)]
     Restore(restore::Restore),
     Config(server::Config),
+    #[command(name = keyreeve_server::PKCS11_WORKER, hide = true)]
+    Pkcs11Worker(server::Worker),
 }
 
 /// What needs no server.
@@ -263,6 +265,7 @@ fn execute(cli: Cli, out: Out) -> Outcome {
         Command::Dev(command) => command.run(&app),
         Command::Server(ServerCommand::Serve(command)) => command.run(),
         Command::Server(ServerCommand::Config(command)) => command.run(&app),
+        Command::Server(ServerCommand::Pkcs11Worker(command)) => command.run(),
         Command::Local(LocalCommand::Share(command)) => command.run(&app),
         Command::Local(LocalCommand::Ceremony(command)) => command.run(&app),
         Command::Local(LocalCommand::Completions(command)) => command.run(&app),

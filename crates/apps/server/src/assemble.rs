@@ -12,6 +12,7 @@ use keyreeve_login_ldap::LdapDirectory;
 use keyreeve_login_oidc::HttpsProvider;
 use keyreeve_model::{Name, UnixMillis};
 use keyreeve_root::Root;
+use keyreeve_root_pkcs11::Pkcs11Root;
 use keyreeve_root_software::{SealedFileRoot, ShamirRoot};
 use keyreeve_root_tpm::TpmRoot;
 use keyreeve_secret::SecretString;
@@ -210,6 +211,7 @@ fn open_roots(config: &Config, mode: Mode, random: &Random, clock: &Arc<dyn Cloc
 fn open_root(config: &Config, root: &RootConfig, mode: Mode, random: &Random) -> Result<Arc<dyn Root>, ServerError> {
     match (root, mode) {
         (RootConfig::Shamir {}, _) => Ok(Arc::new(ShamirRoot::new(random.clone()))),
+        (RootConfig::Pkcs11(token), _) => Ok(Arc::new(Pkcs11Root::new(token.settings(), random.clone()))),
         (RootConfig::AwsKms(aws), _) => clouds::aws(aws, "root", random).map_err(|fault| refuse(config, fault)),
         (RootConfig::AzureKeyVault(azure), _) => {
             clouds::azure(azure, "root", random).map_err(|fault| refuse(config, fault))

@@ -73,6 +73,7 @@ impl Checked {
         for (field, root) in std::iter::once(("root".to_owned(), &config.root)).chain(named) {
             match root {
                 RootConfig::Tpm(tpm) => self.tpm(&field, &tpm.options(&field, &config.data_dir)?),
+                RootConfig::Pkcs11(token) => self.checked.extend(token.seen(&field)),
                 RootConfig::AwsKms(aws) => self.checked.extend(aws.seen(&field)),
                 RootConfig::AzureKeyVault(azure) => self.checked.extend(azure.seen(&field)),
                 RootConfig::GoogleKms(google) => self.checked.extend(google.seen(&field)),

@@ -22,6 +22,7 @@ mod logging;
 mod machine;
 mod metrics;
 mod moves;
+mod root_check;
 mod restore;
 mod root_check;
 mod running;
@@ -71,6 +72,17 @@ pub fn check(path: &Path) -> Result<Checked, ConfigError> {
     // What could not be done is left out: it tells of this shell, not of the service.
     let _ = harden::apply();
     examine::examine(&Config::load(path)?, path, SystemClock::new().now())
+}
+
+/// The hidden command that holds the library of a hardware security module: the server starts itself again with it.
+pub const PKCS11_WORKER: &str = "pkcs11-worker";
+
+/// Runs as [`PKCS11_WORKER`], until the server that started it ends.
+///
+/// # Errors
+/// When the other end is gone or talks nonsense.
+pub fn pkcs11_worker() -> Result<(), ServerError> {
+    keyreeve_root_pkcs11::worker::run().map_err(|error| ServerError::part("PKCS #11 worker", error))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, ServerError> {

@@ -50,5 +50,6 @@ pub(crate) mod wrapping;
 
 mod key_transport;
 mod lifecycle;
+mod root_check;
 mod root_tpm;
 mod roots;

@@ -75,6 +75,18 @@ impl Serve {
     }
 }
 
+/// Hold the library of a hardware security module for the server that started this
+#[derive(Args)]
+#[command(after_help = "Example, as the server does it:\n  $ keyreeve pkcs11-worker")]
+pub(crate) struct Worker {}
+
+impl Worker {
+    pub(crate) fn run(self) -> Outcome {
+        keyreeve_server::pkcs11_worker().map_err(failure)?;
+        Ok(Exit::Done)
+    }
+}
+
 /// Look at a server's configuration
 #[derive(Subcommand)]
 #[command(after_help = "Example:\n  $ keyreeve config check /etc/keyreeve/keyreeve.toml")]
@@ -120,7 +132,7 @@ impl Config {
     }
 }
 
-fn failure(error: ServerError) -> Failure {
+pub(crate) fn failure(error: ServerError) -> Failure {
     let exit = match &error {
         ServerError::Config(_) | ServerError::Refused(_) => Exit::Usage,
         ServerError::Part { .. } => Exit::Internal,

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-use super::{AwsConfig, AzureConfig, Fault, GoogleConfig, TpmConfig, VaultConfig};
+use super::{AwsConfig, AzureConfig, Fault, GoogleConfig, Pkcs11Config, TpmConfig, VaultConfig};
 use crate::clouds;
 
 /// The root of trust: its kind, and what that kind needs to know. The fields of one kind are unknown to the others.
@@ -15,6 +15,8 @@ pub enum RootConfig {
     Shamir {},
     /// A file in the data directory, for development mode only.
     SealedFile {},
+    /// A hardware security module.
+    Pkcs11(Box<Pkcs11Config>),
     /// The machine's TPM.
     Tpm(TpmConfig),
     /// A key of AWS KMS.
@@ -47,6 +49,7 @@ impl RootConfig {
     pub(super) fn paths(&mut self) -> Box<dyn Iterator<Item = &mut PathBuf> + '_> {
         match self {
             Self::Tpm(tpm) => Box::new(tpm.paths()),
+            Self::Pkcs11(token) => Box::new(token.paths()),
             Self::AwsKms(aws) => Box::new(aws.paths()),
             Self::AzureKeyVault(azure) => Box::new(azure.paths()),
             Self::GoogleKms(google) => Box::new(google.paths()),
@@ -59,6 +62,7 @@ impl RootConfig {
     pub(super) fn check(&self, field: &str) -> Result<(), Fault> {
         match self {
             Self::Shamir {} => Ok(()),
+            Self::Pkcs11(token) => token.check(field),
             Self::Tpm(tpm) => tpm.options(field, Path::new("")).map(drop),
             Self::AwsKms(aws) => {
                 check_keep(aws.keep_seconds, field)?;

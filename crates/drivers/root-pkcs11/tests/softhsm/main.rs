@@ -14,7 +14,7 @@ use keyreeve_root::conformance::{RootFixture, root_suite};
 use keyreeve_root::{KeyDevice, Root, RootError};
 use keyreeve_root_pkcs11::{PinSource, Pkcs11Root, Settings, examine};
 use keyreeve_secret::SecretBytes;
-use keyreeve_tests::Softhsm;
+use keyreeve_tests::{Softhsm, wait_until};
 use rustix::process::{Pid, Signal};
 use token::Token;
 
@@ -55,16 +55,17 @@ async fn initialised(token: &Token) -> Pkcs11Root {
 
 /// Asks until it answers, which it must within seconds.
 async fn until_it_answers(root: &Pkcs11Root, wrapped: &[u8]) {
-    let end = Instant::now() + Duration::from_secs(20);
-    loop {
-        match root.unwrap(b"context", wrapped).await {
-            Ok(opened) => return assert!(opened.ct_eq(secret().expose())),
-            Err(RootError::Unavailable(_)) if Instant::now() < end => {
-                tokio::time::sleep(Duration::from_millis(50)).await
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
+    until(async || match root.unwrap(b"context", wrapped).await {
+        Ok(opened) => opened.ct_eq(secret().expose()),
+        Err(RootError::Unavailable(_)) => false,
+        Err(error) => panic!("{error}"),
+    });
+}
+
+fn until(mut so: impl AsyncFnMut() -> bool) {
+    let runtime = tokio::runtime::Handle::current();
+    let came = tokio::task::block_in_place(|| wait_until(Duration::from_secs(20), || runtime.block_on(so())));
+    assert!(came, "it did not come back");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,7 +115,8 @@ async fn a_worker_that_dies_in_the_middle_of_a_call_is_an_unavailable_token() {
     let asked = Arc::clone(&root);
     let bytes = wrapped.clone();
     let call = tokio::spawn(async move { asked.unwrap(b"context", &bytes).await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let answered = tokio::task::block_in_place(|| wait_until(Duration::from_millis(100), || call.is_finished()));
+    assert!(!answered, "a worker that is stopped answers nothing");
     signal(&root, Signal::KILL);
     assert!(matches!(call.await.unwrap(), Err(RootError::Unavailable(_))));
     until_it_answers(&root, &wrapped).await;
@@ -148,11 +150,7 @@ async fn a_token_that_was_taken_out_works_again_when_it_is_put_back() {
     }
     token.put_back();
     until_it_answers(&root, &wrapped).await;
-    let end = Instant::now() + Duration::from_secs(20);
-    while root.check().await.is_err() {
-        assert!(Instant::now() < end);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until(async || root.check().await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,129 @@
+//! A server whose root of trust is in a hardware security module: it opens by itself, the module may fail and come
+//! back, and `keyreeve root check` tells what it offers.
+
+use keyreeve_tests::{Cli, Layout, Production, Softhsm, Up, base64, unbase64, wait_until};
+use rustix::process::{Pid, Signal};
+use serde_json::json;
+use std::path::Path;
+use std::time::Duration;
+
+fn prepared(home: &Path, token: &Softhsm) -> Production {
+    let production = Production::prepare(home, &Layout::default());
+    let text = std::fs::read_to_string(&production.config).unwrap();
+    let root = format!(
+        "[root]\nkind = \"pkcs11\"\nlibrary = \"{}\"\ntoken = \"{}\"\npin_file = \"{}\"\n\
+         environment = {{ SOFTHSM2_CONF = \"{}\" }}\n",
+        Softhsm::LIBRARY,
+        Softhsm::LABEL,
+        token.pin_file().display(),
+        token.configuration().display()
+    );
+    let text = text.replace("[root]\nkind = \"shamir\"\n", &root);
+    assert!(text.contains("pkcs11"));
+    std::fs::write(&production.config, text).unwrap();
+    production
+}
+
+fn initialise(production: &mut Production, up: &Up) {
+    let made = up.endpoint("admin").api().post("/v1/system/init", &json!({})).ok();
+    assert_eq!(made["shares"].as_array().map(Vec::len), Some(0), "{made}");
+    production.people.operator = made["token"].as_str().unwrap().to_owned();
+    production.populate(up);
+}
+
+/// Processes whose parent is the server and whose command is the worker's.
+fn workers(server: u32) -> Vec<u32> {
+    let folders = std::fs::read_dir("/proc").unwrap().flatten();
+    let ids = folders.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    ids.filter(|id| {
+        let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains("pkcs11-worker") && status.contains(&format!("\nPPid:\t{server}\n"))
+    })
+    .collect()
+}
+
+fn ready(up: &Up) -> bool {
+    up.endpoint("all").api().get("/readyz").status == 200
+}
+
+#[test]
+fn a_root_in_a_module_opens_by_itself_and_survives_its_library() {
+    let Some(token) = Softhsm::start() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let mut production = prepared(home.path(), &token);
+    let up = production.start();
+    initialise(&mut production, &up);
+    let (keeper, user) = (up.api("data", &production.people.keeper), up.api("data", &production.people.user));
+    let key = json!({ "algorithm": "xaes-256-gcm", "purpose": "encrypt", "aliases": ["docs"] });
+    let _ = keeper.post("/v1/keys", &key).ok();
+    let sealed = user.post("/v1/keys/docs/encrypt", &json!({ "plaintext": base64("text") })).ok();
+    let sealed = sealed["ciphertext"].as_str().unwrap().to_owned();
+    // The library dies: nobody notices but the log.
+    let [worker] = workers(up.server.pid())[..] else { panic!("one worker") };
+    rustix::process::kill_process(Pid::from_raw(i32::try_from(worker).unwrap()).unwrap(), Signal::KILL).unwrap();
+    assert!(wait_until(Duration::from_secs(20), || ready(&up) && workers(up.server.pid()) != [worker]));
+    let another = json!({ "algorithm": "ec-p256", "purpose": "sign", "aliases": ["other"] });
+    let _ = keeper.post("/v1/keys", &another).ok();
+    // The token is taken out: the server is not ready, and says why; put back, it is again.
+    token.take_out();
+    let [worker] = workers(up.server.pid())[..] else { panic!("one worker") };
+    rustix::process::kill_process(Pid::from_raw(i32::try_from(worker).unwrap()).unwrap(), Signal::KILL).unwrap();
+    assert!(wait_until(Duration::from_secs(20), || !ready(&up)));
+    token.put_back();
+    assert!(wait_until(Duration::from_secs(30), || ready(&up)));
+    // It opens by itself at the next start, and ends its worker with itself.
+    let before = workers(up.server.pid());
+    assert!(up.server.terminate().success());
+    assert!(before.iter().all(|id| !Path::new(&format!("/proc/{id}")).exists()), "the worker outlives the server");
+    let up = production.start();
+    let opened = up.api("data", &production.people.user);
+    let opened = opened.post("/v1/decrypt", &json!({ "ciphertext": sealed })).ok();
+    assert_eq!(unbase64(opened["plaintext"].as_str().unwrap()), b"text");
+    assert!(up.server.terminate().success());
+    // Its PIN is nowhere in what it wrote, nor does the token give the root key out.
+    assert_eq!(token.try_to_export(), (1, 0));
+}
+
+#[test]
+fn a_wrong_pin_stops_the_start() {
+    let Some(token) = Softhsm::start() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let mut production = prepared(home.path(), &token);
+    let up = production.start();
+    initialise(&mut production, &up);
+    assert!(up.server.terminate().success());
+    let _ = token.write_pin("pin", "00000000");
+    let ended = production.command().output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(!ended.status.success() && said.contains("PIN"), "{said}");
+    assert!(!said.contains("00000000"), "{said}");
+}
+
+#[test]
+fn a_module_is_looked_at_before_it_is_configured_and_after() {
+    let Some(token) = Softhsm::start() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let production = prepared(home.path(), &token);
+    let cli = Cli::new(home.path());
+    let config = production.config.display().to_string();
+    let found = cli.json(&["root", "check", "--config", &config, "--login"]);
+    assert_eq!(found["impossible"], json!([]), "{found}");
+    let works = |what: &str| {
+        let offers = found["offers"].as_array().unwrap();
+        offers.iter().find(|offer| offer["what"] == what).unwrap_or_else(|| panic!("{what}: {found}"))["works"].clone()
+    };
+    assert_eq!((works("root of trust"), works("rsa-4096 to sign")), (json!(true), json!(true)));
+    // SoftHSM has OAEP with SHA-1 only.
+    assert_eq!(works("rsa-2048 to encrypt"), json!(false));
+    let text = cli.run(&["root", "check", "--config", &config]).code(0);
+    assert!(text.text().contains("can be a root of trust") && text.text().contains("CKM_AES_GCM"), "{text}");
+    let _ = cli.run(&["root", "check", "--config", &config, "--root", "other"]).code(2);
+    let _ = cli.run(&["root", "check", "--library", "/nonexistent.so", "--token", "x"]).code(8);
+    let checked = cli.run(&["config", "check", &config]).code(0);
+    assert!(checked.text().contains("pin_file"), "{checked}");
+    let wrong = std::fs::read_to_string(&config).unwrap().replace("pin_file = ", "pin_descriptor = 3\npin_file = ");
+    std::fs::write(&config, wrong).unwrap();
+    let refused = cli.run(&["config", "check", &config]).code(2);
+    assert!(refused.stderr.contains("several places"), "{refused}");
+}
