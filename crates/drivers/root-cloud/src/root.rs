@@ -246,7 +246,11 @@ impl<R: RemoteWrap> Root for CloudRoot<R> {
         {
             return outcome.clone().map_err(|error| self.said(error));
         }
-        let outcome = self.shared.probe(&parameters).await;
+        // To its end, whether somebody waits for it or not: who comes next finds the breaker as it should be.
+        let (inner, with) = (self.shared.clone(), parameters.clone());
+        let asked = tokio::spawn(async move { inner.probe(&with).await });
+        let broken = |_| Err(RemoteError::Malformed("the check did not come to its end".to_owned()));
+        let outcome = asked.await.unwrap_or_else(broken);
         *checked = Some((Instant::now(), outcome.clone()));
         // Sealed meanwhile: what was found out is not about a root in use.
         self.open()?;

@@ -250,6 +250,18 @@ async fn a_check_is_answered_again_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_does_not_wait_for_a_check_spares_the_next_the_waiting() {
+    let fixture = Fixture::new();
+    let (root, _) = fixture.used().await;
+    fixture.service.be(Mood::Silent);
+    assert!(tokio::time::timeout(Duration::from_secs(1), root.check()).await.is_err());
+    sleep(fixture.limits.budget).await;
+    let begun = Instant::now();
+    assert!(root.check().await.is_err());
+    assert!(begun.elapsed() <= fixture.limits.request, "one request at most, to see whether it is back");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_key_is_the_recorded_one_or_nothing() {
     let fixture = Fixture::new();
     let public = fixture.start().initialise(0, 0).await.unwrap().public;
