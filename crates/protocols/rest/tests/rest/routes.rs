@@ -83,9 +83,11 @@ async fn strangers_get_nothing_but_what_anybody_may_have() {
 
 #[test]
 fn every_operation_has_a_route() {
-    // Health and metrics have paths of their own; the checks after a destruction and an emergency, the steps of jobs and
-    // what a restored server says of itself are the server's alone; what becomes no operation is refused on every route.
-    let servers_own = ["key.verify-destruction", "key.end-material", "emergency.look-after", "job.step", "backup.restored"];
+    // Health and metrics have paths of their own; the checks after a destruction and an emergency, the steps of jobs
+    // and what a restored server says of itself are the server's alone; what becomes no operation is refused on every
+    // route.
+    let servers_own =
+        ["key.verify-destruction", "key.end-material", "emergency.look-after", "job.step", "backup.restored"];
     let without = ["system.health", "system.metrics", "request.refuse"].into_iter().chain(servers_own);
     let without: BTreeSet<_> = without.collect();
     let served: BTreeSet<_> = routes().flat_map(Route::operations).map(|row| row.name).collect();
