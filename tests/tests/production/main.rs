@@ -17,3 +17,4 @@ mod roles;
 mod softhsm;
 mod stores;
 mod swtpm;
+mod transit;
