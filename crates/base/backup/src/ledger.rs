@@ -6,9 +6,10 @@
 //! # Layout
 //!
 //! The head that every object has (see `archive.rs`), then what XAES-256-GCM under the ledger key made of the body,
-//! with SHA-256 of the head as associated data. Body, numbers big-endian: a random id (16 bytes), revision (8), time of the last change
-//! (8), number of entries (4), each a key id (16) and its cut key (32), number of tombstones (4), each a key id (16),
-//! the time of the destruction (8), and behind their lengths (4 each) the rows of the key and of the destruction.
+//! with SHA-256 of the head as associated data. Body, numbers big-endian: a random id (16 bytes), revision (8), time of
+//! the last change (8), number of entries (4), each a key id (16) and its cut key (32), number of tombstones (4), each
+//! a key id (16), the time of the destruction (8), and behind their lengths (4 each) the rows of the key and of the
+//! destruction.
 
 use keyreeve_crypto::Random;
 use keyreeve_crypto::digest::sha256;

@@ -1,4 +1,5 @@
-//! Backups: what is known of those that were made, and what still has to be done at their destinations (requirement T8).
+//! Backups: what is known of those that were made, and what still has to be done at their destinations (requirement
+//! T8).
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

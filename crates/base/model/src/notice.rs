@@ -123,7 +123,8 @@ notice_kinds! {
     MaterialEnded = "material-ended", Information;
     /// A hold was placed on keys, or released.
     HoldChanged = "hold-changed", Information;
-    /// A backup failed, is overdue, or was found damaged; or a destroyed key's entry could not be taken out of a ledger.
+    /// A backup failed, is overdue, or was found damaged; or a destroyed key's entry could not be taken out of a
+    /// ledger.
     BackupTrouble = "backup-trouble", Alert;
     /// This server came out of a backup.
     Restored = "restored", Alert;

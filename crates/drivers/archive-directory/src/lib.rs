@@ -59,7 +59,8 @@ struct Place {
 }
 
 impl DirectoryArchive {
-    /// Opens the directory, or makes it with mode 0700. Blocks for some milliseconds. One process at a time writes to it.
+    /// Opens the directory, or makes it with mode 0700. Blocks for some milliseconds. One process at a time writes to
+    /// it.
     ///
     /// # Errors
     /// [`OpenError`].

@@ -16,10 +16,10 @@ use crate::files::{self, Readers, Sink};
 
 /// Restore a backup into a server that has nothing yet
 ///
-/// Reads and checks the whole backup first, asks for shares where the root of trust wants them, then writes the log, the
-/// epoch keys and the store. Keys that were destroyed after the backup stay destroyed. Tokens and service credentials of
-/// the backup are valid no more: --token-for makes one for an administrator. Start the server afterwards, and see
-/// docs/operations.md (Restoring) for what to look at.
+/// Reads and checks the whole backup first, asks for shares where the root of trust wants them, then writes the log,
+/// the epoch keys and the store. Keys that were destroyed after the backup stay destroyed. Tokens and service
+/// credentials of the backup are valid no more: --token-for makes one for an administrator. Start the server
+/// afterwards, and see docs/operations.md (Restoring) for what to look at.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve restore --config keyreeve.toml --from vault --token-for operator --token-out operator.token\n  \
