@@ -134,6 +134,8 @@ enum ClientCommand {
     #[command(subcommand)]
     Job(jobs::Command),
     #[command(subcommand)]
+    Hold(holds::Command),
+    #[command(subcommand)]
     Incident(incidents::Command),
     #[command(subcommand)]
     Emergency(emergencies::Command),
@@ -165,7 +167,7 @@ impl ClientCommand {
             | Self::Unwrap(_) => Some(Subject::Key),
             Self::Token(_) | Self::Login(_) | Self::Logout(_) => Some(Subject::Token),
             Self::Principal(_) => Some(Subject::Principal),
-            Self::Status(_) | Self::Init(_) | Self::Unseal(_) | Self::Seal(_) | Self::Root(_) => Some(Subject::Server),
+            Self::Status(_) | Self::Init(_) | Self::Unseal(_) | Self::Seal(_) => Some(Subject::Server),
             Self::Demo(_)
             | Self::LoginMethod(_)
             | Self::Credential(_)
@@ -173,7 +175,6 @@ impl ClientCommand {
             | Self::Random(_)
             | Self::Algorithms(_)
             | Self::Keyring(_)
-            | Self::Job(_)
             | Self::Mfa(_)
             | Self::Hold(_)
             | Self::Incident(_)
@@ -197,9 +198,11 @@ impl ClientCommand {
 #[derive(Subcommand)]
 enum ServerCommand {
     Serve(server::Serve),
-    #[command(subcommand)]
     Restore(restore::Restore),
+    #[command(subcommand)]
     Config(server::Config),
+    #[command(subcommand)]
+    Root(root::Command),
     #[command(name = keyreeve_server::PKCS11_WORKER, hide = true)]
     Pkcs11Worker(server::Worker),
 }
@@ -264,27 +267,39 @@ fn execute(cli: Cli, out: Out) -> Outcome {
         // The server has its own way to run and to end.
         Command::Dev(command) => command.run(&app),
         Command::Server(ServerCommand::Serve(command)) => command.run(),
+        Command::Server(ServerCommand::Restore(command)) => command.run(&app),
         Command::Server(ServerCommand::Config(command)) => command.run(&app),
+        Command::Server(ServerCommand::Root(root::Command::Beside(command))) => command.run(&app),
+        Command::Server(ServerCommand::Root(root::Command::Deployment(command))) => {
+            connected(&app, cli.wait, command.run(&app)).map_err(|failure| failure.about(Some(Subject::Server)))
+        }
+        Command::Server(ServerCommand::Root(root::Command::Shares(command))) => {
+            connected(&app, cli.wait, command.run(&app))
+        }
         Command::Server(ServerCommand::Pkcs11Worker(command)) => command.run(),
-        Command::Local(LocalCommand::Share(command)) => command.run(&app),
         Command::Local(LocalCommand::Ceremony(command)) => command.run(&app),
+        Command::Local(LocalCommand::Share(command)) => command.run(&app),
         Command::Local(LocalCommand::Completions(command)) => command.run(&app),
         Command::Local(LocalCommand::Version(command)) => command.run(&app),
-        Command::Server(ServerCommand::Restore(command)) => command.run(&app),
         Command::Client(command) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let subject = command.subject();
-            let outcome = runtime.block_on(interruptible(async {
-                match (client_command(*command, &app).await, cli.wait) {
-                    (Err(failure), Some(wait)) => waiting::until_over(&app, failure, wait).await,
-                    (outcome, _) => outcome,
-                }
-            }));
-            // A thread may still wait for the terminal.
-            runtime.shutdown_background();
-            outcome.map_err(|failure| failure.about(subject))
+            connected(&app, cli.wait, client_command(*command, &app)).map_err(|failure| failure.about(subject))
         }
     }
+}
+
+/// Runs what talks to a server, and waits for the consent of others where that is wanted.
+fn connected(app: &App, wait: Option<Span>, command: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(interruptible(async {
+        match (command.await, wait) {
+            (Err(failure), Some(wait)) => waiting::until_over(app, failure, wait).await,
+            (outcome, _) => outcome,
+        }
+    }));
+    // A thread may still wait for the terminal.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Ends on Ctrl-C, without leaving half a file behind.
@@ -337,15 +352,15 @@ async fn client_command(command: ClientCommand, app: &App) -> Outcome {
         ClientCommand::Access(command) => command.run(app).await,
         ClientCommand::Review(command) => command.run(app).await,
         ClientCommand::Policy(command) => command.run(app).await,
-        ClientCommand::Hold(command) => command.run(app).await,
-        ClientCommand::Root(command) => command.run(app).await,
         ClientCommand::Job(command) => command.run(app).await,
+        ClientCommand::Hold(command) => command.run(app).await,
         ClientCommand::Incident(command) => command.run(app).await,
         ClientCommand::Emergency(command) => command.run(app).await,
         ClientCommand::Approval(command) => command.run(app).await,
         ClientCommand::Rules(command) => command.run(app).await,
         ClientCommand::Governance(command) => command.run(app).await,
         ClientCommand::Notice(command) => command.run(app).await,
+        ClientCommand::Backup(command) => command.run(app).await,
         ClientCommand::Audit(command) => command.run(app).await,
     }
 }
@@ -363,7 +378,6 @@ mod tests {
             let name = format!("{prefix}{}", command.get_name());
             for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
                 open.push((format!("{name} "), sub.clone()));
-        ClientCommand::Backup(command) => command.run(app).await,
             }
             all.push((name, command));
         }

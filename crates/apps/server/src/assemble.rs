@@ -79,13 +79,12 @@ pub(crate) async fn assemble(config: &Config, mode: Mode) -> Result<Parts, Serve
         notifiers: channels(config)?,
     };
     let engine = Engine::new(ports, settings(config, mode)?).map_err(|error| ServerError::part("engine", error))?;
-    Ok(Parts { engine, store, journal, clock, operations, moves, holder, lock })
     if let Some(backup) = &config.backup {
         engine.keep_backups(backups(config, backup)?);
     }
+    Ok(Parts { engine, store, journal, clock, operations, moves, holder, lock })
 }
 
-fn channels(config: &Config) -> Result<Vec<Channel>, ServerError> {
 fn backups(config: &Config, backup: &BackupConfig) -> Result<Backups, ServerError> {
     let local = DirectoryArchive::open(&config.backup_dir()).map_err(|error| ServerError::part("backups", error))?;
     let each = backup.destinations.iter().map(|(name, at)| Ok((name.clone(), open_destination(at)?)));
@@ -107,6 +106,7 @@ pub(crate) fn open_destination(config: &DestinationConfig) -> Result<Arc<dyn Arc
     }
 }
 
+fn channels(config: &Config) -> Result<Vec<Channel>, ServerError> {
     let opened = config.notify.open().map_err(|fault| refuse(config, fault))?;
     let channel = |OpenedChannel { notifier, only }| Channel { notifier, only };
     Ok(opened.into_iter().map(channel).collect())

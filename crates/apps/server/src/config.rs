@@ -29,8 +29,8 @@ use crate::files::{self, Trouble};
 pub use algorithms::Dates;
 pub use aws::AwsConfig;
 pub use azure::{AzureConfig, AzureLoginConfig};
-pub use google::GoogleConfig;
 pub use backup::{BackupConfig, DestinationConfig};
+pub use google::GoogleConfig;
 pub use limits::{LimitsConfig, RateConfig, RatesConfig};
 pub use listeners::{ClientAuth, ListenerConfig, Listeners, TlsFiles, TlsVersion, Unsure};
 pub(crate) use notify::Opened as OpenedChannel;
@@ -118,20 +118,20 @@ pub struct Config {
     /// The channels on which people are told of what happened.
     #[serde(default)]
     pub notify: NotifyConfig,
-    /// Authenticators of people.
-    #[serde(default)]
     /// Backups; none where there is nothing.
     #[serde(default)]
     pub backup: Option<BackupConfig>,
+    /// Authenticators of people.
+    #[serde(default)]
     pub webauthn: WebAuthnConfig,
     /// Dates of algorithms that differ from the shipped ones.
     #[serde(default)]
     pub algorithms: BTreeMap<String, Dates>,
-}
-
     /// The file as it was read, for backups.
     #[serde(skip)]
     pub(crate) text: Option<Vec<u8>>,
+}
+
 /// Where records and wrapped keys are.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -253,9 +253,9 @@ impl Config {
         let mut config = Self::parse(&text).map_err(|fault| fault.in_file(path))?;
         let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         config.resolve(base);
+        config.text = Some(text.into_bytes());
         config.check().map_err(|fault| fault.in_file(path))?;
         Ok(config)
-        config.text = Some(text.into_bytes());
     }
 
     fn parse(text: &str) -> Result<Self, Fault> {
@@ -291,11 +291,11 @@ impl Config {
         roots.flat_map(RootConfig::paths).for_each(absolute);
         self.listeners.paths().for_each(absolute);
         self.notify.resolve(base);
-    }
-
         if let Some(backup) = &mut self.backup {
             backup.resolve(base);
         }
+    }
+
     pub(crate) fn check(&self) -> Result<(), Fault> {
         files::check_directory(&self.data_dir).map_err(|trouble| Fault::file("data_dir", trouble))?;
         self.root.check("root")?;
@@ -322,9 +322,9 @@ impl Config {
         self.registry()?;
         self.notify.open()?;
         self.webauthn.check()?;
+        self.backup.as_ref().map_or(Ok(()), BackupConfig::check)?;
         if self.memory.keys == 0 || self.memory.tokens == 0 || self.memory.decisions == 0 {
             return Err(Fault::new("memory", "nothing could be held in memory", "give numbers of at least 1"));
-        self.backup.as_ref().map_or(Ok(()), BackupConfig::check)?;
         }
         Ok(())
     }
@@ -357,14 +357,14 @@ impl Config {
         self.epochs.dir.clone().unwrap_or_else(|| self.data_dir.join("epochs"))
     }
 
-    pub(crate) fn audit_dir(&self) -> PathBuf {
-        self.audit.dir.clone().unwrap_or_else(|| self.data_dir.join("audit"))
     /// Where ledgers of backups are kept, and backups on their way.
     pub(crate) fn backup_dir(&self) -> PathBuf {
         let named = self.backup.as_ref().and_then(|backup| backup.dir.clone());
         named.unwrap_or_else(|| self.data_dir.join("backup"))
     }
 
+    pub(crate) fn audit_dir(&self) -> PathBuf {
+        self.audit.dir.clone().unwrap_or_else(|| self.data_dir.join("audit"))
     }
 
     /// What is no error, but worth a thought.

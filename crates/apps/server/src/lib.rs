@@ -22,7 +22,6 @@ mod logging;
 mod machine;
 mod metrics;
 mod moves;
-mod root_check;
 mod restore;
 mod root_check;
 mod running;

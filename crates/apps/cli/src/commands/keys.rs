@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use keyreeve_client::KeyFilter;
-use keyreeve_wire::keys::{CreateKey, Key, KeySummary, UpdateKey};
+use keyreeve_wire::keys::{CreateKey, Key, KeySummary, KeyVersion, UpdateKey};
 use keyreeve_wire::names::{Activation, Algorithm, Classification, Environment, Purpose, Scope, State};
 use keyreeve_wire::{Pairs, Timestamp};
 

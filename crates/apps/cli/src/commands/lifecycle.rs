@@ -1,6 +1,7 @@
 //! What moves a key through its states, and its public half.
 
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use keyreeve_client::Answer;

@@ -38,6 +38,9 @@ pub(crate) mod restore;
 pub(crate) mod reviews;
 pub(crate) mod rewrap;
 pub(crate) mod root;
+mod root_check;
+mod root_tpm;
+mod roots;
 pub(crate) mod rules;
 pub(crate) mod server;
 pub(crate) mod shares;
@@ -50,6 +53,3 @@ pub(crate) mod wrapping;
 
 mod key_transport;
 mod lifecycle;
-mod root_check;
-mod root_tpm;
-mod roots;

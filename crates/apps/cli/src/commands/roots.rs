@@ -1,6 +1,6 @@
 //! The roots of trust of a deployment: which there are, joining another one, moving to it, retiring one.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use keyreeve_wire::names::{RootNeed, RootState};
 use keyreeve_wire::roots::{JoinRoot, JoinedRoot, MigrateRoots, RetireRoot, Root};
 use keyreeve_wire::system::RootUse;
@@ -11,13 +11,33 @@ use crate::app::{App, Outcome};
 use crate::failure::Exit;
 use crate::out::{facts, printable, rows};
 
+/// What a server does with its roots of trust.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    List(List),
+    Join(Join),
+    Migrate(Migrate),
+    Retire(Retire),
+}
+
+impl Command {
+    pub(crate) async fn run(self, app: &App) -> Outcome {
+        match self {
+            Self::List(command) => command.run(app).await,
+            Self::Join(command) => command.run(app).await,
+            Self::Migrate(command) => command.run(app).await,
+            Self::Retire(command) => command.run(app).await,
+        }
+    }
+}
+
 /// List the roots of trust and what is under each
 #[derive(Args)]
 #[command(after_help = "Example:\n  $ keyreeve root list")]
 pub(crate) struct List {}
 
 impl List {
-    pub(crate) async fn run(self, app: &App) -> Outcome {
+    async fn run(self, app: &App) -> Outcome {
         let roots = app.client()?.roots().await?.value;
         app.show(&roots, |roots| {
             let row = |root: &Root| {
@@ -66,7 +86,7 @@ pub(crate) struct Join {
 }
 
 impl Join {
-    pub(crate) async fn run(self, app: &App) -> Outcome {
+    async fn run(self, app: &App) -> Outcome {
         let Self { name, shares, threshold, reason } = self;
         let join = JoinRoot { name: name.clone(), shares, threshold, reason };
         let answer = app.client()?.join_root(&join).await?;
@@ -100,7 +120,7 @@ pub(crate) struct Retire {
 }
 
 impl Retire {
-    pub(crate) async fn run(self, app: &App) -> Outcome {
+    async fn run(self, app: &App) -> Outcome {
         let answer = app.client()?.retire_root(&self.name, &RetireRoot { reason: self.reason }).await?;
         app.note_record("root of trust retired", answer.audit_record.as_ref());
         Ok(Exit::Done)
@@ -139,7 +159,7 @@ pub(crate) struct Migrate {
 }
 
 impl Migrate {
-    pub(crate) async fn run(self, app: &App) -> Outcome {
+    async fn run(self, app: &App) -> Outcome {
         let need = if self.all_roots { RootNeed::All } else { RootNeed::Any };
         let to = RootUse { need, roots: self.to };
         let migrate = MigrateRoots { from: self.from, to, pace: self.pace, reason: self.reason };
