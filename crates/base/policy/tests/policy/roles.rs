@@ -7,13 +7,13 @@ use keyreeve_policy::{
 };
 use std::collections::BTreeSet;
 
-const LIFECYCLE: &str = "keyring.create key.rotate key.compromise key.destroy";
+const LIFECYCLE: &str = "keyring.create key.rotate key.compromise key.destroy keyring.rotate-kek root.migrate";
 const READ: &str = "keyring.describe key.describe";
 const READ_KEY: &str = "key.describe";
 const ENCRYPT: &str = "key.encrypt";
 const DECRYPT: &str = "key.decrypt";
 const OTHER_USE: &str = "key.sign key.verify key.derive";
-const SYSTEM: &str = "system.seal system.status";
+const SYSTEM: &str = "system.seal system.status root.join root.retire";
 const ACCESS: &str = "token.revoke principal.put policy.describe login-method.put";
 const AUDIT: &str = "audit.search audit.prove policy.describe";
 const GOVERN: &str = "rules.put";

@@ -84,6 +84,7 @@ pub(crate) fn key(id: &str, consumers: &[&str]) -> ResourceAttrs {
         consumers: consumers.iter().map(ToString::to_string).collect(),
         hold: true,
         incident: true,
+        exportable: false,
         labels: BTreeMap::from([("tier".to_owned(), "gold".to_owned())]),
     };
     ResourceAttrs { id: id.to_owned(), revision: Revision::At(1), details: ResourceDetails::Key(Box::new(details)) }
