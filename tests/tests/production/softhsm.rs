@@ -119,7 +119,7 @@ fn a_module_is_looked_at_before_it_is_configured_and_after() {
     let text = cli.run(&["root", "check", "--config", &config]).code(0);
     assert!(text.text().contains("can be a root of trust") && text.text().contains("CKM_AES_GCM"), "{text}");
     let _ = cli.run(&["root", "check", "--config", &config, "--root", "other"]).code(2);
-    let _ = cli.run(&["root", "check", "--library", "/nonexistent.so", "--token", "x"]).code(8);
+    let _ = cli.run(&["root", "check", "--library", "/nonexistent.so", "--token-label", "x"]).code(8);
     let checked = cli.run(&["config", "check", &config]).code(0);
     assert!(checked.text().contains("pin_file"), "{checked}");
     let wrong = std::fs::read_to_string(&config).unwrap().replace("pin_file = ", "pin_descriptor = 3\npin_file = ");

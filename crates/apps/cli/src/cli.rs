@@ -7,9 +7,9 @@ use clap::{Parser, Subcommand};
 use crate::app::{App, Outcome};
 use crate::commands::{
     access, agreement, algorithms, approvals, audit, backups, ceremony, completions, credentials, data_keys, decrypt,
-    demo, emergencies, encrypt, grants, holds, incidents, jobs, keyrings, keys, login, login_methods, macs, mfa, notices,
-    policies, principals, random, restore, reviews, rewrap, root, rules, server, shares, signing, system, tokens,
-    version, waiting, wrapping,
+    demo, emergencies, encrypt, grants, holds, incidents, jobs, keyrings, keys, login, login_methods, macs, mfa,
+    notices, policies, principals, random, restore, reviews, rewrap, root, rules, server, shares, signing, system,
+    tokens, version, waiting, wrapping,
 };
 use crate::failure::{EXIT_CODES, Exit, Failure, Subject};
 use crate::files;

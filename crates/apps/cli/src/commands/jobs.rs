@@ -40,11 +40,11 @@ impl Command {
 
 /// List jobs
 #[derive(Args)]
-#[command(after_help = "Examples:\n  $ keyreeve job list\n  $ keyreeve job list --all")]
+#[command(after_help = "Examples:\n  $ keyreeve job list\n  $ keyreeve job list --ended")]
 pub(crate) struct List {
     /// Those that ended as well
     #[arg(long)]
-    all: bool,
+    ended: bool,
     #[command(flatten)]
     listing: Listing,
 }
@@ -54,7 +54,7 @@ impl List {
         let client = app.client()?;
         let page = self
             .listing
-            .collect(async |after, limit| Ok(client.jobs(self.all, after.as_deref(), Some(limit)).await?.value));
+            .collect(async |after, limit| Ok(client.jobs(self.ended, after.as_deref(), Some(limit)).await?.value));
         let page = page.await?;
         Listing::show(app, &page, |jobs| {
             let row = |job: &Job| {

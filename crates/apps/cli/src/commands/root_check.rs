@@ -17,7 +17,7 @@ use crate::out::{facts, rows};
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve root check --config /etc/keyreeve/keyreeve.toml\n  \
-        $ keyreeve root check --library /usr/lib/softhsm/libsofthsm2.so --token keyreeve")]
+        $ keyreeve root check --library /usr/lib/softhsm/libsofthsm2.so --token-label keyreeve")]
 pub(crate) struct Check {
     /// The configuration
     #[arg(long, value_name = "FILE", required_unless_present = "library", conflicts_with = "library")]
@@ -33,7 +33,7 @@ pub(crate) struct Check {
     library: Option<PathBuf>,
     /// Label of the token
     #[arg(long, value_name = "LABEL", requires = "library")]
-    token: Option<String>,
+    token_label: Option<String>,
     /// Serial number of the token
     #[arg(long, value_name = "NUMBER", requires = "library")]
     serial: Option<String>,
@@ -44,7 +44,7 @@ impl Check {
         let device = match (self.library, self.config) {
             (Some(library), _) => RootDevice::Token {
                 library,
-                token: self.token.unwrap_or_default(),
+                token: self.token_label.unwrap_or_default(),
                 serial: self.serial.unwrap_or_default(),
             },
             (None, Some(file)) => RootDevice::Configured { file, root: self.root.unwrap_or_else(|| "main".to_owned()) },

@@ -74,7 +74,7 @@ impl Holders {
         $ keyreeve root name-holder 3 carol --organisation Example --contact '+43 1 5550100'")]
 pub(crate) struct Name {
     /// The number of the share
-    share: u8,
+    number: u8,
     /// What its holder is called
     name: String,
     /// For whom the holder works
@@ -89,7 +89,7 @@ pub(crate) struct Name {
 
 impl Name {
     async fn run(self, app: &App) -> Outcome {
-        let Self { share, name, organisation, contact, root } = self;
+        let Self { number: share, name, organisation, contact, root } = self;
         let named = NameHolder { share, name, organisation, contact };
         let answer = app.client()?.name_holder(&root.root, &named).await?;
         app.note_record("written down", answer.audit_record.as_ref());
@@ -176,9 +176,9 @@ impl Reshare {
 
 /// Begin an exchange: who gets the new shares
 #[derive(Args)]
-#[command(after_help = "Example:\n  \
-        $ keyreeve root reshare begin --threshold 2 --reason 'carol left' \\\n      \
-          --holder alice=age1n4edku3ehf53952g53l7hq34f6ke6hg2c6ede3hscm26cua0cufqtvh34a --holder dave=@dave.asc")]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve root reshare begin --threshold 3 --reason 'carol left' --holders-file holders.toml\n  \
+        $ keyreeve root reshare begin --threshold 2 --reason moved --holder alice=@alice.asc --holder bob=@bob.asc")]
 pub(crate) struct Begin {
     /// How many of the new shares open the server
     #[arg(long, value_name = "K")]
