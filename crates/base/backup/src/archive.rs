@@ -3,8 +3,8 @@
 //! # Layout
 //!
 //! Magic `8b 4b 52 42 31 0a` ("\x8bKRB1\n"), length of the head (4 bytes, big-endian), the head (JSON), then an
-//! envelope file (`keyreeve-envelope`, format 1) under the stream key of the backup key named in the head. The envelope's context
-//! has SHA-256 of everything before it, so that a head belongs to one stream.
+//! envelope file (`keyreeve-envelope`, format 1) under the stream key of the backup key named in the head. The
+//! envelope's context has SHA-256 of everything before it, so that a head belongs to one stream.
 //!
 //! The stream is frames: kind (1 byte), length (4 bytes, big-endian), content. Kinds: 1 a row of the store, 2 an entry
 //! of the audit log, 3 the configuration file, 4 the log's checkpoint (a signed note), 255 the manifest, which is last:

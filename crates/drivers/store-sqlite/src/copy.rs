@@ -137,11 +137,8 @@ pub(crate) fn load(path: &Path, mut from: mpsc::Receiver<Piece>) -> Result<(), S
         return Err(StoreError::NotEmpty);
     }
     let cut = || StoreError::Damaged("the rows to load end early".to_owned());
-    loop {
-        match from.blocking_recv().ok_or_else(cut)? {
-            Piece::Rows(rows) => rows.iter().try_for_each(|row| put(&db, row)).map_err(refused)?,
-            Piece::End => break,
-        }
+    while let Piece::Rows(rows) = from.blocking_recv().ok_or_else(cut)? {
+        rows.iter().try_for_each(|row| put(&db, row)).map_err(refused)?;
     }
     db.execute_batch("COMMIT").map_err(sql_error(Phase::Commit))
 }
