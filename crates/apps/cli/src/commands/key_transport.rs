@@ -202,7 +202,8 @@ fn without_armour(bytes: SecretBytes) -> Result<SecretBytes, Failure> {
 #[derive(Args)]
 pub(crate) struct Incoming {
     /// File with the wrapped key
-    #[arg(long, value_name = "FILE")]
+    // Without it there is nothing here: what needs it says so, and a rotation does not.
+    #[arg(long, value_name = "FILE", required = false)]
     wrapped: PathBuf,
     /// The material ends then: it is erased, and the key stays; date or RFC 3339 instant
     #[arg(long, value_name = "TIME", value_parser = text::instant)]
@@ -233,8 +234,8 @@ impl Incoming {
 /// Make a key of material that was wrapped for an import
 ///
 /// It becomes a key like any other; that it was brought, by whom, how, and what you say of where it is from stay with
-/// it for ever. With `--expires` its material is erased at that time and the key stays: `keyreeve key reimport` puts the
-/// same material back. Material that another key has already is refused.
+/// it for ever. With `--expires` its material is erased at that time and the key stays: `keyreeve key reimport` puts
+/// the same material back. Material that another key has already is refused.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve key import import.json --wrapped wrapped.bin --alias cards --statement 'HSM in Bern'\n  \
