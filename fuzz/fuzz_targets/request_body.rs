@@ -29,6 +29,7 @@ use keyreeve_wire::roots::{CancelJob, JoinRoot, MigrateRoots, RetireRoot, Rotate
 use keyreeve_wire::shares::{AbandonReshare, BeginReshare, CommitReshare, GiveShare, HandInProof, NameHolder};
 use keyreeve_wire::signing::{MacRequest, SignRequest, VerifyMacRequest, VerifyRequest};
 use keyreeve_wire::system::{InitRequest, UnsealRequest};
+use keyreeve_wire::transport::{ExportKey, ImportKey, ImportMaterial, ImportParametersRequest};
 use libfuzzer_sys::fuzz_target;
 
 macro_rules! read {
@@ -42,6 +43,7 @@ fuzz_target!(|body: &[u8]| {
     read!(body, SignRequest, VerifyRequest, MacRequest, VerifyMacRequest);
     read!(body, DeriveRequest, AgreeRequest, WrapRequest, UnwrapRequest, DecapsulateRequest, RandomRequest);
     read!(body, CreateKeyring, CreateKey, UpdateKey, Reason, SuspendKey, CompromiseKey, ScheduleDestruction);
+    read!(body, ImportParametersRequest, ImportKey, ImportMaterial, ExportKey);
     read!(body, PlaceHold, ReleaseHold, OpenIncident, IncidentText, ConfirmIncident, DeclareEmergency, ReviewEmergency);
     read!(body, StartTotp, FinishTotp, StartWebAuthn, FinishWebAuthn, NewChallenge, MfaAnswer, Invite);
     read!(body, CreateGrant, RecordCeremony);

@@ -66,9 +66,9 @@
 //! The generated schema ([`Schema::text`]) is the reference. In short: `principal` has `name`, `kind`, `networks` and
 //! tags (its labels) and is in `Role`s; a `Key` is in its `Keyring` and has `alias`es, `algorithm`, `purpose`, `state`,
 //! `classification` (1 to 4), `environment`, `owner`, `custodians`, `consumers`, `keyring`, `hold`, `incident`,
-//! `exportable` and tags; `context` has `source_ip?`, `in_principal_networks`, `time` (whole seconds), `method`, `mfa_age_seconds?`,
-//! `mfa_kind?`, `login?` (the name of a login method), `emergency`, `items` and `encryption_context`, an entity whose
-//! tags are the pairs, so that `context.encryption_context.getTag("tenant") == principal.getTag("tenant")` can be
+//! `exportable` and tags; `context` has `source_ip?`, `in_principal_networks`, `time` (whole seconds), `method`,
+//! `mfa_age_seconds?`, `mfa_kind?`, `login?` (the name of a login method), `emergency`, `items` and
+//! `encryption_context`, an entity whose tags are the pairs, so that `context.encryption_context.getTag("tenant") == principal.getTag("tenant")` can be
 //! written and is type-checked.
 //!
 //! Cedar cannot loop over a set, so "the address is in one of the principal's networks" is worked out here and offered

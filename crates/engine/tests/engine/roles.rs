@@ -17,7 +17,8 @@ const EVERYBODY: &str = "system.health system.status system.metrics request.refu
     credential.unwrap grant.self audit.prove approval.list approval.describe approval.vote \
     approval.withdraw approval.execute mfa.status mfa.totp-start mfa.totp-finish mfa.webauthn-start \
     mfa.webauthn-finish mfa.challenge mfa.verify mfa.recovery-codes mfa.remove";
-const LIFECYCLE: &str = "keyring.create keyring.rotate-kek root.migrate job.cancel key.create key.update key.activate key.suspend key.deactivate key.compromise \
+const LIFECYCLE: &str = "keyring.create keyring.rotate-kek root.migrate job.cancel key.create key.update key.activate \
+    key.suspend key.deactivate key.compromise \
     key.rotate key.schedule-destruction key.cancel-destruction key.destroy key.import-parameters key.import \
     key.import-version key.reimport";
 const READ: &str = "keyring.list keyring.describe key.list key.describe key.destruction hold.list \

@@ -101,8 +101,9 @@ pub type MaterialPlace = (u64, KeyId, u32);
 /// - **Serialisable** among commits; a read sees every commit that returned before it began.
 /// - **Concurrent**: any number of callers; a driver may apply several transactions in one flush (group commit), each
 ///   with its own outcome.
-/// - **Erasing erases**: after [`keyreeve_model::Change::EraseMaterial`] and [`keyreeve_model::Change::EraseVersion`] the
-///   driver's files hold the bytes no longer where the database gives it the means.
+/// - **Erasing erases**: after [`keyreeve_model::Change::EraseMaterial`] and
+///   [`keyreeve_model::Change::EraseVersion`] the driver's files hold the bytes no longer where the database gives it
+///   the means.
 /// - **Fenced**: once [`Store::lease`] was asked on a handle, that handle's commits apply only while the holder it
 ///   named last has the lease; otherwise [`StoreError::LeaseLost`]. The lease is a condition inside the transaction:
 ///   a superseded server cannot write, however late it notices. Time alone takes nothing away, another holder does.
