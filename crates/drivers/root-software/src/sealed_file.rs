@@ -50,7 +50,7 @@ pub struct SealedFileRoot {
 enum State {
     Unconfigured,
     Sealed,
-    Open(RootKey),
+    Open(Box<RootKey>),
 }
 
 /// What the deployment record says.
@@ -167,7 +167,7 @@ impl Root for SealedFileRoot {
         if content.set != parameters.set || !fits(&content.key, &content.set, &[], &parameters.check)? {
             return Err(self.trouble("the key in this file belongs to another deployment"));
         }
-        *state = State::Open(RootKey::new(&content.key, &content.set)?);
+        *state = State::Open(Box::new(RootKey::new(&content.key, &content.set)?));
         Ok(())
     }
 
@@ -182,7 +182,7 @@ impl Root for SealedFileRoot {
         let Content { set, key } = self.read_or_make()?;
         let parameters = Parameters { format: Format::V1, set, check: check_value(&key, &set, &[])? };
         let public = serde_json::to_value(parameters).map_err(|error| RootError::Unavailable(error.to_string()))?;
-        *state = State::Open(RootKey::new(&key, &set)?);
+        *state = State::Open(Box::new(RootKey::new(&key, &set)?));
         Ok(Initialised { public, shares: Vec::new() })
     }
 

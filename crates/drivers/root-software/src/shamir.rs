@@ -29,7 +29,7 @@ pub struct ShamirRoot {
 enum State {
     Unconfigured,
     Closed(Parameters, Vec<Share>),
-    Open(Parameters, RootKey, Option<Exchange>),
+    Open(Parameters, Box<RootKey>, Option<Exchange>),
 }
 
 /// Shares on their way to being exchanged for others.
@@ -122,7 +122,7 @@ impl Root for ShamirRoot {
         let key = self.random.secret_array::<32>().map_err(unavailable)?;
         let (parameters, made, root) = self.split(&key, None, (shares, threshold))?;
         let public = parameters.public()?;
-        *state = State::Open(parameters, root, None);
+        *state = State::Open(parameters, Box::new(root), None);
         Ok(Initialised { public, shares: made.iter().map(Share::to_text).collect() })
     }
 
@@ -147,7 +147,7 @@ impl Root for ShamirRoot {
         }
         let (parameters, given) = (parameters.clone(), std::mem::take(given));
         let (_, root) = parameters.open(given)?;
-        *state = State::Open(parameters, root, None);
+        *state = State::Open(parameters, Box::new(root), None);
         Ok(SealStatus::Open)
     }
 
