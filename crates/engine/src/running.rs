@@ -292,8 +292,9 @@ impl Engine {
             errors.extend(self.remind_of_proofs().await.err());
             errors.extend(self.tell_of_ends().await.err());
             errors.extend(self.give_up_orphans().await.err());
-        }
+            errors.extend(self.look_after_backups().await);
             errors.extend(self.look_after_material().await.err());
+        }
         if let Some(opened) = self.core.opened() {
             errors.extend(self.core.write_uses(&opened).await.err());
         }
