@@ -20,9 +20,8 @@
 //! - [`imports`]: material that comes from elsewhere or goes there
 //! - [`job`]: long work by steps
 //! - [`hold`], [`incident`], [`emergency`]: what is out of the ordinary; [`actor`]: the person behind a principal
-//! - [`change`]: the only way to alter what is stored
 //! - [`backup`]: backups that were made; [`stored`]: all rows of a store, for copying it whole
-//! - [`stored`]: all rows of a store, for copying it whole
+//! - [`change`]: the only way to alter what is stored
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -60,10 +59,10 @@ pub mod record;
 pub mod review;
 pub mod roots;
 pub mod rules;
+pub mod stored;
 pub mod time;
 pub mod usage;
 
-pub mod stored;
 pub use access::{PolicyRecord, PrincipalKind, PrincipalRecord, TokenRecord};
 pub use actor::Actor;
 pub use change::{Change, Outbox, Transaction};

@@ -24,8 +24,8 @@ mod system;
 
 pub use access::*;
 pub use approvals::*;
-pub use cases::*;
 pub use backups::*;
+pub use cases::*;
 pub use grants::*;
 pub use keys::*;
 pub use login::*;

@@ -71,8 +71,8 @@ fn documented_path(route: &Route) -> String {
 fn tags() -> Vec<(&'static str, &'static str)> {
     vec![
         ("system", "The server itself: initialise, open, seal."),
-        ("ceremonies", "Key ceremonies on record."),
         ("shares", "Shares of roots of trust: who holds them, proofs, exchange for new ones."),
+        ("ceremonies", "Key ceremonies on record."),
         ("keyrings", "Keyrings: the unit of separation."),
         ("roots", "Roots of trust, moving between them, and long work."),
         ("keys", "Keys: make, list, show, alter."),

@@ -167,9 +167,9 @@ const FILES: &[&[Case]] = &[
     approvals::CASES,
     mfa::CASES,
     notices::CASES,
+    backups::CASES,
     cases::CASES,
 ];
-    backups::CASES,
 
 /// Every case.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
