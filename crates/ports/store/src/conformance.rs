@@ -97,13 +97,13 @@ cases![
     concurrency::one_of_many_gets_the_lease,
     concurrency::crossed_renames_end,
     concurrency::reads_see_what_was_committed_before,
-];
     copying::a_copy_has_every_row_in_order,
     copying::a_copy_is_of_one_moment,
     copying::a_copy_that_nobody_takes_ends,
     copying::loading_needs_an_empty_store,
     copying::loading_is_whole_or_not_at_all,
     copying::what_was_loaded_serves,
+];
 
 /// Runs every case. `open` is given the name of the case: at the first call for a name it opens a fresh store, later
 /// the same one again.
