@@ -68,8 +68,8 @@
 //! `classification` (1 to 4), `environment`, `owner`, `custodians`, `consumers`, `keyring`, `hold`, `incident`,
 //! `exportable` and tags; `context` has `source_ip?`, `in_principal_networks`, `time` (whole seconds), `method`,
 //! `mfa_age_seconds?`, `mfa_kind?`, `login?` (the name of a login method), `emergency`, `items` and
-//! `encryption_context`, an entity whose tags are the pairs, so that `context.encryption_context.getTag("tenant") == principal.getTag("tenant")` can be
-//! written and is type-checked.
+//! `encryption_context`, an entity whose tags are the pairs, so that
+//! `context.encryption_context.getTag("tenant") == principal.getTag("tenant")` can be written and is type-checked.
 //!
 //! Cedar cannot loop over a set, so "the address is in one of the principal's networks" is worked out here and offered
 //! as `context.in_principal_networks`: false when the address is unknown or the principal has no network.

@@ -6,9 +6,9 @@
 //!     <shard>-<epoch>.key             mode 0600, both numbers decimal
 //! ```
 //!
-//! Files appear under their name complete and durable, or not at all. They are replaced only by the same epoch key under
-//! another KEK, in one step, and the former content is overwritten then; a crash in between leaves it to the medium. An
-//! erased epoch loses its
+//! Files appear under their name complete and durable, or not at all. They are replaced only by the same epoch key
+//! under another KEK, in one step, and the former content is overwritten then; a crash in between leaves it to the
+//! medium. An erased epoch loses its
 //! name first, durably, and is then overwritten with random bytes and with zeros, each pass forced to the medium,
 //! before the file is removed. Whether overwriting reaches the old bytes is up to the medium: solid-state disks and
 //! copy-on-write file systems may keep them for a while. What is kept here is wrapped by the root of trust besides.

@@ -37,8 +37,8 @@ pub(crate) struct Medium {
     count: AtomicU64,
     /// Keyrings whose directory is known to survive the loss of power.
     durable: Mutex<HashSet<KeyringId>>,
-    /// One erasure or replacement at a time: a second caller for the same epoch must not return before the first has made
-    /// it durable, and nothing is put in the place of what was erased a moment ago.
+    /// One erasure or replacement at a time: a second caller for the same epoch must not return before the first has
+    /// made it durable, and nothing is put in the place of what was erased a moment ago.
     erasing: Mutex<()>,
 }
 

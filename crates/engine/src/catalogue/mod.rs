@@ -18,8 +18,8 @@ mod mfa;
 mod notices;
 mod policy;
 mod reviews;
-mod shares;
 mod roots;
+mod shares;
 mod system;
 
 pub use access::*;
@@ -33,8 +33,8 @@ pub use mfa::*;
 pub use notices::*;
 pub use policy::*;
 pub use reviews::*;
-pub use shares::*;
 pub use roots::*;
+pub use shares::*;
 pub use system::*;
 
 /// How an operation leaves its mark in the audit log.

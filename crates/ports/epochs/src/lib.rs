@@ -53,8 +53,8 @@ pub enum VaultError {
 /// - **Erased**: when `erase` returns, the bytes were overwritten where the medium permits, and the epoch stays gone
 ///   after the loss of power. Erasing what is not there is no error.
 /// - **Replaced**: when `replace` returns true the new bytes survive the loss of power, and the former ones were
-///   overwritten where the medium permits; whoever reads meanwhile gets one or the other, whole. It brings nothing back:
-///   an epoch that is erased at the same time stays erased.
+///   overwritten where the medium permits; whoever reads meanwhile gets one or the other, whole. It brings nothing
+///   back: an epoch that is erased at the same time stays erased.
 /// - Any number of callers at once.
 #[async_trait]
 pub trait EpochVault: Send + Sync {

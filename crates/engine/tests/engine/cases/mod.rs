@@ -30,8 +30,8 @@ pub(crate) mod mfa;
 mod notices;
 mod policy;
 mod reviews;
-mod shares;
 mod roots;
+mod shares;
 mod system;
 mod uses;
 
