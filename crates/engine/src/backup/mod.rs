@@ -20,7 +20,7 @@ use keyreeve_model::backup::BackupKeyRecord;
 use keyreeve_model::filed::file;
 use keyreeve_model::ids::DeploymentId;
 use keyreeve_model::record::Revision;
-use keyreeve_model::{DeploymentRecord, Name, UnixMillis};
+use keyreeve_model::{Change, DeploymentRecord, Name, RootUse, UnixMillis, Wrapped};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,7 +140,7 @@ impl Core {
             return Ok(Keyed { record, key });
         }
         let key = BackupKey::generate(1, &self.ports.random)?;
-        let under = opened.deployment.system_secret.under();
+        let under = opened.rooted().system_secret.under();
         let context = key_context(&opened.deployment.id, 1);
         let wrapped = self.ports.roots.wrap(&under, &context, key.secret(), &self.ports.random).await?;
         let record = BackupKeyRecord { version: 1, created: now, wrapped };
@@ -160,8 +160,40 @@ impl Core {
         Ok(BackupKey::from_secret(record.version, secret)?)
     }
 
-    /// The key that an object names in its head.
+    /// Backup keys whose wrapping is to move, under other roots of trust.
+    pub(crate) async fn rewrapped_backup_keys(
+        &self,
+        opened: &Opened,
+        moves: impl Fn(&Wrapped) -> bool,
+        to: &RootUse,
+    ) -> Result<Vec<Change>, Error> {
+        let mut changes = Vec::new();
+        for (record, revision) in self.filed_all::<BackupKeyRecord>(opened, None).await? {
+            if !moves(&record.wrapped) {
+                continue;
+            }
+            let (context, roots) = (key_context(&opened.deployment.id, record.version), &self.ports.roots);
+            let secret = roots.unwrap(&record.wrapped, &context).await?;
+            let wrapped = roots.wrap(to, &context, &secret, &self.ports.random).await?;
+            changes.push(file(&opened.keys, revision.next(), &BackupKeyRecord { wrapped, ..record }));
+        }
+        Ok(changes)
+    }
+
+    /// How many backup keys are under a root of trust.
+    pub(crate) async fn backup_keys_under(&self, opened: &Opened, root: &Name) -> Result<usize, Error> {
+        let known = self.filed_all::<BackupKeyRecord>(opened, None).await?;
+        Ok(known.iter().filter(|(record, _)| record.wrapped.names(root)).count())
+    }
+
+    /// The key that an object names in its head. The server's own record of it is asked first: it follows when
+    /// everything moves to another root of trust, which an object at a destination does not.
     async fn key_of(&self, head: &Head) -> Result<BackupKey, Error> {
+        if let Some(opened) = self.opened().filter(|opened| opened.deployment.id == head.deployment)
+            && let Some((record, _)) = self.filed::<BackupKeyRecord>(&opened, head.key.to_be_bytes()).await?
+        {
+            return self.open_backup_key(&opened.deployment, &record).await;
+        }
         let context = key_context(&head.deployment, head.key);
         let secret = self.ports.roots.unwrap(&head.wrapped, &context).await?;
         Ok(BackupKey::from_secret(head.key, secret)?)
@@ -186,6 +218,6 @@ fn head(opened: &Opened, key: &BackupKeyRecord, object: Object, sequence: u64, n
         origin: opened.deployment.log_origin.clone(),
         key: key.version,
         wrapped: key.wrapped.clone(),
-        roots: opened.deployment.roots(),
+        roots: opened.rooted().roots(),
     }
 }

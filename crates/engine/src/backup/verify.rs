@@ -102,8 +102,7 @@ impl Core {
     async fn first_row(&self, head: Head, key: BackupKey, row: &StoredRow) -> Result<Survey, Error> {
         let StoredRow::Deployment(record) = row else { return Err(bad()) };
         let claimed: DeploymentRecord = serde_json::from_slice(&record.bytes).map_err(|_| bad())?;
-        let secret = self.ports.roots.unwrap(&claimed.system_secret, &system_context(&claimed.id)).await?;
-        let keys = Arc::new(SystemKeys::derive(&secret, &claimed.log_origin)?);
+        let keys = self.keys_of(&claimed).await?;
         let deployment: DeploymentRecord = open(&keys, Table::Deployment, claimed.id.as_bytes(), record)?;
         if deployment.id != head.deployment {
             return Err(bad());
@@ -120,6 +119,16 @@ impl Core {
             materials: 0,
             destroyed: 0,
         })
+    }
+
+    /// What the rows of a deployment are checked with. A server that is open knows its own, whatever root of trust its
+    /// secret was under when the backup was made.
+    async fn keys_of(&self, claimed: &DeploymentRecord) -> Result<Arc<SystemKeys>, Error> {
+        if let Some(opened) = self.opened().filter(|opened| opened.deployment.id == claimed.id) {
+            return Ok(Arc::clone(&opened.keys));
+        }
+        let secret = self.ports.roots.unwrap(&claimed.system_secret, &system_context(&claimed.id)).await?;
+        Ok(Arc::new(SystemKeys::derive(&secret, &claimed.log_origin)?))
     }
 
     async fn surveyed(&self, survey: &mut Survey, source: &dyn Archive, row: &StoredRow) -> Result<(), Error> {

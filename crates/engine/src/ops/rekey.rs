@@ -9,7 +9,7 @@
 use keyreeve_epochs::EpochId;
 use keyreeve_model::job::{Job, JobWork, NewJob, Rekey, RekeyPlace, RekeyScope};
 use keyreeve_model::record::{Revision, Table, seal};
-use keyreeve_model::{Change, KeyringId, KeyringRecord, Label, Name, RootUse, filed};
+use keyreeve_model::{Change, KeyringId, KeyringRecord, Label, Name, RootUse, Wrapped, filed};
 use keyreeve_store::Page;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -362,14 +362,17 @@ impl Rekeying<'_> {
         let (core, place) = (self.core, rekey.place.clone());
         let id = self.opened.deployment.id;
         let (deployment, revision) = core.deployment(&self.opened).await?;
-        let moves = match &rekey.scope {
+        let moves = |wrapped: &Wrapped| match &rekey.scope {
             RekeyScope::Keyring(_) => false,
-            RekeyScope::Root(root) => deployment.system_secret.names(root),
+            RekeyScope::Root(root) => wrapped.names(root),
             RekeyScope::Everything => true,
         };
-        let (Some(to), true) = (&rekey.to, moves) else {
-            return Ok(self.finishes(rekey, place)?.detail("own_secret", "unchanged"));
-        };
+        let mut outcome = self.finishes(rekey, place)?;
+        let Some(to) = &rekey.to else { return Ok(outcome.detail("own_secret", "unchanged")) };
+        outcome.changes.extend(core.rewrapped_backup_keys(&self.opened, moves, to).await?);
+        if !moves(&deployment.system_secret) {
+            return Ok(outcome.detail("own_secret", "unchanged"));
+        }
         let (context, roots) = (system_context(&id), &core.ports.roots);
         let secret = roots.unwrap(&deployment.system_secret, &context).await?;
         let wrapped = roots.wrap(to, &context, &secret, &core.ports.random).await?;
@@ -379,8 +382,7 @@ impl Rekeying<'_> {
         let mut deployment = deployment;
         deployment.system_secret = wrapped;
         let sealed = seal(&self.opened.keys, Table::Deployment, id.as_bytes(), revision.next(), &deployment);
-        Ok(self
-            .finishes(rekey, place)?
+        Ok(outcome
             .changing(Change::PutDeployment(sealed))
             .then(Effect::Rooted(Box::new(deployment)))
             .detail("own_secret", to))

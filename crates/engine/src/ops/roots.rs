@@ -222,6 +222,9 @@ impl Core {
         if deployment.system_secret.names(root) {
             under.push("the server's own secret".to_owned());
         }
+        if self.backup_keys_under(&*self.need_open()?, root).await? > 0 {
+            under.push("the key of the backups".to_owned());
+        }
         self.each_keyring(|keyring| {
             if keyring.roots.names(root) || keyring.keks.iter().any(|kek| kek.wrapped.names(root)) {
                 under.push(format!("the keyring `{}`", keyring.name));

@@ -8,11 +8,13 @@ use keyreeve_backup::{Keep, Object};
 use keyreeve_crypto::{KeyAlgorithm, Purpose};
 use keyreeve_engine::ops::backups::{self, Acknowledge, Create, Verify};
 use keyreeve_engine::ops::destruction::{DescribeDestruction, Schedule};
-use keyreeve_engine::ops::keys;
+use keyreeve_engine::ops::rekey::MigrateRoots;
 use keyreeve_engine::ops::signing::Mac;
+use keyreeve_engine::ops::{jobs, keys, roots};
 use keyreeve_engine::{Backups, Code, Error, KeyRef, Plan, RestoreOptions, RestoredReply};
 use keyreeve_model::backup::{BackupRecord, COUNTERS_JUMP};
-use keyreeve_model::{NoticeKind, State};
+use keyreeve_model::job::JobState;
+use keyreeve_model::{Custody, NoticeKind, RootUse, State};
 use keyreeve_secret::SecretString;
 use keyreeve_store::faulty::CommitFault;
 use std::collections::BTreeMap;
@@ -393,4 +395,34 @@ async fn nothing_readable_lies_at_a_destination() {
             }
         }
     }
+}
+
+/// Objects at destinations name the root of trust of their time; the server's own record of their key moved on.
+#[tokio::test(flavor = "multi_thread")]
+async fn backups_are_checked_and_cut_after_everything_moved_to_another_root() {
+    let places = Places::new();
+    let mut house = House::new().await;
+    house.more_roots.insert("second", (Custody::Kms, None));
+    house.reopen().await;
+    places.serve(&house, plan());
+    house.ask(roots::Join { name: name("second"), shares: 0, threshold: 0, reason: label("another") }).await;
+    let (gone, kept) = (house.aead().await, house.aead().await);
+    let record = backup(&house).await;
+    let retire = || roots::Retire { name: name("main"), reason: label("moved") };
+    let to = RootUse::one(name("second"));
+    let migrate = MigrateRoots { from: Some(name("main")), to, pace: 0, reason: label("a new device") };
+    let job = house.ask(migrate).await.0.id();
+    assert_eq!(house.code(retire()).await, Code::WrongState);
+    house.engine().work_on_jobs().await.unwrap();
+    assert_eq!(house.ask(jobs::Describe { job }).await.0.state(), JobState::Done);
+    house.ask(retire()).await;
+    house.crash();
+    std::fs::remove_file(house.path().join("root.key")).unwrap();
+    house.reopen().await;
+    places.serve(&house, plan());
+    let verified = house.ask(Verify { sequence: record.sequence, destination: name("disk") }).await;
+    assert_eq!((verified.materials, verified.destroyed), (2, 0));
+    destroy(&house, &gone).await;
+    backup(&house).await;
+    assert_eq!(house.round_trip(&kept).await, b"plaintext");
 }
