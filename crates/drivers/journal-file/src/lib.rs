@@ -279,6 +279,12 @@ impl Journal for FileJournal {
                 let what = format!("it is of the log `{}`", published.checkpoint.origin);
                 return Err(JournalError::Inconsistent(what));
             }
+            // Whoever makes the server believe another secret has other keys: they do not go on with this log.
+            if !published.note.signatures.iter().any(|line| own.verifier().matches(line)) {
+                let what =
+                    format!("it has no signature of `{}` by the key that this server has", own.verifier().name());
+                return Err(JournalError::Inconsistent(what));
+            }
             for key in signers.iter().map(|signer| signer.verifier()) {
                 let mut lines = published.note.signatures.iter().filter(|line| key.matches(line));
                 if lines.any(|line| !key.verify(&published.note.text, &line.bytes)) {

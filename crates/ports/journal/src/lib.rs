@@ -114,8 +114,8 @@ pub trait Journal: Send + Sync {
     /// appends work and checkpoints are refused, because the keys are there only once the server is unsealed. An
     /// empty list takes the keys away again.
     ///
-    /// # Errors [`JournalError::Inconsistent`] when the published checkpoint is of another origin or carries a wrong
-    /// signature of one of these keys.
+    /// # Errors [`JournalError::Inconsistent`] when the published checkpoint is of another origin, is not signed by
+    /// the first of these keys, or carries a wrong signature of one of them.
     fn set_signers(&self, signers: Vec<Arc<dyn NoteSigner>>) -> Result<(), JournalError>;
 
     /// Publishes a checkpoint of the current size if there is a signer; otherwise only brings tiles up to date.

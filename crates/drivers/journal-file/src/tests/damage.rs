@@ -2,8 +2,10 @@
 //! ever read.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use keyreeve_audit::verify::verify_log;
+use keyreeve_audit::{Ed25519Signer, NoteSigner};
 use keyreeve_journal::conformance::{entry, record, signers};
 use keyreeve_journal::{Journal, JournalError, Scan};
 
@@ -260,6 +262,21 @@ async fn a_forged_signature_on_the_checkpoint_stops_signing() {
     disk.put(path("log/checkpoint"), forged.as_bytes());
     let journal = open(&disk).unwrap();
     assert!(matches!(journal.set_signers(signers(ORIGIN).0), Err(JournalError::Inconsistent(_))));
+}
+
+/// Whoever got the server to take another secret for its own would sign the same log with other keys.
+#[tokio::test]
+async fn a_server_with_other_keys_does_not_go_on_with_the_log() {
+    let disk = SimDisk::default();
+    let journal = open(&disk).unwrap();
+    journal.set_signers(signers(ORIGIN).0).unwrap();
+    journal.append(entries(0..3)).await.unwrap();
+    drop(journal.checkpoint().await.unwrap());
+    drop(journal);
+    let journal = open(&disk).unwrap();
+    let other: Arc<dyn NoteSigner> = Arc::new(Ed25519Signer::from_seed(ORIGIN, &[0x77; 32]).unwrap());
+    assert!(matches!(journal.set_signers(vec![other]), Err(JournalError::Inconsistent(_))));
+    journal.set_signers(signers(ORIGIN).0).unwrap();
 }
 
 #[tokio::test]
