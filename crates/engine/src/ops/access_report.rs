@@ -154,7 +154,11 @@ fn ways(purpose: Purpose) -> Vec<(&'static str, &'static Descriptor)> {
         Purpose::Derive => vec![(groups::DERIVE_SIDE, &c::KEY_DERIVE)],
         Purpose::Agree => vec![(groups::DERIVE_SIDE, &c::KEY_AGREE)],
     };
-    ways.extend([(groups::LIFECYCLE, &c::KEY_ROTATE), (groups::READ, &c::KEY_DESCRIBE)]);
+    ways.extend([
+        (groups::EXPORT, &c::KEY_EXPORT),
+        (groups::LIFECYCLE, &c::KEY_ROTATE),
+        (groups::READ, &c::KEY_DESCRIBE),
+    ]);
     ways
 }
 
