@@ -16,7 +16,7 @@ use self::table::Row;
 
 /// Operations that nobody asks for: the server's own, those that are decided together with another, and what is no
 /// operation.
-const NOBODY_ASKS: [&str; 7] = [
+const NOBODY_ASKS: [&str; 9] = [
     "system.health",
     "system.metrics",
     "request.refuse",
@@ -24,6 +24,8 @@ const NOBODY_ASKS: [&str; 7] = [
     "key.end-material",
     "key.re-encrypt-to",
     "emergency.look-after",
+    "job.step",
+    "backup.restored",
 ];
 /// What ends the means to ask for more comes last, in this order.
 const LAST: [&str; 3] = ["token.renew", "token.revoke-self", "system.seal"];

@@ -116,10 +116,14 @@ pub(crate) struct Verify {
 impl Verify {
     async fn run(self, app: &App) -> Outcome {
         let client = app.client()?;
-        let found = client.backups().await?.value;
-        let newest = found.items.first().map(|backup| backup.sequence);
+        // Whoever says which one and where need not be allowed to list them.
+        let found = match (self.backup, &self.at) {
+            (Some(_), Some(_)) => Vec::new(),
+            _ => client.backups().await?.value.items,
+        };
+        let newest = found.first().map(|backup| backup.sequence);
         let sequence = self.backup.or(newest).ok_or_else(|| Failure::usage("there is no backup yet"))?;
-        let known = found.items.iter().find(|backup| backup.sequence == sequence);
+        let known = found.iter().find(|backup| backup.sequence == sequence);
         let held = |placed: &&PlacedBackup| placed.stored.is_some() && placed.removed.is_none();
         let places: Vec<String> = match (self.at, known) {
             (Some(at), _) => vec![at],
