@@ -76,6 +76,20 @@ pub enum Trouble {
     /// The sealed key or the approvals cannot be read or written.
     #[error("{0}")]
     Files(String),
+    /// Nobody said that the TPM which is there is the machine's own.
+    #[error(
+        "the key is not sealed anew, to a TPM that calls its storage key {parent}: nothing says that it is this \
+         machine's, and not one that stands in between. Only if you know it to be, write that name into {consent}"
+    )]
+    Stranger {
+        /// What the TPM that is there calls its storage key, in hexadecimal digits.
+        parent: String,
+        /// The file in which an operator consents.
+        consent: String,
+    },
+    /// Something else lies where the counter should.
+    #[error("what the TPM has at the index {0:#010x} is not the counter that was made there")]
+    NotOurs(u32),
     /// There is no sealed key.
     #[error("{0}: there is no sealed key")]
     NoFile(String),
@@ -212,8 +226,7 @@ impl Bench {
     }
 
     /// Seals a key to this TPM.
-    fn seal(&self, tpm: &mut Tpm, set: SetId, key: &SecretArray<32>) -> Result<Sealed, Trouble> {
-        let parent = tpm.parent()?;
+    fn seal(&self, tpm: &mut Tpm, parent: Parent, set: SetId, key: &SecretArray<32>) -> Result<Sealed, Trouble> {
         let mut session = tpm.session(&parent, TpmSe::Hmac)?;
         let policy = self.options.policy_key.policy();
         let blob = tpm.seal(&parent, &mut session, key.expose(), &policy)?;
@@ -231,7 +244,8 @@ impl Bench {
         self.approval(&mut tpm)?;
         let set: SetId = self.random.nonce_array().map_err(Trouble::unexpected)?;
         let key = self.random.secret_array::<32>().map_err(Trouble::unexpected)?;
-        let sealed = self.seal(&mut tpm, set, &key)?;
+        let parent = tpm.parent()?;
+        let sealed = self.seal(&mut tpm, parent, set, &key)?;
         drop(tpm);
         if !self.unseal(&sealed)?.ct_eq(key.expose()) {
             return Err(Trouble::unexpected("what was sealed came back as something else"));
@@ -241,25 +255,36 @@ impl Bench {
     }
 
     /// After shares have opened the root: sees to it that the TPM can open it again, as soon as its PCRs are approved.
+    ///
+    /// Whoever stands between this program and the TPM, or put another one in, can name a parent of their own and so be
+    /// told the key. So it is sealed to the parent it was sealed to before, or to one that an operator consents to.
     pub(crate) fn mend(&self, set: SetId, key: &SecretArray<32>) -> Result<Mended, Trouble> {
         let mut tpm = self.tpm()?;
-        if let Some(sealed) = self.file().read()? {
+        let parent = tpm.parent()?;
+        let before = self.file().read()?;
+        if let Some(sealed) = &before {
             if sealed.set != set {
                 return Err(Trouble::OtherDeployment(self.options.sealed.display().to_string()));
             }
-            let parent = tpm.parent()?;
             if parent.name == sealed.parent
-                && self.same_key(&sealed).is_ok()
+                && self.same_key(sealed).is_ok()
                 && let Ok(object) = tpm.load(&parent, &sealed.blob())
             {
                 tpm.flush(object.0)?;
                 tpm.flush(parent.handle)?;
                 return Ok(Mended::Kept);
             }
-            tpm.flush(parent.handle)?;
         }
-        let sealed = self.seal(&mut tpm, set, key)?;
+        let known = before.is_some_and(|sealed| sealed.parent == parent.name);
+        if !known {
+            self.file().consented(&parent.name)?;
+        }
+        let sealed = self.seal(&mut tpm, parent, set, key)?;
         self.file().place(&sealed, true)?;
+        if !known {
+            // For once: the next change of TPMs is another question.
+            self.file().consent_used()?;
+        }
         Ok(Mended::Anew)
     }
 

@@ -415,6 +415,23 @@ fn parent_template() -> TpmtPublic {
     }
 }
 
+/// A counter without a password; `written` is what the TPM adds once it has counted.
+fn counter_template(index: u32, written: TpmaNv) -> TpmsNvPublic {
+    TpmsNvPublic {
+        nv_index: TpmUint32::from(index),
+        name_alg: TpmAlgId::Sha256,
+        attributes: TpmaNv::COUNTER
+            | TpmaNv::AUTHREAD
+            | TpmaNv::AUTHWRITE
+            | TpmaNv::OWNERREAD
+            | TpmaNv::OWNERWRITE
+            | TpmaNv::NO_DA
+            | written,
+        data_size: TpmUint16::from(8),
+        ..TpmsNvPublic::default()
+    }
+}
+
 /// Only its policy opens it: no password does, and no failure counts towards a lockout.
 fn sealed_template(policy: &Digest) -> Result<TpmtPublic, Trouble> {
     Ok(TpmtPublic {
@@ -429,36 +446,32 @@ fn sealed_template(policy: &Digest) -> Result<TpmtPublic, Trouble> {
 
 /// Counters in the TPM's own memory.
 impl Tpm {
-    /// What the index is called at present (`TPM2_NV_ReadPublic`); none if there is none.
-    pub(crate) fn nv_name(&mut self, index: u32) -> Result<Option<Vec<u8>>, Trouble> {
+    /// What our counter is called at present (`TPM2_NV_ReadPublic`); none if there is none. Whoever is `root` can put
+    /// something else at the index, which holds what they like: that has another name, and is refused.
+    pub(crate) fn nv_counter(&mut self, index: u32) -> Result<Option<Vec<u8>>, Trouble> {
         let handles = [Entity::session(index)];
-        match self.command(TpmCc::NvReadPublic, &handles, Auth::None, SecretBytes::copy_from(&[])) {
-            Ok(response) => Ok(Some(name_of(take_sized(response.parameters())?.0))),
-            Err(Trouble::Refused(_, TpmRcBase::Handle)) => Ok(None),
-            Err(other) => Err(other),
+        let public = match self.command(TpmCc::NvReadPublic, &handles, Auth::None, SecretBytes::copy_from(&[])) {
+            Ok(response) => take_sized(response.parameters())?.0.to_vec(),
+            Err(Trouble::Refused(_, TpmRcBase::Handle)) => return Ok(None),
+            Err(other) => return Err(other),
+        };
+        for written in [TpmaNv::empty(), TpmaNv::WRITTEN] {
+            if public == bytes_of(&counter_template(index, written))? {
+                return Ok(Some(name_of(&public)));
+            }
         }
+        Err(Trouble::NotOurs(index))
     }
 
     /// Makes a counter (`TPM2_NV_DefineSpace`); what it is called until it has counted.
     pub(crate) fn nv_define_counter(&mut self, index: u32) -> Result<Vec<u8>, Trouble> {
-        let public = TpmsNvPublic {
-            nv_index: TpmUint32::from(index),
-            name_alg: TpmAlgId::Sha256,
-            attributes: TpmaNv::COUNTER
-                | TpmaNv::AUTHREAD
-                | TpmaNv::AUTHWRITE
-                | TpmaNv::OWNERREAD
-                | TpmaNv::OWNERWRITE
-                | TpmaNv::NO_DA,
-            data_size: TpmUint16::from(8),
-            ..TpmsNvPublic::default()
-        };
+        let public = bytes_of(&counter_template(index, TpmaNv::empty()))?;
         let mut parameters = SecretBuffer::default();
         put_sized(&mut parameters, &[])?;
-        put_sized(&mut parameters, &bytes_of(&public)?)?;
+        put_sized(&mut parameters, &public)?;
         let owner = [Entity::permanent(TpmRh::Owner)];
         self.command(TpmCc::NvDefineSpace, &owner, Auth::Empty, parameters.finish())?;
-        Ok(name_of(&bytes_of(&public)?))
+        Ok(name_of(&public))
     }
 
     /// Counts (`TPM2_NV_Increment`), and ends the session.

@@ -2,7 +2,8 @@
 //!
 //! It is a witness against old copies. Whoever puts yesterday's disks into the machine does not put yesterday's counter
 //! into its TPM. Whoever is `root` on the machine can move it forwards, or remove it; a new one begins above the
-//! highest count that the TPM ever had, so not even that takes it back.
+//! highest count that the TPM ever had, so not even that takes it back. What is at the index and is no counter as it is
+//! made here is refused.
 
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ impl TpmCounter {
     pub async fn increment(&self) -> Result<u64, RootError> {
         self.talk(|bench, tpm, index| {
             let parent = bench.known_parent(tpm)?;
-            let name = match tpm.nv_name(index)? {
+            let name = match tpm.nv_counter(index)? {
                 Some(name) => name,
                 None => tpm.nv_define_counter(index)?,
             };
@@ -71,7 +72,7 @@ impl TpmCounter {
 
 impl Bench {
     fn count(&self, tpm: &mut Tpm, index: u32) -> Result<Option<u64>, Trouble> {
-        let Some(name) = tpm.nv_name(index)? else { return Ok(None) };
+        let Some(name) = tpm.nv_counter(index)? else { return Ok(None) };
         let parent = self.known_parent(tpm)?;
         let mut session = tpm.session(&parent, TpmSe::Hmac)?;
         let read = tpm.nv_read_counter(index, &name, &mut session);

@@ -8,7 +8,8 @@
 //!
 //! Where the TPM refuses, because the PCRs are none of those, or is broken, cleared or replaced, the root stands sealed
 //! and opens with recovery shares, if some were made at initialisation. Then it is sealed anew to the TPM that is
-//! there, unless what lies in the file is good for that TPM already.
+//! there, unless what lies in the file is good for that TPM already. To another TPM than before it is sealed only if an
+//! operator consents, by its name: shares alone do not say whose TPM it is that answers.
 //!
 //! All that passes between the TPM and this process and is secret is encrypted: the sessions are salted to a key inside
 //! the TPM, whose name is remembered, so that whoever reads along on the bus learns nothing, and whoever stands in

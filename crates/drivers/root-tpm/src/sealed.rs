@@ -1,8 +1,8 @@
 //! The file with the sealed root key. It is worth nothing without the TPM, and is kept private all the same.
 
 use std::fs::File;
-use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
 
 use keyreeve_root::root_key::SetId;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,8 @@ use crate::commands::Blob;
 
 /// Longest file (bytes). One takes about 1 KiB.
 const LONGEST: u64 = 64 * 1024;
+/// Longest file in which an operator consents (bytes). A name takes 68 digits.
+const NAME_MAX: u64 = 1024;
 
 /// A root key as a TPM gave it out: sealed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +72,37 @@ impl SealedFile<'_> {
         serde_json::from_slice(&bytes).map(Some).map_err(damaged)
     }
 
+    /// Where an operator consents to sealing the key to another TPM: `root.tpm.reseal` beside `root.tpm`.
+    fn consent(&self) -> PathBuf {
+        let mut path = self.0.as_os_str().to_owned();
+        path.push(".reseal");
+        PathBuf::from(path)
+    }
+
+    /// Whether an operator consents to this parent: its name, and nothing else, is what the file says.
+    pub(crate) fn consented(&self, parent: &[u8]) -> Result<(), Trouble> {
+        let (path, parent) = (self.consent(), hex::encode(parent));
+        let mut said = String::new();
+        match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(Trouble::Files(format!("{}: {error}", path.display()))),
+            Ok(file) => {
+                let read = file.take(NAME_MAX).read_to_string(&mut said);
+                read.map_err(|error| Trouble::Files(format!("{}: {error}", path.display())))?;
+            }
+        }
+        if said.trim().eq_ignore_ascii_case(&parent) {
+            return Ok(());
+        }
+        Err(Trouble::Stranger { parent, consent: path.display().to_string() })
+    }
+
+    /// A consent is good for one sealing.
+    pub(crate) fn consent_used(&self) -> Result<(), Trouble> {
+        let path = self.consent();
+        std::fs::remove_file(&path).map_err(|error| Trouble::Files(format!("{}: {error}", path.display())))
+    }
+
     /// Puts it there, whole and durable or not at all; in the place of another one only if it may.
     pub(crate) fn place(&self, sealed: &Sealed, replacing: bool) -> Result<(), Trouble> {
         let parent = self.0.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -110,6 +143,25 @@ mod tests {
         file.place(&other, true).unwrap();
         assert_eq!(file.read().unwrap(), Some(other));
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "nothing unfinished is left");
+    }
+
+    #[test]
+    fn a_consent_names_the_parent_and_is_good_once() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("root.tpm");
+        let file = SealedFile(&path);
+        let stranger =
+            |told: Result<(), Trouble>| matches!(told, Err(Trouble::Stranger { parent, .. }) if parent == "000b4a");
+        let parent = [0, 0x0b, 0x4a];
+        assert!(stranger(file.consented(&parent)));
+        for other in ["", "\n", "000b", "000b4a00", "yes", "000b4a 000b4b"] {
+            std::fs::write(home.path().join("root.tpm.reseal"), other).unwrap();
+            assert!(stranger(file.consented(&parent)), "{other:?}");
+        }
+        std::fs::write(home.path().join("root.tpm.reseal"), "000B4a\n").unwrap();
+        file.consented(&parent).unwrap();
+        file.consent_used().unwrap();
+        assert!(stranger(file.consented(&parent)));
     }
 
     #[test]

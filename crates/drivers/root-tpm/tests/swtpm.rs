@@ -66,6 +66,15 @@ impl Machine {
         self.home.path().join("root.tpm")
     }
 
+    /// What the TPM calls its storage key, as another program sees it.
+    fn parent(&self) -> String {
+        let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt";
+        let made = ["-C", "o", "-g", "sha256", "-G", "ecc256:aes256cfb", "-a", attributes, "-c", "parent.ctx"];
+        let _ = self.tpm.tool("tpm2_createprimary", &made);
+        let _ = self.tpm.tool("tpm2_readpublic", &["-c", "parent.ctx", "-n", "parent.name"]);
+        hex::encode(std::fs::read(self.tpm.home().join("parent.name")).unwrap())
+    }
+
     fn present(&self) -> PcrValues {
         read_pcrs(&self.tpm.device().parse().unwrap(), &self.random, Bank::Sha256, PCRS).unwrap()
     }
@@ -254,24 +263,37 @@ async fn shares_open_where_the_tpm_refuses() {
 }
 
 #[tokio::test]
-async fn another_tpm_does_not_open_it_until_shares_were_given() {
+async fn another_tpm_does_not_open_it_until_shares_were_given_and_an_operator_consented() {
     let Some(machine) = Machine::new() else { return };
     let (made, wrapped) = machine.initialised((3, 2)).await;
+    let sealed = std::fs::read(machine.sealed()).unwrap();
     machine.tpm.replace();
-    let root = machine.restarted(&made.public).await.unwrap();
-    assert_eq!(root.status(), SealStatus::Sealed { given: 0, threshold: 2, shares: 3 });
-    for share in &made.shares[..2] {
-        root.unseal(share).await.unwrap();
-    }
-    assert!(root.unwrap(b"context", &wrapped).await.unwrap().ct_eq(b"kek"));
-    // It was sealed anew, to the TPM that is there now.
+    let opened = async || {
+        let root = machine.restarted(&made.public).await.unwrap();
+        assert_eq!(root.status(), SealStatus::Sealed { given: 0, threshold: 2, shares: 3 });
+        for share in &made.shares[..2] {
+            root.unseal(share).await.unwrap();
+        }
+        assert!(root.unwrap(b"context", &wrapped).await.unwrap().ct_eq(b"kek"));
+    };
+    // It may be anybody's TPM: shares open the root, and it is told nothing.
+    opened().await;
+    assert_eq!(std::fs::read(machine.sealed()).unwrap(), sealed);
+    // A consent to another one.
+    let consent = machine.home.path().join("root.tpm.reseal");
+    std::fs::write(&consent, "000b".to_owned() + &"00".repeat(32)).unwrap();
+    opened().await;
+    assert_eq!(std::fs::read(machine.sealed()).unwrap(), sealed);
+    std::fs::write(&consent, machine.parent() + "\n").unwrap();
+    opened().await;
     machine.opens(&made.public, &wrapped).await;
-    // The same with the file lost.
+    assert!(!consent.exists(), "it is good once");
+    // With the file lost nothing says which TPM it was.
     std::fs::remove_file(machine.sealed()).unwrap();
-    let root = machine.restarted(&made.public).await.unwrap();
-    for share in &made.shares[1..] {
-        root.unseal(share).await.unwrap();
-    }
+    opened().await;
+    assert!(!machine.sealed().exists());
+    std::fs::write(&consent, machine.parent()).unwrap();
+    opened().await;
     machine.opens(&made.public, &wrapped).await;
 }
 
@@ -479,6 +501,15 @@ async fn the_counter_never_goes_back() {
     let _ = machine.tpm.tool("tpm2_nvundefine", &["-C", "o", &index]);
     assert_eq!(counter().read().await.unwrap(), None);
     assert!(counter().increment().await.unwrap() > first + 1);
+    // Nor for whoever puts something else there, which holds yesterday's count.
+    let _ = machine.tpm.tool("tpm2_nvundefine", &["-C", "o", &index]);
+    let attributes = "authread|authwrite|ownerread|ownerwrite|no_da";
+    let _ = machine.tpm.tool("tpm2_nvdefine", &["-C", "o", "-s", "8", "-a", attributes, &index]);
+    std::fs::write(machine.tpm.home().join("count"), first.to_be_bytes()).unwrap();
+    let _ = machine.tpm.tool("tpm2_nvwrite", &["-C", "o", "-i", "count", &index]);
+    for told in [counter().read().await.unwrap_err(), counter().increment().await.unwrap_err()] {
+        assert!(told.to_string().contains("is not the counter"), "{told}");
+    }
     machine.tpm.stop();
     assert!(matches!(counter().read().await, Err(RootError::Unavailable(_))));
 }
