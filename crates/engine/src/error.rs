@@ -324,6 +324,7 @@ impl From<RootError> for Error {
             | RootError::ForeignShare
             | RootError::ReplacedShare { .. }
             | RootError::DuplicateShare(_)
+            | RootError::ForgedShare(_)
             | RootError::WrongShares => Code::InvalidShare,
             RootError::Shares { .. } | RootError::NoShares => Code::InvalidRequest,
             RootError::Unwrap => Code::Tampered,

@@ -170,6 +170,15 @@ impl Parameters {
                 at: before.at,
             }));
         }
+        // Before anything is said about who gave one: whoever knows the set's id, which is no secret, can forge a share
+        // that fits in everything but this, and would take the others with it. Sets of before have no such keys.
+        if !self.keys.is_empty() {
+            let nth = usize::from(share.index()).checked_sub(1);
+            let made = nth.and_then(|nth| self.keys.get(nth));
+            if made != Some(&share.verification_key().map_err(unavailable)?) {
+                return Err(RootError::ForgedShare(share.index()));
+            }
+        }
         if given.iter().any(|before| before.index() == share.index()) {
             return Err(RootError::DuplicateShare(share.index()));
         }

@@ -60,6 +60,10 @@ pub enum RootError {
     /// A share that was given before.
     #[error("share number {0} was given already: give a different one")]
     DuplicateShare(u8),
+    /// A share that says it is one of the set and was never made with it. It is refused alone: what was given before
+    /// still counts.
+    #[error("share number {0} is forged: it is not the one that was made; those that were given before still count")]
+    ForgedShare(u8),
     /// The shares are of the right set and do not combine to its key: one of them was forged. All were forgotten.
     #[error("these shares do not open this deployment: one of them is forged; all were forgotten, begin anew")]
     WrongShares,
