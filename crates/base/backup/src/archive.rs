@@ -96,6 +96,10 @@ pub struct Head {
     pub wrapped: Wrapped,
     /// What those need to open again; no secret.
     pub roots: BTreeMap<Name, RootRecord>,
+    /// In archives, the former versions of the backup key as the roots of trust wrap them now: what is at a destination
+    /// and never changes, pieces of the log, says how they were wrapped once.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub older: BTreeMap<u32, Wrapped>,
 }
 
 impl Head {
@@ -507,6 +511,7 @@ pub(crate) mod tests {
             key: 1,
             wrapped: Wrapped::Main("00".to_owned()),
             roots: BTreeMap::new(),
+            older: BTreeMap::new(),
         }
     }
 

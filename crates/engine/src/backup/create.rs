@@ -3,16 +3,16 @@
 
 use keyreeve_archive::Archive;
 use keyreeve_audit::{Checkpoint, SignedNote};
-use keyreeve_backup::{Ledger, Object, ObjectName, Segment, Writer, expendable};
+use keyreeve_backup::{Item, Ledger, Object, ObjectName, Segment, Writer, expendable};
 use keyreeve_model::backup::{BackupRecord, Placed};
 use keyreeve_model::record::{Revision, Table, open};
 use keyreeve_model::{KeyringId, KeyringRecord, MaterialRow, Name, StoredRow, UnixMillis};
 use keyreeve_store::Piece;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 
-use super::reading::{chain, contents};
+use super::reading::{Begun, Known, chain, contents};
 use super::{Keeper, Keyed, head};
 use crate::core::Core;
 use crate::error::{Code, Error};
@@ -23,6 +23,8 @@ const PIPE: usize = 256 * 1024;
 /// Entries of the log in one segment (count), and read at a time.
 const SEGMENT: u64 = 100_000;
 const ENTRIES: u64 = 256;
+/// The highest number of a backup that is taken for one.
+const SEQUENCE_MAX: u64 = 1 << 48;
 
 /// What a copy has in it.
 struct Copied {
@@ -139,11 +141,20 @@ async fn flush(pipe: &mut DuplexStream, out: &mut Vec<u8>) -> Result<(), Error> 
 impl Core {
     /// Makes a backup and brings it to every destination. Where none could be reached this is an error; where some
     /// could not, the record says so.
+    ///
+    /// It runs to its end on a task of its own: were it dropped with the request, a ledger that is on its way could come
+    /// to a destination after a later one.
     pub(crate) async fn make_backup(&self, now: UnixMillis) -> Result<BackupRecord, Error> {
+        let core = self.keeper()?.core.upgrade().ok_or_else(|| Error::internal("the server is no more"))?;
+        tokio::spawn(async move { core.make_backup_here(now).await }).await.map_err(Error::internal)?
+    }
+
+    async fn make_backup_here(&self, now: UnixMillis) -> Result<BackupRecord, Error> {
         let (opened, keeper) = (self.need_open()?, self.keeper()?);
         let _one = keeper.making.lock().await;
         let keyed = self.backup_key(&opened, now).await?;
         self.clear_spool(keeper).await?;
+        self.reseal_ledgers(&opened, keeper, &keyed).await?;
         let sequence = self.next_sequence(&opened, keeper).await?;
         let name = Object::Archive(sequence).name();
         let copied = self.copy_to_spool(&opened, (keeper, &keyed), sequence, now).await;
@@ -197,11 +208,19 @@ impl Core {
         let mut last = known.iter().map(|(record, _)| record.sequence).max().unwrap_or(0);
         for (name, destination) in &keeper.backups.destinations {
             match contents(&**destination).await {
-                Ok((archives, _)) => last = archives.iter().map(|(sequence, _)| *sequence).fold(last, u64::max),
+                Ok((archives, _)) => {
+                    // A number that no server comes to is nobody's backup: it would leave none for those to come.
+                    let (near, far): (Vec<_>, Vec<_>) =
+                        archives.iter().map(|(sequence, _)| *sequence).partition(|sequence| *sequence <= SEQUENCE_MAX);
+                    if !far.is_empty() {
+                        tracing::warn!(destination = %name, numbers = ?far, "names of backups that no server wrote");
+                    }
+                    last = near.into_iter().fold(last, u64::max);
+                }
                 Err(error) => tracing::warn!(destination = %name, %error, "a destination of backups does not answer"),
             }
         }
-        Ok(last + 1)
+        last.checked_add(1).ok_or_else(|| Error::internal("no more numbers of backups"))
     }
 
     async fn copy_to_spool(
@@ -249,7 +268,7 @@ impl Core {
             unopened: 0,
         };
         let mut out = Vec::new();
-        let head = head(opened, &keyed.record, Object::Archive(sequence), sequence, now);
+        let head = head(opened, keyed, Object::Archive(sequence), sequence, now);
         let mut writer = Writer::begin(head, &keyed.key, &self.ports.random, &mut out)?;
         if let Some(text) = &keeper.backups.configuration {
             writer.configuration(text, &mut out)?;
@@ -297,14 +316,62 @@ impl Core {
             self.push_ledger(opened, (keyed, &mut pushed), (at, destination), (object, &ledger)).await?;
         }
         let (_, segments) = contents(destination).await?;
-        let mut covered = chain(segments).last().map_or(0, |segment| segment.to);
+        let last = chain(segments).last().copied();
+        if let Some(last) = last {
+            self.check_history(opened, keeper, (at, destination), (last, record.log_size)).await?;
+        }
+        let mut covered = last.map_or(0, |segment| segment.to);
         while covered < record.log_size {
             let segment = Segment { from: covered, to: record.log_size.min(covered + SEGMENT) };
             self.segment_to_spool(opened, (keeper, keyed), segment, record).await?;
             send(&*keeper.backups.local, destination, &Object::Log(segment).name()).await?;
             covered = segment.to;
+            keeper.agreed.lock().await.insert(at.clone(), covered);
         }
         send(&*keeper.backups.local, destination, &Object::Archive(record.sequence).name()).await
+    }
+
+    /// Refuses to go on behind a piece of another log: of the server that this one was restored from, when it went on
+    /// for longer, or of anybody's making. Each destination is asked once, and again when it got new pieces.
+    async fn check_history(
+        &self,
+        opened: &Opened,
+        keeper: &Keeper,
+        (at, destination): (&Name, &dyn Archive),
+        (last, log_size): (Segment, u64),
+    ) -> Result<(), Error> {
+        let other = || {
+            let text = format!(
+                "the destination `{at}` has pieces of another audit log than this server's, of the time before it was                  restored: leave what is there, and give its backups another place"
+            );
+            Error::new(Code::WrongState, text)
+        };
+        if keeper.agreed.lock().await.get(at) == Some(&last.to) {
+            return Ok(());
+        }
+        if last.to > log_size {
+            return Err(other());
+        }
+        let begun = Begun::open(destination, &Object::Log(last).name()).await?;
+        if begun.head.deployment != opened.deployment.id {
+            return Err(other());
+        }
+        let key = self.key_of(&begun.head, &Known::default()).await?;
+        let (mut reading, mut own, mut next) = (begun.read(&key)?, VecDeque::new(), last.from);
+        while let Some(item) = reading.next().await? {
+            if own.is_empty() && next < last.to {
+                own.extend(self.ports.journal.read(next..last.to.min(next + ENTRIES)).await?);
+            }
+            match (item, own.pop_front()) {
+                (Item::Entry(there), Some((index, here))) if there == here => next = index + 1,
+                _ => return Err(other()),
+            }
+        }
+        if next != last.to {
+            return Err(other());
+        }
+        keeper.agreed.lock().await.insert(at.clone(), last.to);
+        Ok(())
     }
 
     /// Writes entries of the log to this machine, unless they are there for another destination.
@@ -324,7 +391,7 @@ impl Core {
         let put = local.put(&name, Box::new(end), None);
         let write = async {
             let mut out = Vec::new();
-            let head = head(opened, &keyed.record, object, record.sequence, record.created);
+            let head = head(opened, keyed, object, record.sequence, record.created);
             let mut writer = Writer::begin(head, &keyed.key, &self.ports.random, &mut out)?;
             let mut next = segment.from;
             while next < segment.to {

@@ -10,14 +10,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 
+use super::reading::Known;
 use super::{Keeper, Keyed, head};
 use crate::commit::Durable;
 use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::sealing::Opened;
 
-/// What a destination is known to have, by destination and ledger.
-pub(super) type Pushed = HashMap<(Name, Object), u64>;
+/// What a destination is known to have, by destination and ledger: its revision, and the backup key it is under.
+pub(super) type Pushed = HashMap<(Name, Object), (u64, u32)>;
 
 /// The bytes of a ledger at a place; nothing where there is none.
 pub(super) async fn fetch_bytes(archive: &dyn Archive, object: Object) -> Result<Option<Vec<u8>>, Error> {
@@ -50,7 +51,7 @@ impl Core {
             let text = "a destination has ledgers of another deployment: give each deployment a place of its own";
             return Err(Error::new(Code::WrongState, text));
         }
-        let key: BackupKey = self.key_of(sealed.head()).await?;
+        let key: BackupKey = self.key_of(sealed.head(), &Known::default()).await?;
         Ok(sealed.open(&key)?)
     }
 
@@ -102,7 +103,7 @@ impl Core {
     }
 
     fn sealed_ledger(&self, opened: &Opened, keyed: &Keyed, object: Object, ledger: &Ledger) -> Result<Vec<u8>, Error> {
-        let head = head(opened, &keyed.record, object, ledger.revision(), ledger.updated());
+        let head = head(opened, keyed, object, ledger.revision(), self.now()?);
         Ok(ledger.seal(&head, &keyed.key, &self.ports.random)?)
     }
 
@@ -114,8 +115,8 @@ impl Core {
         (name, destination): (&Name, &dyn Archive),
         (object, ledger): (Object, &Ledger),
     ) -> Result<(), Error> {
-        let place = (name.clone(), object);
-        if pushed.get(&place) == Some(&ledger.revision()) {
+        let (place, this) = ((name.clone(), object), (ledger.revision(), keyed.record.version));
+        if pushed.get(&place) == Some(&this) {
             return Ok(());
         }
         if let Some(there) = fetch(destination, object).await? {
@@ -130,7 +131,28 @@ impl Core {
         }
         let bytes = self.sealed_ledger(opened, keyed, object, ledger)?;
         destination.replace(&object.name(), &bytes).await?;
-        pushed.insert(place, ledger.revision());
+        // One that was asked for earlier, by somebody who did not wait for its end, may still have come after it.
+        if fetch_bytes(destination, object).await?.is_none_or(|there| there != bytes) {
+            pushed.remove(&place);
+            let text = format!("the destination `{name}` has another ledger than it was given just now");
+            return Err(Error::new(Code::StoreUnavailable, text));
+        }
+        pushed.insert(place, this);
+        Ok(())
+    }
+
+    /// Brings the ledgers on this machine under the present backup key: it is another one since everything moved to
+    /// another root of trust.
+    pub(super) async fn reseal_ledgers(&self, opened: &Opened, keeper: &Keeper, keyed: &Keyed) -> Result<(), Error> {
+        for stored in keeper.backups.local.list().await? {
+            let Some(object @ Object::Ledger { .. }) = stored.name.object() else { continue };
+            let _ledgers = keeper.ledgers.lock().await;
+            let Some(sealed) = fetch(&*keeper.backups.local, object).await? else { continue };
+            if sealed.head().key != keyed.record.version {
+                let ledger = self.open_ledger(opened, &sealed).await?;
+                self.keep_ledger(opened, (keeper, keyed), (object, &ledger)).await?;
+            }
+        }
         Ok(())
     }
 

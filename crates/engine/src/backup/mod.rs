@@ -20,9 +20,9 @@ use keyreeve_model::backup::BackupKeyRecord;
 use keyreeve_model::filed::file;
 use keyreeve_model::ids::DeploymentId;
 use keyreeve_model::record::Revision;
-use keyreeve_model::{Change, DeploymentRecord, Name, RootUse, UnixMillis, Wrapped};
+use keyreeve_model::{Change, Name, RootUse, UnixMillis, Wrapped};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 pub use restore::{RestoreOptions, RestoreSource, RestoredReply};
@@ -32,6 +32,8 @@ use crate::commit::Durable;
 use crate::core::{Core, Engine};
 use crate::error::{Code, Error};
 use crate::sealing::Opened;
+use ledgers::Pushed;
+use reading::Known;
 
 /// What an operator decides about backups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,11 +60,15 @@ pub struct Backups {
 
 /// The same with what goes on.
 pub(crate) struct Keeper {
+    /// For what goes on without whoever asked for it.
+    core: Weak<Core>,
     pub(crate) backups: Backups,
     /// One at a time makes a backup.
     making: tokio::sync::Mutex<()>,
-    /// One at a time changes ledgers. The revision of each that a destination is known to have.
-    ledgers: tokio::sync::Mutex<HashMap<(Name, Object), u64>>,
+    /// One at a time changes ledgers. What a destination is known to have of each.
+    ledgers: tokio::sync::Mutex<Pushed>,
+    /// As far as a destination's pieces of the log are known to be of this server's log.
+    agreed: tokio::sync::Mutex<HashMap<Name, u64>>,
     /// Until when troubles that were told are not told again.
     told: tokio::sync::Mutex<Option<UnixMillis>>,
 }
@@ -71,9 +77,11 @@ impl Engine {
     /// Says where backups go; once, before the engine is started.
     pub fn keep_backups(&self, backups: Backups) {
         let keeper = Keeper {
+            core: Arc::downgrade(&self.core),
             backups,
             making: tokio::sync::Mutex::default(),
             ledgers: tokio::sync::Mutex::default(),
+            agreed: tokio::sync::Mutex::default(),
             told: tokio::sync::Mutex::default(),
         };
         // A second call changes nothing: destinations belong to a running server like its store.
@@ -117,6 +125,8 @@ fn key_context(deployment: &DeploymentId, version: u32) -> Vec<u8> {
 struct Keyed {
     record: BackupKeyRecord,
     key: BackupKey,
+    /// Its former versions, as they are wrapped now.
+    older: BTreeMap<u32, Wrapped>,
 }
 
 impl Core {
@@ -135,47 +145,71 @@ impl Core {
     /// The newest backup key; the first one is made now.
     async fn backup_key(&self, opened: &Opened, now: UnixMillis) -> Result<Keyed, Error> {
         let known = self.filed_all::<BackupKeyRecord>(opened, None).await?;
-        if let Some((record, _)) = known.into_iter().max_by_key(|(record, _)| record.version) {
-            let key = self.open_backup_key(&opened.deployment, &record).await?;
-            return Ok(Keyed { record, key });
+        let mut known: BTreeMap<u32, _> = known.into_iter().map(|(record, _)| (record.version, record)).collect();
+        if let Some((_, record)) = known.pop_last() {
+            let key = self.open_backup_key(&opened.deployment.id, (record.version, &record.wrapped)).await?;
+            let older = known.into_iter().map(|(version, record)| (version, record.wrapped)).collect();
+            return Ok(Keyed { record, key, older });
         }
         let key = BackupKey::generate(1, &self.ports.random)?;
         let under = opened.rooted().system_secret.under();
-        let context = key_context(&opened.deployment.id, 1);
-        let wrapped = self.ports.roots.wrap(&under, &context, key.secret(), &self.ports.random).await?;
+        let wrapped = self.wrap_backup_key(&opened.deployment.id, &key, &under).await?;
         let record = BackupKeyRecord { version: 1, created: now, wrapped };
         let changes = vec![file(&opened.keys, Revision::FIRST, &record)];
         let sealer = Some(Arc::clone(&opened.keys));
         self.commit(Durable { name: "backup-key", changes, entry: None, sealer }).await?;
-        Ok(Keyed { record, key })
+        Ok(Keyed { record, key, older: BTreeMap::new() })
     }
 
     async fn open_backup_key(
         &self,
-        deployment: &DeploymentRecord,
-        record: &BackupKeyRecord,
+        deployment: &DeploymentId,
+        (version, wrapped): (u32, &Wrapped),
     ) -> Result<BackupKey, Error> {
-        let context = key_context(&deployment.id, record.version);
-        let secret = self.ports.roots.unwrap(&record.wrapped, &context).await?;
-        Ok(BackupKey::from_secret(record.version, secret)?)
+        let secret = self.ports.roots.unwrap(wrapped, &key_context(deployment, version)).await?;
+        Ok(BackupKey::from_secret(version, secret)?)
     }
 
-    /// Backup keys whose wrapping is to move, under other roots of trust.
+    /// A backup key under roots of trust that were seen to give it back.
+    async fn wrap_backup_key(
+        &self,
+        deployment: &DeploymentId,
+        key: &BackupKey,
+        under: &RootUse,
+    ) -> Result<Wrapped, Error> {
+        let (context, roots) = (key_context(deployment, key.version()), &self.ports.roots);
+        let wrapped = roots.wrap(under, &context, key.secret(), &self.ports.random).await?;
+        if roots.unwrap(&wrapped, &context).await?.ct_eq(key.secret().expose()) {
+            Ok(wrapped)
+        } else {
+            Err(Error::internal("a root of trust unwrapped another backup key than it had wrapped"))
+        }
+    }
+
+    /// Backup keys whose wrapping is to move, under other roots of trust; and a new version when the newest one moves:
+    /// whoever can open the former root has the backups that were made until now, and none that are made from now on.
     pub(crate) async fn rewrapped_backup_keys(
         &self,
         opened: &Opened,
         moves: impl Fn(&Wrapped) -> bool,
         to: &RootUse,
     ) -> Result<Vec<Change>, Error> {
-        let mut changes = Vec::new();
+        let (mut changes, mut newest) = (Vec::new(), None);
+        let deployment = &opened.deployment.id;
         for (record, revision) in self.filed_all::<BackupKeyRecord>(opened, None).await? {
-            if !moves(&record.wrapped) {
-                continue;
+            newest = newest.max(Some((record.version, moves(&record.wrapped))));
+            if moves(&record.wrapped) {
+                let key = self.open_backup_key(deployment, (record.version, &record.wrapped)).await?;
+                let wrapped = self.wrap_backup_key(deployment, &key, to).await?;
+                changes.push(file(&opened.keys, revision.next(), &BackupKeyRecord { wrapped, ..record }));
             }
-            let (context, roots) = (key_context(&opened.deployment.id, record.version), &self.ports.roots);
-            let secret = roots.unwrap(&record.wrapped, &context).await?;
-            let wrapped = roots.wrap(to, &context, &secret, &self.ports.random).await?;
-            changes.push(file(&opened.keys, revision.next(), &BackupKeyRecord { wrapped, ..record }));
+        }
+        if let Some((last, true)) = newest {
+            let version = last.checked_add(1).ok_or_else(|| Error::internal("too many backup keys"))?;
+            let key = BackupKey::generate(version, &self.ports.random)?;
+            let wrapped = self.wrap_backup_key(deployment, &key, to).await?;
+            let record = BackupKeyRecord { version, created: self.now()?, wrapped };
+            changes.push(file(&opened.keys, Revision::FIRST, &record));
         }
         Ok(changes)
     }
@@ -187,21 +221,27 @@ impl Core {
     }
 
     /// The key that an object names in its head. The server's own record of it is asked first: it follows when
-    /// everything moves to another root of trust, which an object at a destination does not.
-    async fn key_of(&self, head: &Head) -> Result<BackupKey, Error> {
+    /// everything moves to another root of trust, which an object at a destination does not. Without a server it is
+    /// what later objects say of it.
+    async fn key_of(&self, head: &Head, known: &Known) -> Result<BackupKey, Error> {
         if let Some(opened) = self.opened().filter(|opened| opened.deployment.id == head.deployment)
             && let Some((record, _)) = self.filed::<BackupKeyRecord>(&opened, head.key.to_be_bytes()).await?
         {
-            return self.open_backup_key(&opened.deployment, &record).await;
+            return self.open_backup_key(&opened.deployment.id, (record.version, &record.wrapped)).await;
         }
-        let context = key_context(&head.deployment, head.key);
-        let secret = self.ports.roots.unwrap(&head.wrapped, &context).await?;
-        Ok(BackupKey::from_secret(head.key, secret)?)
+        for wrapped in known.wrappings(head.key).filter(|wrapped| **wrapped != head.wrapped) {
+            match self.open_backup_key(&head.deployment, (head.key, wrapped)).await {
+                Ok(key) => return Ok(key),
+                Err(error) => tracing::debug!(%error, version = head.key, "a wrapping of a backup key does not open"),
+            }
+        }
+        self.open_backup_key(&head.deployment, (head.key, &head.wrapped)).await
     }
 }
 
 /// The head of an object.
-fn head(opened: &Opened, key: &BackupKeyRecord, object: Object, sequence: u64, now: UnixMillis) -> Head {
+fn head(opened: &Opened, keyed: &Keyed, object: Object, sequence: u64, now: UnixMillis) -> Head {
+    let key = &keyed.record;
     let kind = match object {
         Object::Archive(_) | Object::Probe => Kind::Archive,
         Object::Log(_) => Kind::Log,
@@ -219,5 +259,6 @@ fn head(opened: &Opened, key: &BackupKeyRecord, object: Object, sequence: u64, n
         key: key.version,
         wrapped: key.wrapped.clone(),
         roots: opened.rooted().roots(),
+        older: if kind == Kind::Archive { keyed.older.clone() } else { BTreeMap::new() },
     }
 }

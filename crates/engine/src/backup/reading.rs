@@ -5,8 +5,9 @@ use keyreeve_backup::{
     BackupError, BackupKey, HEAD_MAX, Head, Item, Manifest, Object, ObjectName, Reader, Segment, split_head,
 };
 use keyreeve_model::record::{BadRecord, RecordSealer, Table};
-use keyreeve_model::{DeploymentRecord, SealedRecord, StoredRow};
-use std::collections::VecDeque;
+use keyreeve_model::roots::RootRecord;
+use keyreeve_model::{DeploymentRecord, Name, SealedRecord, StoredRow, Wrapped};
+use std::collections::{BTreeMap, VecDeque};
 use tokio::io::AsyncReadExt;
 
 use crate::commit::without_mac;
@@ -51,6 +52,61 @@ impl Begun {
         let mut reader = Reader::begin(self.head, &self.front, key)?;
         reader.feed(&self.rest, &mut items)?;
         Ok(Reading { content: self.content, reader: Some(reader), items: items.into(), manifest: None })
+    }
+}
+
+/// What objects at a destination say without being opened. These are claims; a false one fails when it is used.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Heads of one deployment, the newest first.
+    heads: Vec<Head>,
+}
+
+impl Known {
+    /// What archives and ledgers say of the deployment of one of them.
+    pub(super) async fn at(source: &dyn Archive, chosen: &Head) -> Result<Self, Error> {
+        let mut heads = vec![chosen.clone()];
+        for stored in source.list().await? {
+            if !matches!(stored.name.object(), Some(Object::Archive(_) | Object::Ledger { .. })) {
+                continue;
+            }
+            match Begun::open(source, &stored.name).await {
+                Ok(begun) if begun.head.deployment == chosen.deployment => heads.push(begun.head),
+                Ok(_) => {}
+                Err(error) if error.code() == Code::StoreUnavailable => return Err(error),
+                Err(error) => tracing::warn!(name = %stored.name, %error, "an object at the destination says nothing"),
+            }
+        }
+        heads.sort_by_key(|head| std::cmp::Reverse(head.created));
+        Ok(Self { heads })
+    }
+
+    /// The newest of them.
+    pub(super) fn newest(&self) -> Option<&Head> {
+        self.heads.first()
+    }
+
+    /// The newest that is said of a root of trust.
+    pub(super) fn root(&self, name: &Name) -> Option<&RootRecord> {
+        self.heads.iter().find_map(|head| head.roots.get(name))
+    }
+
+    /// How roots of trust wrapped a version of the backup key, the newest first.
+    pub(super) fn wrappings(&self, version: u32) -> impl Iterator<Item = &Wrapped> {
+        self.heads.iter().filter_map(move |head| match head.key == version {
+            true => Some(&head.wrapped),
+            false => head.older.get(&version),
+        })
+    }
+
+    /// The newest object under each version of the backup key that an archive of before does not know.
+    pub(super) fn later_than(&self, archive: &Head) -> BTreeMap<u32, &Head> {
+        let unknown = |head: &&Head| head.key != archive.key && !archive.older.contains_key(&head.key);
+        let mut later = BTreeMap::new();
+        for head in self.heads.iter().filter(unknown) {
+            later.entry(head.key).or_insert(head);
+        }
+        later
     }
 }
 

@@ -7,12 +7,13 @@ use keyreeve_archive::Archive;
 use keyreeve_backup::{Head, Item, Object};
 use keyreeve_epochs::EpochId;
 use keyreeve_journal::Entry;
-use keyreeve_model::backup::{COUNTERS_JUMP, Restored};
+use keyreeve_model::backup::{BackupKeyRecord, COUNTERS_JUMP, Restored};
 use keyreeve_model::filed::file;
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::{Revision, Table, open, seal};
+use keyreeve_model::roots::Need;
 use keyreeve_model::{
-    Change, KeyRecord, KeyringId, KeyringRecord, MaterialRow, Name, PrincipalRecord, SealedRecord, StoredRow,
+    Change, KeyRecord, KeyringId, KeyringRecord, MaterialRow, Name, PrincipalRecord, RootUse, SealedRecord, StoredRow,
     UnixMillis,
 };
 use keyreeve_root::SealStatus;
@@ -22,7 +23,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use tokio::sync::mpsc;
 
 use super::ledgers::fetch_bytes;
-use super::reading::{Begun, contents};
+use super::reading::{Begun, Known, contents};
 use super::verify::Survey;
 use crate::core::{Core, Engine};
 use crate::error::{Code, Error};
@@ -52,6 +53,8 @@ pub struct RestoreOptions {
 pub struct RestoreSource {
     sequence: u64,
     head: Head,
+    /// The roots of trust that were told.
+    roots: Vec<Name>,
 }
 
 impl RestoreSource {
@@ -103,18 +106,22 @@ impl Engine {
             None => newest.await?,
         };
         let head = Begun::open(source, &Object::Archive(sequence).name()).await?.head;
-        let again = core.opens_with.lock().replace(head.wrapped.under()).is_some();
-        for (name, record) in &head.roots {
-            if !head.wrapped.names(name) && core.ports.roots.get(name).is_none() {
-                continue;
-            }
+        let known = Known::at(source, &head).await?;
+        let wanted = core.roots_wanted(&head, &known);
+        let again = core.opens_with.lock().replace(wanted.clone()).is_some();
+        let mut roots: BTreeSet<Name> = head.roots.keys().cloned().collect();
+        roots.extend(wanted.roots().iter().cloned());
+        roots.retain(|name| head.wrapped.names(name) || core.ports.roots.get(name).is_some());
+        for name in &roots {
+            // Shares may have been exchanged since: those that people have now are what counts.
+            let Some(record) = known.root(name) else { continue };
             match core.ports.roots.configure(name, record).await {
                 // Told when it was tried before, from this destination or another.
                 Err(error) if again && error.code() == Code::WrongState => {}
                 told => told?,
             }
         }
-        Ok(RestoreSource { sequence, head })
+        Ok(RestoreSource { sequence, head, roots: roots.into_iter().collect() })
     }
 
     /// Where opening the roots stands that the backup needs.
@@ -129,7 +136,7 @@ impl Engine {
     /// As [`keyreeve_root::Root::unseal`].
     pub async fn restore_unseal(&self, source: &RestoreSource, share: &SecretString) -> Result<SealStatus, Error> {
         let mut last = Error::new(Code::InvalidShare, "no root of trust of this backup waits for shares");
-        for name in source.head.roots.keys() {
+        for name in &source.roots {
             let Some(root) = self.core.ports.roots.get(name) else { continue };
             if root.status().needs_people() {
                 match root.unseal(share).await {
@@ -195,6 +202,21 @@ struct Loading<'a> {
 }
 
 impl Core {
+    /// The roots that open a backup; when everything moved to others since, those too: ledgers and pieces of the log of
+    /// later are under them.
+    fn roots_wanted(&self, head: &Head, known: &Known) -> RootUse {
+        let wanted = head.wrapped.under();
+        let Some(newest) = known.newest().filter(|newest| newest.key != head.key) else { return wanted };
+        let later = newest.wrapped.under();
+        let all = |these: &RootUse| these.need() == Need::All || these.roots().len() == 1;
+        let here = later.roots().iter().all(|name| self.ports.roots.get(name).is_some());
+        if !all(&wanted) || !all(&later) || !here {
+            return wanted;
+        }
+        let both = wanted.roots().union(later.roots()).cloned().collect();
+        RootUse::new(Need::All, both).unwrap_or(wanted)
+    }
+
     /// Refuses where there is anything that a restore would meet.
     async fn need_empty(&self) -> Result<(), Error> {
         let (store, vault, journal) = (&self.ports.store, &self.ports.vault, &self.ports.journal);
@@ -315,6 +337,7 @@ impl Loading<'_> {
             }
         }
         reading.manifest()?.verify(&self.survey.deployment.log_origin, &self.survey.vkeys())?;
+        self.later_keys().await?;
         self.new_token().await?;
         self.flush().await?;
         self.to.send(Piece::End).await.map_err(|_| Error::internal("the store takes no rows"))?;
@@ -422,6 +445,29 @@ impl Loading<'_> {
         let wrapped = self.hierarchy.wrap(record, id, (row.key, row.version), &material).await?;
         self.materials += 1;
         self.put(StoredRow::Material(wrapped)).await
+    }
+
+    /// Backup keys that were made after the backup: what is at destinations is under them, and no other key may ever
+    /// have their versions.
+    async fn later_keys(&mut self) -> Result<(), Error> {
+        let (core, survey) = (self.core, self.survey);
+        let (deployment, under) = (&survey.deployment.id, survey.head.wrapped.under());
+        for (version, head) in survey.known.later_than(&survey.head) {
+            let key = match core.survey_key(survey, head).await {
+                Ok(key) => key,
+                Err(error) => {
+                    tracing::warn!(version, %error, "a backup key of after this backup does not open");
+                    continue;
+                }
+            };
+            let wrapped = core.wrap_backup_key(deployment, &key, &under).await?;
+            let record = BackupKeyRecord { version, created: head.created, wrapped };
+            match file(&survey.keys, Revision::FIRST, &record) {
+                Change::File(row) => self.put(StoredRow::Filed(row)).await?,
+                _ => return Err(Error::internal("a filed record that is none")),
+            }
+        }
+        Ok(())
     }
 
     async fn new_token(&mut self) -> Result<(), Error> {

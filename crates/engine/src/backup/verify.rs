@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::ledgers::fetch;
-use super::reading::{Begun, chain, check_row, contents};
+use super::reading::{Begun, Known, chain, check_row, contents};
 use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::running::system_context;
@@ -39,7 +39,11 @@ pub struct Verified {
 /// What was learned of a backup by reading it once.
 pub(super) struct Survey {
     pub(super) head: Head,
-    pub(super) key: BackupKey,
+    pub(super) key: Arc<BackupKey>,
+    /// What the destination's objects say without being opened.
+    pub(super) known: Known,
+    /// Backup keys that were opened.
+    opened: tokio::sync::Mutex<HashMap<u32, Arc<BackupKey>>>,
     pub(super) deployment: DeploymentRecord,
     pub(super) keys: Arc<SystemKeys>,
     pub(super) ledgers: HashMap<Object, Ledger>,
@@ -70,17 +74,18 @@ impl Core {
     /// Reads a backup from end to end and checks everything but the log. The root of trust must be open.
     pub(super) async fn survey_backup(&self, source: &dyn Archive, sequence: u64) -> Result<Survey, Error> {
         let begun = Begun::open(source, &Object::Archive(sequence).name()).await?;
-        let (head, key) = (begun.head.clone(), self.key_of(&begun.head).await?);
+        let head = begun.head.clone();
+        let known = Known::at(source, &head).await?;
+        let key = Arc::new(self.key_of(&head, &known).await?);
         let mut reading = begun.read(&key)?;
         let (mut found, mut log) = (None, None);
-        let mut begin = Some((head, key));
+        let mut begin = Some((head, key, known));
         while let Some(item) = reading.next().await? {
             match item {
                 Item::Configuration(_) => {}
                 Item::Row(row) => match &mut found {
                     None => {
-                        let (head, key) = begin.take().ok_or_else(bad)?;
-                        found = Some(self.first_row(head, key, &row).await?);
+                        found = Some(self.first_row(begin.take().ok_or_else(bad)?, &row).await?);
                     }
                     Some(survey) => self.surveyed(survey, source, &row).await?,
                 },
@@ -99,7 +104,11 @@ impl Core {
     }
 
     /// The deployment's row comes first: it has what all other rows are checked with.
-    async fn first_row(&self, head: Head, key: BackupKey, row: &StoredRow) -> Result<Survey, Error> {
+    async fn first_row(
+        &self,
+        (head, key, known): (Head, Arc<BackupKey>, Known),
+        row: &StoredRow,
+    ) -> Result<Survey, Error> {
         let StoredRow::Deployment(record) = row else { return Err(bad()) };
         let claimed: DeploymentRecord = serde_json::from_slice(&record.bytes).map_err(|_| bad())?;
         let keys = self.keys_of(&claimed).await?;
@@ -107,9 +116,12 @@ impl Core {
         if deployment.id != head.deployment {
             return Err(bad());
         }
+        let opened = tokio::sync::Mutex::new(HashMap::from([(head.key, Arc::clone(&key))]));
         Ok(Survey {
             head,
             key,
+            known,
+            opened,
             log: Checkpoint::new(&deployment.log_origin, 0, keyreeve_audit::merkle::empty_root()),
             deployment,
             keys,
@@ -191,8 +203,19 @@ impl Core {
         if sealed.head().deployment != survey.deployment.id {
             return Err(bad());
         }
-        let key = self.key_of(sealed.head()).await?;
+        let key = self.survey_key(survey, sealed.head()).await?;
         Ok(sealed.open(&key)?)
+    }
+
+    /// The key of another object of the same deployment. Each version is asked for once.
+    pub(super) async fn survey_key(&self, survey: &Survey, head: &Head) -> Result<Arc<BackupKey>, Error> {
+        let mut opened = survey.opened.lock().await;
+        if let Some(key) = opened.get(&head.key) {
+            return Ok(Arc::clone(key));
+        }
+        let key = Arc::new(self.key_of(head, &survey.known).await?);
+        opened.insert(head.key, Arc::clone(&key));
+        Ok(key)
     }
 
     /// Reads the log's pieces, checks them against the checkpoint of the backup, and gives each entry to `to`, in
@@ -231,7 +254,7 @@ impl Core {
         if begun.head.deployment != survey.deployment.id {
             return Err(bad());
         }
-        let key = self.key_of(&begun.head).await?;
+        let key = self.survey_key(survey, &begun.head).await?;
         let mut reading = begun.read(&key)?;
         let mut index = segment.from;
         while let Some(item) = reading.next().await? {

@@ -417,12 +417,88 @@ async fn backups_are_checked_and_cut_after_everything_moved_to_another_root() {
     assert_eq!(house.ask(jobs::Describe { job }).await.0.state(), JobState::Done);
     house.ask(retire()).await;
     house.crash();
-    std::fs::remove_file(house.path().join("root.key")).unwrap();
+    let (main, second) = (house.path().join("root.key"), house.path().join("second.root"));
+    let lost = house.path().join("lost.key");
+    std::fs::rename(&main, &lost).unwrap();
     house.reopen().await;
     places.serve(&house, plan());
     let verified = house.ask(Verify { sequence: record.sequence, destination: name("disk") }).await;
     assert_eq!((verified.materials, verified.destroyed), (2, 0));
     destroy(&house, &gone).await;
-    backup(&house).await;
+    let next = backup(&house).await;
+    assert_eq!((record.key, next.key), (1, 2), "who has the former root has no backup of later");
     assert_eq!(house.round_trip(&kept).await, b"plaintext");
+    let text = house.encrypt(&kept, b"moved").await;
+    for place in ["disk", "vault"] {
+        for stored in places.disk.list().await.unwrap() {
+            let bytes = std::fs::read(places.path(place).join(stored.name.as_str())).unwrap();
+            let (head, _) = keyreeve_backup::split_head(&bytes).unwrap().unwrap();
+            let is_ledger = matches!(stored.name.object(), Some(Object::Ledger { .. }));
+            assert!(!is_ledger || head.key == 2 && head.wrapped.names(&name("second")), "{head:?}");
+        }
+    }
+
+    // The machine burns as well: the root that is left opens everything, also pieces of the log of before.
+    let moved = |lost: Option<PathBuf>| {
+        let second = second.clone();
+        async move {
+            let mut new = another(RootKind::SealedFile, None).await;
+            new.more_roots.insert("second", (Custody::Kms, None));
+            std::fs::copy(second, new.path().join("second.root")).unwrap();
+            if let Some(lost) = lost {
+                std::fs::copy(lost, new.path().join("root.key")).unwrap();
+            }
+            new.reopen().await;
+            new
+        }
+    };
+    let mut new = moved(None).await;
+    places.serve(&new, plan());
+    let reply = restore(&mut new, &*places.disk, &[], for_developer()).await.unwrap();
+    assert_eq!((reply.restored.sequence, reply.materials), (next.sequence, 1));
+    assert_eq!(new.decrypt(&kept, &text).await, b"moved");
+    drop(new);
+
+    // The backup of before needs both; what it was restored into goes on with the newest key.
+    let mut old = moved(Some(lost)).await;
+    places.serve(&old, plan());
+    let options = RestoreOptions { sequence: Some(record.sequence), ..for_developer() };
+    let reply = restore(&mut old, &*places.vault, &[], options).await.unwrap();
+    assert_eq!((reply.materials, reply.restored.kept_destroyed), (1, 1));
+    assert_eq!(old.decrypt(&kept, &text).await, b"moved");
+    old.reopen().await;
+    places.serve(&old, plan());
+    assert_eq!(backup(&old).await.key, 2);
+}
+
+/// A destination that has more of the lost server's log than what was restored, and one with a name of nobody's.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_stored_behind_pieces_of_another_log() {
+    let places = Places::new();
+    let house = house_with(&places).await;
+    let key = house.aead().await;
+    let far = places.path("disk").join("backup-18446744073709551615.krb");
+    std::fs::write(&far, b"nobody's").unwrap();
+    assert_eq!(backup(&house).await.sequence, 1);
+    std::fs::remove_file(&far).unwrap();
+    house.encrypt(&key, b"more").await;
+    places.disk.set_down(true);
+    let more = house.ask(Create).await.0;
+    assert!(more.destinations[&name("vault")].stored.is_some());
+    places.disk.set_down(false);
+
+    let mut new = another(RootKind::SealedFile, Some(house.path())).await;
+    drop(house);
+    places.serve(&new, plan());
+    restore(&mut new, &*places.disk, &[], for_developer()).await.unwrap();
+    let mut sizes = Vec::new();
+    for _ in 0..3 {
+        let record = new.ask(Create).await.0;
+        assert!(record.destinations[&name("disk")].stored.is_some(), "{record:?}");
+        let trouble = record.destinations[&name("vault")].trouble.clone().unwrap_or_default();
+        assert!(trouble.contains("another audit log"), "{trouble}");
+        new.ask(Verify { sequence: record.sequence, destination: name("disk") }).await;
+        sizes.push(record.log_size);
+    }
+    assert!(sizes.iter().any(|size| *size > more.log_size), "{sizes:?} {}", more.log_size);
 }
