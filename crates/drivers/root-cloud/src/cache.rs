@@ -17,6 +17,7 @@ pub(crate) type Which = [u8; 32];
 #[derive(Default)]
 pub(crate) struct Cache {
     kept: HashMap<Which, (Arc<LoadedKey>, Instant)>,
+    wipes: u64,
 }
 
 /// What the cache knows of a key.
@@ -39,8 +40,17 @@ impl Cache {
         }
     }
 
-    /// Keeps a key, which was asked for at `since`.
-    pub(crate) fn keep(&mut self, which: Which, key: Arc<LoadedKey>, since: Instant) {
+    /// How often everything was wiped. Whoever asks for a key remembers it, for [`keep`](Self::keep).
+    pub(crate) fn wipes(&self) -> u64 {
+        self.wipes
+    }
+
+    /// Keeps a key, which was asked for at `since`, after so many `wipes`. One that was asked for before the last of
+    /// them is what they were about, and is not kept.
+    pub(crate) fn keep(&mut self, which: Which, key: Arc<LoadedKey>, since: Instant, wipes: u64) {
+        if wipes != self.wipes {
+            return;
+        }
         if self.kept.len() >= MOST && !self.kept.contains_key(&which) {
             let oldest = self.kept.iter().min_by_key(|(_, (_, since))| *since).map(|(which, _)| *which);
             oldest.map(|oldest| self.kept.remove(&oldest));
@@ -62,5 +72,6 @@ impl Cache {
     /// Wipes everything.
     pub(crate) fn clear(&mut self) {
         self.kept.clear();
+        self.wipes = self.wipes.wrapping_add(1);
     }
 }

@@ -85,10 +85,10 @@ impl Guard {
             }
             let mut pause = self.jitter(longest);
             if let RemoteError::Throttled { after: Some(after), .. } = &error {
-                pause += *after;
+                pause = pause.saturating_add(*after);
             }
             longest = (longest * 2).min(LONGEST_PAUSE);
-            if Instant::now() + pause >= end {
+            if pause >= end.saturating_duration_since(Instant::now()) {
                 return Err(error);
             }
             sleep(pause).await;
@@ -201,6 +201,8 @@ mod tests {
         assert_eq!(ask(&guard(Limits::default()), &asked, 99, throttled.clone()).await, Err(throttled));
         assert!(begun.elapsed() <= Limits::default().budget);
         assert!((3..=4).contains(&asked.load(Ordering::SeqCst)));
+        let forever = RemoteError::Throttled { said: "slow down".to_owned(), after: Some(Duration::MAX) };
+        assert_eq!(ask(&guard(Limits::default()), &asked, usize::MAX, forever.clone()).await, Err(forever));
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,6 +13,8 @@ use serde::de::DeserializeOwned;
 
 use crate::RemoteError;
 
+/// Longest wait that a service may ask for, in seconds; more counts as this. Calls end long before.
+const RETRY_AFTER_MAX: u64 = 3600;
 /// Longest answer of a service, in bytes.
 pub const ANSWER_MAX: usize = 64 * 1024;
 
@@ -244,9 +246,11 @@ async fn read(mut answer: Response) -> Result<SecretBytes, RemoteError> {
     Ok(read.finish())
 }
 
-/// `Retry-After` in seconds; its other form, a date, is not used by these services and is left alone.
+/// `Retry-After` in seconds; its other form, a date, is not used by these services and is left alone. Whoever answers
+/// may say any number, and moments that far away cannot be computed with.
 fn seconds(value: &HeaderValue) -> Option<Duration> {
-    value.to_str().ok()?.parse().ok().map(Duration::from_secs)
+    let told: u64 = value.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(told.min(RETRY_AFTER_MAX)))
 }
 
 fn sort(error: &reqwest::Error) -> RemoteError {
@@ -291,4 +295,19 @@ fn in_tls(error: &(dyn Error + 'static)) -> bool {
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_may_not_ask_for_any_wait() {
+        let told = |value: &'static str| seconds(&HeaderValue::from_static(value));
+        assert_eq!(told("3"), Some(Duration::from_secs(3)));
+        assert_eq!(told("18446744073709551615"), Some(Duration::from_secs(RETRY_AFTER_MAX)));
+        for other in ["18446744073709551616", "-1", "", "Wed, 21 Oct 2026 07:28:00 GMT"] {
+            assert_eq!(told(other), None, "{other}");
+        }
+    }
 }

@@ -309,7 +309,7 @@ impl<R: RemoteWrap> Inner<R> {
         }
         let (inner, with, remote) = (self.clone(), with.clone(), remote.to_vec());
         let asked = async move {
-            let begun = Instant::now();
+            let begun = (Instant::now(), inner.cache.lock().wipes());
             let key = inner.ask(&with, &bound, &remote).await?;
             inner.keep(which, &key, begun);
             Ok(key)
@@ -363,13 +363,13 @@ impl<R: RemoteWrap> Inner<R> {
         if same { Ok(()) } else { Err(RemoteError::Malformed("it unwraps to something else".to_owned())) }
     }
 
-    /// Keeps a key, unless the root was sealed meanwhile, and sees to it that it goes in time.
-    fn keep(self: &Arc<Self>, which: Which, key: &Arc<LoadedKey>, since: Instant) {
+    /// Keeps a key, unless the root was sealed or the service refused meanwhile, and sees to it that it goes in time.
+    fn keep(self: &Arc<Self>, which: Which, key: &Arc<LoadedKey>, (since, wipes): (Instant, u64)) {
         let state = self.state.read();
         if !matches!(*state, State::Open(_)) {
             return;
         }
-        self.cache.lock().keep(which, key.clone(), since);
+        self.cache.lock().keep(which, key.clone(), since, wipes);
         if !std::mem::replace(&mut *self.sweeping.lock(), true) {
             drop(tokio::spawn(sweep(Arc::downgrade(self))));
         }

@@ -236,6 +236,27 @@ async fn a_refusal_ends_what_was_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_from_before_a_refusal_is_not_kept() {
+    let fixture = Fixture::new();
+    let (root, wrapped) = fixture.used().await;
+    fixture.service.be(Mood::Slow(Duration::from_millis(500)));
+    let late = opens(&root, &wrapped);
+    let refused = async {
+        sleep(Duration::from_millis(100)).await;
+        fixture.service.be(Mood::Refusing);
+        root.check().await
+    };
+    let (late, refused) = tokio::join!(late, refused);
+    late.unwrap();
+    assert!(refused.is_err());
+    assert_eq!(root.kept(), 0);
+    assert!(opens(&root, &wrapped).await.is_err());
+    fixture.service.be(Mood::Well);
+    opens(&root, &wrapped).await.unwrap();
+    assert_eq!(root.kept(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_check_is_answered_again_for_a_while() {
     let fixture = Fixture::new();
     let (root, _) = fixture.used().await;
