@@ -21,6 +21,11 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// The pause after the second failure in a row; each more doubles it. After one failure there is none.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Variables of this process that the worker gets as well.
+const INHERITED: [&str; 6] = ["PATH", "HOME", "TZ", "LANG", "LC_ALL", "LC_CTYPE"];
+/// Why a login that was not answered is not begun again.
+const IN_LOGIN: &str = "it ended or hung while the token was looking at the PIN, which may have used up a try";
+
 /// Why a call came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -122,6 +127,11 @@ impl Link {
                 self.state.lock().failures = 0;
                 Ok(reply)
             }
+            Err(text) if worker.in_login() => {
+                let text = format!("{text}: {IN_LOGIN}");
+                self.refuse(&worker, &text);
+                Err(Problem { failure: Failure::Pin, text })
+            }
             Err(text) => {
                 self.give_up(&worker, &text);
                 Err(Problem::unavailable(text))
@@ -146,7 +156,8 @@ impl Link {
         {
             return Ok(Arc::clone(worker));
         }
-        if state.worker.take().is_some() {
+        if let Some(dead) = state.worker.take() {
+            state.refused |= dead.in_login();
             state.fail("the worker ended by itself");
         }
         if state.refused {
@@ -238,11 +249,18 @@ struct Waiting {
     /// `None` once the worker is gone.
     calls: Option<HashMap<u64, SyncSender<Reply>>>,
     next: u64,
+    /// The token is looking at the PIN; or was, when the worker ended by itself.
+    login: bool,
 }
 
 impl Worker {
     fn alive(&self) -> bool {
         self.waiting.lock().calls.is_some()
+    }
+
+    /// Whether it has shown the PIN and not told what came of it. A worker that was killed for something else has not.
+    fn in_login(&self) -> bool {
+        self.waiting.lock().login
     }
 
     fn ask(&self, request: &Request, limit: Duration) -> Result<Reply, String> {
@@ -272,7 +290,9 @@ impl Worker {
             // It is gone already otherwise.
             let _ = process.kill();
         }
-        self.waiting.lock().calls = None;
+        let mut waiting = self.waiting.lock();
+        waiting.calls = None;
+        waiting.login = false;
     }
 }
 
@@ -303,7 +323,11 @@ fn start(settings: &Settings, pin: Option<SecretBytes>, limit: Duration) -> Resu
             Err(Problem::unavailable("the worker answered with something else"))
         }
         Err(text) => {
+            let in_login = worker.in_login();
             worker.kill();
+            if in_login {
+                return Err(Problem { failure: Failure::Pin, text: format!("{text}: {IN_LOGIN}") });
+            }
             Err(Problem::unavailable(text))
         }
     }
@@ -311,11 +335,13 @@ fn start(settings: &Settings, pin: Option<SecretBytes>, limit: Duration) -> Resu
 
 fn spawn(launch: &Launch) -> Result<Worker, String> {
     let mut command = Command::new(&launch.program);
-    command.args(&launch.arguments).envs(&launch.environment);
-    // What is for the server alone. A group of its own: an interrupt from the keyboard is for the server as well.
-    command.env_remove("CREDENTIALS_DIRECTORY").env_remove("NOTIFY_SOCKET").process_group(0);
+    // The server's variables may hold the credentials of other roots, and are not the library's business.
+    let inherited = INHERITED.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    command.args(&launch.arguments).env_clear().envs(inherited).envs(&launch.environment);
+    // A group of its own: an interrupt from the keyboard is for the server as well.
+    command.process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-    let waiting = Arc::new(Mutex::new(Waiting { calls: Some(HashMap::new()), next: 0 }));
+    let waiting = Arc::new(Mutex::new(Waiting { calls: Some(HashMap::new()), next: 0, login: false }));
     let process = Arc::new(Mutex::new(None));
     let (frames, to_write) = mpsc::channel::<SecretBytes>();
     let (started, outcome) = mpsc::sync_channel(1);
@@ -360,6 +386,11 @@ fn read(stdout: ChildStdout, waiting: &Mutex<Waiting>) {
             tracing::error!("the PKCS #11 worker said something that makes no sense");
             return;
         };
+        if let Reply::Login(begins) = reply {
+            let mut waiting = waiting.lock();
+            waiting.login = begins && waiting.calls.is_some();
+            continue;
+        }
         let call = waiting.lock().calls.as_mut().and_then(|calls| calls.remove(&number));
         if let Some(call) = call {
             // Whoever asked may have given up.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ pub struct Launch {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
-    /// Variables that the library reads, besides those of this process.
+    /// Variables that the library reads. Of those of this process the worker gets `PATH`, `HOME`, `TZ`, and those of the
+    /// language: the others may hold credentials of other services.
     pub environment: BTreeMap<String, String>,
 }
 
@@ -75,7 +76,12 @@ impl PinSource {
             }
         };
         let trouble = |what: &str| RootError::Unavailable(format!("the PIN in {}: {what}", path.display()));
-        let file = File::open(&path).map_err(|error| trouble(&error.to_string()))?;
+        let mut options = File::options();
+        if !matches!(self, Self::Descriptor(_)) {
+            // Opening what turns out to be a pipe must not wait for whoever writes.
+            options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+        }
+        let file = options.read(true).open(&path).map_err(|error| trouble(&error.to_string()))?;
         let metadata = file.metadata().map_err(|error| trouble(&error.to_string()))?;
         if private {
             let me = rustix::process::geteuid().as_raw();
@@ -144,6 +150,10 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(PinSource::File(path.clone()).read().is_ok(), fine, "{mode:o}");
         }
+        let pipe = folder.path().join("pipe");
+        let private = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, private).unwrap();
+        assert!(PinSource::File(pipe).read().is_err(), "and nothing waits for whoever writes into it");
         assert!(PinSource::File(folder.path().join("none")).read().is_err());
         assert!(PinSource::File(folder.path().to_owned()).read().is_err());
     }

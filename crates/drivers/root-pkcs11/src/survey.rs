@@ -275,13 +275,18 @@ impl Survey {
     }
 
     /// Why a login must not be tried, if so. A wrong PIN at the last try locks the token, and whether the PIN is right
-    /// is known only afterwards: that try is left to a person.
+    /// is known only afterwards: that try is left to a person. So is each after a wrong one, whose number many tokens
+    /// do not tell: a service that is started again and again would use them up.
     #[must_use]
     pub fn login_forbidden(&self) -> Option<&'static str> {
         if self.flags & flags::PIN_LOCKED != 0 {
             Some("the token's PIN is locked: its security officer sets a new one")
         } else if self.flags & flags::PIN_FINAL_TRY != 0 {
             Some("one more wrong PIN would lock the token: log in with its maker's tool first, which resets the count")
+        } else if self.flags & flags::PIN_COUNT_LOW != 0 {
+            Some(
+                "a wrong PIN was tried since the last login: log in with the maker's tool first, which resets the count",
+            )
         } else if self.flags & flags::LOGIN_REQUIRED != 0 && self.flags & flags::PIN_SET == 0 {
             Some("the token has no user PIN yet: its security officer sets one")
         } else {
@@ -366,8 +371,8 @@ mod tests {
     fn the_last_try_is_left_to_a_person() {
         let with = |flags| Survey { flags, ..Survey::default() };
         assert!(with(flags::LOGIN_REQUIRED | flags::PIN_SET).login_forbidden().is_none());
-        assert!(with(flags::LOGIN_REQUIRED | flags::PIN_SET | flags::PIN_COUNT_LOW).login_forbidden().is_none());
-        for flags in [flags::PIN_FINAL_TRY, flags::PIN_LOCKED, flags::LOGIN_REQUIRED] {
+        let low = flags::LOGIN_REQUIRED | flags::PIN_SET | flags::PIN_COUNT_LOW;
+        for flags in [low, flags::PIN_FINAL_TRY, flags::PIN_LOCKED, flags::LOGIN_REQUIRED] {
             assert!(with(flags).login_forbidden().is_some());
         }
     }

@@ -138,6 +138,9 @@ pub enum Reply {
     Ids(Vec<Vec<u8>>),
     /// It was not done, and why in words for the log.
     Failed(Failure, String),
+    /// About no request (number 0): the token is about to be shown the PIN (true), or did not refuse it (false). A worker
+    /// that ends in between may have used up a try.
+    Login(bool),
 }
 
 /// Writes a frame: a length and `body`.
@@ -413,6 +416,7 @@ impl Reply {
                 out.u8(failure.code());
                 out.text(text);
             }),
+            Self::Login(begins) => encoded(begin(8, 1), |out| out.u8(u8::from(*begins))),
         };
         out.0.finish()
     }
@@ -440,6 +444,11 @@ impl Reply {
                 Self::Ids((0..count).map(|_| input.id()).collect::<Result<_, _>>()?)
             }
             7 => Self::Failed(Failure::from_code(input.u8()?)?, input.text()?),
+            8 => Self::Login(match input.u8()? {
+                0 => false,
+                1 => true,
+                _ => return Err(Malformed),
+            }),
             _ => return Err(Malformed),
         };
         input.end((number, reply))
@@ -565,6 +574,8 @@ mod tests {
             Reply::Bytes(vec![1, 2, 3]),
             Reply::Secret(SecretBytes::copy_from(b"secret")),
             Reply::Ids(vec![vec![1], vec![2; 36]]),
+            Reply::Login(false),
+            Reply::Login(true),
         ];
         replies.extend(Failure::ALL.map(|failure| Reply::Failed(failure, "why".to_owned())));
         replies

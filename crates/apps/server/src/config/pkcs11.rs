@@ -79,7 +79,10 @@ impl Pkcs11Config {
             timeout_seconds: 20,
             key_seconds: key_seconds(),
             sessions: 1,
-            environment: BTreeMap::new(),
+            // Those of whoever looks, in which the library may be told where it finds what it needs.
+            environment: std::env::vars_os()
+                .filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()))
+                .collect(),
         }
     }
 

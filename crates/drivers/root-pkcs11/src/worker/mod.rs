@@ -44,7 +44,7 @@ pub fn run() -> io::Result<()> {
         return answer(&output, number, &failed(Failure::Protocol, "the first request must open a token"));
     };
     let sessions = opening.sessions.clamp(1, SESSIONS_MAX);
-    let (token, survey) = match open(opening) {
+    let (token, survey) = match open(opening, &output) {
         Ok(opened) => opened,
         Err(reply) => return answer(&output, number, &reply),
     };
@@ -67,8 +67,10 @@ pub fn run() -> io::Result<()> {
     Ok(())
 }
 
-fn open(opening: Opening) -> Result<(Arc<Token>, crate::survey::Survey), Reply> {
-    Token::open(opening).map(|(token, survey)| (Arc::new(token), survey)).map_err(trouble::Trouble::into_reply)
+fn open(opening: Opening, output: &Output) -> Result<(Arc<Token>, crate::survey::Survey), Reply> {
+    Token::open(opening, Arc::clone(output))
+        .map(|(token, survey)| (Arc::new(token), survey))
+        .map_err(trouble::Trouble::into_reply)
 }
 
 fn failed(failure: Failure, text: &str) -> Reply {

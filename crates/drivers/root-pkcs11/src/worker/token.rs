@@ -11,8 +11,9 @@ use parking_lot::Mutex;
 
 use super::operations::tried_oaep;
 use super::trouble::Trouble;
+use super::{Output, answer};
 use crate::survey::{Mechanism, Survey, flags, uses};
-use crate::wire::{Failure, Opening};
+use crate::wire::{Failure, Opening, Reply};
 
 /// One token, as long as the worker lives.
 pub(super) struct Token {
@@ -22,16 +23,17 @@ pub(super) struct Token {
     /// Set once the PIN was refused. Under the lock, so that no two threads try it at once: three wrong tries lock many
     /// tokens for good.
     refused: Mutex<bool>,
+    output: Output,
 }
 
 impl Token {
     /// Loads the library, finds the token, logs in if there is a PIN, and looks at what it does.
-    pub(super) fn open(opening: Opening) -> Result<(Self, Survey), Trouble> {
+    pub(super) fn open(opening: Opening, output: Output) -> Result<(Self, Survey), Trouble> {
         let library = Pkcs11::new(&opening.library)?;
         library.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
         let slot = find(&library, &opening)?;
         let mut survey = survey(&library, slot)?;
-        let token = Self { library, slot, pin: opening.pin, refused: Mutex::new(false) };
+        let token = Self { library, slot, pin: opening.pin, refused: Mutex::new(false), output };
         if token.pin.is_some()
             && let Some(why) = survey.login_forbidden()
         {
@@ -62,19 +64,34 @@ impl Token {
             return Err(Trouble::new(Failure::Pin, "the PIN was refused before and is not tried again"));
         }
         let pin = RawAuthPin::new(Box::new(pin.expose().to_vec()));
-        match session.login_with_raw(UserType::User, &pin) {
-            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-            Err(error) => {
-                let trouble = Trouble::from(error);
-                *refused = matches!(trouble, Trouble::Final(Failure::Pin, _));
-                Err(trouble)
-            }
+        self.say(Reply::Login(true))?;
+        let outcome = judged(session.login_with_raw(UserType::User, &pin));
+        *refused = matches!(outcome, Err(Trouble::Final(Failure::Pin, _)));
+        if !*refused {
+            // A refusal is told by the reply. Should the worker end before it comes to that, it counts all the same.
+            self.say(Reply::Login(false))?;
         }
+        outcome
+    }
+
+    /// Tells the server, which must know before the token is shown the PIN.
+    fn say(&self, notice: Reply) -> Result<(), Trouble> {
+        answer(&self.output, 0, &notice).map_err(|error| Trouble::new(Failure::Unavailable, error.to_string()))
     }
 
     pub(super) fn close(self) {
         // The process ends anyway.
         let _ = self.library.finalize();
+    }
+}
+
+/// What the answer to a login means. Libraries say `CKR_GENERAL_ERROR` or a code of their own of a wrong PIN as well, so
+/// every error may have used up a try, and none is worth another one; unless the token is not there, and saw no PIN.
+fn judged(answer: Result<(), Error>) -> Result<(), Trouble> {
+    match answer {
+        Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+        Err(error @ Error::Pkcs11(RvError::DeviceRemoved | RvError::TokenNotPresent, _)) => Err(error.into()),
+        Err(error) => Err(Trouble::new(Failure::Pin, error.to_string())),
     }
 }
 
@@ -149,4 +166,30 @@ fn token_flags(token: &TokenInfo) -> u8 {
         (token.error_state(), flags::ERROR_STATE),
     ];
     said.iter().filter(|(said, _)| *said).map(|(_, bit)| bit).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cryptoki::context::Function;
+
+    #[test]
+    fn only_a_token_that_is_gone_is_logged_in_to_again() {
+        let judged = |code| judged(Err(Error::Pkcs11(code, Function::Login)));
+        assert!(judged(RvError::UserAlreadyLoggedIn).is_ok());
+        for code in [
+            RvError::PinIncorrect,
+            RvError::GeneralError,
+            RvError::FunctionFailed,
+            RvError::DeviceError,
+            RvError::SessionHandleInvalid,
+            RvError::VendorDefined(1),
+            RvError::UnknownErrorCode(7),
+        ] {
+            assert!(matches!(judged(code), Err(Trouble::Final(Failure::Pin, _))), "{code:?}");
+        }
+        for code in [RvError::DeviceRemoved, RvError::TokenNotPresent] {
+            assert!(matches!(judged(code), Err(Trouble::Final(Failure::Unavailable, _))));
+        }
+    }
 }

@@ -48,8 +48,12 @@ impl From<Error> for Trouble {
             | RvError::PinExpired
             | RvError::PinLocked
             | RvError::UserPinNotInitialized => Self::Final(Failure::Pin, text),
+            // Those about the data as well: one caller's message is no reason to give up the worker of all.
             RvError::MechanismInvalid
             | RvError::MechanismParamInvalid
+            | RvError::DataInvalid
+            | RvError::DataLenRange
+            | RvError::FunctionRejected
             | RvError::FunctionNotSupported
             | RvError::ArgumentsBad
             | RvError::KeyTypeInconsistent
@@ -126,6 +130,9 @@ mod tests {
         assert_eq!(failure(RvError::PinIncorrect), Some(Failure::Pin));
         assert_eq!(failure(RvError::PinLocked), Some(Failure::Pin));
         assert_eq!(failure(RvError::MechanismInvalid), Some(Failure::NotOffered));
+        for code in [RvError::DataInvalid, RvError::DataLenRange, RvError::FunctionRejected] {
+            assert_eq!(failure(code), Some(Failure::NotOffered));
+        }
         assert_eq!(failure(RvError::DeviceRemoved), Some(Failure::Unavailable));
         assert_eq!(failure(RvError::GeneralError), Some(Failure::Unavailable));
         assert_eq!(failure(RvError::HostMemory), Some(Failure::Unavailable));

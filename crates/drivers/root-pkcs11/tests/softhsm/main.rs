@@ -185,6 +185,78 @@ async fn a_refused_pin_is_not_tried_again() {
     assert!(root.worker_id().is_none(), "no worker was started");
 }
 
+/// A worker that is a shell: it says what `frames` are, and then does `last`.
+fn scripted(token: &Token, log: &std::path::Path, frames: &[Vec<u8>], last: &str) -> Settings {
+    let bytes: Vec<u8> = frames
+        .iter()
+        .flat_map(|body| [&u32::try_from(body.len()).unwrap().to_le_bytes()[..], body.as_slice()].concat())
+        .collect();
+    let octal: String = bytes.iter().map(|byte| format!("\\{byte:03o}")).collect();
+    let script = format!("env >> {}; printf '{octal}'; {last}", log.display());
+    let mut settings = Settings { timeout: Duration::from_millis(1500), ..token.settings() };
+    settings.launch.program = "/bin/sh".into();
+    settings.launch.arguments = vec!["-c".into(), script.into()];
+    settings
+}
+
+/// The notice of a login that begins, or was answered.
+fn notice(begins: bool) -> Vec<u8> {
+    [&[0; 8][..], &[8, u8::from(begins)]].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_is_not_answered_counts_as_a_refused_pin() {
+    let Some(token) = Token::start() else { return };
+    let log = token.pin_file().with_file_name("starts");
+    let starts = || std::fs::read_to_string(&log).unwrap().matches("SOFTHSM2_CONF=").count();
+    for last in ["exit 139", "exec sleep 60"] {
+        let _ = std::fs::remove_file(&log);
+        let root = root(&scripted(&token, &log, &[notice(true)], last));
+        let first = root.initialise(0, 0).await.unwrap_err().to_string();
+        assert!(first.contains("looking at the PIN"), "{last}: {first}");
+        let second = root.initialise(0, 0).await.unwrap_err().to_string();
+        assert!(second.contains("not tried again"), "{last}: {second}");
+        assert_eq!(starts(), 1, "{last}");
+    }
+    // One that ended before, or after the answer, used up nothing.
+    for frames in [vec![], vec![notice(true), notice(false)]] {
+        let _ = std::fs::remove_file(&log);
+        let root = root(&scripted(&token, &log, &frames, "exit 139"));
+        for _ in 0..2 {
+            let told = root.initialise(0, 0).await.unwrap_err().to_string();
+            assert!(!told.contains("PIN"), "{told}");
+        }
+        assert_eq!(starts(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worker_gets_few_variables() {
+    let Some(token) = Token::start() else { return };
+    let log = token.pin_file().with_file_name("variables");
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some(), "there is something to keep away");
+    assert!(root(&scripted(&token, &log, &[], "exit 1")).initialise(0, 0).await.is_err());
+    let seen = std::fs::read_to_string(&log).unwrap();
+    // The shell's own besides.
+    let fine = ["PATH", "HOME", "TZ", "LANG", "LC_ALL", "LC_CTYPE", "SOFTHSM2_CONF", "PWD", "SHLVL", "OLDPWD", "_"];
+    for line in seen.lines() {
+        assert!(fine.contains(&line.split('=').next().unwrap()), "{line}");
+    }
+    assert!(seen.contains("SOFTHSM2_CONF="));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_wrong_pin_a_person_logs_in_first() {
+    let Some(token) = Token::start() else { return };
+    let wrong = root(&Settings { pin: PinSource::File(token.write_pin("wrong", "00000000")), ..token.settings() });
+    assert!(wrong.initialise(0, 0).await.is_err());
+    // As a service that is started anew.
+    let refused = token.start().initialise(0, 0).await.unwrap_err().to_string();
+    assert!(refused.contains("maker's tool"), "{refused}");
+    assert!(token.tool(&["--list-objects"]).status.success());
+    initialised(&token).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_library_or_token_is_named() {
     let Some(token) = Token::start() else { return };
