@@ -332,6 +332,17 @@ pub enum SharesRefusal {
         /// Their names.
         who: String,
     },
+    /// Fewer holders have shown to have their shares than open the secret.
+    #[error(
+        "{proved} holders have proved to have their new share, and {threshold} are needed to open: so many must have \
+         proved theirs before the present shares are given up, nobody can answer for them"
+    )]
+    TooFewProved {
+        /// How many have.
+        proved: usize,
+        /// How many must.
+        threshold: u8,
+    },
     /// There is no such share.
     #[error("there is no share {share} in this set")]
     NoSuchShare {
@@ -435,8 +446,9 @@ impl SharesRecord {
         exchange.handed_out.as_ref().ok_or(SharesRefusal::NotMade)
     }
 
-    /// Puts the new set in the place of the present one. Every holder has proved to have the new share, or is among
-    /// `confirmed`, for whom somebody answers. Returns what the secret's parameters become as well.
+    /// Puts the new set in the place of the present one. As many holders as open the secret have proved to have the new
+    /// share; every other one has as well, or is among `confirmed`, for whom somebody answers. Returns what the secret's
+    /// parameters become as well.
     ///
     /// # Errors
     /// [`SharesRefusal`].
@@ -461,6 +473,11 @@ impl SharesRecord {
         }
         if !missing.is_empty() {
             return Err(SharesRefusal::Unproved { who: missing.join(", ") });
+        }
+        // Shares that nobody has shown may exist nowhere, and the former ones are refused from here on.
+        let (proved, threshold) = (holders.holders.iter().filter(|h| h.proved.is_some()).count(), holders.threshold);
+        if proved < usize::from(threshold) {
+            return Err(SharesRefusal::TooFewProved { proved, threshold });
         }
         (self.current, self.exchange, self.reminded) = (holders, None, None);
         Ok((self, public))

@@ -218,12 +218,6 @@ impl Revive for rekey::MigrateRoots {
     }
 }
 
-impl Revive for roots::Join {
-    fn revive(request: &Request) -> Result<Self, Error> {
-        read(request)
-    }
-}
-
 impl Revive for roots::Retire {
     fn revive(request: &Request) -> Result<Self, Error> {
         read(request)
@@ -324,7 +318,8 @@ whole!(
     policies::Rollback,
     holds::Release,
     emergencies::Declare,
-    shares::Reshare
+    shares::Reshare,
+    shares::Commit
 );
 
 impl Revive for rules::Put {
@@ -375,7 +370,6 @@ const FORMS: &[Form] = &[
     form::<keyrings::Create>(),
     form::<rekey::RotateKek>(),
     form::<rekey::MigrateRoots>(),
-    form::<roots::Join>(),
     form::<roots::Retire>(),
     form::<principals::Put>(),
     form::<principals::Update>(),
@@ -393,6 +387,7 @@ const FORMS: &[Form] = &[
     form::<login::methods::Delete>(),
     form::<rules::Put>(),
     form::<shares::Reshare>(),
+    form::<shares::Commit>(),
 ];
 
 /// Operations that can wait, and whose answer holds a secret: they are run by asking again, for the answer is given to
@@ -407,6 +402,7 @@ const ASKED_AGAIN: &[&Descriptor] = &[
     &catalogue::KEY_IMPORT,
     &catalogue::KEY_IMPORT_VERSION,
     &catalogue::KEY_REIMPORT,
+    &catalogue::ROOT_JOIN,
 ];
 
 /// Whether an operation is one of those.

@@ -209,14 +209,31 @@ async fn an_exchange_is_given_up_and_begun_anew() {
     let second = handed_out(&house, &[0, 2], 2).await;
     let challenge = shares(&house).await.new_challenge.unwrap();
     assert_eq!(house.code(proof(&first[0], &challenge)).await, Code::InvalidShare, "of the set that was given up");
-    prove_all(&house, &second[..1]).await;
+    prove_all(&house, &second).await;
     let unknown = Commit { root: None, confirmed: [name("bob")].into() };
     assert_eq!(house.code(unknown).await, Code::NotFound);
-    let done = house.ask(Commit { root: None, confirmed: [name("carol")].into() }).await;
-    assert!(done.record.current.holders[1].confirmed.is_some());
+    house.ask(commit()).await;
     house.shares = second;
     house.reopen().await;
     assert_eq!(house.code_for(&Who::Nobody, Unseal { share: first[0].duplicate() }).await, Code::InvalidShare);
+    house.unseal().await;
+}
+
+/// One operator who answers for everybody cannot make the server impossible to open.
+#[tokio::test]
+async fn as_many_as_open_the_root_prove_theirs_first() {
+    let mut house = house().await;
+    let new = handed_out(&house, &[0, 1, 3], 2).await;
+    let confirm = |names: &[&str]| Commit { root: None, confirmed: names.iter().map(|who| name(who)).collect() };
+    assert_eq!(house.code(confirm(&["alice", "bob", "dave"])).await, Code::WrongState);
+    prove_all(&house, &new[..1]).await;
+    let refused = house.call(&house.developer, confirm(&["bob", "dave"])).await.unwrap_err();
+    assert!(refused.error.public().contains("1 holders have proved"), "{}", refused.error.public());
+    prove_all(&house, &new[1..2]).await;
+    let done = house.ask(confirm(&["dave"])).await;
+    assert!(done.record.current.holders[2].confirmed.is_some());
+    house.shares = new;
+    house.reopen().await;
     house.unseal().await;
 }
 
@@ -316,6 +333,11 @@ async fn two_people_agree_to_an_exchange() {
     for share in &new {
         house.call(&council.ann.who, proof(share, &challenge)).await.unwrap();
     }
+    let id = council.olga.waits(house, commit()).await;
+    council.sue.approve(house, id).await;
+    let early = house.code_for(&council.olga.who, commit()).await;
+    assert_eq!(early, Code::ApprovalNeeded, "nor does one say when the present shares are given up");
+    council.carl.approve(house, id).await;
     house.call(&council.olga.who, commit()).await.unwrap();
     council.house.shares = new;
     council.house.reopen().await;

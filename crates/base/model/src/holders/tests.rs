@@ -76,6 +76,11 @@ fn a_new_set_counts_once_every_holder_has_it() {
     };
     let challenge = out.handed_out().unwrap().holders.challenge().unwrap();
     let mut out = out;
+    let refused = commit(&out, &["alice", "bob", "dave"]).unwrap_err();
+    assert_eq!(refused, SharesRefusal::TooFewProved { proved: 0, threshold: 2 }, "nobody's word opens anything");
+    out = out.prove(&proof(&shares[0], &challenge), NOW, &operator).unwrap().0;
+    let refused = commit(&out, &["bob", "dave"]).unwrap_err();
+    assert_eq!(refused, SharesRefusal::TooFewProved { proved: 1, threshold: 2 });
     for share in &shares[..2] {
         out = out.prove(&proof(share, &challenge), NOW, &operator).unwrap().0;
     }

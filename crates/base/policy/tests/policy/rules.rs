@@ -155,6 +155,7 @@ fn catalogue() -> Vec<ActionSpec> {
         ("root.retire", System),
         ("root.migrate", System),
         ("root.reshare", System),
+        ("root.reshare-commit", System),
         ("key.activate", Key),
         ("key.deactivate", Key),
         ("key.compromise", Key),

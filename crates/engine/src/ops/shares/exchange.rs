@@ -59,7 +59,7 @@ impl Operation for Reshare {
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<SharesReply>, Error> {
         let (opened, now, root) = (core.need_open()?, approved.now(), core.meant(self.root.as_ref()));
         let (record, revision) = core.shares_of(&opened, &root).await?;
-        if core.ports.roots.need(&root)?.share_set().is_none() {
+        if core.ports.roots.named(&root)?.share_set().is_none() {
             return Err(Error::invalid(format!("the shares of the root of trust `{root}` cannot be exchanged")));
         }
         SharesRecord::check_numbers(self.holders.len(), self.threshold)?;
@@ -113,7 +113,7 @@ impl Operation for Give {
         let (opened, now, name) = (core.need_open()?, approved.now(), core.meant(self.root.as_ref()));
         let (record, revision) = core.shares_of(&opened, &name).await?;
         let exchange = record.gathering()?;
-        let root = core.ports.roots.need(&name)?;
+        let root = core.ports.roots.named(&name)?;
         let gathered = root.exchange_share(exchange.shares(), exchange.threshold, &self.share).await?;
         let new = match gathered {
             Gathering::Given { given, threshold } => {
@@ -202,17 +202,26 @@ impl Operation for Show {
 }
 
 /// Puts the new set in the place of the present one.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Commit {
     /// Which root; the first, unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<Name>,
-    /// Holders who did not prove to have their new share, and whom the caller answers for.
+    /// Holders who did not prove to have their new share, and whom the caller answers for; besides as many as open the
+    /// root, who must have.
     pub confirmed: BTreeSet<Name>,
 }
 
 impl Commit {
     /// The deployment's record with the root's new parameters.
-    async fn deployment(&self, core: &Core, opened: &Opened, root: &Name, public: Value) -> Result<Change, Error> {
+    async fn deployment(
+        &self,
+        core: &Core,
+        opened: &Opened,
+        root: &Name,
+        public: Value,
+    ) -> Result<(Change, DeploymentRecord), Error> {
         let sealed = core.ports.store.deployment().await?;
         let sealed = sealed.ok_or_else(|| Error::internal("an open server without a deployment"))?;
         let id = opened.deployment.id;
@@ -224,7 +233,8 @@ impl Commit {
             .public = public;
         record.set_roots(roots);
         let revision = sealed.revision.next();
-        Ok(Change::PutDeployment(seal(&opened.keys, Table::Deployment, id.as_bytes(), revision, &record)))
+        let sealed = seal(&opened.keys, Table::Deployment, id.as_bytes(), revision, &record);
+        Ok((Change::PutDeployment(sealed), record))
     }
 }
 
@@ -236,18 +246,30 @@ impl Operation for Commit {
         Target::System
     }
 
+    fn form(&self) -> Option<Value> {
+        serde_json::to_value(self).ok()
+    }
+
+    /// The exchange, as its beginning: consent to one is none to another that took its place.
+    async fn replaces(&self, core: &Core) -> Result<Option<i64>, Error> {
+        let (record, _) = core.shares_of(&*core.need_open()?, &core.meant(self.root.as_ref())).await?;
+        Ok(record.exchange.map(|exchange| exchange.begun.0))
+    }
+
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<SharesReply>, Error> {
         let (opened, now, name) = (core.need_open()?, approved.now(), core.meant(self.root.as_ref()));
         let (record, revision) = core.shares_of(&opened, &name).await?;
         let before = record.current.version;
         let (record, public) = record.commit(&self.confirmed, now, &approved.principal().name)?;
-        let public = core.ports.roots.need(&name)?.replacement(&public, now)?;
-        let deployment = self.deployment(core, &opened, &name, public.clone()).await?;
+        let public = core.ports.roots.named(&name)?.replacement(&public, now)?;
+        let (change, deployment) = self.deployment(core, &opened, &name, public.clone()).await?;
         let confirmed: Vec<&str> = self.confirmed.iter().map(Name::as_str).collect();
         let (text, facts) = ("the shares of a root of trust were exchanged", facts(&record));
         let facts = facts.with("by", &approved.principal().name).with("confirmed", confirmed.join(", "));
         Ok(outcome(core, &opened, &record, revision, now)
-            .changing(deployment)
+            .changing(change)
+            // Heads of backups name the new set from now on.
+            .then(Effect::Rooted(Box::new(deployment)))
             .then(Effect::AdoptShares(name, public))
             .telling(NoticeKind::SharesChanged, text, facts)
             .detail("share_set_version", record.current.version)
@@ -293,7 +315,7 @@ impl Operation for Abandon {
 impl Core {
     /// Lets a root follow what was committed, or forget what was given.
     pub(crate) async fn adopt_shares(&self, root: &Name, public: Option<&Value>) -> Result<(), Error> {
-        let root = self.ports.roots.need(root)?;
+        let root = self.ports.roots.named(root)?;
         match public {
             Some(public) => Ok(root.adopt_shares(public).await?),
             None => {

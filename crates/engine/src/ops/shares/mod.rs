@@ -47,6 +47,7 @@ impl From<SharesRefusal> for Error {
             | SharesRefusal::Made
             | SharesRefusal::NotMade
             | SharesRefusal::Unproved { .. }
+            | SharesRefusal::TooFewProved { .. }
             | SharesRefusal::NoKeys
             | SharesRefusal::NotAsked => Code::WrongState,
             SharesRefusal::OtherSet | SharesRefusal::NotProved => Code::InvalidShare,
@@ -168,7 +169,7 @@ impl Core {
     /// The record of a root's shares, and the revision of the next one. A root from before there were such records has
     /// one without names.
     async fn shares_of(&self, opened: &Opened, root: &Name) -> Result<(SharesRecord, Revision), Error> {
-        let set = self.ports.roots.need(root)?.share_set();
+        let set = self.ports.roots.named(root)?.share_set();
         let found = self.filed::<SharesRecord>(opened, row_id(SharePurpose::Root, root)).await?;
         if let Some((record, revision)) = found {
             return match set.is_none_or(|set| set.set == record.current.set.0) {

@@ -272,8 +272,8 @@ impl Show {
 /// Put the new shares in the place of the present ones
 ///
 /// Every holder of a new share has proved to have it (`keyreeve root verify-share`), or is named with `--confirm` by
-/// whoever answers for it. Enough of the former shares together still give the root key to whoever computes by
-/// themselves; only another root cuts them off.
+/// whoever answers for it; as many as open the root must have proved theirs. Enough of the former shares together still
+/// give the root key to whoever computes by themselves; only another root cuts them off.
 #[derive(Args)]
 #[command(after_help = "Example:\n  $ keyreeve root reshare commit --confirm dave")]
 pub(crate) struct Commit {
