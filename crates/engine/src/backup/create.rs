@@ -142,8 +142,8 @@ impl Core {
     /// Makes a backup and brings it to every destination. Where none could be reached this is an error; where some
     /// could not, the record says so.
     ///
-    /// It runs to its end on a task of its own: were it dropped with the request, a ledger that is on its way could come
-    /// to a destination after a later one.
+    /// It runs to its end on a task of its own: were it dropped with the request, a ledger that is on its way could
+    /// come to a destination after a later one.
     pub(crate) async fn make_backup(&self, now: UnixMillis) -> Result<BackupRecord, Error> {
         let core = self.keeper()?.core.upgrade().ok_or_else(|| Error::internal("the server is no more"))?;
         tokio::spawn(async move { core.make_backup_here(now).await }).await.map_err(Error::internal)?
@@ -342,7 +342,8 @@ impl Core {
     ) -> Result<(), Error> {
         let other = || {
             let text = format!(
-                "the destination `{at}` has pieces of another audit log than this server's, of the time before it was                  restored: leave what is there, and give its backups another place"
+                "the destination `{at}` has pieces of another audit log than this server's, of the time before it \
+                 was restored: leave what is there, and give its backups another place"
             );
             Error::new(Code::WrongState, text)
         };
