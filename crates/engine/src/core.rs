@@ -192,6 +192,9 @@ pub struct Core {
     pub(crate) issuers: Issuers,
     /// When rights were last used.
     pub(crate) uses: crate::uses::Uses,
+    /// Held shared by whoever brings something under roots of trust, from the look whether they were joined until it is
+    /// stored, and alone by whoever joins or retires one: nothing comes under a root that was retired meanwhile.
+    pub(crate) rooting: Arc<RwLock<()>>,
     /// One at a time begins to give new key-encryption keys, until others see it.
     pub(crate) rekeying: Arc<RwLock<()>>,
     /// Rings when a job was begun.
@@ -253,6 +256,7 @@ impl Engine {
             throttle: Mutex::new(Throttle::new(ports.random.secret_array()?)),
             issuers: Issuers::default(),
             uses: crate::uses::Uses::default(),
+            rooting: Arc::default(),
             rekeying: Arc::default(),
             job_bell: tokio::sync::Notify::new(),
             opens_with: Mutex::default(),
@@ -315,21 +319,22 @@ impl Core {
     pub(crate) fn root_status(&self) -> SealStatus {
         let of = |name| self.ports.roots.get(name).map(|root| root.status());
         let wanted = self.opens_with.lock().clone();
-        match wanted {
-            Some(wanted) => {
-                let all = wanted.roots().iter().filter_map(of);
-                let open = |status: &SealStatus| *status == SealStatus::Open;
-                let closed: Vec<_> = all.filter(|status| !open(status)).collect();
-                let enough = match wanted.need() {
-                    Need::Any => closed.len() < wanted.roots().len(),
-                    Need::All => closed.is_empty(),
-                };
-                // One that waits for people says best what to do.
-                let people = closed.iter().find(|status| status.needs_people()).or(closed.first()).cloned();
-                if enough { SealStatus::Open } else { people.unwrap_or(SealStatus::Open) }
-            }
-            None => of(self.ports.roots.first()).unwrap_or(SealStatus::NotInitialised { people: false }),
+        let Some(wanted) = wanted else {
+            return of(self.ports.roots.first()).unwrap_or(SealStatus::NotInitialised { people: false });
+        };
+        let open = |status: &SealStatus| *status == SealStatus::Open;
+        // One that is not configured is neither open nor can it be opened.
+        let (opened, closed): (Vec<_>, Vec<_>) = wanted.roots().iter().filter_map(of).partition(open);
+        let enough = match wanted.need() {
+            Need::Any => !opened.is_empty(),
+            Need::All => opened.len() == wanted.roots().len(),
+        };
+        if enough {
+            return SealStatus::Open;
         }
+        // One that waits for people says best what to do.
+        let people = closed.iter().find(|status| status.needs_people()).or(closed.first());
+        people.cloned().unwrap_or(SealStatus::Sealed { given: 0, threshold: 0, shares: 0 })
     }
 
     /// The deployment has other roots of trust, or its secret is under others.

@@ -32,9 +32,15 @@ impl Held {
         Self { root, good_until }
     }
 
-    fn heard_from(&self, now: Duration) {
-        let until = self.root.bound().map_or(FOR_EVER, |bound| millis(now.saturating_add(bound)));
-        self.good_until.store(until, Ordering::Release);
+    /// Since it was asked: when it saw to its answer is not known.
+    fn heard_from(&self, asked: Duration) {
+        let until = self.root.bound().map_or(FOR_EVER, |bound| millis(asked.saturating_add(bound)));
+        self.good_until.fetch_max(until, Ordering::AcqRel);
+    }
+
+    /// A root that is closed lets nobody use what it opened, however lately it was heard from.
+    fn is_good(&self, now: i64) -> bool {
+        self.root.status() == SealStatus::Open && now <= self.good_until.load(Ordering::Acquire)
     }
 }
 
@@ -123,9 +129,10 @@ impl Roots {
             );
             return Err(Error::invalid(text));
         }
+        let asked = self.clock.elapsed();
         root.configure(&record.public).await?;
         if root.status() == SealStatus::Open {
-            self.note(name);
+            self.note(name, asked);
         }
         Ok(())
     }
@@ -150,8 +157,9 @@ impl Roots {
         };
         let mut parts = BTreeMap::new();
         for (name, piece) in under.roots().iter().zip(&pieces) {
+            let asked = self.clock.elapsed();
             let wrapped = self.need(name)?.wrap(&part_context(context, split, name), piece).await?;
-            self.note(name);
+            self.note(name, asked);
             parts.insert(name.clone(), hex::encode(wrapped));
         }
         Ok(Wrapped::Under(Parts { need: under.need(), split: split.map(hex::encode), parts }))
@@ -201,15 +209,14 @@ impl Roots {
 
     async fn part(&self, name: &Name, context: &[u8], part: &str) -> Result<SecretBytes, Error> {
         let bytes = hex::decode(part).map_err(|_| unreadable())?;
-        let secret = self.need(name)?.unwrap(context, &bytes).await?;
-        self.note(name);
-        Ok(secret)
+        // Nobody was heard from by this: a root may answer out of what it keeps.
+        Ok(self.need(name)?.unwrap(context, &bytes).await?)
     }
 
-    /// A root was heard from just now.
-    pub(crate) fn note(&self, name: &Name) {
+    /// A root answered what it was asked at this time.
+    pub(crate) fn note(&self, name: &Name, asked: Duration) {
         if let Some(held) = self.held.get(name) {
-            held.heard_from(self.clock.elapsed());
+            held.heard_from(asked);
             self.reckon();
         }
     }
@@ -219,18 +226,20 @@ impl Roots {
         self.all_good_until.store(least.unwrap_or(FOR_EVER), Ordering::Release);
     }
 
+    /// Whether every root was heard from within its bound, if it has one. One load where none has.
+    pub(crate) fn all_good(&self) -> bool {
+        let until = self.all_good_until.load(Ordering::Acquire);
+        until == FOR_EVER || millis(self.clock.elapsed()) <= until
+    }
+
     /// Refuses when what came out of these roots may not be used any longer, because they were not heard from within
     /// their bound. Costs one load while all are well.
     pub(crate) fn still_good(&self, wrapped: &Wrapped) -> Result<(), Error> {
-        let all_good_until = self.all_good_until.load(Ordering::Acquire);
-        if all_good_until == FOR_EVER {
+        if self.all_good() {
             return Ok(());
         }
         let now = millis(self.clock.elapsed());
-        if now <= all_good_until {
-            return Ok(());
-        }
-        let good = |name: &Name| self.held.get(name).is_some_and(|held| now <= held.good_until.load(Ordering::Acquire));
+        let good = |name: &Name| self.held.get(name).is_some_and(|held| held.is_good(now));
         let under = wrapped.under();
         let enough = match under.need() {
             Need::Any => under.roots().iter().any(good),
@@ -240,8 +249,8 @@ impl Roots {
             return Ok(());
         }
         let text = format!(
-            "the root of trust of this keyring ({under}) was not heard from within its bound: its keys are refused \
-             until it answers again"
+            "the root of trust ({under}) was not heard from within its bound: what is under it is refused until it \
+             answers again"
         );
         Err(Error::new(Code::RootUnavailable, text))
     }
@@ -252,8 +261,9 @@ impl Roots {
         let bounded = self.held.iter().filter(|(_, held)| held.root.bound().is_some());
         let asked = bounded.filter(|(_, held)| held.root.status() == SealStatus::Open);
         join_all(asked.map(|(name, held)| async move {
+            let asked = self.clock.elapsed();
             match held.root.check().await {
-                Ok(()) => held.heard_from(self.clock.elapsed()),
+                Ok(()) => held.heard_from(asked),
                 Err(error) => tracing::warn!(root = %name, %error, "a root of trust does not answer"),
             }
         }))
@@ -312,4 +322,78 @@ fn joined(one: &SecretBytes, other: &SecretBytes) -> Result<SecretBytes, Error> 
             *byte = a ^ b;
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyreeve_model::UnixMillis;
+    use keyreeve_root::faulty::FaultyRoot;
+    use keyreeve_root_software::{SealedFileRoot, ShamirRoot};
+
+    /// Seconds.
+    struct HandClock(AtomicI64);
+
+    impl Clock for HandClock {
+        fn now(&self) -> UnixMillis {
+            UnixMillis(millis(self.elapsed()))
+        }
+
+        fn elapsed(&self) -> Duration {
+            Duration::from_secs(self.0.load(Ordering::SeqCst).unsigned_abs())
+        }
+    }
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    /// One with a bound of 900 seconds, heard from at 0, and one that people open.
+    async fn cloud_and_people(directory: &tempfile::TempDir) -> (Roots, Arc<HandClock>, Random) {
+        let random = Random::from_module().unwrap();
+        let file = SealedFileRoot::new(directory.path().join("root.key"), random.clone());
+        let cloud = FaultyRoot::new(Arc::new(file)).posing_as(Custody::Kms, Some(Duration::from_secs(900)));
+        let people = ShamirRoot::new(random.clone());
+        cloud.initialise(0, 0).await.unwrap();
+        people.initialise(1, 1).await.unwrap();
+        let all = [(name("cloud"), Arc::new(cloud) as Arc<dyn Root>), (name("people"), Arc::new(people))];
+        let clock = Arc::new(HandClock(AtomicI64::new(0)));
+        let roots = Roots::new(name("cloud"), all.into(), Arc::clone(&clock) as _).unwrap();
+        roots.note(&name("cloud"), Duration::ZERO);
+        (roots, clock, random)
+    }
+
+    #[tokio::test]
+    async fn what_a_root_unwraps_does_not_prolong_its_bound() {
+        let directory = tempfile::tempdir().unwrap();
+        let (roots, clock, random) = cloud_and_people(&directory).await;
+        let secret = SecretBytes::copy_from(&[7; 32]);
+        let wrapped = roots.wrap(&RootUse::one(name("cloud")), b"here", &secret, &random).await.unwrap();
+        clock.0.store(899, Ordering::SeqCst);
+        assert!(roots.unwrap(&wrapped, b"here").await.unwrap().ct_eq(secret.expose()));
+        roots.still_good(&wrapped).unwrap();
+        clock.0.store(901, Ordering::SeqCst);
+        assert_eq!(roots.still_good(&wrapped).unwrap_err().code(), Code::RootUnavailable);
+        // An answer counts from when it was asked for, and an older one takes nothing away.
+        roots.note(&name("cloud"), Duration::from_secs(500));
+        roots.note(&name("cloud"), Duration::from_secs(400));
+        clock.0.store(1400, Ordering::SeqCst);
+        roots.still_good(&wrapped).unwrap();
+        clock.0.store(1401, Ordering::SeqCst);
+        assert_eq!(roots.still_good(&wrapped).unwrap_err().code(), Code::RootUnavailable);
+    }
+
+    #[tokio::test]
+    async fn a_root_that_is_closed_is_no_alternative_to_a_stale_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let (roots, clock, random) = cloud_and_people(&directory).await;
+        let either = RootUse::new(Need::Any, [name("cloud"), name("people")].into()).unwrap();
+        let wrapped = roots.wrap(&either, b"here", &SecretBytes::copy_from(&[7; 32]), &random).await.unwrap();
+        clock.0.store(901, Ordering::SeqCst);
+        roots.still_good(&wrapped).unwrap();
+        roots.get(&name("people")).unwrap().seal().await;
+        assert_eq!(roots.still_good(&wrapped).unwrap_err().code(), Code::RootUnavailable);
+        roots.note(&name("cloud"), Duration::from_secs(901));
+        roots.still_good(&wrapped).unwrap();
+    }
 }

@@ -101,12 +101,13 @@ impl Engine {
     /// Tells each root of trust what the deployment says of it. One that does not answer now is asked again at each
     /// tick; what it opens is refused meanwhile. Returns the first such trouble.
     async fn configure_roots(&self, roots: BTreeMap<Name, RootRecord>) -> Result<Option<Error>, Error> {
-        let (core, mut trouble) = (&*self.core, None);
+        let (core, mut trouble, mut wrong) = (&*self.core, None, None);
         for (name, record) in roots {
             match core.ports.roots.configure(&name, &record).await {
                 Ok(()) => {}
-                // Another kind than was joined: the configuration is wrong, and waiting does not help.
-                Err(error) if error.code() == Code::InvalidRequest => return Err(error),
+                // Another kind than was joined: the configuration is wrong, and waiting does not help. The others are
+                // told all the same.
+                Err(error) if error.code() == Code::InvalidRequest => wrong = wrong.or(Some(error)),
                 Err(error) => {
                     tracing::warn!(root = %name, %error, cause = error.cause(), "a root of trust is not there");
                     core.unconfigured.lock().insert(name, record);
@@ -114,7 +115,7 @@ impl Engine {
                 }
             }
         }
-        Ok(trouble)
+        wrong.map_or(Ok(trouble), Err)
     }
 
     /// Asks for roots that were not there, and hears from those that want to be heard from. What came out of one that

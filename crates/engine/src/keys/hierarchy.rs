@@ -238,6 +238,7 @@ impl Hierarchy {
         associated_data: &[u8],
         sealed: &[u8],
     ) -> Result<Option<SecretBytes>, Error> {
+        self.still_good(keyring)?;
         let Some(key) = self.epochs.get_or_load(&epoch, self.open_epoch(keyring, epoch)).await? else {
             return Ok(None);
         };

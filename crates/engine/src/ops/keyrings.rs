@@ -5,6 +5,7 @@ use keyreeve_model::metadata::Label;
 use keyreeve_model::record::{Revision, Table, seal};
 use keyreeve_model::{Change, Classification, Custody, Environment, KeyringId, KeyringRecord, Name, RootUse};
 use keyreeve_store::Page;
+use std::sync::Arc;
 
 use super::forms::{KeyringForm, written};
 use super::{KeyringReply, Listing, PAGE_MAX};
@@ -13,7 +14,7 @@ use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::keys::{HeldKeyring, KeyringRef, new_kek};
 use crate::pipeline::{Approved, Operation, Outcome, Target};
-use crate::sealing::{Opened, SystemKeys};
+use crate::sealing::{Effect, Guard, Opened, SystemKeys};
 
 /// The row of a keyring, sealed.
 pub(super) fn keyring_row(opened: &Opened, record: &KeyringRecord, revision: Revision) -> KeyringRow {
@@ -122,6 +123,7 @@ impl Operation for Create {
         let (now, by) = (approved.now(), &approved.principal().name);
         let opened = core.need_open()?;
         let id = KeyringId::new(now, core.id_random()?);
+        let joined = Arc::clone(&core.rooting).read_owned().await;
         let under = self.under(core)?;
         let kek = new_kek(core, (id, 1), &under, by, now).await?;
         let keyring = KeyringRecord {
@@ -141,6 +143,7 @@ impl Operation for Create {
             keyreeve_audit::Resource { kind: "keyring".to_owned(), id: id.to_string(), version: None, keyring: None };
         Ok(Outcome::reply(KeyringReply { keyring })
             .changing(Change::PutKeyring(row))
+            .then(Effect::Hold(Guard::Shared(joined)))
             .on(resource)
             .detail("name", &self.name)
             .detail("classification", self.classification)

@@ -199,9 +199,7 @@ impl Create {
             );
             return Err(Error::invalid(text));
         }
-        if let Some(kek) = keyring.record.current_kek() {
-            core.check_custody(self.metadata.classification, &kek.wrapped.under())?;
-        }
+        check_kept(core, keyring, self.metadata.classification)?;
         let started = match self.activation {
             Activation::Now | Activation::OnRequest => now,
             Activation::At(at) => at,
@@ -544,11 +542,21 @@ impl Operation for Update {
         if record.metadata.classification > key.keyring.record.classification {
             return Err(Error::invalid("the keyring does not protect data of this class"));
         }
+        if record.metadata.classification > key.record.metadata.classification {
+            check_kept(core, &key.keyring, record.metadata.classification)?;
+        }
         let differences = differences(&key.record.metadata, &record.metadata)?;
         let changed = differences.names().into_iter().collect::<Vec<_>>().join(" ");
         let outcome = save(core, key, &record, approved.now())?.detail("changed", changed);
         Ok(differences.told_in(outcome))
     }
+}
+
+/// Refuses a class that demands more than the roots of trust of a keyring amount to. A keyring may be from before that
+/// was asked for.
+fn check_kept(core: &Core, keyring: &HeldKeyring, classification: Classification) -> Result<(), Error> {
+    let kek = keyring.record.current_kek();
+    kek.map_or(Ok(()), |kek| core.check_custody(classification, &kek.wrapped.under()))
 }
 
 /// The outcome of an operation that only alters a key's record.

@@ -153,6 +153,10 @@ impl Core {
     ) -> Result<(Outcome<JobReply>, keyreeve_model::ids::JobId), Error> {
         let (opened, now) = (self.need_open()?, approved.now());
         let alone = Arc::clone(&self.rekeying).write_owned().await;
+        let joined = Arc::clone(&self.rooting).read_owned().await;
+        if let Some(to) = &to {
+            self.check_roots(to)?;
+        }
         self.refuse_second_rekey(&opened, &scope).await?;
         let total = self.epochs_of(&scope).await?;
         let keyring = match scope {
@@ -165,7 +169,8 @@ impl Core {
         let job = Job::begin(NewJob { id, work, reason: reason.clone(), by, total, pace }, now);
         let filed = filed::file(&opened.keys, Revision::FIRST, &job);
         let outcome = Outcome::reply(JobReply(job)).changing(filed).then(Effect::WorkOnJobs);
-        Ok((outcome.then(Effect::Hold(Guard::Exclusive(alone))), id))
+        let outcome = outcome.then(Effect::Hold(Guard::Exclusive(alone))).then(Effect::Hold(Guard::Shared(joined)));
+        Ok((outcome, id))
     }
 
     /// Two jobs that give the same keyring new KEKs would go on for ever, each undoing the other's.
@@ -249,6 +254,7 @@ impl Rekeying<'_> {
         let (record, core) = (&keyring.record, self.core);
         let current = record.current_kek();
         let under = rekey.to.clone().or_else(|| current.map(|kek| kek.wrapped.under())).unwrap_or_default();
+        let joined = Arc::clone(&core.rooting).read_owned().await;
         core.check_roots(&under)?;
         core.check_custody(record.classification, &under)?;
         let version = current.map_or(1, |kek| kek.version + 1);
@@ -261,6 +267,7 @@ impl Rekeying<'_> {
         Ok(self
             .goes_on(rekey, place, 0)?
             .changing(Change::PutKeyring(row))
+            .then(Effect::Hold(Guard::Shared(joined)))
             .detail("keyring", &record.name)
             .detail("new_version", version)
             .detail("roots", under))
@@ -360,6 +367,7 @@ impl Rekeying<'_> {
             return self.goes_on(rekey, again, 0);
         }
         let (core, place) = (self.core, rekey.place.clone());
+        let joined = Arc::clone(&core.rooting).read_owned().await;
         let id = self.opened.deployment.id;
         let (deployment, revision) = core.deployment(&self.opened).await?;
         let moves = |wrapped: &Wrapped| match &rekey.scope {
@@ -369,6 +377,8 @@ impl Rekeying<'_> {
         };
         let mut outcome = self.finishes(rekey, place)?;
         let Some(to) = &rekey.to else { return Ok(outcome.detail("own_secret", "unchanged")) };
+        core.check_roots(to)?;
+        outcome = outcome.then(Effect::Hold(Guard::Shared(joined)));
         outcome.changes.extend(core.rewrapped_backup_keys(&self.opened, moves, to).await?);
         if !moves(&deployment.system_secret) {
             return Ok(outcome.detail("own_secret", "unchanged"));

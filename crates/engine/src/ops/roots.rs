@@ -1,6 +1,9 @@
 //! Roots of trust of the deployment: which there are and what is under each, joining another one, retiring one that
 //! nothing is under any more (requirement T5).
 
+use keyreeve_model::filed::unfile;
+use keyreeve_model::holders::{SharePurpose, SharesRecord, row_id};
+use keyreeve_model::job::{Job, JobWork};
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::{Revision, Table, open, seal};
 use keyreeve_model::roots::RootRecord;
@@ -15,7 +18,7 @@ use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
-use crate::sealing::{Effect, Opened};
+use crate::sealing::{Effect, Guard, Opened};
 
 /// Lists the roots of trust that the deployment has joined or the configuration names.
 #[derive(Debug)]
@@ -145,16 +148,19 @@ impl Operation for Join {
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<JoinReply>, Error> {
         let _one = core.transition.lock().await;
-        let (opened, now) = (core.need_open()?, approved.now());
+        // What it makes is lost when somebody else changes the deployment meanwhile.
+        let alone = Arc::clone(&core.rooting).write_owned().await;
+        let (opened, now, asked) = (core.need_open()?, approved.now(), core.ports.clock.elapsed());
         let (mut deployment, revision) = core.deployment(&opened).await?;
         let root = self.root(core, &deployment)?;
         let made = root.initialise(self.shares, self.threshold).await?;
-        core.ports.roots.note(&self.name);
+        core.ports.roots.note(&self.name, asked);
         let (kind, by) = (root.kind(), Some(approved.principal().name.clone()));
         let mut roots = deployment.roots();
         roots.insert(self.name.clone(), RootRecord { kind: kind.to_owned(), public: made.public, joined: now, by });
         deployment.set_roots(roots);
         Ok(rerooted(&opened, deployment, revision, JoinReply { kind, shares: made.shares })
+            .then(Effect::Hold(Guard::Exclusive(alone)))
             .detail("root", &self.name)
             .detail("root_kind", kind)
             .detail("shares", self.shares)
@@ -190,13 +196,20 @@ impl Operation for Retire {
     }
 
     async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<()>, Error> {
+        let alone = Arc::clone(&core.rooting).write_owned().await;
         let opened = core.need_open()?;
         let (mut deployment, revision) = core.deployment(&opened).await?;
         let mut roots = deployment.roots();
         let record = roots.remove(&self.name).ok_or_else(|| Error::not_found("root of trust"))?;
         core.refuse_roots_in_use(&deployment, &self.name).await?;
+        core.refuse_roots_in_jobs(&opened, &self.name).await?;
         deployment.set_roots(roots);
-        Ok(rerooted(&opened, deployment, revision, ())
+        let mut outcome = rerooted(&opened, deployment, revision, ());
+        // Joined again, it has other shares.
+        let shares = core.filed::<SharesRecord>(&opened, row_id(SharePurpose::Root, &self.name)).await?;
+        outcome.changes.extend(shares.map(|(shares, revision)| unfile(revision, &shares)));
+        Ok(outcome
+            .then(Effect::Hold(Guard::Exclusive(alone)))
             .detail("root", &self.name)
             .detail("root_kind", record.kind)
             .detail("reason", &self.reason))
@@ -215,6 +228,22 @@ impl Core {
         let row = self.ports.store.deployment().await?.ok_or_else(|| Error::internal("no deployment"))?;
         let id = opened.deployment.id;
         Ok((open(&opened.keys, Table::Deployment, id.as_bytes(), &row)?, row.revision))
+    }
+
+    /// What a job that is under way will bring under a root.
+    async fn refuse_roots_in_jobs(&self, opened: &Opened, root: &Name) -> Result<(), Error> {
+        for (job, _) in self.filed_all::<Job>(opened, None).await? {
+            let JobWork::Rekey(rekey) = job.work();
+            if job.ended().is_none() && rekey.to.as_ref().is_some_and(|to| to.names(root)) {
+                let text = format!(
+                    "the job {} brings keys under the root of trust `{root}`: wait for its end, or `keyreeve job \
+                     cancel` it",
+                    job.id()
+                );
+                return Err(Error::new(Code::WrongState, text));
+            }
+        }
+        Ok(())
     }
 
     async fn refuse_roots_in_use(&self, deployment: &DeploymentRecord, root: &Name) -> Result<(), Error> {

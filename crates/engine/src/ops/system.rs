@@ -181,8 +181,9 @@ impl Operation for Init {
         }
         let planned = self.planned(approved.now())?;
         let first = core.ports.roots.first();
+        let asked = core.ports.clock.elapsed();
         let initialised = core.ports.roots.need(first)?.initialise(self.shares, self.threshold).await?;
-        core.ports.roots.note(first);
+        core.ports.roots.note(first, asked);
         let built = self.build(core, approved.now(), initialised, &planned).await;
         if built.is_err() {
             core.ports.roots.seal().await;
@@ -378,10 +379,11 @@ impl Unseal {
         let waits = |(_, root): &(&Name, &Arc<dyn Root>)| root.status().needs_people();
         let mut foreign = None;
         for (name, root) in core.ports.roots.iter().filter(waits) {
+            let asked = core.ports.clock.elapsed();
             match root.unseal(&self.share).await {
                 Ok(status) => {
                     if status == SealStatus::Open {
-                        core.ports.roots.note(name);
+                        core.ports.roots.note(name, asked);
                     }
                     return Ok((name.clone(), status));
                 }
