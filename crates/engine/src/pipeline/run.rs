@@ -14,12 +14,12 @@ use super::authorize::authorize;
 use super::operation::{Operation, Outcome, Remember};
 use super::record::{Draft, outcome_of};
 use super::resource::resolve;
-use crate::catalogue::{AuditClass, Needs};
+use crate::catalogue::{self, AuditClass, Needs};
 use crate::commit::{Durable, Replay, Ticket};
-use crate::core::Engine;
+use crate::core::{Core, Engine};
 use crate::courier::Telling;
 use crate::error::{Aftermath, Code, Error};
-use crate::sealing::Effect;
+use crate::sealing::{Effect, Opened};
 
 /// How often an operation that lost a race for a row is computed again.
 const ATTEMPTS: usize = 16;
@@ -36,6 +36,18 @@ enum Attempted<R> {
 enum Caller {
     Outside,
     Server,
+}
+
+impl Core {
+    /// Refuses when the server's own secret is under a root of trust that was not heard from within its bound: who takes
+    /// that away ends everything here, not only the keys under it. Sealing goes further still.
+    fn own_secret_is_good<O: Operation>(&self, opened: &Opened) -> Result<(), Error> {
+        let roots = &self.ports.roots;
+        if roots.all_good() || *O::DESCRIPTOR == catalogue::SYSTEM_SEAL {
+            return Ok(());
+        }
+        roots.still_good(&opened.rooted().system_secret)
+    }
 }
 
 impl Engine {
@@ -164,8 +176,11 @@ impl Engine {
             Method::Token | Method::MutualTls | Method::System => arrival.proof.accept(),
             Method::Anonymous => {}
         }
-        if O::DESCRIPTOR.needs == Needs::Open && opened.is_none() {
-            core.need_open()?;
+        if O::DESCRIPTOR.needs == Needs::Open {
+            match opened.as_deref() {
+                Some(opened) => core.own_secret_is_good::<O>(opened)?,
+                None => drop(core.need_open()?),
+            }
         }
         let resource = resolve(core, operation.target(), now).await?;
         draft.record.resource = Some(resource.audit().clone());
@@ -207,7 +222,7 @@ impl Engine {
         consequences: Consequences,
         draft: &mut Draft,
     ) -> Result<Refused, Error> {
-        let Consequences { changes, mut details, effects } = consequences;
+        let Consequences { changes, mut details, effects, .. } = consequences;
         draft.record.details.append(&mut details);
         draft.record.details.insert("approval".to_owned(), waiting.approval.to_string());
         draft.record.details.insert("digest".to_owned(), hex::encode(waiting.digest));

@@ -2,8 +2,11 @@
 //! T3, T5, K18).
 
 use futures::future::join_all;
+use keyreeve_crypto::KeyAlgorithm;
 use keyreeve_engine::Code;
-use keyreeve_engine::ops::{jobs, keyrings, rekey, roots};
+use keyreeve_engine::ops::keys::{CreateSpec, MetadataPatch, Update};
+use keyreeve_engine::ops::rules::Enact;
+use keyreeve_engine::ops::{jobs, keyrings, rekey, roots, system};
 use keyreeve_epochs::EpochVault;
 use keyreeve_model::job::JobState;
 use keyreeve_model::roots::{Need, Wrapped};
@@ -14,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::{House, RootKind, label, name};
+use crate::support::{Council, House, RootKind, create, key_of, label, name};
 
 fn under(need: Need, roots: &[&str]) -> RootUse {
     RootUse::new(need, roots.iter().map(|root| root.parse().unwrap()).collect()).unwrap()
@@ -38,6 +41,10 @@ fn migrate(from: Option<&str>, to: RootUse) -> rekey::MigrateRoots {
 
 fn rotate(keyring: &str, roots: Option<RootUse>) -> rekey::RotateKek {
     rekey::RotateKek { keyring: keyring.parse().unwrap(), roots, pace: 0, reason: label("its time is over") }
+}
+
+fn retire(root: &str) -> roots::Retire {
+    roots::Retire { name: name(root), reason: label("moved") }
 }
 
 fn join(root: &str) -> roots::Join {
@@ -254,7 +261,7 @@ async fn everything_moves_to_another_root_under_load_and_the_old_one_opens_nothi
             assert!(house.root().unwrap(b"", &hex::decode(part).unwrap()).await.is_err());
         }
     }
-    house.ask(roots::Retire { name: name("main"), reason: label("moved") }).await;
+    house.ask(retire("main")).await;
     house.crash();
     std::fs::remove_file(house.path().join("root.key")).unwrap();
     house.reopen().await;
@@ -266,7 +273,6 @@ async fn everything_moves_to_another_root_under_load_and_the_old_one_opens_nothi
 #[tokio::test]
 async fn a_root_that_something_is_under_is_not_retired() {
     let house = with_roots(&[("second", Custody::Kms, None)]).await;
-    let retire = |root: &str| roots::Retire { name: name(root), reason: label("gone") };
     assert_eq!(house.code(retire("main")).await, Code::WrongState);
     assert_eq!(house.code(retire("third")).await, Code::NotFound);
     house.ask(ring("one", Classification::Internal, Some(under(Need::Any, &["second"])))).await;
@@ -324,4 +330,109 @@ async fn a_step_that_fails_is_tried_again_and_a_job_is_stopped() {
     assert_eq!(finish(&house, &job).await.0.state(), JobState::Done);
     assert_eq!(rings(&house).await[0].keks.len(), 1);
     assert_eq!(house.round_trip(&key).await, b"plaintext");
+}
+
+#[tokio::test]
+async fn what_joining_shows_once_is_shown_to_nobody_but_who_asks_again() {
+    let mut house = House::new().await;
+    house.more_roots.insert("second", (Custody::Kms, None));
+    house.reopen().await;
+    let council = Council::gathered_in(house).await;
+    let (house, olga) = (&council.house, &council.olga);
+    house.call(&olga.who, Enact).await.unwrap();
+    let id = olga.waits(house, join("second")).await;
+    for member in [&council.sue, &council.carl] {
+        member.approve(house, id).await;
+    }
+    // Its answer goes nowhere.
+    let refused = house.engine().execute_approved(House::arrival(&olga.who), id).await.unwrap_err();
+    assert_eq!(refused.error.code(), Code::WrongState);
+    house.call(&olga.who, join("second")).await.unwrap();
+    assert_eq!(house.code_for(&olga.who, join("second")).await, Code::AlreadyExists);
+}
+
+#[tokio::test]
+async fn a_root_that_a_job_brings_keys_under_is_not_retired() {
+    let house = with_roots(&[("second", Custody::Kms, None)]).await;
+    house.another_root("second").lose(true);
+    let job = house.ask(migrate(Some("main"), under(Need::Any, &["second"]))).await;
+    house.engine().work_on_jobs().await.unwrap();
+    assert_eq!(house.code(retire("second")).await, Code::WrongState);
+    house.ask(jobs::Cancel { job: job.0.id(), reason: label("it never came") }).await;
+    house.ask(retire("second")).await;
+    assert_eq!(house.code(rotate("default", Some(under(Need::Any, &["second"])))).await, Code::WrongState);
+}
+
+#[tokio::test]
+async fn nothing_comes_under_a_root_while_it_is_retired() {
+    let house = with_roots(&[("second", Custody::Kms, None)]).await;
+    let wanted =
+        |number: usize| ring(&format!("r{number}"), Classification::Internal, Some(under(Need::Any, &["second"])));
+    let made = join_all((0..8).map(|number| house.call(&house.developer, wanted(number))));
+    let (made, gone) = tokio::join!(made, house.call(&house.developer, retire("second")));
+    let made = made.into_iter().filter(Result::is_ok).count();
+    assert_eq!(gone.is_ok(), made == 0, "{made} made");
+    let count = rings(&house).await.iter().filter(|ring| ring.roots.names(&name("second"))).count();
+    assert_eq!(count, made);
+}
+
+#[tokio::test]
+async fn people_are_asked_where_the_other_root_is_not_configured_any_more() {
+    let mut house = House::with(RootKind::Shamir(3, 2), |_| {}).await;
+    house.more_roots.insert("second", (Custody::Kms, None));
+    house.reopen().await;
+    house.unseal().await;
+    house.ask(join("second")).await;
+    let key = house.aead_in("default").await;
+    let job = house.ask(migrate(None, under(Need::Any, &["main", "second"]))).await;
+    assert_eq!(finish(&house, &job).await.0.state(), JobState::Done);
+    house.reopen().await;
+    assert!(house.engine().is_open(), "one of them is enough");
+    house.more_roots.clear();
+    house.reopen().await;
+    assert!(house.engine().seal_status().needs_people());
+    house.unseal().await;
+    assert_eq!(house.round_trip(&key).await, b"plaintext");
+}
+
+#[tokio::test]
+async fn everything_is_refused_once_the_root_of_the_servers_own_secret_was_not_heard_from() {
+    let mut house = with_roots(&[("cloud", Custody::Kms, Some(Duration::from_secs(900)))]).await;
+    house.ask(ring("local", Classification::Internal, None)).await;
+    let key = house.aead_in("local").await;
+    let job = house.ask(migrate(None, under(Need::Any, &["cloud"]))).await;
+    finish(&house, &job).await;
+    let job = house.ask(rotate("local", Some(under(Need::Any, &["main"])))).await;
+    finish(&house, &job).await;
+    house.another_root("cloud").lose(true);
+    house.clock.turn(901_000);
+    assert_eq!(house.round_trip_code(&key).await, Some(Code::RootUnavailable));
+    assert_eq!(house.code(roots::List).await, Code::RootUnavailable);
+    house.another_root("cloud").lose(false);
+    house.engine().tick().await;
+    assert_eq!(house.round_trip(&key).await, b"plaintext");
+    house.ask(roots::List).await;
+    house.another_root("cloud").lose(true);
+    house.clock.turn(901_000);
+    house.ask(system::Seal).await;
+    assert!(!house.engine().is_open());
+    house.crash();
+}
+
+#[tokio::test]
+async fn a_class_is_not_raised_above_what_the_roots_amount_to() {
+    let mut house = House::with(RootKind::SealedFile, |settings| settings.development = true).await;
+    house.ask(ring("anything", Classification::Restricted, None)).await;
+    let mut spec = CreateSpec { keyring: "anything".parse().unwrap(), ..create(KeyAlgorithm::Xaes256Gcm) };
+    spec.metadata.classification = Classification::Confidential;
+    let key = key_of(&house.make(spec).await);
+    house.settings.development = false;
+    house.reopen().await;
+    let class = |class| {
+        let patch = MetadataPatch { classification: Some(class), ..MetadataPatch::default() };
+        Update { key: key.clone(), patch }
+    };
+    assert_eq!(house.code(class(Classification::Restricted)).await, Code::Custody);
+    house.ask(class(Classification::Internal)).await;
+    assert_eq!(house.code(class(Classification::Confidential)).await, Code::Custody);
 }
