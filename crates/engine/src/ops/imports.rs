@@ -187,6 +187,10 @@ impl Operation for Parameters {
         let (method, rsa, random) = (self.method, self.rsa, Arc::clone(&core.ports.random));
         let private = compute(true, move || TransportPrivate::generate(method, rsa, &random)).await??;
         let public = private.public()?;
+        // What brings a key is no weaker than what a key may be today.
+        if !core.settings.algorithms.may_create(public.algorithm(), now.0) {
+            return Err(not_allowed(public.algorithm()));
+        }
         let (epoch, guard) = core.current_epoch(&opened, &place.keyring, place.shard).await?;
         let mut record = ImportRecord {
             id: ImportId::new(now, core.id_random()?),
@@ -381,7 +385,7 @@ impl Core {
                 let identity = opened.keys.identity(&material)?;
                 Ok(Opening { record, revision, material, identity })
             }
-            Err(error) => Err(failed(opened, record, revision, error.into())),
+            Err(error) => Err(failed(opened, record, revision, BTreeMap::new(), error.into())),
         }
     }
 
@@ -403,15 +407,22 @@ impl Core {
             ("same_as".to_owned(), format!("{} version {}", known.key, known.version)),
             ("same_in".to_owned(), known.environment.to_string()),
         ]);
-        Err(Error::new(Code::AlreadyExists, text).leading_to(Aftermath { details, changes: Vec::new() }))
+        // Material that is known here may have been guessed: a try as any other.
+        Err(opening.failed(opened, details, Error::new(Code::AlreadyExists, text)))
     }
 }
 
 /// The refusal of what could not be opened. It is counted, and the last one ends the import.
-fn failed(opened: &Opened, record: ImportRecord, revision: Revision, error: Error) -> Error {
+fn failed(
+    opened: &Opened,
+    record: ImportRecord,
+    revision: Revision,
+    mut details: BTreeMap<String, String>,
+    error: Error,
+) -> Error {
     let failures = record.failures + 1;
     let last = failures >= IMPORT_TRIES;
-    let details = BTreeMap::from([("failures".to_owned(), failures.to_string())]);
+    details.insert("failures".to_owned(), failures.to_string());
     let change = if last {
         unfile(revision, &record)
     } else {
@@ -432,6 +443,12 @@ fn failed(opened: &Opened, record: ImportRecord, revision: Revision, error: Erro
 }
 
 impl Opening {
+    /// The refusal of what opened and is not what it should be. It is counted like what does not open: nobody finds out
+    /// by trying what a key is.
+    fn failed(&self, opened: &Opened, details: BTreeMap<String, String>, error: Error) -> Error {
+        failed(opened, self.record.clone(), self.revision, details, error)
+    }
+
     /// How the record tells the material from others: by its public half, or by a digest that only this server makes.
     fn fingerprint(&self) -> Result<(Option<String>, String), Error> {
         Ok(match self.material.public_key()? {
@@ -646,7 +663,7 @@ impl Operation for Reimport {
         if fingerprint != record.version(version)?.fingerprint() {
             let text = "this is not the material that the version had: `keyreeve key rotate --import` makes a new \
                         version of other material";
-            return Err(Error::new(Code::InvalidRequest, text));
+            return Err(opening.failed(&opened, BTreeMap::new(), Error::new(Code::InvalidRequest, text)));
         }
         core.refuse_known(&opened, &opening, Some((record.id(), version))).await?;
         let mut outcome = save(core, key, &record, now)?.changing(unfile(opening.revision, &opening.record));
