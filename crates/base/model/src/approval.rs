@@ -623,6 +623,28 @@ impl Proposal {
         fill(&self.seats, &self.proposer, &voters, &self.owners)
     }
 
+    /// The people who consent, as they are now: let in, not the proposer under any name, with a proof of themselves that
+    /// was fresh when they voted. Whoever voted by two names counts once.
+    #[must_use]
+    pub fn consenting(&self, proposer: &Party, parties: &[Party], requirement: &Requirement) -> Vec<Party> {
+        let known: BTreeMap<&Name, &Party> = parties.iter().map(|party| (&party.name, party)).collect();
+        let fresh =
+            |vote: &Vote| vote.proof.mfa.age_seconds(vote.at).is_some_and(|age| age <= requirement.mfa.as_secs());
+        let votes: Vec<&Vote> = self.voters().filter(|vote| fresh(vote)).collect();
+        let mut people: Vec<Party> = Vec::new();
+        // The latest name that somebody voted by is the one that counts, as where seats are filled.
+        for party in votes.iter().rev().filter_map(|vote| known.get(&vote.by.name).copied()) {
+            // Whoever was the proposer's other self then, or is now, has no seat.
+            let proposes = party.is_same_person(&self.proposer) || party.is_same_person(proposer);
+            if !proposes && !people.iter().any(|other| other.is_same_person(party)) {
+                people.push(party.clone());
+            }
+        }
+        people.retain(|party| party.counts);
+        people.reverse();
+        people
+    }
+
     /// Whether there is consent for what is asked for now, by people as they are now.
     fn consents(
         &self,
@@ -631,17 +653,7 @@ impl Proposal {
         requirement: &Requirement,
         owners: &Owners,
     ) -> Result<(), Refusal> {
-        let known: BTreeMap<&Name, &Party> = parties.iter().map(|party| (&party.name, party)).collect();
-        let fresh =
-            |vote: &Vote| vote.proof.mfa.age_seconds(vote.at).is_some_and(|age| age <= requirement.mfa.as_secs());
-        // Whoever was the proposer's other self then, or is now, has no seat.
-        let voters: Vec<Party> = self
-            .voters()
-            .filter(|vote| fresh(vote))
-            .filter_map(|vote| known.get(&vote.by.name).copied())
-            .filter(|party| !party.is_same_person(&self.proposer))
-            .cloned()
-            .collect();
+        let voters = self.consenting(proposer, parties, requirement);
         // Nobody makes himself an owner on the way. When the owners were exchanged nobody is left, and no seat of
         // theirs is filled; it is asked anew.
         let owners = match (self.owners.is_empty(), owners.is_empty()) {

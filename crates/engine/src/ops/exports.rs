@@ -2,7 +2,6 @@
 //! never on the word of fewer than three people.
 
 use keyreeve_crypto::{Material, TransportPublic};
-use keyreeve_model::approval::{Decision, Vote};
 use keyreeve_model::filed::file;
 use keyreeve_model::imports::{Departure, KnownMaterial, Outside, identity_row};
 use keyreeve_model::metadata::Label;
@@ -12,7 +11,7 @@ use std::sync::Arc;
 
 use super::forms::written;
 use super::keys::save;
-use super::usable::compute;
+use super::usable::{compute, not_allowed};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
@@ -77,6 +76,16 @@ impl Export {
         }
     }
 
+    /// Refuses a key to wrap for whose algorithm is not good for that any more: what leaves is as safe as its wrapping.
+    fn refuse_outdated(&self, approved: &Approved<Self>, core: &Core) -> Result<(), Error> {
+        let algorithm = self.recipient.algorithm();
+        if core.settings.algorithms.may_apply(algorithm, approved.now().0) {
+            Ok(())
+        } else {
+            Err(not_allowed(algorithm))
+        }
+    }
+
     /// The material, wrapped for the recipient, and what tells it from others.
     async fn wrapped(&self, key: &HeldKey, core: &Core) -> Result<(Vec<u8>, String), Error> {
         let (opened, random) = (core.need_open()?, Arc::clone(&core.ports.random));
@@ -88,26 +97,16 @@ impl Export {
     }
 }
 
-impl Core {
-    /// Refuses unless enough people consented: an export that no rule asks them about is one that nobody thought of.
-    async fn refuse_without_consent<O: Operation>(&self, approved: &Approved<O>) -> Result<(), Error> {
-        let consents = match approved.approval() {
-            Some(id) => {
-                let (proposal, _) = self.proposal(&*self.need_open()?, id).await?;
-                let counts = |vote: &&Vote| vote.decision == Decision::Approve && !vote.superseded;
-                proposal.votes().iter().filter(counts).count()
-            }
-            None => 0,
-        };
-        if consents >= EXPORT_CONSENTS {
-            return Ok(());
-        }
-        let text = format!(
-            "a key is exported only with the consent of {EXPORT_CONSENTS} people besides who asks, and no rule of \
-             approval in force asks for it: see `keyreeve rules show` and docs/operations.md (Exporting keys)"
-        );
-        Err(Error::new(Code::OtherPersonNeeded, text))
+/// Refuses unless enough people consent: an export that no rule asks them about is one that nobody thought of.
+fn refuse_without_consent<O: Operation>(approved: &Approved<O>) -> Result<(), Error> {
+    if approved.consents() >= EXPORT_CONSENTS {
+        return Ok(());
     }
+    let text = format!(
+        "a key is exported only with the consent of {EXPORT_CONSENTS} people besides who asks, and no rule of \
+         approval in force asks for it: see `keyreeve rules show` and docs/operations.md (Exporting keys)"
+    );
+    Err(Error::new(Code::OtherPersonNeeded, text))
 }
 
 impl Operation for Export {
@@ -133,7 +132,8 @@ impl Operation for Export {
     }
 
     /// Without the material: it is not touched before people consented.
-    async fn rehearse(&self, approved: &Approved<Self>, _core: &Core) -> Result<bool, Error> {
+    async fn rehearse(&self, approved: &Approved<Self>, core: &Core) -> Result<bool, Error> {
+        self.refuse_outdated(approved, core)?;
         approved.key()?.record.clone().depart(self.departure(approved))?;
         Ok(true)
     }
@@ -141,9 +141,10 @@ impl Operation for Export {
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Exported>, Error> {
         let (key, now) = (approved.key()?, approved.now());
         let (mut record, departure) = (key.record.clone(), self.departure(approved));
+        self.refuse_outdated(approved, core)?;
         let recipient = departure.recipient.clone();
         record.depart(departure)?;
-        core.refuse_without_consent(approved).await?;
+        refuse_without_consent(approved)?;
         let opened = core.need_open()?;
         let (wrapped, identity) = self.wrapped(key, core).await?;
         let known = core.filed::<KnownMaterial>(&opened, identity_row(&identity)).await?;

@@ -34,6 +34,8 @@ pub struct Approved<O: Operation> {
     approval: Option<ApprovalId>,
     /// What the consent itself changes: it becomes durable together with what the operation does, or not at all.
     pub(super) consent: Consequences,
+    /// How many people consent now, besides whoever asks.
+    consents: usize,
     /// Nobody was asked, for it would change nothing: then it must not.
     idle: bool,
 }
@@ -47,6 +49,8 @@ pub(super) struct Consequences {
     pub(super) details: BTreeMap<String, String>,
     /// Once the changes are durable.
     pub(super) effects: Vec<Effect>,
+    /// How many people consent now, besides whoever asks.
+    pub(super) consents: usize,
 }
 
 /// What the stage says to a permitted operation.
@@ -121,7 +125,7 @@ async fn in_emergency<O: Operation>(
     let key = permit.resource.key().ok_or_else(|| Error::internal("an emergency is about keys"))?;
     let (who, now) = (&permit.principal.name, permit.now);
     let used = core.used_in_emergency(opened, emergency, (who, O::DESCRIPTOR, key), (record, now)).await?;
-    let consent = Consequences { changes: used.changes, details: used.details, effects: used.effects };
+    let consent = Consequences { changes: used.changes, details: used.details, effects: used.effects, consents: 0 };
     Ok(Consent::Approved(Approved::new(permit, record, None, consent)))
 }
 
@@ -132,7 +136,8 @@ impl<O: Operation> Approved<O> {
         approval: Option<ApprovalId>,
         consent: Consequences,
     ) -> Self {
-        Self { permit, record, approval, consent, idle: false }
+        let consents = consent.consents;
+        Self { permit, record, approval, consent, consents, idle: false }
     }
 
     /// What would change nothing: nobody has to agree to that.
@@ -173,6 +178,12 @@ impl<O: Operation> Approved<O> {
     #[must_use]
     pub fn approval(&self) -> Option<ApprovalId> {
         self.approval
+    }
+
+    /// How many people consent to it now, besides whoever asks: each counts once, and only as they are now.
+    #[must_use]
+    pub fn consents(&self) -> usize {
+        self.consents
     }
 
     /// From which address the request came.

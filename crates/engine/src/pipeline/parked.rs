@@ -91,7 +91,8 @@ pub(super) async fn consent<O: Operation>(
                 let keys = &opened.keys;
                 let mut changes = vec![file(keys, revision.next(), &done), unfile(*open_revision, open)];
                 changes.extend(core.notice(opened, &closed(&done, permit.now), Some(record), permit.now)?);
-                let consent = Consequences { changes, details: told(&done), ..Consequences::default() };
+                let consents = asked.consents(opened, &proposal);
+                let consent = Consequences { changes, details: told(&done), consents, ..Consequences::default() };
                 let approval = Some(done.id());
                 return Ok(Consent::Approved(Approved::new(permit, record, approval, consent)));
             }
@@ -172,8 +173,8 @@ struct Asked {
 }
 
 impl Asked {
-    /// Runs a proposal if there is consent for what is asked for now.
-    fn run<O: Operation>(&self, opened: &Opened, known: &Proposal, permit: &Permit<O>) -> Result<Proposal, Refusal> {
+    /// Everybody as they are now, but for those whose name another had when it was voted with.
+    fn parties(opened: &Opened, known: &Proposal) -> Vec<Party> {
         let access = opened.access();
         // A vote is that of who had the name then, and not of somebody who was given it later.
         let another = |party: &Party| {
@@ -182,6 +183,18 @@ impl Asked {
         };
         let mut parties: Vec<Party> = parties(&access);
         parties.retain(|party| !another(party));
+        parties
+    }
+
+    /// How many people consent now, besides whoever asks.
+    fn consents(&self, opened: &Opened, known: &Proposal) -> usize {
+        let parties = Self::parties(opened, known);
+        known.consenting(&self.needed.asker, &parties, &self.needed.requirement).len()
+    }
+
+    /// Runs a proposal if there is consent for what is asked for now.
+    fn run<O: Operation>(&self, opened: &Opened, known: &Proposal, permit: &Permit<O>) -> Result<Proposal, Refusal> {
+        let parties = Self::parties(opened, known);
         let event = Event::Execute {
             by: &self.needed.asker,
             digest: &hex::encode(self.digest),

@@ -2,7 +2,8 @@
 
 use keyreeve_audit::Outcome;
 use keyreeve_crypto::{
-    KeyAlgorithm, LoadedKey, Material, Purpose, Random, TransportPrivate, TransportPublic, WrappingMethod,
+    KeyAlgorithm, LoadedKey, Material, Purpose, Random, Schedule as Dates, TransportPrivate, TransportPublic,
+    WrappingMethod,
 };
 use keyreeve_engine::ops::destruction::{Destroy, Schedule};
 use keyreeve_engine::ops::exports::Export;
@@ -10,7 +11,7 @@ use keyreeve_engine::ops::holds::Place;
 use keyreeve_engine::ops::imports::{Destination, Import, ImportVersion, Incoming, Parameters, Reimport};
 use keyreeve_engine::ops::keys::{Create, CreateSpec, Describe};
 use keyreeve_engine::ops::{KeyReply, keyrings, policies, rules};
-use keyreeve_engine::{Code, KeyRef};
+use keyreeve_engine::{Code, KeyRef, Settings};
 use keyreeve_epochs::EpochVault;
 use keyreeve_model::key::Origin;
 use keyreeve_model::{Classification, Environment, NoticeKind, State, UnixMillis};
@@ -18,8 +19,8 @@ use keyreeve_secret::SecretBytes;
 use keyreeve_store::Store;
 
 use crate::support::{
-    Checked, Council, DAY, House, Member, VaultFault, create, incoming, key_of, keyring, label, name, prepared,
-    wrapped_for,
+    Checked, Council, DAY, House, Member, RootKind, VaultFault, create, incoming, key_of, keyring, label, name,
+    prepared, wrapped_for,
 };
 
 const XAES: KeyAlgorithm = KeyAlgorithm::Xaes256Gcm;
@@ -223,6 +224,49 @@ async fn the_same_material_is_in_one_key_and_one_environment_only() {
     house.ask(Destroy { key }).await;
     let third = incoming(&house, &house.developer, None, &[9; 32]).await;
     assert_eq!(house.code(import(XAES, third)).await, Code::AlreadyExists);
+}
+
+/// With one wrapping key nobody finds out by trying what a key is: a wrong guess counts, and so does a right one that is
+/// refused.
+#[tokio::test]
+async fn guesses_at_material_count_as_failed_tries() {
+    let house = House::new().await;
+    let key = key_of(&brought(&house, &[0x31; 32]).await);
+    let again = |incoming| Reimport { key: key.clone(), version: None, incoming, reason: label("a guess") };
+    let parameters = house.ask(prepared(Some(&key), XAES, HYBRID)).await;
+    for guess in 0..5 {
+        assert_eq!(house.code(again(wrapped_for(&parameters, &[guess + 1; 32]))).await, Code::InvalidRequest);
+    }
+    let right = house.code(again(wrapped_for(&parameters, &[0x31; 32]))).await;
+    assert_eq!(right, Code::NotFound, "five tries are over");
+    let parameters = house.ask(prepared(None, XAES, HYBRID)).await;
+    for _ in 0..5 {
+        let known = import(XAES, wrapped_for(&parameters, &[0x31; 32]));
+        assert_eq!(house.code(known).await, Code::AlreadyExists);
+    }
+    assert_eq!(house.code(import(XAES, wrapped_for(&parameters, &[0x32; 32]))).await, Code::NotFound);
+    let records = house.records().await;
+    let failures = |operation: &str| {
+        let of = records.iter().filter(|record| record.operation == operation);
+        of.filter_map(|record| record.details.get("failures").cloned()).collect::<Vec<_>>()
+    };
+    assert_eq!(failures("key.reimport"), ["1", "2", "3", "4", "5"]);
+    assert_eq!(failures("key.import"), ["1", "2", "3", "4", "5"]);
+}
+
+/// What a key travels under is no weaker than what the registry lets keys be.
+#[tokio::test]
+async fn a_wrapping_key_of_an_algorithm_whose_time_is_over_is_refused() {
+    let past = Dates { no_new_keys_from: Some(1), process_only_from: Some(2), ..Dates::default() };
+    let alter = |settings: &mut Settings| settings.algorithms.set_schedule(KeyAlgorithm::Rsa2048, past).unwrap();
+    let house = House::with(RootKind::SealedFile, alter).await;
+    let of = || Destination::NewKey { keyring: keyring("default"), algorithm: XAES, purpose: None };
+    let asked = |rsa| Parameters::new(of(), WrappingMethod::RsaAesKwp, Some(rsa), 1).unwrap();
+    assert_eq!(house.code(asked(KeyAlgorithm::Rsa2048)).await, Code::AlgorithmNotAllowed);
+    house.ask(asked(KeyAlgorithm::Rsa3072)).await;
+    let key = key_of(&house.make(exportable()).await);
+    let small = TransportPrivate::generate(WrappingMethod::RsaAesKwp, Some(KeyAlgorithm::Rsa2048), &random()).unwrap();
+    assert_eq!(house.code(export(&key, &small.public().unwrap())).await, Code::AlgorithmNotAllowed);
 }
 
 #[tokio::test]

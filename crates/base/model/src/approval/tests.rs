@@ -182,6 +182,28 @@ fn votes_are_counted_again_when_it_runs() {
     assert!(execute(&approved, &paula, parties, seat(), NOW).is_ok());
 }
 
+/// A floor of so many people is one of people who consent now, and not of votes.
+#[test]
+fn each_person_who_consents_now_counts_once() {
+    let (paula, carl, cleo) = (party("paula", &["key-admin"]), party("carl", &["ciso"]), party("cleo", &["ciso"]));
+    let seat = vec![role(&["ciso"])];
+    let one = vote(&proposal(seat.clone()), &carl, Decision::Approve, NOW).unwrap();
+    let both = vote(&one, &cleo, Decision::Approve, NOW).unwrap();
+    let count = |parties: &[Party]| both.consenting(&paula, parties, &requirement(seat.clone())).len();
+    assert_eq!(count(&[carl.clone(), cleo.clone()]), 2);
+    let become_another = |person: &str| Party { person: person.parse().unwrap(), ..cleo.clone() };
+    assert_eq!(count(&[carl.clone(), become_another("paula")]), 1, "the proposer's other self");
+    assert_eq!(count(&[carl.clone(), become_another("carl")]), 1, "another name of the same person");
+    assert_eq!(count(&[carl.clone(), Party { counts: false, ..cleo.clone() }]), 1, "let in no more");
+    assert_eq!(count(std::slice::from_ref(&carl)), 1, "gone");
+    let strict = Requirement { mfa: Duration::ZERO, ..requirement(seat.clone()) };
+    let late = UnixMillis(NOW.0 + 60_000);
+    let (by, reason, proof, record) = (&cleo, &Label::default(), proof(NOW), record());
+    let stale = Event::Vote { by, decision: Decision::Approve, reason, digest: DIGEST, proof, record };
+    let stale = one.step(&stale, late).unwrap();
+    assert_eq!(stale.consenting(&paula, &[carl, cleo], &strict).len(), 1, "the proof was not fresh");
+}
+
 #[test]
 fn a_second_vote_of_the_same_person_replaces_the_first() {
     let seats = || vec![role(&["ciso"]), role(&["legal"])];
