@@ -4,7 +4,8 @@ use keyreeve_archive::Archive;
 use keyreeve_engine::{RestoreOptions, RestoredReply, SealStatus};
 use keyreeve_model::{Name, UnixMillis};
 use keyreeve_secret::SecretString;
-use std::path::Path;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::assemble::{Parts, assemble, open_destination};
@@ -69,6 +70,7 @@ async fn run(
     let source: Arc<dyn Archive> = open_destination(destination)?;
     files::private_directory(&config.data_dir).map_err(|trouble| ServerError::part("data directory", trouble))?;
     clear_half_done(config)?;
+    let empty = Places::of(config).empty();
     let parts: Parts = assemble(config, Mode::Production).await?;
     let engine = &parts.engine;
     let chosen = engine.begin_restore(&*source, &restore.options).await.map_err(failed)?;
@@ -84,8 +86,9 @@ async fn run(
         refused = engine.restore_unseal(&chosen, &given).await.err().map(|error| error.to_string());
     }
     let marker = config.data_dir.join(MARKER);
-    files::write_private(&marker, b"a restore is under way\n")
-        .map_err(|trouble| ServerError::part("data directory", trouble))?;
+    let begun = serde_json::to_vec(&Begun { v: 1, places: Places::of(config).found(), empty: empty.found() });
+    let begun = begun.map_err(|error| ServerError::part("data directory", error))?;
+    files::write_private(&marker, &begun).map_err(|trouble| ServerError::part("data directory", trouble))?;
     let restored = engine.restore(&*source, &chosen, &restore.options).await;
     engine.stop().await;
     let restored = restored.map_err(failed)?;
@@ -102,21 +105,93 @@ pub(crate) fn refuse_half_done(config: &Config) -> Result<(), ServerError> {
     Ok(())
 }
 
-/// Removes what a restore wrote that did not come to its end: the marker says that all of it was new.
+/// Where a restore writes, besides a database on another machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Places {
+    /// The audit log and the epoch vault.
+    directories: Vec<PathBuf>,
+    /// The database.
+    file: Option<PathBuf>,
+}
+
+/// What the marker says: a restore that is tried again removes only what was not there before the first try.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Begun {
+    v: u32,
+    places: Places,
+    /// Those that had nothing in them.
+    empty: Places,
+}
+
+impl Places {
+    fn of(config: &Config) -> Self {
+        let file = match &config.store {
+            crate::config::StoreConfig::Sqlite { path } => Some(config.sqlite_path(path.as_deref())),
+            crate::config::StoreConfig::Postgres { .. } => None,
+        };
+        Self { directories: vec![config.audit_dir(), config.epochs_dir()], file }
+    }
+
+    fn empty(self) -> Self {
+        let is_empty = |path: &PathBuf| !path.exists() || path.read_dir().is_ok_and(|mut some| some.next().is_none());
+        let Self { directories, file } = self;
+        Self {
+            directories: directories.into_iter().filter(is_empty).collect(),
+            file: file.filter(|file| files_of(file).iter().all(|file| !file.exists())),
+        }
+    }
+
+    /// Without links, so that the same name leads to the same place.
+    fn found(self) -> Self {
+        let found = |path: PathBuf| path.canonicalize().or_else(|_| std::path::absolute(&path)).unwrap_or(path);
+        let Self { directories, file } = self;
+        Self { directories: directories.into_iter().map(found).collect(), file: file.map(found) }
+    }
+
+    fn clear(&self) -> std::io::Result<()> {
+        for directory in self.directories.iter().filter(|directory| directory.exists()) {
+            empty(directory)?;
+        }
+        for file in self.file.iter().flat_map(|file| files_of(file)).filter(|file| file.exists()) {
+            std::fs::remove_file(file)?;
+        }
+        Ok(())
+    }
+}
+
+/// A SQLite database with what lies beside it.
+fn files_of(database: &Path) -> [PathBuf; 3] {
+    let beside = |suffix: &str| {
+        let mut name = database.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    [database.to_owned(), beside("-wal"), beside("-shm")]
+}
+
+/// Removes what a restore wrote that did not come to its end, and nothing else: what had nothing in it then, where the
+/// configuration still leads there.
 fn clear_half_done(config: &Config) -> Result<(), ServerError> {
     let marker = config.data_dir.join(MARKER);
     if !marker.exists() {
         return Ok(());
     }
-    let mut made = vec![config.audit_dir(), config.epochs_dir()];
-    if let crate::config::StoreConfig::Sqlite { path } = &config.store {
-        made.extend(config.sqlite_path(path.as_deref()).parent().map(Path::to_owned));
-    }
-    for directory in made.iter().filter(|directory| directory.exists()) {
-        empty(directory).map_err(|error| ServerError::part("data directory", error))?;
-    }
+    let part = |error: std::io::Error| ServerError::part("data directory", error);
+    let begun = serde_json::from_slice::<Begun>(&std::fs::read(&marker).map_err(part)?).ok();
+    let same = begun.filter(|begun| begun.v == 1 && begun.places == Places::of(config).found());
+    let Some(begun) = same else {
+        let text = format!(
+            "a restore into other places than the configuration names now was begun here and not finished: remove by \
+             hand what it wrote, and `{}`, then try again",
+            marker.display()
+        );
+        return Err(ServerError::Refused(text));
+    };
+    begun.empty.clear().map_err(part)?;
     tracing::info!("removed what an earlier restore had begun");
-    std::fs::remove_file(&marker).map_err(|error| ServerError::part("data directory", error))
+    std::fs::remove_file(&marker).map_err(part)
 }
 
 /// Removes everything inside of a directory, which may be a mount point.
@@ -127,4 +202,27 @@ fn empty(directory: &Path) -> std::io::Result<()> {
         if entry.file_type()?.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_empty_is_removed() {
+        let home = tempfile::tempdir().unwrap();
+        let (old, new, file) = (home.path().join("old"), home.path().join("new"), home.path().join("keyreeve.db"));
+        std::fs::create_dir(&old).unwrap();
+        std::fs::write(old.join("epoch"), "a vault of another server").unwrap();
+        std::fs::write(home.path().join("root.tpm"), "not a database").unwrap();
+        let places = Places { directories: vec![old.clone(), new.clone()], file: Some(file.clone()) };
+        let empty = places.empty().found();
+        std::fs::create_dir(&new).unwrap();
+        for path in files_of(&file).into_iter().chain([new.join("half")]) {
+            std::fs::write(path, "half").unwrap();
+        }
+        empty.clear().unwrap();
+        assert!(old.join("epoch").exists() && home.path().join("root.tpm").exists());
+        assert!(!new.join("half").exists() && files_of(&file).iter().all(|file| !file.exists()));
+    }
 }
