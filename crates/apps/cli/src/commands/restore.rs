@@ -7,6 +7,7 @@ use keyreeve_model::Name;
 use keyreeve_secret::SecretString;
 use keyreeve_server::{FoundBackup, Restore as Order, RestoreOptions, SealStatus, ServerError};
 use serde_json::json;
+use std::io::IsTerminal as _;
 
 use super::server::failure;
 use super::system::shares_in;
@@ -62,6 +63,10 @@ impl Restore {
         };
         let share = |_: &SealStatus, refused: Option<String>| -> Result<SecretString, ServerError> {
             if let Some(why) = refused {
+                // A person tries again; a program is told once.
+                if shares.is_none() && !std::io::stdin().is_terminal() {
+                    return Err(ServerError::Refused(format!("{why} (`--shares FILE` reads shares from a file)")));
+                }
                 app.out.note(&why);
             }
             let none = || ServerError::Refused("there are not enough shares to open the root of trust".to_owned());
