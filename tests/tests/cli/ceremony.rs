@@ -202,6 +202,8 @@ fn verified(desk: &Desk) {
     assert!(odd.is_empty(), "{odd:?}");
     let table = desk.cli.ok(&["ceremony", "verify", "look.jsonl"]);
     assert!(table.contains("signatures") && table.contains("not checked"), "{table}");
+    assert!(table.contains("holds as far as it goes"), "{table}");
+    of_another_server(desk);
     desk.write("other.mp4", "other pictures");
     for other in [["--attachment", "other.mp4"], ["--participant", "alice.p"], ["--script", "destruction"]] {
         let _ = desk.cli.run(&[&["ceremony", "verify", "look.jsonl"], &other[..]].concat()).code(7);
@@ -215,6 +217,20 @@ fn verified(desk: &Desk) {
     let _ = desk.cli.run(&["ceremony", "verify", "short.jsonl"]).code(9);
     // What the log has no record of.
     let _ = desk.cli.run(&["ceremony", "record", "short.jsonl"]).code(5);
+}
+
+/// A record in the log of a server that took no part makes nothing better: the ceremony was led with another one.
+fn of_another_server(desk: &Desk) {
+    let real = Desk::new();
+    real.write("look.jsonl", desk.read("look.jsonl"));
+    real.write("log.vkey", real.dev.log_keys().join("\n"));
+    let _ = real.cli.ok(&["ceremony", "record", "look.jsonl"]);
+    let words = ["ceremony", "verify", "look.jsonl", "--remote", "--vkey", "log.vkey"];
+    let refused = real.cli.run(&words).code(7);
+    assert!(refused.text().contains("another server took part"), "{refused}");
+    let log = real.dev.data().join("audit/log").display().to_string();
+    let copy = real.cli.run(&["ceremony", "verify", "look.jsonl", "--log", &log, "--vkey", "log.vkey"]).code(7);
+    assert!(copy.text().contains("another server took part"), "{copy}");
 }
 
 /// A command that fails is written down, and the step is skipped with a reason that the witness accepts.

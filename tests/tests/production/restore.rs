@@ -7,7 +7,8 @@ use std::path::Path;
 
 fn layout(destination: &Path) -> Layout {
     let more = format!(
-        "[backup]\nevery_hours = 0\nverify_hours = 0\n[backup.destinations.vault]\nkind = \"directory\"\npath = \"{}\"\n",
+        "[backup]\nevery_hours = 0\nverify_hours = 0\n\
+         [backup.destinations.vault]\nkind = \"directory\"\npath = \"{}\"\n",
         destination.display()
     );
     Layout { more, ..Layout::default() }

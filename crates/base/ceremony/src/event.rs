@@ -39,7 +39,8 @@ pub enum Event {
         /// What came of it.
         outcome: Outcome,
     },
-    /// Something was not as the script says. Signed by those who accept it.
+    /// Something was not as the script says. Signed by those who accept it; that a task is skipped also by those who
+    /// sign the task, that somebody left by everybody who stays.
     Deviation(Deviation),
     /// The program was started again in the middle. Signed by everybody present.
     Resumed {
@@ -179,7 +180,7 @@ pub enum DeviationKind {
         /// The task.
         task: Line,
     },
-    /// Somebody goes. Whoever takes their place is enrolled before or after.
+    /// Somebody goes. Nothing is done until somebody else is enrolled in their place.
     Left {
         /// Who.
         who: Initials,

@@ -74,7 +74,7 @@ pub struct Person {
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// People are enrolled; the roles that lack some, with how many.
+    /// People are enrolled, at the beginning and when somebody left; the roles that lack some, with how many.
     Enrol(Vec<(Word, u8)>),
     /// Everybody is there: they say so.
     Assemble,
@@ -164,6 +164,12 @@ impl Ceremony {
         &self.standing
     }
 
+    /// Whether everybody has said that they are there.
+    #[must_use]
+    pub fn is_assembled(&self) -> bool {
+        self.assembled
+    }
+
     /// The values written down so far.
     #[must_use]
     pub fn values(&self) -> &BTreeMap<Word, Line> {
@@ -194,9 +200,12 @@ impl Ceremony {
         if self.ending.is_some() {
             return Next::Over;
         }
+        let missing = self.missing();
+        if !missing.is_empty() {
+            return Next::Enrol(missing);
+        }
         if !self.assembled {
-            let missing = self.missing();
-            return if missing.is_empty() { Next::Assemble } else { Next::Enrol(missing) };
+            return Next::Assemble;
         }
         let open = |standing: &Standing| matches!(standing, Standing::Open | Standing::Begun { .. });
         self.standing.iter().position(open).map_or(Next::Close, Next::Task)
@@ -221,6 +230,12 @@ impl Ceremony {
     pub fn present(&self) -> BTreeSet<Initials> {
         let present = self.people.iter().filter(|person| person.present);
         present.map(|person| person.enrolled.initials.clone()).collect()
+    }
+
+    /// The same where somebody has to sign: before anybody is enrolled there is nothing to go on with or to end.
+    fn everybody(&self) -> Result<BTreeSet<Initials>, Refusal> {
+        let present = self.present();
+        if present.is_empty() { Err(order("nobody is enrolled yet: begin anew")) } else { Ok(present) }
     }
 
     /// Those who sign a task: whoever acts and whoever watches.
@@ -254,7 +269,7 @@ impl Ceremony {
             Event::Failed { task, .. } => self.may_fail(task),
             Event::Done { task, outcome } => self.may_be_done(task, outcome),
             Event::Deviation(deviation) => self.may_deviate(&deviation.what),
-            Event::Resumed { program } if is_sha256(program.sha256.as_str()) => Ok(self.present()),
+            Event::Resumed { program } if is_sha256(program.sha256.as_str()) => self.everybody(),
             Event::Resumed { .. } => Err(order("the program's hash is none")),
             Event::Closed(ending) => self.may_close(ending),
         }
@@ -331,6 +346,7 @@ impl Ceremony {
             }
         }
         self.may_hold(new)?;
+        self.may_complete(new)?;
         let own = BTreeSet::from([new.initials.clone()]);
         Ok(if self.assembled { own.into_iter().chain(self.present()).collect() } else { own })
     }
@@ -362,6 +378,27 @@ impl Ceremony {
         Ok(())
     }
 
+    /// Whether those present are from enough organisations, where whoever comes is the last who was missing after
+    /// somebody left.
+    fn may_complete(&self, new: &Enrolled) -> Result<(), Refusal> {
+        let missing = self.missing();
+        let last = missing.iter().all(|(role, count)| *count == u8::from(new.roles.contains(role)));
+        if !self.assembled || !last {
+            return Ok(());
+        }
+        self.enough(self.organisations(Some(new)))
+    }
+
+    fn enough(&self, organisations: usize) -> Result<(), Refusal> {
+        if organisations < usize::from(self.script.organisations_at_least) {
+            return Err(separation(format!(
+                "those present are from {organisations} organisations, and the script asks for {}",
+                self.script.organisations_at_least
+            )));
+        }
+        Ok(())
+    }
+
     fn may_assemble(&self) -> Result<BTreeSet<Initials>, Refusal> {
         if self.assembled {
             return Err(order("everybody said already that they are there"));
@@ -369,20 +406,14 @@ impl Ceremony {
         if let Some((role, count)) = self.missing().first() {
             return Err(order(format!("the role `{role}` lacks {count}")));
         }
-        let organisations = self.organisations();
-        if organisations < usize::from(self.script.organisations_at_least) {
-            return Err(separation(format!(
-                "those present are from {organisations} organisations, and the script asks for {}",
-                self.script.organisations_at_least
-            )));
-        }
+        self.enough(self.organisations(None))?;
         Ok(self.present())
     }
 
-    /// From how many organisations those present are.
-    fn organisations(&self) -> usize {
-        let present = self.people.iter().filter(|person| person.present);
-        let names = present.map(|person| person.enrolled.organisation.as_str().to_lowercase());
+    /// From how many organisations those present are, with whoever comes.
+    fn organisations(&self, new: Option<&Enrolled>) -> usize {
+        let present = self.people.iter().filter(|person| person.present).map(|person| &person.enrolled);
+        let names = present.chain(new).map(|enrolled| enrolled.organisation.as_str().to_lowercase());
         names.collect::<BTreeSet<_>>().len()
     }
 
@@ -429,9 +460,11 @@ impl Ceremony {
 
     fn may_deviate(&self, what: &DeviationKind) -> Result<BTreeSet<Initials>, Refusal> {
         match what {
-            DeviationKind::Noted { task } | DeviationKind::Skipped { task } => {
-                self.turn(task)?;
-                Ok(self.acceptors())
+            DeviationKind::Noted { task } => self.turn(task).map(|_| self.acceptors()),
+            // Those who should have done it, too: nobody else says for them that it is not done.
+            DeviationKind::Skipped { task } => {
+                let (place, _) = self.turn(task)?;
+                Ok(self.acceptors().into_iter().chain(self.demanded_at(place)).collect())
             }
             DeviationKind::Left { who } => {
                 let person = self.person(who).filter(|person| person.present);
@@ -443,14 +476,15 @@ impl Ceremony {
                 if let Some(role) = needed {
                     return Err(separation(format!("nobody else has the role `{role}`: break off")));
                 }
-                Ok(self.acceptors().into_iter().filter(|initials| initials != who).collect())
+                // Whoever goes may be unable to sign; that they went is seen by everybody who stays.
+                Ok(self.present().into_iter().filter(|initials| initials != who).collect())
             }
         }
     }
 
     fn may_close(&self, ending: &Ending) -> Result<BTreeSet<Initials>, Refusal> {
         match (ending, self.next()) {
-            (Ending::Completed {}, Next::Close) | (Ending::Aborted { .. }, _) => Ok(self.present()),
+            (Ending::Completed {}, Next::Close) | (Ending::Aborted { .. }, _) => self.everybody(),
             (Ending::Completed {}, _) => Err(order("not every task is done")),
         }
     }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use keyreeve_crypto::digest::sha256;
 
-use crate::event::{DeviationKind, Ending, Event, Outcome};
+use crate::event::{DeviationKind, Ending, Enrolled, Event, Outcome};
+use crate::participant::ParticipantFile;
 use crate::state::{Ceremony, Standing};
 use crate::transcript::{Broken, Fault, Transcript};
 use crate::word::Line;
@@ -42,6 +43,8 @@ pub struct Against {
     pub script: Option<String>,
     /// Fingerprints of participants' keys, as they were known beforehand.
     pub fingerprints: Vec<String>,
+    /// Participants' files, as they were known beforehand: name and organisation count as well as the key.
+    pub participants: Vec<ParticipantFile>,
     /// Attached files: the name they are called here, and their SHA-256 in hexadecimal.
     pub attachments: Vec<(String, String)>,
 }
@@ -62,6 +65,14 @@ impl Report {
         self.has(Verdict::Broken)
     }
 
+    /// Whether something was compared with what was kept apart. Where nothing was, the transcript speaks for itself
+    /// alone: whoever had a machine and a while could have made it.
+    #[must_use]
+    pub fn is_compared(&self) -> bool {
+        let outside = |check: &Check| APART.contains(&check.what);
+        self.checks.iter().any(|check| outside(check) && !matches!(check.verdict, Verdict::Open | Verdict::Unfinished))
+    }
+
     /// Whether something is not finished.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
@@ -77,6 +88,13 @@ impl Report {
         self.checks.push(Check { what, verdict, detail: detail.into() });
     }
 }
+
+/// The check of participants' keys.
+const PEOPLE: &str = "participants' keys";
+/// The check of the audit log, which is made by whoever has one.
+pub const LOG: &str = "audit log";
+/// The checks that say whose a transcript is.
+const APART: [&str; 2] = [PEOPLE, LOG];
 
 /// The SHA-256 of a whole transcript, in hexadecimal: what the audit log holds of it.
 #[must_use]
@@ -109,12 +127,21 @@ fn chain(report: &mut Report, transcript: &Transcript) {
     let entries = transcript.entries();
     let signatures: usize = entries.iter().map(|entry| entry.signed_by.len()).sum();
     report.add("chain", Verdict::Holds, format!("{} entries, each with the hash of the one before it", entries.len()));
-    report.add("signatures", Verdict::Holds, format!("{signatures} signatures, each entry by all whom it demands"));
+    // The keys of everybody present are open in one program from enrolment on, and initials are no secret.
+    let signed = format!(
+        "{signatures} signatures, each entry by the keys of all whom it demands; they were made at one machine, by \
+         whoever typed the initials there"
+    );
+    report.add("signatures", Verdict::Holds, signed);
     let people = ceremony.people();
     let organisations: BTreeSet<String> =
         people.iter().map(|person| person.enrolled.organisation.as_str().to_lowercase()).collect();
+    let left = people.iter().filter(|person| !person.present).count();
     let held = format!("{} people from {} organisations", people.len(), organisations.len());
-    report.add("roles and separation", Verdict::Holds, held);
+    match left {
+        0 => report.add("roles and separation", Verdict::Holds, held),
+        _ => report.add("roles and separation", Verdict::Note, format!("{held}, {left} of whom left before the end")),
+    }
     let done = ceremony.standing().iter().filter(|standing| matches!(standing, Standing::Done(_))).count();
     let skipped = ceremony.standing().iter().filter(|standing| **standing == Standing::Skipped).count();
     let total = ceremony.standing().len();
@@ -168,28 +195,39 @@ fn outside(report: &mut Report, transcript: &Transcript, against: &Against) {
         }
         Some(_) => report.add("script", Verdict::Broken, "another script than the one given was followed"),
     }
-    known_people(report, ceremony, &against.fingerprints);
+    known_people(report, ceremony, against);
     attachments(report, ceremony, &against.attachments);
 }
 
-fn known_people(report: &mut Report, ceremony: &Ceremony, fingerprints: &[String]) {
-    if fingerprints.is_empty() {
+fn known_people(report: &mut Report, ceremony: &Ceremony, against: &Against) {
+    if against.fingerprints.is_empty() && against.participants.is_empty() {
         let what = "not compared: `--participant FILE` names the public half or fingerprint of one's key";
-        return report.add("participants' keys", Verdict::Open, what);
+        return report.add(PEOPLE, Verdict::Open, what);
     }
     let plain = |print: &str| print.replace([' ', ':'], "").to_lowercase();
-    let known: BTreeSet<String> = fingerprints.iter().map(|print| plain(print)).collect();
-    let unknown: Vec<String> = ceremony
-        .people()
-        .iter()
-        .filter(|person| !known.contains(&plain(&person.enrolled.key.fingerprint())))
-        .map(|person| person.enrolled.name.to_string())
-        .collect();
-    if unknown.is_empty() {
-        report.add("participants' keys", Verdict::Holds, "every signer's key is one of those given");
+    let known: BTreeSet<String> = against.fingerprints.iter().map(|print| plain(print)).collect();
+    let mut wrong = Vec::new();
+    let mut by_print = Vec::new();
+    for Enrolled { name, organisation, key, .. } in ceremony.people().iter().map(|person| &person.enrolled) {
+        let mut files = against.participants.iter().filter(|file| file.key == *key).peekable();
+        let print = key.fingerprint();
+        if files.peek().is_none() && !known.contains(&plain(&print)) {
+            wrong.push(format!("the key of {name} is not among those given"));
+        } else if files.peek().is_none() {
+            by_print.push(format!("{print} is {name}, {organisation}"));
+        }
+        // Whoever has a key can put it under another name, or another organisation.
+        wrong.extend(
+            files.filter(|file| file.name != *name || file.organisation != *organisation).map(|file| {
+                format!("{name}, {organisation} is {}, {} in the file given", file.name, file.organisation)
+            }),
+        );
+    }
+    if wrong.is_empty() {
+        let named = if by_print.is_empty() { String::new() } else { format!("; {}", by_print.join("; ")) };
+        report.add(PEOPLE, Verdict::Holds, format!("every signer's key is one of those given{named}"));
     } else {
-        let what = format!("the key is not among those given: {}", unknown.join(", "));
-        report.add("participants' keys", Verdict::Broken, what);
+        report.add(PEOPLE, Verdict::Broken, wrong.join("; "));
     }
 }
 

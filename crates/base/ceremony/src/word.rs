@@ -143,7 +143,12 @@ fn check_word(text: &str) -> Result<(), String> {
 fn deceives(c: char) -> bool {
     let direction =
         matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
-    c.is_control() || direction || matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}')
+    // Default_Ignorable_Code_Point (Unicode 16, DerivedCoreProperties), and what is blank: names that look alike are.
+    let ignorable = matches!(c, '\u{ad}' | '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}');
+    let blank = matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}' | '\u{2800}');
+    c.is_control() || direction || ignorable || blank
 }
 
 fn check_line(text: &str) -> Result<(), String> {
@@ -195,7 +200,8 @@ mod tests {
         for bad in ["", "A", "2a", "-a", "a b", "ä", &"a".repeat(65)] {
             assert!(bad.parse::<Word>().is_err(), "{bad}");
         }
-        for bad in ["", " a", "a\n", "a\u{202e}b", "\u{feff}a", "a\u{200b}", &"x".repeat(501)] {
+        for bad in ["", " a", "a\n", "a\u{202e}b", "\u{feff}a", "a\u{200b}", "a\u{fe0f}", "a\u{ad}b", &"x".repeat(501)]
+        {
             assert!(bad.parse::<Line>().is_err(), "{bad:?}");
         }
         assert!("Zoë Müller, Ελένη".parse::<Line>().is_ok() && "one\ntwo".parse::<Text>().is_ok());

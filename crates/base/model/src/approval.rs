@@ -623,8 +623,8 @@ impl Proposal {
         fill(&self.seats, &self.proposer, &voters, &self.owners)
     }
 
-    /// The people who consent, as they are now: let in, not the proposer under any name, with a proof of themselves that
-    /// was fresh when they voted. Whoever voted by two names counts once.
+    /// The people who consent, as they are now: let in, not the proposer under any name, with a proof of themselves
+    /// that was fresh when they voted. Whoever voted by two names counts once.
     #[must_use]
     pub fn consenting(&self, proposer: &Party, parties: &[Party], requirement: &Requirement) -> Vec<Party> {
         let known: BTreeMap<&Name, &Party> = parties.iter().map(|party| (&party.name, party)).collect();

@@ -447,8 +447,8 @@ impl SharesRecord {
     }
 
     /// Puts the new set in the place of the present one. As many holders as open the secret have proved to have the new
-    /// share; every other one has as well, or is among `confirmed`, for whom somebody answers. Returns what the secret's
-    /// parameters become as well.
+    /// share; every other one has as well, or is among `confirmed`, for whom somebody answers. Returns what the
+    /// secret's parameters become as well.
     ///
     /// # Errors
     /// [`SharesRefusal`].

@@ -32,8 +32,8 @@ pub struct Launch {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
-    /// Variables that the library reads. Of those of this process the worker gets `PATH`, `HOME`, `TZ`, and those of the
-    /// language: the others may hold credentials of other services.
+    /// Variables that the library reads. Of those of this process the worker gets `PATH`, `HOME`, `TZ`, and those of
+    /// the language: the others may hold credentials of other services.
     pub environment: BTreeMap<String, String>,
 }
 

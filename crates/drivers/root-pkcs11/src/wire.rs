@@ -138,8 +138,8 @@ pub enum Reply {
     Ids(Vec<Vec<u8>>),
     /// It was not done, and why in words for the log.
     Failed(Failure, String),
-    /// About no request (number 0): the token is about to be shown the PIN (true), or did not refuse it (false). A worker
-    /// that ends in between may have used up a try.
+    /// About no request (number 0): the token is about to be shown the PIN (true), or did not refuse it (false). A
+    /// worker that ends in between may have used up a try.
     Login(bool),
 }
 

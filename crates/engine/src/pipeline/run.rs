@@ -39,8 +39,8 @@ enum Caller {
 }
 
 impl Core {
-    /// Refuses when the server's own secret is under a root of trust that was not heard from within its bound: who takes
-    /// that away ends everything here, not only the keys under it. Sealing goes further still.
+    /// Refuses when the server's own secret is under a root of trust that was not heard from within its bound: who
+    /// takes that away ends everything here, not only the keys under it. Sealing goes further still.
     fn own_secret_is_good<O: Operation>(&self, opened: &Opened) -> Result<(), Error> {
         let roots = &self.ports.roots;
         if roots.all_good() || *O::DESCRIPTOR == catalogue::SYSTEM_SEAL {

@@ -226,8 +226,8 @@ async fn the_same_material_is_in_one_key_and_one_environment_only() {
     assert_eq!(house.code(import(XAES, third)).await, Code::AlreadyExists);
 }
 
-/// With one wrapping key nobody finds out by trying what a key is: a wrong guess counts, and so does a right one that is
-/// refused.
+/// With one wrapping key nobody finds out by trying what a key is: a wrong guess counts, and so does a right one that
+/// is refused.
 #[tokio::test]
 async fn guesses_at_material_count_as_failed_tries() {
     let house = House::new().await;

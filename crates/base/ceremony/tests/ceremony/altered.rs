@@ -1,14 +1,15 @@
 //! Whatever is altered, left out, put in or moved in a transcript is noticed, whoever signs what.
 
-use keyreeve_ceremony::event::{Event, Outcome};
-use keyreeve_ceremony::participant::{CeremonyKey, Signer};
+use keyreeve_ceremony::event::{Ending, Event, Outcome};
+use keyreeve_ceremony::participant::{CeremonyKey, ParticipantFile, Signer};
 use keyreeve_ceremony::state::Next;
 use keyreeve_ceremony::transcript::{Fault, Transcript};
 use keyreeve_ceremony::verify::{Against, Verdict, verify};
+use keyreeve_secret::SecretString;
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
-use crate::stage::{DIGEST, SCRIPT, Stage, initials, line};
+use crate::stage::{DIGEST, PEOPLE, SCRIPT, Stage, initials, line};
 
 static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| Stage::completed().bytes);
 
@@ -139,6 +140,7 @@ fn a_transcript_is_verified_against_what_was_kept_apart() {
     let against = Against {
         script: Some(SCRIPT.to_owned()),
         fingerprints: prints,
+        participants: Vec::new(),
         attachments: vec![("video.mp4".to_owned(), DIGEST.to_owned())],
     };
     let report = verify(bytes, &against);
@@ -152,6 +154,34 @@ fn a_transcript_is_verified_against_what_was_kept_apart() {
     assert!(broken(|against| against.script = Some("another".to_owned())));
     assert!(broken(|against| drop(against.fingerprints.pop())));
     assert!(broken(|against| against.attachments[0].1 = DIGEST.replace('9', "8")));
+    assert!(!alone.is_compared() && report.is_compared());
+}
+
+/// The owner of a key can put it under another name: the file that was known before tells.
+#[test]
+fn a_participant_is_more_than_a_key() {
+    let mut stage = Stage::assembled();
+    while let Next::Task(place) = stage.transcript.ceremony().next() {
+        stage.carry_out(place);
+    }
+    stage.say(Event::Closed(Ending::Completed {})).unwrap();
+    let phrase = SecretString::copy_from("correct horse battery");
+    let file = |who: &str, name: &str, organisation: &str| {
+        let key = &stage.keys[&initials(who)];
+        ParticipantFile::seal(key, line(name), line(organisation), &phrase, &stage.random).unwrap()
+    };
+    let files: Vec<_> = PEOPLE.iter().map(|(who, name, organisation, _)| file(who, name, organisation)).collect();
+    let people = |participants: Vec<ParticipantFile>| {
+        let report = verify(&stage.bytes, &Against { participants, ..Against::default() });
+        let found = report.checks.into_iter().find(|check| check.what == "participants' keys").unwrap();
+        (found.verdict, found.detail)
+    };
+    assert_eq!(people(files.clone()).0, Verdict::Holds);
+    let swapped = [&files[..3], &[file("WX", "Wei Xu 徐伟", "Acme")]].concat();
+    let (verdict, detail) = people(swapped);
+    assert_eq!(verdict, Verdict::Broken);
+    assert!(detail.contains("Wei Xu 徐伟, Gamma Audit is Wei Xu 徐伟, Acme"), "{detail}");
+    assert_eq!(people(files[..3].to_vec()).0, Verdict::Broken);
 }
 
 #[test]

@@ -97,7 +97,11 @@ fn nothing_is_skipped_silently() {
     stage.say(skip("before-1")).unwrap();
     assert_eq!(stage.transcript.entries().last().unwrap().signed_by, BTreeSet::from([initials("WX")]));
     assert_eq!(stage.transcript.ceremony().next(), Next::Task(1));
-    assert_eq!(stage.transcript.ceremony().deviations(), 1);
+    // Whoever should have done it says so, too.
+    stage.say(skip("equipment-laptop")).unwrap();
+    let both = ["AB", "WX"].map(initials);
+    assert_eq!(stage.transcript.entries().last().unwrap().signed_by, BTreeSet::from(both));
+    assert_eq!(stage.transcript.ceremony().deviations(), 2);
 }
 
 #[test]
@@ -142,6 +146,11 @@ fn somebody_who_leaves_signs_no_more_and_is_replaced() {
     assert!(alone.contains("nobody else has the role"), "{alone}");
     // One of two custodians goes, another comes.
     stage.say(left("CD")).unwrap();
+    let stay = ["AB", "EF", "WX"].map(initials);
+    assert_eq!(stage.transcript.entries().last().unwrap().signed_by, BTreeSet::from(stay), "everybody who stays");
+    // Until somebody comes nothing is done.
+    assert_eq!(stage.transcript.ceremony().next(), Next::Enrol(vec![("custodian".parse().unwrap(), 1)]));
+    assert!(refused(stage.done("before-1", Outcome::Confirmed {})).contains("not everybody is there"));
     let late = stage.enrol("CG", "Carla Gómez", "Delta", &["custodian"]);
     assert_eq!(late, Ok(()));
     let last = stage.transcript.entries().last().unwrap();
@@ -153,6 +162,32 @@ fn somebody_who_leaves_signs_no_more_and_is_replaced() {
     stage.say(Event::Closed(Ending::Completed {})).unwrap();
     assert!(!stage.transcript.entries().last().unwrap().signed_by.contains(&initials("CD")));
     assert!(Transcript::read(&stage.bytes).is_ok());
+}
+
+/// Who comes for somebody who left brings no organisation with them that lets the ceremony go on with too few.
+#[test]
+fn organisations_are_counted_again_after_somebody_left() {
+    let script = crate::stage::SCRIPT.replace("organisations_at_least = 2", "organisations_at_least = 3");
+    let mut stage = Stage::begin(opened(&script)).unwrap();
+    for (who, name, organisation, role) in PEOPLE {
+        stage.enrol(who, name, organisation, &[role]).unwrap();
+    }
+    stage.say(Event::Assembled {}).unwrap();
+    let what = DeviationKind::Left { who: initials("EF") };
+    stage.say(Event::Deviation(Deviation { what, reason: "taken ill".parse().unwrap() })).unwrap();
+    let few = refused(stage.enrol("GA", "Gerd Aue", "gamma audit", &["custodian"]));
+    assert!(few.contains("from 2 organisations"), "{few}");
+    stage.enrol("DE", "Dora Eck", "Delta", &["custodian"]).unwrap();
+    assert_eq!(stage.transcript.ceremony().next(), Next::Task(0));
+}
+
+#[test]
+fn before_anybody_is_enrolled_nothing_can_be_signed() {
+    let mut stage = Stage::new();
+    let ending = Ending::Aborted { reason: "nobody came".parse().unwrap() };
+    assert!(refused(stage.say(Event::Closed(ending))).contains("nobody is enrolled"));
+    let program = stage.transcript.ceremony().opened().program.clone();
+    assert!(refused(stage.say(Event::Resumed { program })).contains("nobody is enrolled"));
 }
 
 #[test]

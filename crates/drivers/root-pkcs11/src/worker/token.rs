@@ -85,8 +85,9 @@ impl Token {
     }
 }
 
-/// What the answer to a login means. Libraries say `CKR_GENERAL_ERROR` or a code of their own of a wrong PIN as well, so
-/// every error may have used up a try, and none is worth another one; unless the token is not there, and saw no PIN.
+/// What the answer to a login means. Libraries say `CKR_GENERAL_ERROR` or a code of their own of a wrong PIN as well,
+/// so every error may have used up a try, and none is worth another one; unless the token is not there, and saw no
+/// PIN.
 fn judged(answer: Result<(), Error>) -> Result<(), Trouble> {
     match answer {
         Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),

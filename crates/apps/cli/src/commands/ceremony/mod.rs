@@ -4,6 +4,7 @@ mod child;
 mod desk;
 mod participant;
 mod record;
+mod recorded;
 mod run;
 mod scratch;
 mod scripts;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -12,7 +12,7 @@ use keyreeve_ceremony::paper::{DRY_RUN, document, markdown, pdf};
 use keyreeve_ceremony::participant::{CeremonyKey, Signer};
 use keyreeve_ceremony::script::{Script, Task, TaskKind};
 use keyreeve_ceremony::state::{Ceremony, Next};
-use keyreeve_ceremony::transcript::{Broken, Fault, Transcript};
+use keyreeve_ceremony::transcript::{Broken, Fault, TRANSCRIPT_MAX, Transcript};
 use keyreeve_ceremony::verify::transcript_sha256;
 use keyreeve_ceremony::word::{Initials, Line, Text, Word};
 use keyreeve_crypto::Random;
@@ -145,7 +145,12 @@ impl<'a> Session<'a> {
 
     /// Goes on with a transcript. What was being written when the machine stopped was never acknowledged: it goes.
     fn resume(app: &'a App, path: PathBuf, random: Random) -> Result<Self, Failure> {
-        let bytes = transcript_bytes(&path)?;
+        let failed = |error: std::io::Error| Failure::io(path.display(), &error);
+        let file = OpenOptions::new().read(true).append(true).open(&path).map_err(failed)?;
+        // What is read is what nobody else writes any more.
+        lock(&file, &path)?;
+        let mut bytes = Vec::new();
+        (&file).take(TRANSCRIPT_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
         let broken = |Broken { line, fault }: Broken| {
             Failure::new(Exit::Integrity, format!("{}: line {line}: {fault}", path.display()))
         };
@@ -158,9 +163,10 @@ impl<'a> Session<'a> {
             return Err(Failure::new(Exit::State, "this ceremony is over")
                 .next(format!("`keyreeve ceremony verify {}` checks it", path.display())));
         }
-        let failed = |error: std::io::Error| Failure::io(path.display(), &error);
-        let file = OpenOptions::new().append(true).open(&path).map_err(failed)?;
-        lock(&file, &path)?;
+        if transcript.ceremony().present().is_empty() {
+            return Err(Failure::new(Exit::State, "nobody was enrolled yet: there is nothing to go on with")
+                .next("begin it anew, with another file for the transcript"));
+        }
         if torn {
             file.set_len(transcript.length() as u64).and_then(|()| file.sync_all()).map_err(failed)?;
         }
@@ -200,13 +206,17 @@ impl<'a> Session<'a> {
         loop {
             match self.ceremony().next() {
                 Next::Over => return Ok(()),
+                Next::Enrol(missing) if self.ceremony().is_assembled() => self.replace(&missing)?,
                 Next::Enrol(missing) => self.enrol(&missing)?,
                 Next::Assemble => {
                     self.desk.page("Roll call", "Everybody is there")?;
                     self.desk.say("Each confirms to be present, and to have seen that the others are who they say.")?;
-                    if let Err(failure) = self.write(Event::Assembled {}) {
-                        self.desk.complain(&failure.what)?;
-                        self.break_off(&failure.what)?;
+                    match self.ceremony().signers(&Event::Assembled {}) {
+                        Ok(_) => self.write(Event::Assembled {})?,
+                        Err(refused) => {
+                            self.desk.complain(&refused.to_string())?;
+                            self.break_off(&refused.to_string())?;
+                        }
                     }
                 }
                 Next::Task(place) => self.task(place)?,
@@ -232,7 +242,23 @@ impl<'a> Session<'a> {
         }
         let line = self.transcript.append(draft, signatures).map_err(fault)?;
         let failed = |error: std::io::Error| Failure::io(self.path.display(), &error);
-        self.file.write_all(&line).and_then(|()| self.file.sync_all()).map_err(failed)
+        let written = self.file.write_all(&line).and_then(|()| self.file.sync_all());
+        written.map_err(|error| {
+            // Nothing may ever follow half a line: it goes, and the ceremony is resumed.
+            let before = self.transcript.length() - line.len();
+            let _ = self.file.set_len(before as u64).and_then(|()| self.file.sync_all());
+            failed(error).next("`keyreeve ceremony run --resume TRANSCRIPT` goes on, once it can be written again")
+        })
+    }
+
+    /// Somebody left: somebody else comes, or it is broken off.
+    fn replace(&mut self, missing: &[(Word, u8)]) -> Result<(), Failure> {
+        self.desk.say("\n  Nothing is done until somebody has taken the place of whoever left.")?;
+        match self.desk.ask("  Enter = enrol   b = break off:")?.as_str() {
+            "" => self.enrol(missing),
+            "b" => self.break_off(""),
+            _ => Ok(()),
+        }
     }
 
     fn confirm(&self, signers: &[&Initials]) -> Result<(), Failure> {
@@ -291,8 +317,11 @@ impl<'a> Session<'a> {
     ) -> Result<Option<(keyreeve_ceremony::participant::ParticipantFile, CeremonyKey)>, Failure> {
         let path = self.desk.ask(prompt)?;
         if path.is_empty() {
-            let what = "left before it began to be written: the transcript can be resumed";
-            return Err(Failure::new(Exit::Interrupted, what));
+            let (what, next) = match self.ceremony().present().is_empty() {
+                true => ("left before anybody was enrolled", "begin it anew"),
+                false => ("left in the middle", "`keyreeve ceremony run --resume TRANSCRIPT` goes on"),
+            };
+            return Err(Failure::new(Exit::Interrupted, what).next(next));
         }
         let opened = participant::read(Path::new(&path)).and_then(|file| {
             let passphrase = self.desk.ask_secret(&format!("  Passphrase of {}:", file.name))?;

@@ -3,15 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use keyreeve_audit::verify::verify_log;
-use keyreeve_audit::{Record, VerifierKey};
-use keyreeve_ceremony::participant::ParticipantFile;
-use keyreeve_ceremony::transcript::Transcript;
-use keyreeve_ceremony::verify::{Against, Report, Verdict, transcript_sha256, verify};
+use keyreeve_audit::tile::LogPath;
+use keyreeve_audit::verify::{LogSource, verify_log};
+use keyreeve_audit::{Checkpoint, Record, VerifierKey};
+use keyreeve_ceremony::verify::{Against, LOG, Report, Verdict, transcript_sha256, verify};
 use keyreeve_client::{AuditFilter, Client};
-use keyreeve_model::UnixMillis;
 use serde_json::json;
 
+use super::recorded::Claims;
 use super::steps::sha256_of;
 use super::{scripts, transcript_bytes, waiting};
 use crate::app::{App, Outcome};
@@ -64,18 +63,27 @@ impl Verify {
             let (sha256, _) = sha256_of(path)?;
             Ok((path.display().to_string(), sha256.to_string()))
         });
+        let (mut fingerprints, mut participants) = (Vec::new(), Vec::new());
+        for named in &self.participants {
+            match fingerprint(named) {
+                Some(digits) => fingerprints.push(digits),
+                None => participants.push(super::participant::read(Path::new(named))?),
+            }
+        }
         let against = Against {
             script: self.script.as_deref().map(scripts::load).transpose()?.map(|(text, _)| text),
-            fingerprints: self.participants.iter().map(|named| fingerprint(named)).collect::<Result<_, _>>()?,
+            fingerprints,
+            participants,
             attachments: attachments.collect::<Result<_, Failure>>()?,
         };
         let mut report = verify(&bytes, &against);
         let hash = transcript_sha256(&bytes);
+        let claims = Claims::of(&bytes);
         match (&self.log, self.remote) {
-            (Some(dir), _) => in_copy(&mut report, dir, &self.keys.needed(app)?, &hash, ended(&bytes)),
+            (Some(dir), _) => in_copy(&mut report, dir, &self.keys.needed(app)?, &claims),
             (None, true) => {
                 let (client, keys) = (app.client()?, self.keys.pinned(app)?);
-                waiting(on_server(&mut report, &client, &keys, &hash))?;
+                waiting(on_server(&mut report, &client, &keys, &claims))?;
             }
             (None, false) => report.add(LOG, Verdict::Open, "not compared: `--log DIR` or `--remote`"),
         }
@@ -83,21 +91,10 @@ impl Verify {
     }
 }
 
-const LOG: &str = "audit log";
-
-/// A fingerprint, or that of a participant's file.
-fn fingerprint(named: &str) -> Result<String, Failure> {
+/// A fingerprint, where it is none of a file.
+fn fingerprint(named: &str) -> Option<String> {
     let digits = named.replace([' ', ':'], "");
-    if digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Ok(digits);
-    }
-    let file: ParticipantFile = super::participant::read(Path::new(named))?;
-    Ok(file.key.fingerprint())
-}
-
-/// When the last entry of a transcript was written, where it can be read.
-fn ended(bytes: &[u8]) -> Option<UnixMillis> {
-    Transcript::read(bytes).ok()?.entries().last().map(|entry| entry.at)
+    (digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(digits)
 }
 
 /// Whether a record of the audit log is that of this transcript.
@@ -107,34 +104,51 @@ fn is_of(record: &Record, hash: &str) -> bool {
 }
 
 /// Looks for the record in a copy of the log, all of which is verified on the way.
-fn in_copy(report: &mut Report, dir: &Path, keys: &[VerifierKey], hash: &str, ended: Option<UnixMillis>) {
-    let mut found = None;
-    let log = verify_log(&Directory::of(dir.to_owned()), keys, None, |index, record| {
-        if is_of(record, hash) {
-            found.get_or_insert((index, record.id, record.time));
+fn in_copy(report: &mut Report, dir: &Path, keys: &[VerifierKey], claims: &Claims) {
+    let files = Directory::of(dir.to_owned());
+    let copy = files.read(&LogPath::Checkpoint).ok().flatten();
+    let size = copy.and_then(|note| Checkpoint::open(&note, keys).ok()).map_or(0, |checkpoint| checkpoint.size);
+    // The log must grow out of the checkpoint with which the transcript begins; a copy from before it cannot show it.
+    let older = claims.checkpoint(keys).ok().flatten().filter(|older| older.size <= size);
+    let mut found: Option<(u64, Record)> = None;
+    let log = verify_log(&files, keys, older.as_ref(), |index, record| {
+        let better = found.as_ref().is_none_or(|(_, found)| claims.differs(found).is_some());
+        if better && is_of(record, &claims.hash) && (found.is_none() || claims.differs(record).is_none()) {
+            found = Some((index, record.clone()));
         }
     });
+    let origin = log.checkpoint.as_ref().map(|checkpoint| checkpoint.origin.as_str()).unwrap_or_default();
     match (log.is_sound(), log.is_tampered(), found) {
-        (true, _, Some((index, id, time))) => {
-            report.add(LOG, Verdict::Holds, format!("entry {index}, record {id} of {time}; the log is sound"));
+        (true, _, Some((index, record))) => {
+            let place = format!("entry {index}, record {} of {}; the log is sound", record.id, record.time);
+            match claims.compare(keys, origin, index, &record) {
+                Ok(None) => report.add(LOG, Verdict::Holds, place),
+                Ok(Some(note)) => report.add(LOG, Verdict::Note, format!("{place}; {note}")),
+                Err(why) => report.add(LOG, Verdict::Broken, why),
+            }
         }
-        (true, _, None) if log.last_time < ended => {
+        (true, _, None) if log.last_time < claims.ended() => {
             report.add(LOG, Verdict::Unfinished, "this copy of the log ends before the ceremony did");
         }
         (true, _, None) => report.add(LOG, Verdict::Broken, "the log holds no record of this transcript"),
-        (false, true, _) => report.add(LOG, Verdict::Broken, "the log was tampered with: see `keyreeve audit verify`"),
+        (false, true, _) => {
+            let what = "the log was tampered with, or does not grow out of the checkpoint with which the transcript \
+                        begins: see `keyreeve audit verify`";
+            report.add(LOG, Verdict::Broken, what);
+        }
         (false, false, _) => report.add(LOG, Verdict::Unfinished, "the copy of the log is incomplete"),
     }
 }
 
 /// Asks a server for the record, and checks the proof that it is in the log.
-async fn on_server(report: &mut Report, client: &Client, keys: &[VerifierKey], hash: &str) -> Result<(), Failure> {
+async fn on_server(report: &mut Report, client: &Client, keys: &[VerifierKey], claims: &Claims) -> Result<(), Failure> {
     let filter = AuditFilter { operation: Some(OPERATION.to_owned()), ..AuditFilter::default() };
     let mut before = None;
     let found = loop {
         let page = client.search_audit(&filter, before.as_deref(), Some(1000)).await?.value;
         let is_it = |record: &&keyreeve_wire::audit::AuditRecord| {
-            record.code.is_none() && record.details.0.get("transcript_sha256").map(String::as_str) == Some(hash)
+            record.code.is_none()
+                && record.details.0.get("transcript_sha256").map(String::as_str) == Some(claims.hash.as_str())
         };
         match (page.items.iter().find(is_it), page.next) {
             (Some(record), _) => break Some(record.id.clone()),
@@ -147,16 +161,21 @@ async fn on_server(report: &mut Report, client: &Client, keys: &[VerifierKey], h
         return Ok(());
     };
     let proof = client.prove_audit(&id).await?.value;
-    let proved = check_proof(&proof, keys, &id);
-    let record = Record::decode(proof.record.as_bytes()).ok().filter(|record| is_of(record, hash));
-    match (proved, record) {
+    let own: Vec<VerifierKey> = proof.vkeys.iter().filter_map(|key| key.parse().ok()).collect();
+    let log_keys: &[VerifierKey] = if keys.is_empty() { &own } else { keys };
+    let record = Record::decode(proof.record.as_bytes()).ok().filter(|record| is_of(record, &claims.hash));
+    match (check_proof(&proof, keys, &id), record) {
         (Ok(checkpoint), Some(record)) => {
             let (verdict, whose) = match keys.is_empty() {
                 true => (Verdict::Note, "with the key that the server itself names"),
                 false => (Verdict::Holds, "with the log's key that was given"),
             };
             let place = format!("entry {} of {}, record {id} of {}", proof.index, checkpoint.size, record.time);
-            report.add(LOG, verdict, format!("{place}, proved {whose}"));
+            match claims.compare(log_keys, &checkpoint.origin, proof.index, &record) {
+                Ok(None) => report.add(LOG, verdict, format!("{place}, proved {whose}")),
+                Ok(Some(note)) => report.add(LOG, Verdict::Note, format!("{place}, proved {whose}; {note}")),
+                Err(why) => report.add(LOG, Verdict::Broken, why),
+            }
         }
         (Err(failure), _) => report.add(LOG, Verdict::Broken, failure.what),
         (Ok(_), None) => report.add(LOG, Verdict::Broken, "the record that was proved is not that of this transcript"),
@@ -179,6 +198,7 @@ fn show(app: &App, report: &Report, hash: &str) -> Outcome {
         (true, _, _) => (Exit::Integrity, Style::Bad, "does NOT hold"),
         (false, true, _) => (Exit::Incomplete, Style::Bad, "is not finished"),
         (false, false, true) => (Exit::No, Style::Bold, "is that of a rehearsal"),
+        (false, false, false) if !report.is_compared() => (Exit::Done, Style::Bold, "holds as far as it goes"),
         (false, false, false) => (Exit::Done, Style::Good, "holds"),
     };
     let checks: Vec<_> = report
