@@ -284,9 +284,7 @@ impl Survey {
         } else if self.flags & flags::PIN_FINAL_TRY != 0 {
             Some("one more wrong PIN would lock the token: log in with its maker's tool first, which resets the count")
         } else if self.flags & flags::PIN_COUNT_LOW != 0 {
-            Some(
-                "a wrong PIN was tried since the last login: use the maker's tool first to log in, which resets the count",
-            )
+            Some("a wrong PIN was tried since the last login: log in with the maker's tool first, to reset the count")
         } else if self.flags & flags::LOGIN_REQUIRED != 0 && self.flags & flags::PIN_SET == 0 {
             Some("the token has no user PIN yet: its security officer sets one")
         } else {
