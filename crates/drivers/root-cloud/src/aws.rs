@@ -2,7 +2,7 @@
 //!
 //! Requests are made and signed, and credentials found, by Amazon's SDK: environment, profile, web identity (IRSA),
 //! container and instance (IMDSv2) in its order, or only what one credentials file says. The way to the network is ours
-//! ([`connector`]): one TLS library, bounded answers, no proxies. The SDK's own retries are off; see the crate.
+//! (`connector.rs`): one TLS library, bounded answers, no proxies. The SDK's own retries are off; see the crate.
 
 mod connector;
 mod trouble;
