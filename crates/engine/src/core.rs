@@ -25,11 +25,12 @@ use crate::cache::RowCache;
 use crate::catalogue::Descriptor;
 use crate::clock::{Clock, Latest};
 use crate::courier::{Channel, Courier};
+use crate::due::Overdue;
 use crate::error::{Code, Error};
 use crate::issuers::Issuers;
 use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef};
+use crate::readiness::Readiness;
 use crate::roots::Roots;
-use crate::running::{Overdue, Readiness};
 use crate::sealing::Opened;
 
 /// Sees every operation when it is over, for metrics.

@@ -12,6 +12,7 @@ mod approvals;
 mod backups;
 mod cases;
 mod grants;
+mod jobs;
 mod keys;
 mod login;
 mod mfa;
@@ -27,6 +28,7 @@ pub use approvals::*;
 pub use backups::*;
 pub use cases::*;
 pub use grants::*;
+pub use jobs::*;
 pub use keys::*;
 pub use login::*;
 pub use mfa::*;
@@ -141,6 +143,7 @@ const FILES: &[&[&Descriptor]] = &[
     cases::ROWS,
     notices::ROWS,
     roots::ROWS,
+    jobs::ROWS,
     backups::ROWS,
 ];
 

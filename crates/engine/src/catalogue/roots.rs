@@ -1,4 +1,4 @@
-//! Roots of trust, and the long work that moves what is under them.
+//! Roots of trust, and moving what is under them.
 
 use super::{CHANGE, READ, SYSTEM};
 
@@ -13,9 +13,4 @@ super::rows! {
         "Moves what roots of trust wrap to others, as a job.";
     KEYRING_ROTATE_KEK = "keyring.rotate-kek", Keyring, [LIFECYCLE], CHANGE, Open,
         "Makes a new key-encryption key for a keyring and brings all beneath it under that, as a job.";
-    JOB_LIST = "job.list", System, [READ, SYSTEM], READ, Open, "Lists jobs.";
-    JOB_DESCRIBE = "job.describe", System, [READ, SYSTEM], READ, Open, "Shows a job and how far it has come.";
-    JOB_CANCEL = "job.cancel", System, [LIFECYCLE, SYSTEM], CHANGE, Open,
-        "Stops a job; what it has done stays.";
-    JOB_STEP = "job.step", System, [SCHEDULED], CHANGE, Open, "Does the next step of a job; by the server itself.";
 }

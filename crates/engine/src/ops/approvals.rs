@@ -9,13 +9,11 @@ use keyreeve_model::ids::{ApprovalId, DeploymentId};
 use keyreeve_model::metadata::Label;
 use keyreeve_model::{Change, Name, RecordId, Revision, UnixMillis};
 use keyreeve_store::Page;
-use std::sync::Arc;
 
 use super::forms::{refuse_changed, run_again};
 use super::mfa::{Answer, Answered, Purpose, prove_mfa, vote_digest};
 use super::{Listing, PAGE_MAX};
 use crate::catalogue::{self, Descriptor};
-use crate::commit::Durable;
 use crate::core::{Core, Engine};
 use crate::error::Error;
 use crate::pipeline::{
@@ -23,8 +21,6 @@ use crate::pipeline::{
 };
 use crate::sealing::Opened;
 
-/// Requests closed in one go because their time is over (count); the rest at the next tick.
-const CLOSED_AT_ONCE: u32 = 1000;
 /// Rows looked at for one page of a filtered listing (count); the caller goes on from where the page ends.
 const SCANNED_MAX: usize = 10_000;
 
@@ -343,23 +339,6 @@ impl Engine {
     }
 }
 
-impl Engine {
-    /// Closes requests whose time is over, at most [`CLOSED_AT_ONCE`] of them, and tells of it.
-    pub(crate) async fn close_expired(&self) -> Result<(), Error> {
-        let core = &*self.core;
-        let (now, opened) = (core.now()?, core.need_open()?);
-        for (proposal, revision) in core.filed_due::<Proposal>(&opened, now, CLOSED_AT_ONCE).await? {
-            let Some(expired) = proposal.expired(now) else { continue };
-            let mut changes = vec![file(&opened.keys, revision.next(), &expired)];
-            changes.extend(core.closing(&opened, &expired).await?);
-            changes.extend(core.notice(&opened, &closed(&expired, now), None, now)?);
-            let sealer = Some(Arc::clone(&opened.keys));
-            core.commit(Durable { name: "approval-expired", changes, entry: None, sealer }).await?;
-        }
-        Ok(())
-    }
-}
-
 impl Core {
     /// A proposal of somebody's own; of another's it does not tell that there is one.
     async fn own_proposal(&self, opened: &Opened, id: ApprovalId, name: &Name) -> Result<(Proposal, Revision), Error> {
@@ -371,7 +350,7 @@ impl Core {
     }
 
     /// What else changes when a proposal was ended: its request may be made anew.
-    async fn closing(&self, opened: &Opened, ended: &Proposal) -> Result<Option<Change>, Error> {
+    pub(crate) async fn closing(&self, opened: &Opened, ended: &Proposal) -> Result<Option<Change>, Error> {
         if *ended.end() == End::Open {
             return Ok(None);
         }

@@ -9,23 +9,18 @@ use keyreeve_policy::{Network, groups, shipped};
 use keyreeve_store::Page;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::permissions::spelled_out;
 use super::{Listing, PAGE_MAX};
 use crate::access::Stale;
 use crate::catalogue::{self, Descriptor};
-use crate::commit::Durable;
-use crate::core::{Core, Engine};
+use crate::core::Core;
 use crate::courier::Telling;
 use crate::error::{Code, Error};
 use crate::keys::{KeyRef, KeyringRef};
 use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
 use crate::sealing::{Effect, Opened};
-
-/// Grants of whose end people are told in one round (count).
-const TOLD_AT_ONCE: u32 = 100;
 
 /// Operations of these groups can be granted: what uses a key or shows it. What alters keys comes with a role.
 const GRANTABLE: [&str; 6] = [
@@ -504,7 +499,7 @@ impl Operation for Mine {
 }
 
 /// What there is to know of a grant that ends.
-fn facts(record: &GrantRecord) -> Facts {
+pub(crate) fn facts(record: &GrantRecord) -> Facts {
     let facts = Facts::default()
         .with("grant", record.id)
         .with("grantee", &record.principal)
@@ -548,26 +543,5 @@ impl Core {
             orphaned.ids.push(revoked.id.to_string());
         }
         Ok(orphaned)
-    }
-}
-
-impl Engine {
-    /// Tells of grants that end soon, and of those that ended. Safe to repeat: what was told is written down with it.
-    pub(crate) async fn tell_of_ends(&self) -> Result<(), Error> {
-        let core = &*self.core;
-        let (now, opened) = (core.now()?, core.need_open()?);
-        for (grant, revision) in core.filed_due::<GrantRecord>(&opened, now, TOLD_AT_ONCE).await? {
-            let Some(next) = grant.telling(now) else { continue };
-            let (kind, how) = match next.told {
-                Told::Over => (NoticeKind::GrantEnded, "is over"),
-                Told::Soon | Told::Nothing => (NoticeKind::GrantExpiring, "ends soon"),
-            };
-            let telling = Telling::new(kind, format!("a grant of {} {how}", grant.principal), facts(&grant));
-            let mut changes = vec![file(&opened.keys, revision.next(), &next)];
-            changes.extend(core.notice(&opened, &telling, None, now)?);
-            let sealer = Some(Arc::clone(&opened.keys));
-            core.commit(Durable { name: "grant-told", changes, entry: None, sealer }).await?;
-        }
-        Ok(())
     }
 }

@@ -10,23 +10,18 @@ use keyreeve_model::{Actor, Change, Facts, KeyId, Name, NoticeKind, PrincipalKin
 use keyreeve_store::Page;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::mfa::need_fresh;
 use super::{Listing, PAGE_MAX};
 use crate::access::Stale;
 use crate::catalogue::{self, Descriptor};
-use crate::commit::Durable;
-use crate::core::{Core, Engine};
+use crate::core::Core;
 use crate::courier::Telling;
 use crate::error::{Code, Error};
 use crate::keys::KeyRef;
 use crate::pipeline::{Approved, CaseKind, CaseRef, Operation, Outcome, Principal, Target};
 use crate::sealing::{Effect, Opened};
-
-/// Incidents whose reminders are sent in one round (count).
-const REMINDED_AT_ONCE: u32 = 100;
 
 impl From<IncidentRefusal> for Error {
     fn from(refusal: IncidentRefusal) -> Self {
@@ -417,35 +412,5 @@ impl Core {
             by: hurried.by.clone(),
         };
         Ok(Incident::open(new, now)?)
-    }
-}
-
-impl Engine {
-    /// Reminds of confirmations that incidents owe. Safe to repeat: what was sent is written down with it.
-    pub(crate) async fn remind_of_incidents(&self) -> Result<(), Error> {
-        let core = &*self.core;
-        let (now, opened) = (core.now()?, core.need_open()?);
-        for (incident, revision) in core.filed_due::<Incident>(&opened, now, REMINDED_AT_ONCE).await? {
-            let Some((next, due)) = incident.remind(now) else { continue };
-            let mut changes = vec![filed::file(&opened.keys, revision.next(), &next)];
-            for owed in due {
-                let roles = owed.any_of.iter().map(Name::as_str).collect::<Vec<_>>().join(" ");
-                let facts = Facts::default()
-                    .with("incident", incident.id())
-                    .with("confirmation", owed.number)
-                    .with("operation", &owed.operation)
-                    .with("key", owed.key)
-                    .with("by", &owed.by.name)
-                    .with("roles", roles)
-                    .with("due", owed.due);
-                let late = if owed.is_overdue(now) { "is overdue" } else { "is owed" };
-                let subject = format!("a confirmation of {} {late}", owed.operation);
-                let telling = Telling::new(NoticeKind::IncidentOverdue, subject, facts);
-                changes.extend(core.notice(&opened, &telling, None, now)?);
-            }
-            let sealer = Some(Arc::clone(&opened.keys));
-            core.commit(Durable { name: "incident-reminded", changes, entry: None, sealer }).await?;
-        }
-        Ok(())
     }
 }

@@ -1,12 +1,14 @@
 //! Jobs: watching and stopping them, and the steps that the server does (requirement K11). What a job does is in a file
 //! of its own.
 
+use keyreeve_model::Revision;
 use keyreeve_model::filed;
 use keyreeve_model::ids::JobId;
-use keyreeve_model::job::{Job, JobRefusal, JobWork};
+use keyreeve_model::job::{Job, JobRefusal, JobWork, NewJob};
 use keyreeve_model::metadata::Label;
 use keyreeve_store::Page;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 use super::rekey::Rekeying;
 use super::{Listing, PAGE_MAX};
@@ -14,6 +16,7 @@ use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::pipeline::{Approved, Operation, Outcome, Target};
+use crate::sealing::{Effect, Opened};
 
 impl From<JobRefusal> for Error {
     fn from(refusal: JobRefusal) -> Self {
@@ -27,8 +30,32 @@ pub struct JobReply(pub Job);
 
 super::replies::remember_as_json!(JobReply);
 
+/// What begins a job.
+pub(super) struct Beginning<'a> {
+    pub(super) work: JobWork,
+    /// How many units there are, as far as is known.
+    pub(super) total: u64,
+    /// Units in a second at most; 0 for as fast as it goes.
+    pub(super) pace: u32,
+    pub(super) reason: &'a Label,
+}
+
 impl Core {
-    async fn job(&self, id: JobId) -> Result<(Job, keyreeve_model::Revision), Error> {
+    /// Begins a job, in the transaction of the operation that asks for it.
+    pub(super) fn begin_job<O: Operation>(
+        &self,
+        opened: &Opened,
+        approved: &Approved<O>,
+        beginning: Beginning<'_>,
+    ) -> Result<Outcome<JobReply>, Error> {
+        let (now, Beginning { work, total, pace, reason }) = (approved.now(), beginning);
+        let (id, by) = (JobId::new(now, self.id_random()?), approved.principal().name.clone());
+        let job = Job::begin(NewJob { id, work, reason: reason.clone(), by, total, pace }, now);
+        let filed = filed::file(&opened.keys, Revision::FIRST, &job);
+        Ok(Outcome::reply(JobReply(job)).changing(filed).then(Effect::WorkOnJobs).detail("job", id))
+    }
+
+    async fn job(&self, id: JobId) -> Result<(Job, Revision), Error> {
         let opened = self.need_open()?;
         self.filed::<Job>(&opened, id).await?.ok_or_else(|| Error::not_found("job"))
     }
@@ -146,12 +173,38 @@ impl Operation for Step {
         if let Some(at) = job.ended() {
             return Err(JobRefusal::Ended { state: job.state(), at }.into());
         }
-        let outcome = match job.work().clone() {
-            JobWork::Rekey(rekey) => {
-                let rekeying = Rekeying { core, opened, approved, job, revision };
-                rekeying.step(&rekey).await?
-            }
+        let work = job.work().clone();
+        let stepping = Stepping { core, opened, approved, job, revision };
+        let outcome = match work {
+            JobWork::Rekey(rekey) => Rekeying(stepping).step(&rekey).await?,
         };
         Ok(outcome.detail("job", self.job))
+    }
+}
+
+/// One step of a job: what it works with, and what the job is after it. What the step changes goes into the outcome
+/// that [`Stepping::goes_on`] or [`Stepping::finishes`] makes, so that both are committed together.
+pub(super) struct Stepping<'a> {
+    pub(super) core: &'a Core,
+    pub(super) opened: Arc<Opened>,
+    pub(super) approved: &'a Approved<Step>,
+    pub(super) job: Job,
+    revision: Revision,
+}
+
+impl Stepping<'_> {
+    /// The job has come further by so many units, and there is more to do.
+    pub(super) fn goes_on(&self, work: JobWork, units: u64) -> Result<Outcome<JobReply>, Error> {
+        Ok(self.filing(self.job.stepped(work, units, self.approved.now())?))
+    }
+
+    /// The job is at its end.
+    pub(super) fn finishes(&self, work: JobWork) -> Result<Outcome<JobReply>, Error> {
+        Ok(self.filing(self.job.finished(work, self.approved.now())?).detail("done", "true"))
+    }
+
+    fn filing(&self, job: Job) -> Outcome<JobReply> {
+        let filed = filed::file(&self.opened.keys, self.revision.next(), &job);
+        Outcome::reply(JobReply(job)).changing(filed)
     }
 }

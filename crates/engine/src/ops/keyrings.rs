@@ -61,6 +61,24 @@ impl Create {
 }
 
 impl Core {
+    /// Goes through all keyrings, by their ids.
+    pub(crate) async fn each_keyring(
+        &self,
+        mut each: impl FnMut(&KeyringRecord) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (opened, mut after) = (self.need_open()?, None);
+        loop {
+            let rows = self.ports.store.keyrings(Page { after, limit: PAGE_MAX }).await?;
+            for row in &rows {
+                each(&HeldKeyring::open(&opened.keys, row)?.record)?;
+            }
+            after = rows.last().filter(|_| rows.len() == PAGE_MAX as usize).map(|row| row.id);
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Refuses roots that the configuration does not name or the deployment has not joined.
     pub(super) fn check_roots(&self, under: &RootUse) -> Result<(), Error> {
         let joined = self.need_open()?.rooted().roots();

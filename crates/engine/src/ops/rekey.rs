@@ -7,14 +7,14 @@
 //! wrapped opens nothing that is in use.
 
 use keyreeve_epochs::EpochId;
-use keyreeve_model::job::{Job, JobWork, NewJob, Rekey, RekeyPlace, RekeyScope};
-use keyreeve_model::record::{Revision, Table, seal};
-use keyreeve_model::{Change, KeyringId, KeyringRecord, Label, Name, RootUse, Wrapped, filed};
-use keyreeve_store::Page;
+use keyreeve_model::job::{Job, JobWork, Rekey, RekeyPlace, RekeyScope};
+use keyreeve_model::record::{Table, seal};
+use keyreeve_model::{Change, KeyringId, KeyringRecord, Label, Name, RootUse, Wrapped};
 use serde::{Deserialize, Serialize};
+use std::ops::Deref;
 use std::sync::Arc;
 
-use super::jobs::{JobReply, Step};
+use super::jobs::{Beginning, JobReply, Stepping};
 use super::keyrings::keyring_row;
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
@@ -26,8 +26,6 @@ use crate::sealing::{Effect, Guard, Opened};
 
 /// Epochs brought under a new KEK in one step.
 const EPOCHS_AT_ONCE: usize = 64;
-/// Keyrings looked at at a time.
-const PAGE: u32 = 100;
 
 /// Makes a new KEK for a keyring and brings everything beneath the former ones under it, as a job.
 #[derive(Debug)]
@@ -78,9 +76,9 @@ impl Operation for RotateKek {
             core.check_custody(keyring.classification, under)?;
         }
         let scope = RekeyScope::Keyring(keyring.id);
-        let (outcome, job) = core.begin_rekey(approved, (scope, self.roots.clone()), &self.reason, self.pace).await?;
+        let outcome = core.begin_rekey(approved, (scope, self.roots.clone()), &self.reason, self.pace).await?;
         let roots = self.roots.as_ref().unwrap_or(&keyring.roots).to_string();
-        Ok(outcome.detail("job", job).detail("roots", roots).detail("reason", &self.reason))
+        Ok(outcome.detail("roots", roots).detail("reason", &self.reason))
     }
 }
 
@@ -130,8 +128,8 @@ impl Operation for MigrateRoots {
         }
         core.check_all_custody(&self.scope(), &self.to).await?;
         let scope = (self.scope(), Some(self.to.clone()));
-        let (outcome, job) = core.begin_rekey(approved, scope, &self.reason, self.pace).await?;
-        Ok(outcome.detail("job", job).detail("from", from).detail("to", &self.to).detail("reason", &self.reason))
+        let outcome = core.begin_rekey(approved, scope, &self.reason, self.pace).await?;
+        Ok(outcome.detail("from", from).detail("to", &self.to).detail("reason", &self.reason))
     }
 }
 
@@ -150,8 +148,8 @@ impl Core {
         (scope, to): (RekeyScope, Option<RootUse>),
         reason: &Label,
         pace: u32,
-    ) -> Result<(Outcome<JobReply>, keyreeve_model::ids::JobId), Error> {
-        let (opened, now) = (self.need_open()?, approved.now());
+    ) -> Result<Outcome<JobReply>, Error> {
+        let opened = self.need_open()?;
         let alone = Arc::clone(&self.rekeying).write_owned().await;
         let joined = Arc::clone(&self.rooting).read_owned().await;
         if let Some(to) = &to {
@@ -164,21 +162,19 @@ impl Core {
             RekeyScope::Root(_) | RekeyScope::Everything => None,
         };
         let work = JobWork::Rekey(Rekey { scope, to, place: RekeyPlace { keyring, ..RekeyPlace::default() } });
-        let id = keyreeve_model::ids::JobId::new(now, self.id_random()?);
-        let by = approved.principal().name.clone();
-        let job = Job::begin(NewJob { id, work, reason: reason.clone(), by, total, pace }, now);
-        let filed = filed::file(&opened.keys, Revision::FIRST, &job);
-        let outcome = Outcome::reply(JobReply(job)).changing(filed).then(Effect::WorkOnJobs);
-        let outcome = outcome.then(Effect::Hold(Guard::Exclusive(alone))).then(Effect::Hold(Guard::Shared(joined)));
-        Ok((outcome, id))
+        let outcome = self.begin_job(&opened, approved, Beginning { work, total, pace, reason })?;
+        Ok(outcome.then(Effect::Hold(Guard::Exclusive(alone))).then(Effect::Hold(Guard::Shared(joined))))
     }
 
     /// Two jobs that give the same keyring new KEKs would go on for ever, each undoing the other's.
     async fn refuse_second_rekey(&self, opened: &Opened, scope: &RekeyScope) -> Result<(), Error> {
         for (job, _) in self.filed_all::<Job>(opened, None).await? {
-            let JobWork::Rekey(rekey) = job.work();
-            let apart = matches!((&rekey.scope, scope), (RekeyScope::Keyring(a), RekeyScope::Keyring(b)) if a != b);
-            if job.ended().is_none() && !apart {
+            let clashes = match job.work() {
+                JobWork::Rekey(rekey) => {
+                    !matches!((&rekey.scope, scope), (RekeyScope::Keyring(a), RekeyScope::Keyring(b)) if a != b)
+                }
+            };
+            if job.ended().is_none() && clashes {
                 let text = format!(
                     "the job {} gives new key-encryption keys already: wait for its end, or `keyreeve job cancel` it",
                     job.id()
@@ -209,32 +205,17 @@ impl Core {
         })
         .await
     }
-
-    pub(super) async fn each_keyring(
-        &self,
-        mut each: impl FnMut(&KeyringRecord) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let (opened, mut after) = (self.need_open()?, None);
-        loop {
-            let rows = self.ports.store.keyrings(Page { after, limit: PAGE }).await?;
-            for row in &rows {
-                each(&HeldKeyring::open(&opened.keys, row)?.record)?;
-            }
-            after = rows.last().filter(|_| rows.len() == PAGE as usize).map(|row| row.id);
-            if after.is_none() {
-                return Ok(());
-            }
-        }
-    }
 }
 
-/// One step of a rekeying: what it works on, and what its job is then.
-pub(super) struct Rekeying<'a> {
-    pub(super) core: &'a Core,
-    pub(super) opened: Arc<Opened>,
-    pub(super) approved: &'a Approved<Step>,
-    pub(super) job: Job,
-    pub(super) revision: Revision,
+/// One step of a rekeying.
+pub(super) struct Rekeying<'a>(pub(super) Stepping<'a>);
+
+impl<'a> Deref for Rekeying<'a> {
+    type Target = Stepping<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 impl Rekeying<'_> {
@@ -412,17 +393,10 @@ impl Rekeying<'_> {
     }
 
     fn goes_on(&self, rekey: &Rekey, place: RekeyPlace, units: u64) -> Result<Outcome<JobReply>, Error> {
-        let work = JobWork::Rekey(Rekey { place, ..rekey.clone() });
-        Ok(self.filing(self.job.stepped(work, units, self.approved.now())?))
+        self.0.goes_on(JobWork::Rekey(Rekey { place, ..rekey.clone() }), units)
     }
 
     fn finishes(&self, rekey: &Rekey, place: RekeyPlace) -> Result<Outcome<JobReply>, Error> {
-        let work = JobWork::Rekey(Rekey { place, ..rekey.clone() });
-        Ok(self.filing(self.job.finished(work, self.approved.now())?).detail("done", "true"))
-    }
-
-    fn filing(&self, job: Job) -> Outcome<JobReply> {
-        let filed = filed::file(&self.opened.keys, self.revision.next(), &job);
-        Outcome::reply(JobReply(job)).changing(filed)
+        self.0.finishes(JobWork::Rekey(Rekey { place, ..rekey.clone() }))
     }
 }

@@ -20,9 +20,7 @@ use super::access_report::{Finding, FindingKind};
 use super::{Listing, PAGE_MAX};
 use crate::access::{AccessSnapshot, HeldPrincipal};
 use crate::catalogue::{self, Descriptor};
-use crate::commit::Durable;
-use crate::core::{Core, Engine};
-use crate::courier::Telling;
+use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::keys::KeyRef;
 use crate::pipeline::{Approved, CaseKind, CaseRef, Operation, Outcome, Target};
@@ -32,8 +30,6 @@ mod taking;
 
 use taking::{Taken, Taking};
 
-/// Campaigns whose reminders are sent in one round (count).
-const REMINDED_AT_ONCE: u32 = 100;
 /// Keys read at a time.
 const KEYS: u32 = 100;
 
@@ -274,7 +270,7 @@ fn joined<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(" ")
 }
 
-fn facts(campaign: &Campaign) -> Facts {
+pub(crate) fn facts(campaign: &Campaign) -> Facts {
     Facts::default()
         .with("review", campaign.id())
         .with("reason", campaign.reason())
@@ -532,23 +528,5 @@ impl Core {
         let deployment: DeploymentRecord = serde_json::from_slice(&record.bytes).map_err(unread)?;
         let sealed: DeploymentRecord = open(&opened.keys, Table::Deployment, deployment.id.as_bytes(), &record)?;
         Ok(sealed.created)
-    }
-}
-
-impl Engine {
-    /// Reminds of campaigns that are overdue. Safe to repeat: that people were told is written down with it.
-    pub(crate) async fn remind_of_reviews(&self) -> Result<(), Error> {
-        let core = &*self.core;
-        let (now, opened) = (core.now()?, core.need_open()?);
-        for (campaign, revision) in core.filed_due::<Campaign>(&opened, now, REMINDED_AT_ONCE).await? {
-            let Some(next) = campaign.remind(now) else { continue };
-            let mut changes = vec![file(&opened.keys, revision.next(), &next)];
-            let subject = format!("a review is overdue: {} rights are not decided on", campaign.undecided());
-            let telling = Telling::new(NoticeKind::ReviewOverdue, subject, facts(&campaign));
-            changes.extend(core.notice(&opened, &telling, None, now)?);
-            let sealer = Some(Arc::clone(&opened.keys));
-            core.commit(Durable { name: "review-reminded", changes, entry: None, sealer }).await?;
-        }
-        Ok(())
     }
 }

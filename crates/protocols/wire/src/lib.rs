@@ -8,7 +8,8 @@
 //! - [`cases`]: holds, incidents, emergencies
 //! - [`access`], [`policies`], [`grants`], [`reviews`], [`audit`]: who may, and who did; [`problem`], [`page`]: what
 //!   answers share
-//! - [`roots`]: roots of trust, and long work
+//! - [`roots`]: roots of trust
+//! - [`jobs`]: long work
 //! - [`form`]: forms of pages, and queries of redirections
 //!
 //! Requests refuse unknown and repeated fields. Replies may gain fields in later versions: clients ignore those they do
@@ -28,6 +29,7 @@ pub mod cipher;
 pub mod derivation;
 pub mod form;
 pub mod grants;
+pub mod jobs;
 pub mod keyrings;
 pub mod keys;
 pub mod login;

@@ -1,9 +1,9 @@
-//! Roots of trust of the deployment, and long work.
+//! Roots of trust of the deployment.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::names::{Custody, JobState};
+use crate::names::Custody;
 use crate::system::{RootStatus, RootUse};
 use crate::{SecretText, Timestamp};
 
@@ -98,52 +98,6 @@ pub struct RotateKek {
     /// Epochs in a second at most (one for about 256 keys); 0 for as fast as it goes.
     #[serde(default)]
     pub pace: u32,
-    /// Why: at most 1,024 bytes.
-    #[serde(default)]
-    pub reason: String,
-}
-
-/// Long work.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Job {
-    /// Its id: `job_…`.
-    pub id: String,
-    /// What it does: `rekey`.
-    pub work: String,
-    /// On what: a keyring's id, `root NAME`, or `everything`.
-    pub scope: String,
-    /// The roots of trust that things come under, where they change.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<RootUse>,
-    /// Why.
-    pub reason: String,
-    /// When it began.
-    pub begun: Timestamp,
-    /// Who began it.
-    pub by: String,
-    /// Where it stands.
-    pub state: JobState,
-    /// Units that are done (count; of `rekey`, epochs).
-    pub done: u64,
-    /// Units there are, as far as is known (count).
-    pub total: u64,
-    /// Why its last step failed; it is tried again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trouble: Option<String>,
-    /// How many steps failed in a row (count).
-    pub failures: u32,
-    /// When its next step is due, while it is running.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<Timestamp>,
-    /// When it ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended: Option<Timestamp>,
-}
-
-/// Stops a job.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CancelJob {
     /// Why: at most 1,024 bytes.
     #[serde(default)]
     pub reason: String,

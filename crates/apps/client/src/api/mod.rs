@@ -9,6 +9,7 @@ mod ceremonies;
 mod cipher;
 mod derivation;
 mod grants;
+mod jobs;
 mod keyrings;
 mod keys;
 mod login;

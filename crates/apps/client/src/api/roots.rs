@@ -1,10 +1,9 @@
-//! Roots of trust of the deployment, and long work.
+//! Roots of trust of the deployment.
 
-use keyreeve_wire::Page;
-use keyreeve_wire::roots::{CancelJob, Job, JoinRoot, JoinedRoot, MigrateRoots, RetireRoot, Roots, RotateKek};
+use keyreeve_wire::jobs::Job;
+use keyreeve_wire::roots::{JoinRoot, JoinedRoot, MigrateRoots, RetireRoot, Roots, RotateKek};
 use reqwest::Method;
 
-use super::page;
 use crate::error::ClientError;
 use crate::transport::{Answer, Client, Repeat};
 
@@ -49,35 +48,5 @@ impl Client {
     /// [`ClientError`].
     pub async fn rotate_kek(&self, keyring: &str, rotate: &RotateKek) -> Result<Answer<Job>, ClientError> {
         self.change(Method::POST, &["keyrings", keyring, "rotate-kek"], rotate).await
-    }
-
-    /// A page of the jobs.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn jobs(
-        &self,
-        ended: bool,
-        after: Option<&str>,
-        limit: Option<u32>,
-    ) -> Result<Answer<Page<Job>>, ClientError> {
-        let [after, limit] = page(after, limit);
-        self.get(&["jobs"], &[("ended", ended.then(|| "true".to_owned())), after, limit]).await
-    }
-
-    /// Shows a job.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn job(&self, id: &str) -> Result<Answer<Job>, ClientError> {
-        self.get(&["jobs", id], &[]).await
-    }
-
-    /// Stops a job.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn cancel_job(&self, id: &str, cancel: &CancelJob) -> Result<Answer<Job>, ClientError> {
-        self.change(Method::POST, &["jobs", id, "cancel"], cancel).await
     }
 }

@@ -12,16 +12,13 @@ use keyreeve_model::holders::{
     SharePurpose, ShareSetId, SharesRecord, SharesRefusal, row_id,
 };
 use keyreeve_model::record::Revision;
-use keyreeve_model::{Change, Facts, Name, NoticeKind, UnixMillis};
+use keyreeve_model::{Facts, Name, UnixMillis};
 use keyreeve_root::ShareSet;
 use keyreeve_secret::SecretString;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 use crate::catalogue::{self, Descriptor};
-use crate::commit::Durable;
-use crate::core::{Core, Engine};
-use crate::courier::Telling;
+use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
 use crate::sealing::Opened;
@@ -30,9 +27,6 @@ mod exchange;
 
 pub(crate) use exchange::handed;
 pub use exchange::{Abandon, Commit, Give, GiveReply, HandedText, Reshare, Show, ShowReply};
-
-/// Records whose reminders are sent in one round (count).
-const REMINDED_AT_ONCE: u32 = 100;
 
 impl From<SharesRefusal> for Error {
     fn from(refusal: SharesRefusal) -> Self {
@@ -357,30 +351,10 @@ impl Operation for VerifyShare {
     }
 }
 
-fn facts(record: &SharesRecord) -> Facts {
+pub(crate) fn facts(record: &SharesRecord) -> Facts {
     Facts::default()
         .with("root", &record.of)
         .with("share_set_version", record.current.version)
         .with("shares", record.current.holders.len())
         .with("threshold", record.current.threshold)
-}
-
-impl Engine {
-    /// Tells people of proofs that are overdue. Safe to repeat: that they were told is written down with it.
-    pub(crate) async fn remind_of_proofs(&self) -> Result<(), Error> {
-        let core = &*self.core;
-        let (now, opened) = (core.now()?, core.need_open()?);
-        for (record, revision) in core.filed_due::<SharesRecord>(&opened, now, REMINDED_AT_ONCE).await? {
-            let Some(next) = record.clone().remind(now) else { continue };
-            let who: Vec<String> = record.current.overdue(now).map(Holder::called).collect();
-            let subject = format!("{} holders of shares have not shown for long to have them", who.len());
-            let facts = facts(&record).with("holders", who.join(", "));
-            let telling = Telling::new(NoticeKind::ShareProofsOverdue, subject, facts);
-            let mut changes: Vec<Change> = vec![file(&opened.keys, revision.next(), &next)];
-            changes.extend(core.notice(&opened, &telling, None, now)?);
-            let sealer = Some(Arc::clone(&opened.keys));
-            core.commit(Durable { name: "share-proofs-reminded", changes, entry: None, sealer }).await?;
-        }
-        Ok(())
-    }
 }

@@ -12,6 +12,7 @@ mod emergencies;
 mod grants;
 mod holds;
 mod incidents;
+mod jobs;
 mod keyrings;
 mod keys;
 mod lifecycle;
@@ -51,6 +52,7 @@ pub(crate) static TABLES: &[&[Route]] = &[
     grants::ROUTES,
     reviews::ROUTES,
     roots::ROUTES,
+    jobs::ROUTES,
     mfa::ROUTES,
     policies::ROUTES,
     notices::ROUTES,

@@ -1,0 +1,46 @@
+//! The work that falls due with time, and that the server does by itself: each sort in a file of its own here, or beside
+//! the operations that it belongs to.
+//!
+//! Nothing here waits long: what does is a job (`ops/jobs.rs`), which goes on by steps on a task of its own.
+
+mod destructions;
+mod epochs;
+mod reminders;
+mod roots;
+
+use crate::core::Engine;
+use crate::error::Error;
+
+pub(crate) use destructions::Overdue;
+
+impl Engine {
+    /// The work that falls due with time: destructions whose waiting period is over, epochs a crash left behind,
+    /// settled and expired rows. Called about once a minute; every part is also safe to repeat. Returns what went
+    /// wrong, part by part.
+    pub async fn tick(&self) -> Vec<Error> {
+        let mut errors = Vec::new();
+        errors.extend(self.look_after_roots().await.err());
+        if self.core.opened().is_some() {
+            errors.extend(self.destroy_due().await.err());
+            errors.extend(self.sweep_epochs().await.err());
+            errors.extend(self.remind_of_incidents().await.err());
+            errors.extend(self.close_expired().await.err());
+            errors.extend(self.look_after_emergencies().await.err());
+            errors.extend(self.remind_of_reviews().await.err());
+            errors.extend(self.remind_of_proofs().await.err());
+            errors.extend(self.tell_of_ends().await.err());
+            errors.extend(self.give_up_orphans().await.err());
+            errors.extend(self.look_after_backups().await);
+            errors.extend(self.look_after_material().await.err());
+        }
+        if let Some(opened) = self.core.opened() {
+            errors.extend(self.core.write_uses(&opened).await.err());
+        }
+        match self.core.now() {
+            Ok(now) => errors.extend(self.core.settle(now).await.err()),
+            Err(error) => errors.push(error),
+        }
+        errors.extend(self.core.look_for_late_records().await.err());
+        errors
+    }
+}
