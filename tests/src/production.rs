@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::api::{Api, Endpoint};
+use crate::cli::Cli;
 use crate::factor::Factor;
 use crate::pki::Pki;
 use crate::server::{Binary, Server};
@@ -243,6 +244,20 @@ impl Production {
             let _ = api.post("/v1/system/unseal", &json!({ "share": share })).ok();
         }
         assert_eq!(api.get("/v1/system/status").ok()["open"], true);
+    }
+
+    /// The command line of somebody with this token, in the deployment's directory.
+    ///
+    /// # Panics
+    /// When the profile cannot be written.
+    #[must_use]
+    pub fn cli(&self, up: &Up, token: &str) -> Cli {
+        private(&self.home.join("who.token"), token);
+        private(&self.home.join("ca.pem"), self.pki.pem());
+        let address = up.endpoint("admin").url;
+        let text = format!("address = \"{address}\"\nca_file = \"ca.pem\"\ntoken_file = \"who.token\"\n");
+        private(&self.home.join("client.toml"), &text);
+        Cli::new(&self.home).with_profile(&self.home.join("client.toml"))
     }
 
     /// Where the audit log's files are.

@@ -60,6 +60,19 @@ impl Softhsm {
         self.path("pin")
     }
 
+    /// The lines of a root of trust in it, for a section of the configuration.
+    #[must_use]
+    pub fn root(&self) -> String {
+        format!(
+            "kind = \"pkcs11\"\nlibrary = \"{}\"\ntoken = \"{}\"\npin_file = \"{}\"\n\
+             environment = {{ SOFTHSM2_CONF = \"{}\" }}\n",
+            Self::LIBRARY,
+            Self::LABEL,
+            self.pin_file().display(),
+            self.configuration().display()
+        )
+    }
+
     /// Writes a file with a PIN, for its owner alone.
     ///
     /// # Panics

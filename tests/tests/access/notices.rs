@@ -4,7 +4,7 @@ pub(crate) mod aiosmtpd;
 mod python;
 
 use keyreeve_notify::receiver::Program;
-use keyreeve_tests::{Cli, Layout, Pki, Production, Up};
+use keyreeve_tests::{Layout, Pki, Production, Up};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -32,16 +32,6 @@ fn deployment(home: &Path, channels: String) -> (Production, Up) {
     let mut production = Production::prepare(home, &Layout { more: channels, ..Layout::default() });
     let up = production.start_new();
     (production, up)
-}
-
-/// The command line in somebody's name.
-pub(crate) fn cli(production: &Production, up: &Up, token: &str) -> Cli {
-    let home = &production.home;
-    private(&home.join("who.token"), token);
-    std::fs::write(home.join("ca.pem"), production.pki.pem()).unwrap();
-    let text = format!("address = \"{}\"\nca_file = \"ca.pem\"\ntoken_file = \"who.token\"\n", up.endpoint("all").url);
-    std::fs::write(home.join("client.toml"), text).unwrap();
-    Cli::new(home).with_profile(&home.join("client.toml"))
 }
 
 /// A policy that changes nothing; the record of its change.

@@ -1,6 +1,6 @@
 //! The two places that are crashed: development mode on SQLite, production on PostgreSQL.
 
-use keyreeve_tests::{Dev, Endpoint, Layout, Production, Server};
+use keyreeve_tests::{Dev, Endpoint, Layout, Production, Server, Up};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
@@ -18,11 +18,24 @@ pub(crate) struct Callers {
 
 /// A server that is open.
 pub(crate) struct Started {
-    server: Server,
+    pub(crate) server: Server,
     pub(crate) people: Callers,
 }
 
 impl Started {
+    /// A server in production whose people are known.
+    pub(crate) fn new(production: &Production, up: Up) -> Self {
+        let named = |token: &str| up.endpoint("all").with_token(token);
+        let people = &production.people;
+        let people = Callers {
+            operator: named(&people.operator),
+            keeper: named(&people.keeper),
+            user: named(&people.user),
+            auditor: named(&people.auditor),
+        };
+        Self { server: up.server, people }
+    }
+
     pub(crate) fn kill(self) {
         self.server.kill();
     }
@@ -34,7 +47,14 @@ impl Started {
 
 /// A deployment that outlives its servers.
 pub(crate) trait Site {
+    /// Starts a server and opens it.
     fn start(&mut self) -> Started;
+
+    /// What is done beside the callers, until the server is gone.
+    fn besides<'a>(&'a mut self, _people: &Callers) -> Box<dyn FnOnce() + Send + 'a> {
+        Box::new(|| {})
+    }
+
     fn home(&self) -> &Path;
     fn log_dir(&self) -> PathBuf;
     fn log_keys(&self) -> Vec<String>;
@@ -87,15 +107,7 @@ impl ProductionSite {
 impl Site for ProductionSite {
     fn start(&mut self) -> Started {
         let up = if self.0.shares.is_empty() { self.0.start_new() } else { self.0.start_open() };
-        let named = |token: &str| up.endpoint("all").with_token(token);
-        let people = &self.0.people;
-        let people = Callers {
-            operator: named(&people.operator),
-            keeper: named(&people.keeper),
-            user: named(&people.user),
-            auditor: named(&people.auditor),
-        };
-        Started { server: up.server, people }
+        Started::new(&self.0, up)
     }
 
     fn home(&self) -> &Path {

@@ -5,18 +5,6 @@ use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// A profile for the command line.
-fn profile(production: &Production, up: &Up, token: &str) -> Cli {
-    let home = &production.home;
-    let token_file = home.join("who.token");
-    std::fs::write(&token_file, token).unwrap();
-    std::fs::set_permissions(&token_file, std::fs::Permissions::from_mode(0o600)).unwrap();
-    std::fs::write(home.join("ca.pem"), production.pki.pem()).unwrap();
-    let text = format!("address = \"{}\"\nca_file = \"ca.pem\"\ntoken_file = \"who.token\"\n", up.endpoint("all").url);
-    std::fs::write(home.join("client.toml"), text).unwrap();
-    Cli::new(home).with_profile(&home.join("client.toml"))
-}
-
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("no {name}: {value}"))
 }
@@ -106,7 +94,7 @@ mod age_and_gpg {
 
     /// A deployment whose shares were encrypted to alice (age), bob (Curve25519) and carol (RSA); what init told.
     fn initialised(production: &mut Production, up: &Up, keys: &Keys) -> Value {
-        let cli = profile(production, up, "");
+        let cli = production.cli(up, "");
         let alice = format!("alice={}", keys.age("alice"));
         let (bob, carol) = (keys.openpgp("bob", ("ed25519", "cv25519")), keys.openpgp("carol", ("rsa3072", "rsa3072")));
         let holders = ["--holder", &alice, "--holder", &bob, "--holder", &carol];
@@ -132,7 +120,7 @@ mod age_and_gpg {
             let written = std::fs::read_to_string(home.path().join(file)).unwrap();
             assert!(written.starts_with("-----BEGIN ") && !written.contains("krs2-"), "{written}");
         }
-        let cli = profile(&production, &up, &production.people.operator);
+        let cli = production.cli(&up, &production.people.operator);
         let old: Vec<Vec<u8>> =
             ["alice", "bob", "carol"].iter().zip(files).map(|(who, file)| keys.read(who, file)).collect();
         assert!(String::from_utf8_lossy(&old[1]).starts_with("# Keyreeve share 2 of 3; 2 are needed\n"));
@@ -188,7 +176,7 @@ mod age_and_gpg {
     /// The former shares are told from others, the new ones open.
     fn reopened(production: &Production, old: &[Vec<u8>], new: &[Vec<u8>]) {
         let up = production.start();
-        let cli = profile(production, &up, &production.people.operator);
+        let cli = production.cli(&up, &production.people.operator);
         let refused = cli.run_with(&["unseal", "-"], &old[0]).code(2);
         assert!(refused.stderr.contains("version 1") && refused.stderr.contains("version 2 opens"), "{refused}");
         // Dave's is as good as the others, though somebody answered for it.

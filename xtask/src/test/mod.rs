@@ -17,7 +17,7 @@ use crate::{Result, workspace};
 pub(crate) const USAGE: &str = "\
 test [--long] [--fips] [--only STEP] [--list]   Runs every check and test; installs or finds what they need
 
-  --long        200 crash rounds instead of 20, longer fuzzing
+  --long        200 crash rounds instead of 20, 50 of the other campaigns instead of 5, longer fuzzing
   --fips        also builds the program with AWS-LC's FIPS build and tests that (cmake, Go; some ten minutes more)
   --only STEP   runs one step (may be repeated)
   --list        names the steps
@@ -37,7 +37,7 @@ For those who write tests:
                 `microsoft::`, `cloudkms::` (google-cloud-kms) or `transit::` (Vault) in their path are left out
                 where that tool is missing.
   The binary    KEYREEVE_TEST_BINARY is the path of the `keyreeve` built for this run.
-  Crashes       tests/tests/crash.rs is a step of its own; KEYREEVE_CRASH_ROUNDS says how many rounds.
+  Crashes       tests/tests/crash is a step of its own; KEYREEVE_CRASH_ROUNDS says how many rounds.
   Long runs     KEYREEVE_TEST_LONG=1 is set by --long.
   FIPS          KEYREEVE_TEST_FIPS=1 says that the binary under test is the FIPS build.
 ";
@@ -78,7 +78,7 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", what: "lints, warnings are errors", needs: &[Tool::Clippy], run: steps::clippy },
     Step { name: "tests", what: "unit and integration tests", needs: tools::OF_TESTS, run: steps::tests },
     Step { name: "docs", what: "documentation builds without a warning", needs: &[], run: steps::docs },
-    Step { name: "crash", what: "kill -9 under load, nothing lost", needs: &[Tool::Postgres], run: steps::crash },
+    Step { name: "crash", what: "kill -9 under load, nothing lost", needs: tools::OF_CRASHES, run: steps::crash },
     Step { name: "fuzz", what: "every parser, a few seconds each", needs: &[Tool::Cxx], run: steps::fuzz },
 ];
 /// Not among the others: it builds everything a second time.

@@ -67,6 +67,9 @@ pub(super) const OF_TESTS: &[Tool] = &[
     Tool::Vault,
 ];
 
+/// What the crash campaigns need.
+pub(super) const OF_CRASHES: &[Tool] = &[Tool::Postgres, Tool::Softhsm, Tool::Age];
+
 /// What the FIPS build of the cryptographic module needs besides, and the tests that are run on it.
 pub(super) const OF_FIPS: &[Tool] =
     &[Tool::Cmake, Tool::Go, Tool::Postgres, Tool::Openssl, Tool::Curl, Tool::Python, Tool::Mounts, Tool::Faketime];

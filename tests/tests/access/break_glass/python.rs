@@ -90,5 +90,5 @@ fn too_few_people_do_nothing_everybody_is_told_and_the_review_cannot_be_skipped(
 /// Dora's.
 fn command_line(production: &Production, up: &keyreeve_tests::Up, house: &House) -> Cli {
     let token = house.dora.api.endpoint().token.clone().unwrap_or_default();
-    crate::notices::cli(production, up, &token)
+    production.cli(up, &token)
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{about, certify, cli, deployment, private, put_policy, script};
+use super::{about, certify, deployment, private, put_policy, script};
 
 pub(crate) const PASSWORD: &str = "open sesame";
 
@@ -56,7 +56,7 @@ fn changes_of_access_are_mailed_and_a_wrong_password_is_shown() {
     assert!(header(&mail, "subject").contains("did policy.put on policy first"), "{mail}");
     assert_eq!(header(&mail, "keyreeve-kind"), "access-changed");
     assert!(mail["text"].as_str().unwrap().contains(&record), "{mail}");
-    let operator = cli(&production, &up, &production.people.operator);
+    let operator = production.cli(&up, &production.people.operator);
     let _ = operator.run(&["notice", "test", "mail"]).code(0);
     let tried = operator.run(&["notice", "test", "--output", "json"]).code(1);
     let lost = tried.json().as_array().unwrap().iter().find(|tried| tried["channel"] == "lost").unwrap().clone();

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::{about, certify, cli, deployment, private, put_policy, script};
+use super::{about, certify, deployment, private, put_policy, script};
 
 const SECRET: &str = "a shared secret of more than 32 bytes";
 
@@ -41,7 +41,7 @@ fn changes_of_access_are_told_signed_and_with_their_record() {
     assert_eq!(keeper["body"]["kind"], "access-changed");
     let token = about(&receiver, "token.create");
     assert!(!token.to_string().contains(&production.people.keeper[4..]), "no token is told");
-    let operator = cli(&production, &up, &production.people.operator);
+    let operator = production.cli(&up, &production.people.operator);
     let nothing_waits = || operator.json(&["notice", "list"]) == json!({ "items": [] });
     assert!(wait_until(Duration::from_secs(30), nothing_waits));
     // Refused at first, and told all the same.
@@ -54,7 +54,7 @@ fn changes_of_access_are_told_signed_and_with_their_record() {
     assert_eq!(tried[0]["taken"], true, "{tried}");
     assert_eq!(about(&receiver, "tries whether")["body"]["kind"], "test");
     assert!(wait_until(Duration::from_secs(30), nothing_waits));
-    let _ = cli(&production, &up, &production.people.keeper).run(&["notice", "test"]).code(3);
+    let _ = production.cli(&up, &production.people.keeper).run(&["notice", "test"]).code(3);
 }
 
 #[test]

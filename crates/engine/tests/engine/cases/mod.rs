@@ -24,6 +24,7 @@ mod backups;
 #[allow(clippy::module_inception, reason = "the group is called so everywhere")]
 mod cases;
 mod grants;
+mod jobs;
 mod keys;
 mod login;
 pub(crate) mod mfa;
@@ -163,6 +164,7 @@ const FILES: &[&[Case]] = &[
     reviews::CASES,
     shares::CASES,
     roots::CASES,
+    jobs::CASES,
     policy::CASES,
     approvals::CASES,
     mfa::CASES,
