@@ -12,11 +12,13 @@
 //! - [`Vault`], [`GoogleCloud`]: other key management services; [`Middle`]: what may happen on the way to a service
 //! - [`Softhsm`]: a hardware security module in software
 //! - [`Browser`]: Chromium with an authenticator
+//! - [`Canaries`]: secrets that must not be found
 //! - [`Pki`], [`Database`], [`Chance`], [`log`]: certificates, PostgreSQL, repeatable randomness, the audit log's files
 #![allow(clippy::unwrap_used)]
 
 mod api;
 mod browser;
+mod canary;
 mod chance;
 mod cli;
 mod database;
@@ -37,6 +39,7 @@ mod wire;
 
 pub use api::{Answer, Api, Endpoint, NoAnswer};
 pub use browser::{Browser, Screen};
+pub use canary::Canaries;
 pub use chance::Chance;
 pub use cli::{Cli, Done};
 pub use database::Database;

@@ -252,12 +252,21 @@ impl Production {
     /// When the profile cannot be written.
     #[must_use]
     pub fn cli(&self, up: &Up, token: &str) -> Cli {
-        private(&self.home.join("who.token"), token);
-        private(&self.home.join("ca.pem"), self.pki.pem());
+        self.cli_in(&self.home, up, token)
+    }
+
+    /// The same in another directory, as on another machine.
+    ///
+    /// # Panics
+    /// When the profile cannot be written.
+    #[must_use]
+    pub fn cli_in(&self, home: &Path, up: &Up, token: &str) -> Cli {
+        private(&home.join("who.token"), token);
+        private(&home.join("ca.pem"), self.pki.pem());
         let address = up.endpoint("admin").url;
         let text = format!("address = \"{address}\"\nca_file = \"ca.pem\"\ntoken_file = \"who.token\"\n");
-        private(&self.home.join("client.toml"), &text);
-        Cli::new(&self.home).with_profile(&self.home.join("client.toml"))
+        private(&home.join("client.toml"), &text);
+        Cli::new(home).with_profile(&home.join("client.toml"))
     }
 
     /// Where the audit log's files are.

@@ -1,41 +1,33 @@
 //! Secrets that can be recognised go through everything; then every file, log line and answer is searched for them.
 
-use keyreeve_tests::{Answer, Api, Layout, Method, Production, base64};
+use keyreeve_tests::{Answer, Api, Canaries, Layout, Method, Production, base64};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// A secret, and the spellings it must not be found in.
-struct Canary {
-    name: String,
-    forms: Vec<Vec<u8>>,
-}
-
-impl Canary {
-    fn new(name: &str, secret: impl AsRef<[u8]>) -> Self {
-        let secret = secret.as_ref();
-        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        let url = base64(secret).replace('+', "-").replace('/', "_").trim_end_matches('=').to_owned();
-        let list = format!("{secret:?}").replace(' ', "");
-        let forms =
-            [secret.to_vec(), hex.to_uppercase().into(), hex.into(), list.into(), url.into(), base64(secret).into()];
-        Self { name: name.to_owned(), forms: forms.into() }
-    }
-
-    fn is_in(&self, text: &[u8]) -> bool {
-        self.forms.iter().any(|form| text.windows(form.len()).any(|window| window == form))
-    }
-}
-
 /// What was learned on the way: secrets, and answers that must not hold those of others.
 #[derive(Default)]
-struct Findings {
-    canaries: Vec<Canary>,
+pub(crate) struct Findings {
+    pub(crate) canaries: Canaries,
     answers: Vec<(String, Vec<u8>)>,
 }
 
 impl Findings {
-    fn canary(&mut self, name: &str, secret: impl AsRef<[u8]>) {
-        self.canaries.push(Canary::new(name, secret));
+    pub(crate) fn canary(&mut self, name: &str, secret: impl AsRef<[u8]>) {
+        self.canaries.add(name, secret);
+    }
+
+    /// Tokens, seeds of second factors, and shares.
+    pub(crate) fn credentials(&mut self, production: &Production) {
+        let people = &production.people;
+        for (name, token) in [("operator", &people.operator), ("keeper", &people.keeper), ("user", &people.user)] {
+            self.canary(&format!("the token of {name}"), token.rsplit('_').next().unwrap());
+        }
+        for (name, factor) in &production.factors {
+            self.canary(&format!("the seed of {name}"), &factor.seed);
+        }
+        for (number, share) in production.shares.iter().enumerate() {
+            self.canary(&format!("share {number}"), share);
+        }
     }
 
     /// Keeps an answer that shall hold no secret, headers included.
@@ -44,10 +36,8 @@ impl Findings {
         self.answers.push((what.to_owned(), [headers, answer.body.clone()].concat()));
     }
 
-    fn search(&self, place: &str, text: &[u8]) {
-        for canary in &self.canaries {
-            assert!(!canary.is_in(text), "{} is in {place}", canary.name);
-        }
+    pub(crate) fn search(&self, place: &str, text: &[u8]) {
+        assert_eq!(self.canaries.found_in(text), None, "is in {place}");
     }
 }
 
@@ -56,7 +46,7 @@ fn secret_of(answer: &Answer, field: &str) -> Vec<u8> {
 }
 
 /// Every operation that takes or gives a secret.
-fn use_everything(found: &mut Findings, keeper: &Api, user: &Api) {
+pub(crate) fn use_everything(found: &mut Findings, keeper: &Api, user: &Api) {
     let cipher = keeper.make_key("xaes-256-gcm", None);
     let sealing = |verb: &str| format!("/v1/keys/{cipher}/{verb}");
     let plaintext = "canary-plaintext-4f1d77";
@@ -125,7 +115,7 @@ fn refuse_everything(found: &mut Findings, keeper: &Api, user: &Api) {
 }
 
 /// What was never written need not be searched: segments of the log are laid out in advance.
-fn without_blanks(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn without_blanks(bytes: &[u8]) -> Vec<u8> {
     let blank = [0u8; 4096];
     bytes.chunks(blank.len()).filter(|block| **block != blank[..block.len()]).flatten().copied().collect()
 }
@@ -153,16 +143,8 @@ fn secrets_are_nowhere_but_in_the_answers_they_belong_to() {
     std::fs::write(&production.config, config).unwrap();
     let up = production.start_new();
     let mut found = Findings::default();
+    found.credentials(&production);
     let people = production.people.clone();
-    for (name, token) in [("operator", &people.operator), ("keeper", &people.keeper), ("user", &people.user)] {
-        found.canary(&format!("the token of {name}"), token.rsplit('_').next().unwrap());
-    }
-    for (name, factor) in &production.factors {
-        found.canary(&format!("the seed of {name}"), &factor.seed);
-    }
-    for (number, share) in production.shares.iter().enumerate() {
-        found.canary(&format!("share {number}"), share);
-    }
     let (keeper, user) = (up.api("admin", &people.keeper), up.api("data", &people.user));
     use_everything(&mut found, &keeper, &user);
     refuse_everything(&mut found, &keeper, &user);
@@ -185,5 +167,5 @@ fn secrets_are_nowhere_but_in_the_answers_they_belong_to() {
     drop((keeper, user, auditor, operator));
     assert!(up.server.terminate().success());
     assert!(search_files(&found, home.path(), &[]) > 10);
-    assert!(found.canaries.len() > 10 && found.answers.len() > 15);
+    assert!(found.canaries.count() > 10 && found.answers.len() > 15);
 }

@@ -6,6 +6,7 @@ mod canaries;
 mod ceremony;
 mod configuration;
 mod connections;
+mod disk_image;
 mod ending;
 mod holders;
 mod inventory;
