@@ -1,5 +1,5 @@
-//! kill -9 while backups are made under load, and in the middle of restoring one: every backup that was acknowledged can
-//! be read, and a restore that was interrupted is done again and has everything.
+//! kill -9 while backups are made under load, and in the middle of restoring one: every backup that was acknowledged
+//! can be read, and a restore that was interrupted is done again and has everything.
 
 use keyreeve_tests::{Chance, Cli, Layout, Production, Server};
 use std::os::unix::fs::PermissionsExt;

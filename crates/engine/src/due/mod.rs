@@ -1,5 +1,5 @@
-//! The work that falls due with time, and that the server does by itself: each sort in a file of its own here, or beside
-//! the operations that it belongs to.
+//! The work that falls due with time, and that the server does by itself: each sort in a file of its own here, or
+//! beside the operations that it belongs to.
 //!
 //! Nothing here waits long: what does is a job (`ops/jobs.rs`), which goes on by steps on a task of its own.
 
