@@ -28,7 +28,7 @@ use crate::courier::{Channel, Courier};
 use crate::due::Overdue;
 use crate::error::{Code, Error};
 use crate::issuers::Issuers;
-use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef};
+use crate::keys::{HeldKey, HeldKeyring, KekLocks, KeyRef, KeyringRef};
 use crate::readiness::Readiness;
 use crate::roots::Roots;
 use crate::sealing::Opened;
@@ -196,6 +196,8 @@ pub struct Core {
     /// Held shared by whoever brings something under roots of trust, from the look whether they were joined until it is
     /// stored, and alone by whoever joins or retires one: nothing comes under a root that was retired meanwhile.
     pub(crate) rooting: Arc<RwLock<()>>,
+    /// Of the key-encryption keys of keyrings.
+    pub(crate) kek_locks: Arc<KekLocks>,
     /// One at a time begins to give new key-encryption keys, until others see it.
     pub(crate) rekeying: Arc<RwLock<()>>,
     /// Rings when a job was begun.
@@ -258,6 +260,7 @@ impl Engine {
             issuers: Issuers::default(),
             uses: crate::uses::Uses::default(),
             rooting: Arc::default(),
+            kek_locks: Arc::default(),
             rekeying: Arc::default(),
             job_bell: tokio::sync::Notify::new(),
             opens_with: Mutex::default(),

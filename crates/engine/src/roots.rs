@@ -142,7 +142,7 @@ impl Roots {
         join_all(self.held.values().map(|held| held.root.seal())).await;
     }
 
-    /// Wraps a secret under roots, bound to its context.
+    /// Wraps a secret under roots, bound to its context. Every root was seen to give back what it wrapped.
     pub(crate) async fn wrap(
         &self,
         under: &RootUse,
@@ -157,9 +157,13 @@ impl Roots {
         };
         let mut parts = BTreeMap::new();
         for (name, piece) in under.roots().iter().zip(&pieces) {
-            let asked = self.clock.elapsed();
-            let wrapped = self.need(name)?.wrap(&part_context(context, split, name), piece).await?;
+            let (asked, root, bound) = (self.clock.elapsed(), self.need(name)?, part_context(context, split, name));
+            let wrapped = root.wrap(&bound, piece).await?;
             self.note(name, asked);
+            // Each by itself: where any is enough, another one would answer for it until the day it is needed.
+            if !root.unwrap(&bound, &wrapped).await?.ct_eq(piece.expose()) {
+                return Err(lies(name));
+            }
             parts.insert(name.clone(), hex::encode(wrapped));
         }
         Ok(Wrapped::Under(Parts { need: under.need(), split: split.map(hex::encode), parts }))
@@ -287,6 +291,16 @@ impl Roots {
     }
 }
 
+/// What does not open again must not be what anything hangs on.
+fn lies(root: &Name) -> Error {
+    let text = format!(
+        "the root of trust `{root}` does not give back what it wrapped: nothing was brought under it; have the device \
+         or the service looked at before it is used again"
+    );
+    tracing::error!(%root, "a root of trust does not give back what it wrapped");
+    Error::new(Code::RootUnavailable, text)
+}
+
 fn unreadable() -> Error {
     Error::new(Code::Tampered, "what the roots of trust wrapped was altered or moved outside Keyreeve")
 }
@@ -395,5 +409,32 @@ mod tests {
         assert_eq!(roots.still_good(&wrapped).unwrap_err().code(), Code::RootUnavailable);
         roots.note(&name("cloud"), Duration::from_secs(901));
         roots.still_good(&wrapped).unwrap();
+    }
+
+    #[tokio::test]
+    async fn nothing_comes_under_a_root_that_does_not_give_it_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let random = Random::from_module().unwrap();
+        let secret = SecretBytes::copy_from(&[7; 32]);
+        let open = async |file: &str| {
+            let root = SealedFileRoot::new(directory.path().join(file), random.clone());
+            root.initialise(0, 0).await.unwrap();
+            Arc::new(FaultyRoot::new(Arc::new(root)))
+        };
+        let (well, ill) = (open("a.key").await, open("b.key").await);
+        // The one that lies is asked last: what opens before it does not answer for it.
+        let all = [(name("a"), Arc::clone(&well) as Arc<dyn Root>), (name("b"), Arc::clone(&ill) as _)];
+        let clock = Arc::new(HandClock(AtomicI64::new(0)));
+        let roots = Roots::new(name("a"), all.into(), clock as _).unwrap();
+        for need in [Need::Any, Need::All] {
+            let both = RootUse::new(need, [name("a"), name("b")].into()).unwrap();
+            ill.lie(true);
+            let refused = roots.wrap(&both, b"here", &secret, &random).await.unwrap_err();
+            assert_eq!(refused.code(), Code::RootUnavailable);
+            assert!(refused.to_string().contains("`b`"), "{refused}");
+            ill.lie(false);
+            let wrapped = roots.wrap(&both, b"here", &secret, &random).await.unwrap();
+            assert!(roots.unwrap(&wrapped, b"here").await.unwrap().ct_eq(secret.expose()));
+        }
     }
 }

@@ -42,6 +42,12 @@ impl Engine {
         }
     }
 
+    /// Whether a device refused what was shown to be let in: starting again may lock it.
+    #[must_use]
+    pub fn pin_refused(&self) -> bool {
+        self.core.ports.roots.iter().any(|(_, root)| root.pin_refused())
+    }
+
     /// Tells each root of trust what the deployment says of it. One that does not answer now is asked again at each
     /// tick; what it opens is refused meanwhile. Returns the first such trouble.
     pub(crate) async fn configure_roots(&self, roots: BTreeMap<Name, RootRecord>) -> Result<Option<Error>, Error> {

@@ -162,7 +162,7 @@ pub(crate) struct Opened {
     /// Its roots of trust, which may change while the server is open.
     rooted: ArcSwap<DeploymentRecord>,
     pub(crate) keys: Arc<SystemKeys>,
-    pub(crate) hierarchy: Hierarchy,
+    pub(crate) hierarchy: Arc<Hierarchy>,
     access: ArcSwap<AccessSnapshot>,
 }
 
@@ -174,7 +174,7 @@ impl Opened {
         access: AccessSnapshot,
     ) -> Self {
         let rooted = ArcSwap::from_pointee(deployment.clone());
-        Self { deployment, rooted, keys, hierarchy, access: ArcSwap::from_pointee(access) }
+        Self { deployment, rooted, keys, hierarchy: Arc::new(hierarchy), access: ArcSwap::from_pointee(access) }
     }
 
     /// The deployment with its roots of trust as they are now.

@@ -96,7 +96,11 @@ fn a_wrong_pin_stops_the_start() {
     let _ = token.write_pin("pin", "00000000");
     let ended = production.command().output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-    assert!(!ended.status.success() && said.contains("PIN"), "{said}");
+    // The code at which the shipped unit does not try again.
+    assert_eq!(ended.status.code(), Some(12), "{said}");
+    assert!(said.contains("PIN"), "{said}");
+    let unit = include_str!("../../../deploy/keyreeve.service");
+    assert!(unit.lines().any(|line| line == "RestartPreventExitStatus=12"));
     assert!(!said.contains("00000000"), "{said}");
 }
 

@@ -33,6 +33,8 @@ pub(crate) enum Exit {
     Untrusted = 10,
     /// Others have to agree first: it waits.
     Waiting = 11,
+    /// A device refused the PIN: another start may lock it. systemd does not try again (RestartPreventExitStatus).
+    PinRefused = 12,
     /// Somebody pressed Ctrl-C.
     Interrupted = 130,
     /// Whoever read the output went away.
@@ -54,6 +56,7 @@ Exit codes:
     9  an audit log is incomplete, with nothing in it altered
    10  no trusted connection: the certificate of the server, or of this client, is not accepted
    11  waits for the consent of others, and was not done; `keyreeve approval show` tells for whose
+   12  a device refused the PIN: do not start the server again before somebody has looked
   130  interrupted      141  the reader of the output went away";
 
 /// A command that failed: what to tell the person, what to tell the script.
@@ -423,6 +426,7 @@ mod tests {
             Exit::Incomplete,
             Exit::Untrusted,
             Exit::Waiting,
+            Exit::PinRefused,
             Exit::Interrupted,
             Exit::BrokenPipe,
         ] {

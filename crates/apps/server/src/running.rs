@@ -104,7 +104,10 @@ impl Running {
         let parts = assemble(&config, mode).await?;
         let (store, clock) = (parts.store.clone(), parts.clock.clone());
         let lease = Lease::take(store, clock, parts.holder.clone()).await?;
-        parts.engine.start().await.map_err(|error| ServerError::part("engine", error))?;
+        parts.engine.start().await.map_err(|error| match parts.engine.pin_refused() {
+            true => ServerError::PinRefused(error.to_string()),
+            false => ServerError::part("engine", error),
+        })?;
         let stop = CancellationToken::new();
         let open = listeners::open(&config, mode, &parts, &stop)?;
         if let Some(id) = &config.webauthn.id {
@@ -167,6 +170,11 @@ impl Running {
         let mut lists = tokio::time::interval(LISTS);
         let held = loop {
             tokio::select! {
+                Some(ended) = self.ticks.join_next() => if let Err(error) = ended {
+                    tracing::error!(%error, "work in the background ended by a defect: the server ends as well");
+                    self.stop().await;
+                    return Err(ServerError::Background);
+                },
                 _ = signals.terminate.recv() => break true,
                 _ = signals.interrupt.recv() => break true,
                 _ = signals.hang_up.recv() => self.reload(),
@@ -301,6 +309,17 @@ mod tests {
         // The handle goes by the holder it was told last.
         let (clock, holder) = (&running.parts.clock, &running.parts.holder);
         assert!(!running.parts.store.lease(holder, clock.now(), clock.now()).await.unwrap());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_whose_work_in_the_background_panics_ends_and_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut running = start(directory.path()).await;
+        running.ticks.spawn(async { panic!("a defect") });
+        let ended = timeout(Duration::from_secs(20), running.until_signalled(Signals::listen().unwrap())).await;
+        assert!(matches!(ended.unwrap(), Err(ServerError::Background)));
+        // It ended in good order: the next one finds everything closed.
+        start(directory.path()).await.stop().await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 use crate::ids::DeploymentId;
 use crate::lifecycle::Profile;
 use crate::metadata::Name;
-use crate::roots::{RootRecord, Wrapped};
+use crate::roots::{RetiredRoot, RootRecord, Wrapped};
 use crate::time::UnixMillis;
+
+/// How many retired roots a deployment's record keeps (count).
+pub const RETIRED_MAX: usize = 64;
 
 /// One installation of Keyreeve.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +29,9 @@ pub struct DeploymentRecord {
     /// The roots of trust, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     roots: BTreeMap<Name, RootRecord>,
+    /// Roots that were retired, with what each needs to open again: for copies of before that are under it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<RetiredRoot>,
     /// Which revision of SP 800-57 part 1 rules new keys.
     pub profile: Profile,
     /// The origin line of the audit log's checkpoints.
@@ -61,7 +67,8 @@ impl DeploymentRecord {
     pub fn new(new: NewDeployment) -> Self {
         let NewDeployment { id, created, root, profile, log_origin, log_vkeys, system_secret } = new;
         let (root_kind, root_public, roots) = (None, None, BTreeMap::from([root]));
-        Self { id, created, root_kind, root_public, roots, profile, log_origin, log_vkeys, system_secret }
+        let retired = Vec::new();
+        Self { id, created, root_kind, root_public, roots, retired, profile, log_origin, log_vkeys, system_secret }
     }
 
     /// The roots of trust, by name.
@@ -74,6 +81,18 @@ impl DeploymentRecord {
             roots.entry(crate::roots::main()).or_insert_with(before_names);
         }
         roots
+    }
+
+    /// Takes a root out, and keeps its record apart.
+    pub fn retire(&mut self, name: &Name, at: UnixMillis, by: &Name) {
+        let mut roots = self.roots();
+        if let Some(root) = roots.remove(name) {
+            // No record grows without bound: the oldest go.
+            let over = (self.retired.len() + 1).saturating_sub(RETIRED_MAX);
+            self.retired.drain(..over);
+            self.retired.push(RetiredRoot { name: name.clone(), root, at, by: by.clone() });
+            self.set_roots(roots);
+        }
     }
 
     /// Replaces the roots.
@@ -100,5 +119,10 @@ mod tests {
         record.set_roots(roots.clone());
         let again: DeploymentRecord = serde_json::from_str(&serde_json::to_string(&record).unwrap()).unwrap();
         assert_eq!(again.roots(), roots);
+        let mut retired = again.clone();
+        retired.retire(&crate::roots::main(), UnixMillis(7), &"olga".parse().unwrap());
+        assert_eq!((retired.roots().len(), &retired.retired[0].root), (0, main));
+        retired.retire(&crate::roots::main(), UnixMillis(8), &"olga".parse().unwrap());
+        assert_eq!(retired.retired.len(), 1, "there is none any more");
     }
 }

@@ -240,7 +240,7 @@ pub struct HandedOut {
     pub public: serde_json::Value,
     /// The set.
     pub holders: ShareHolders,
-    /// Each share, encrypted to its holder, in order. Gone from here once the set takes effect.
+    /// Each share, encrypted to its holder, in order. [`SharesRecord::kept`] once the set takes effect.
     pub texts: Vec<String>,
 }
 
@@ -272,6 +272,17 @@ impl Exchange {
     }
 }
 
+/// Shares of the set that counts, encrypted to their holders: kept until it has opened the secret, for a holder who did
+/// not get the own one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// Since when the set counts.
+    pub since: UnixMillis,
+    /// In the order of the shares' numbers.
+    pub texts: Vec<String>,
+}
+
 /// The shares of one secret: who has them, and the set that may come next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -285,6 +296,9 @@ pub struct SharesRecord {
     /// The exchange that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exchange: Option<Exchange>,
+    /// The encrypted shares of the set that counts, as long as it never opened the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
     /// When people were last told of proofs that are overdue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reminded: Option<UnixMillis>,
@@ -458,7 +472,7 @@ impl SharesRecord {
         now: UnixMillis,
         by: &Name,
     ) -> Result<(Self, serde_json::Value), SharesRefusal> {
-        let HandedOut { public, mut holders, .. } = self.handed_out()?.clone();
+        let HandedOut { public, mut holders, texts } = self.handed_out()?.clone();
         let named = |holder: &Holder| holder.person.as_ref().map(|person| person.name.clone());
         if let Some(name) = confirmed.iter().find(|name| !holders.holders.iter().filter_map(named).any(|n| n == **name))
         {
@@ -480,7 +494,16 @@ impl SharesRecord {
             return Err(SharesRefusal::TooFewProved { proved, threshold });
         }
         (self.current, self.exchange, self.reminded) = (holders, None, None);
+        self.kept = Some(Kept { since: now, texts });
         Ok((self, public))
+    }
+
+    /// The record once the set that counts has opened the secret, which is open since `opened`: its holders have their
+    /// shares, and nothing of them stays here. Nothing where nothing changes.
+    #[must_use]
+    pub fn opened(mut self, set: ShareSetId, opened: UnixMillis) -> Option<Self> {
+        let kept = self.kept.take()?;
+        (self.current.set == set && kept.since < opened).then_some(self)
     }
 
     /// Gives an exchange up: the present set stays, and the new one never opens anything.

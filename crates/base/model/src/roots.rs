@@ -232,6 +232,20 @@ pub struct RootRecord {
     pub by: Option<Name>,
 }
 
+/// A root of trust that was one of the deployment's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetiredRoot {
+    /// What it was called; another may be called so since.
+    pub name: Name,
+    /// What it was.
+    pub root: RootRecord,
+    /// When it was retired.
+    pub at: UnixMillis,
+    /// By whom.
+    pub by: Name,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -55,7 +55,15 @@ impl From<Problem> for RootError {
 pub(crate) struct Link {
     settings: Settings,
     state: Mutex<State>,
+    /// Rings when somebody is done with starting a worker.
+    started: Condvar,
     gate: Gate,
+}
+
+/// Whether a worker runs; else the PIN to start one with, and how often the link was closed until now.
+enum Running {
+    Yes(Arc<Worker>),
+    No(SecretBytes, u64),
 }
 
 #[derive(Default)]
@@ -70,6 +78,10 @@ struct State {
     not_before: Option<Instant>,
     /// Why the worker was last given up.
     last: String,
+    /// Somebody starts a worker; nobody else does meanwhile.
+    starting: bool,
+    /// Counts closings: a worker that was started for an opening that is over is not kept.
+    closings: u64,
     /// The token refused the PIN: nothing is tried again until the process is started anew.
     refused: bool,
 }
@@ -77,7 +89,7 @@ struct State {
 impl Link {
     pub(crate) fn new(settings: Settings) -> Self {
         let gate = Gate { free: Mutex::new(settings.sessions.max(1)), freed: Condvar::new() };
-        Self { settings, state: Mutex::new(State::default()), gate }
+        Self { settings, state: Mutex::new(State::default()), started: Condvar::new(), gate }
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -94,6 +106,12 @@ impl Link {
         let mut state = self.state.lock();
         state.pin = None;
         state.worker = None;
+        state.closings += 1;
+    }
+
+    /// Whether the token refused the PIN, or may have.
+    pub(crate) fn refused(&self) -> bool {
+        self.state.lock().refused
     }
 
     /// What the token said when it was last opened.
@@ -147,14 +165,49 @@ impl Link {
         }
     }
 
+    /// The worker that runs, or a new one. It is started without the state being held: closing, and telling what the
+    /// token said, wait for nothing.
     fn worker(&self, limit: Duration) -> Result<Arc<Worker>, Problem> {
-        let Some(mut state) = self.state.try_lock_for(limit) else {
-            return Err(Problem::unavailable("the token is being opened"));
+        let (pin, closings) = match self.running(limit)? {
+            Running::Yes(worker) => return Ok(worker),
+            Running::No(pin, closings) => (pin, closings),
         };
+        let started = start(&self.settings, Some(pin), self.settings.timeout);
+        let mut state = self.state.lock();
+        state.starting = false;
+        self.started.notify_all();
+        match started {
+            Ok((worker, _)) if state.closings != closings => {
+                worker.kill();
+                Err(Problem::unavailable("the token was closed"))
+            }
+            Ok((worker, survey)) => {
+                tracing::info!(token = %survey.label, serial = %survey.serial, "the PKCS #11 token is open");
+                state.worker = Some(Arc::clone(&worker));
+                state.survey = Some(Arc::new(survey));
+                Ok(worker)
+            }
+            Err(problem) => {
+                state.refused |= problem.failure == Failure::Pin;
+                state.fail(&problem.text);
+                Err(problem)
+            }
+        }
+    }
+
+    /// The worker, or that the caller starts one now, with this PIN. Waits while somebody else does.
+    fn running(&self, limit: Duration) -> Result<Running, Problem> {
+        let end = Instant::now() + limit;
+        let mut state = self.state.lock();
+        while state.starting {
+            if self.started.wait_until(&mut state, end).timed_out() {
+                return Err(Problem::unavailable("the token is being opened"));
+            }
+        }
         if let Some(worker) = &state.worker
             && worker.alive()
         {
-            return Ok(Arc::clone(worker));
+            return Ok(Running::Yes(Arc::clone(worker)));
         }
         if let Some(dead) = state.worker.take() {
             state.refused |= dead.in_login();
@@ -168,19 +221,9 @@ impl Link {
             return Err(Problem::unavailable(format!("{}; it is tried again in a moment", state.last)));
         }
         let Some(pin) = &state.pin else { return Err(Problem::unavailable("the token is closed")) };
-        match start(&self.settings, Some(pin.duplicate()), limit.max(self.settings.timeout)) {
-            Ok((worker, survey)) => {
-                tracing::info!(token = %survey.label, serial = %survey.serial, "the PKCS #11 token is open");
-                state.worker = Some(Arc::clone(&worker));
-                state.survey = Some(Arc::new(survey));
-                Ok(worker)
-            }
-            Err(problem) => {
-                state.refused |= problem.failure == Failure::Pin;
-                state.fail(&problem.text);
-                Err(problem)
-            }
-        }
+        let pin = pin.duplicate();
+        state.starting = true;
+        Ok(Running::No(pin, state.closings))
     }
 
     fn give_up(&self, worker: &Arc<Worker>, why: &str) {

@@ -31,6 +31,8 @@ const TAG_LEN: usize = 16;
 const DOMAIN: &[u8] = b"keyreeve/root/pkcs11/1\0";
 /// What the check value is wrapped for; no context of the engine begins so.
 const CHECK_CONTEXT: &[u8] = b"\0check";
+/// A place that nothing is wrapped for.
+const OTHER_CONTEXT: &[u8] = b"\0elsewhere";
 const CHECK: &[u8] = b"keyreeve";
 /// How long an answer of [`Root::check`] is given again.
 const CHECK_AGAIN: Duration = Duration::from_secs(1);
@@ -217,7 +219,11 @@ impl Token {
             RootError::Unwrap => RootError::Unavailable("the key in this token is not this deployment's".to_owned()),
             other => other,
         })?;
-        if checked.ct_eq(CHECK) { Ok(root) } else { Err(wrong_answer()) }
+        if !checked.ct_eq(CHECK) {
+            return Err(wrong_answer());
+        }
+        self.binds(&root)?;
+        Ok(root)
     }
 
     /// Takes over the root key that is in the token, or makes one.
@@ -246,7 +252,22 @@ impl Token {
         root.check = self.wrap(&root, CHECK_CONTEXT, SecretBytes::copy_from(CHECK))?;
         // What does not unwrap must not become the root of anything.
         self.unwrap(&root, CHECK_CONTEXT, &root.check)?;
+        self.binds(&root)?;
         Ok(root)
+    }
+
+    /// Whether the token binds what it seals to where it belongs: libraries are known that leave the additional data
+    /// out, and wrapped keys could change places.
+    fn binds(&self, root: &RootKey) -> Result<(), RootError> {
+        match self.unwrap(root, OTHER_CONTEXT, &root.check) {
+            Err(RootError::Unwrap) => Ok(()),
+            Err(other) => Err(other),
+            Ok(_) => Err(RootError::Refused(
+                "the token opens what was sealed for another place: its AES-GCM leaves the additional data out, and it \
+                 cannot be a root"
+                    .to_owned(),
+            )),
+        }
     }
 
     fn link_survey(&self) -> Result<Arc<Survey>, RootError> {
@@ -316,6 +337,10 @@ impl Root for Pkcs11Root {
         let parameters = Parameters { format: Format::V1, key: root.id, check: root.check.clone() };
         let public = serde_json::to_value(parameters).map_err(|error| RootError::Unavailable(error.to_string()))?;
         Ok(Initialised { public, shares: Vec::new() })
+    }
+
+    fn pin_refused(&self) -> bool {
+        self.token.link.refused()
     }
 
     fn status(&self) -> SealStatus {

@@ -9,7 +9,7 @@ use keyreeve_crypto::random::Random;
 use keyreeve_crypto::shamir::{self, MAX_SHARES, Share, SplitError};
 use keyreeve_model::{Custody, UnixMillis};
 use keyreeve_root::root_key::{RootKey, unavailable};
-use keyreeve_root::{Gathering, Initialised, NewShares, Root, RootError, SealStatus, ShareSet};
+use keyreeve_root::{Exchanging, Gathering, Initialised, NewShares, Root, RootError, SealStatus, ShareSet};
 use keyreeve_secret::{SecretArray, SecretBytes, SecretString};
 use parking_lot::RwLock;
 use serde_json::Value;
@@ -34,9 +34,7 @@ enum State {
 
 /// Shares on their way to being exchanged for others.
 struct Exchange {
-    /// How many are wanted, and how many of them shall open the root.
-    shares: u8,
-    threshold: u8,
+    of: Exchanging,
     stage: Stage,
 }
 
@@ -46,8 +44,8 @@ enum Stage {
 }
 
 impl Exchange {
-    const fn new(shares: u8, threshold: u8) -> Self {
-        Self { shares, threshold, stage: Stage::Gathering(Vec::new()) }
+    const fn new(of: Exchanging) -> Self {
+        Self { of, stage: Stage::Gathering(Vec::new()) }
     }
 }
 
@@ -126,6 +124,10 @@ impl Root for ShamirRoot {
         Ok(Initialised { public, shares: made.iter().map(Share::to_text).collect() })
     }
 
+    async fn disown(&self) {
+        *self.state.write() = State::Unconfigured;
+    }
+
     fn status(&self) -> SealStatus {
         match &*self.state.read() {
             State::Unconfigured => SealStatus::NotInitialised { people: true },
@@ -189,7 +191,8 @@ impl Root for ShamirRoot {
         }
     }
 
-    async fn exchange_share(&self, shares: u8, threshold: u8, share: &SecretString) -> Result<Gathering, RootError> {
+    async fn exchange_share(&self, of: Exchanging, share: &SecretString) -> Result<Gathering, RootError> {
+        let Exchanging { shares, threshold, .. } = of;
         check_numbers(shares, threshold)?;
         let mut state = self.state.write();
         let (parameters, exchange) = match &mut *state {
@@ -197,10 +200,10 @@ impl Root for ShamirRoot {
             State::Closed(..) => return Err(RootError::Sealed),
             State::Open(parameters, _, exchange) => (parameters, exchange),
         };
-        if exchange.as_ref().is_none_or(|exchange| (exchange.shares, exchange.threshold) != (shares, threshold)) {
-            *exchange = Some(Exchange::new(shares, threshold));
+        if exchange.as_ref().is_some_and(|exchange| exchange.of != of) {
+            *exchange = None;
         }
-        let current = exchange.get_or_insert_with(|| Exchange::new(shares, threshold));
+        let current = exchange.get_or_insert_with(|| Exchange::new(of));
         let given = match &mut current.stage {
             Stage::Made(made, shares) => {
                 parameters.accept(&[], share)?;

@@ -6,7 +6,7 @@ use keyreeve_crypto::random::Random;
 use keyreeve_crypto::shamir::Share;
 use keyreeve_model::UnixMillis;
 use keyreeve_root::conformance::{RootFixture, root_suite};
-use keyreeve_root::{Gathering, Initialised, NewShares, Root, RootError, SealStatus};
+use keyreeve_root::{Exchanging, Gathering, Initialised, NewShares, Root, RootError, SealStatus};
 use keyreeve_root_software::ShamirRoot;
 use keyreeve_secret::{SecretBytes, SecretString};
 use proptest::prelude::*;
@@ -244,10 +244,15 @@ async fn opened(public: &serde_json::Value, shares: &[&SecretString]) -> Result<
     Ok(root)
 }
 
+/// The one exchange of most tests.
+fn of(shares: u8, threshold: u8) -> Exchanging {
+    Exchanging { id: [1; 32], shares, threshold }
+}
+
 /// Gives shares until there is a new set.
 async fn exchanged(root: &ShamirRoot, given: &[&SecretString], (shares, threshold): (u8, u8)) -> NewShares {
     for share in given {
-        if let Gathering::Made(new) = root.exchange_share(shares, threshold, share).await.unwrap() {
+        if let Gathering::Made(new) = root.exchange_share(of(shares, threshold), share).await.unwrap() {
             return new;
         }
     }
@@ -277,13 +282,13 @@ async fn a_deployment_of_before_opens_and_gets_new_shares() {
 async fn until_the_new_set_is_adopted_the_old_one_opens() {
     let (made, wrapped, root) = deployment(3, 2).await;
     let [a, b, c] = &made.shares[..] else { panic!() };
-    assert!(matches!(root.exchange_share(3, 2, a).await, Err(RootError::Sealed)));
+    assert!(matches!(root.exchange_share(of(3, 2), a).await, Err(RootError::Sealed)));
     root.unseal(a).await.unwrap();
     root.unseal(b).await.unwrap();
-    assert!(matches!(root.exchange_share(5, 3, c).await, Ok(Gathering::Given { given: 1, threshold: 2 })));
-    assert!(matches!(root.exchange_share(5, 3, c).await, Err(RootError::DuplicateShare(3))));
+    assert!(matches!(root.exchange_share(of(5, 3), c).await, Ok(Gathering::Given { given: 1, threshold: 2 })));
+    assert!(matches!(root.exchange_share(of(5, 3), c).await, Err(RootError::DuplicateShare(3))));
     assert_eq!(root.exchange_given(), 1);
-    assert!(matches!(root.exchange_share(5, 1, c).await, Err(RootError::Shares { .. })));
+    assert!(matches!(root.exchange_share(of(5, 1), c).await, Err(RootError::Shares { .. })));
     let new = exchanged(&root, &[a], (5, 3)).await;
     assert_eq!((new.shares.len(), new.set.version, new.set.threshold, new.set.keys.len()), (5, 2, 3, 5));
     let repeated = exchanged(&root, &[b], (5, 3)).await;
@@ -301,6 +306,33 @@ async fn until_the_new_set_is_adopted_the_old_one_opens() {
         again.unseal(share).await.unwrap();
     }
     assert!(again.unwrap(b"context", &wrapped).await.unwrap().ct_eq(b"kek"));
+}
+
+#[tokio::test]
+async fn shares_given_to_one_exchange_do_not_count_for_another_of_the_same_numbers() {
+    let (made, _, root) = deployment(3, 2).await;
+    let [a, b, c] = &made.shares[..] else { panic!() };
+    root.unseal(a).await.unwrap();
+    root.unseal(b).await.unwrap();
+    let one = of(3, 2);
+    let other = Exchanging { id: [2; 32], ..one };
+    assert!(matches!(root.exchange_share(one, a).await, Ok(Gathering::Given { given: 1, .. })));
+    assert!(matches!(root.exchange_share(other, b).await, Ok(Gathering::Given { given: 1, .. })));
+    assert!(matches!(root.exchange_share(other, c).await, Ok(Gathering::Made(_))));
+    // Nor is the set that was made for one told to whoever gives a share to the other.
+    assert!(matches!(root.exchange_share(one, a).await, Ok(Gathering::Given { given: 1, .. })));
+}
+
+#[tokio::test]
+async fn a_root_that_nothing_hangs_on_is_initialised_again_in_the_same_process() {
+    let root = root();
+    let lost = root.initialise(3, 2).await.unwrap();
+    assert!(matches!(root.initialise(3, 2).await, Err(RootError::Already(_))));
+    root.disown().await;
+    let made = root.initialise(3, 2).await.unwrap();
+    root.seal().await;
+    assert!(matches!(root.unseal(&lost.shares[0]).await, Err(RootError::ForeignShare)));
+    root.unseal(&made.shares[0]).await.unwrap();
 }
 
 #[tokio::test]
@@ -332,8 +364,8 @@ async fn a_set_that_does_not_follow_is_not_adopted() {
     }
     assert_eq!(root.share_set().unwrap().version, 1);
     root.forget_shares().await;
-    assert!(matches!(root.exchange_share(3, 2, &made.shares[0]).await, Ok(Gathering::Given { given: 1, .. })));
-    let forged = root.exchange_share(3, 2, &forged(&made.shares[1])).await;
+    assert!(matches!(root.exchange_share(of(3, 2), &made.shares[0]).await, Ok(Gathering::Given { given: 1, .. })));
+    let forged = root.exchange_share(of(3, 2), &forged(&made.shares[1])).await;
     assert!(matches!(forged, Err(RootError::ForgedShare(2))), "{forged:?}");
     assert_eq!(root.exchange_given(), 1, "it was refused alone");
 }

@@ -152,6 +152,8 @@ impl Core {
             return Ok(Keyed { record, key, older });
         }
         let key = BackupKey::generate(1, &self.ports.random)?;
+        // Held until it is stored: the roots that it comes under are not retired meanwhile.
+        let _joined = self.rooting.read().await;
         let under = opened.rooted().system_secret.under();
         let wrapped = self.wrap_backup_key(&opened.deployment.id, &key, &under).await?;
         let record = BackupKeyRecord { version: 1, created: now, wrapped };
@@ -170,7 +172,7 @@ impl Core {
         Ok(BackupKey::from_secret(version, secret)?)
     }
 
-    /// A backup key under roots of trust that were seen to give it back.
+    /// A backup key under roots of trust, which `wrap` has seen to give it back.
     async fn wrap_backup_key(
         &self,
         deployment: &DeploymentId,
@@ -178,12 +180,7 @@ impl Core {
         under: &RootUse,
     ) -> Result<Wrapped, Error> {
         let (context, roots) = (key_context(deployment, key.version()), &self.ports.roots);
-        let wrapped = roots.wrap(under, &context, key.secret(), &self.ports.random).await?;
-        if roots.unwrap(&wrapped, &context).await?.ct_eq(key.secret().expose()) {
-            Ok(wrapped)
-        } else {
-            Err(Error::internal("a root of trust unwrapped another backup key than it had wrapped"))
-        }
+        roots.wrap(under, &context, key.secret(), &self.ports.random).await
     }
 
     /// Backup keys whose wrapping is to move, under other roots of trust; and a new version when the newest one moves:

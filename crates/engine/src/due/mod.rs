@@ -7,6 +7,7 @@ mod destructions;
 mod epochs;
 mod reminders;
 mod roots;
+mod shares;
 
 use crate::core::Engine;
 use crate::error::Error;
@@ -28,6 +29,7 @@ impl Engine {
             errors.extend(self.look_after_emergencies().await.err());
             errors.extend(self.remind_of_reviews().await.err());
             errors.extend(self.remind_of_proofs().await.err());
+            errors.extend(self.forget_handed_shares().await.err());
             errors.extend(self.tell_of_ends().await.err());
             errors.extend(self.give_up_orphans().await.err());
             errors.extend(self.look_after_backups().await);

@@ -72,16 +72,26 @@ impl Core {
         if self.newest_epoch(id, shard) > 0 {
             return Ok(());
         }
-        let _alone = lock.write().await;
-        if self.newest_epoch(id, shard) == 0 {
-            let first = EpochId { keyring: id, shard, epoch: 1 };
-            let next = self.next_epoch(first).await?;
-            // One may be there already: made by a request that was dropped before it could say so.
-            if self.ports.vault.get(next).await?.is_none() {
-                opened.hierarchy.make_epoch(id, shard, next.epoch).await?;
-            }
-            self.newest_epochs.lock().insert((id, shard), next.epoch);
+        let alone = Arc::clone(lock).write_owned().await;
+        if self.newest_epoch(id, shard) > 0 {
+            return Ok(());
         }
+        let mut next = self.next_epoch(EpochId { keyring: id, shard, epoch: 1 }).await?;
+        while self.ports.vault.get(next).await?.is_some() {
+            // Made by a request that was dropped before it could say so. One that nothing opens would take no keys.
+            if opened.hierarchy.opens(&keyring.record, next).await? {
+                self.newest_epochs.lock().insert((id, shard), next.epoch);
+                return Ok(());
+            }
+            let epoch = next.epoch;
+            tracing::error!(keyring = %id, shard, epoch, "an epoch in the vault does not open: passed over");
+            next = self.next_epoch(EpochId { epoch: next.epoch + 1, ..next }).await?;
+        }
+        opened.hierarchy.make_epoch((id, shard, next.epoch), alone).await?;
+        // The lock was given back with it: a destruction may have made a later one since.
+        let mut newest = self.newest_epochs.lock();
+        let newest = newest.entry((id, shard)).or_default();
+        *newest = next.epoch.max(*newest);
         Ok(())
     }
 

@@ -39,9 +39,13 @@ pub(crate) struct Hierarchy {
     sealer: Arc<SystemKeys>,
     keks: Cache<(KeyringId, u32), Arc<LoadedKey>>,
     epochs: RowCache<EpochId, Arc<LoadedKey>>,
-    /// Shared by whoever wraps something under the newest KEK of a keyring; exclusive for taking older ones away.
-    kek_locks: Mutex<HashMap<KeyringId, Arc<RwLock<()>>>>,
+    kek_locks: Arc<KekLocks>,
 }
+
+/// Locks by keyring: shared by whoever wraps something under the newest KEK, exclusive for taking older ones away. They
+/// outlive closing and opening the server, as whoever holds one may.
+#[derive(Default)]
+pub(crate) struct KekLocks(Mutex<HashMap<KeyringId, Arc<RwLock<()>>>>);
 
 /// SHA-256, in hexadecimal, of wrapped material, for destruction records.
 pub(crate) fn wrapped_digest(row: &MaterialRow) -> String {
@@ -68,11 +72,6 @@ pub(crate) async fn new_kek(
     let material = Material::generate(KEK_ALGORITHM, random)?;
     let context = kek_context(keyring, version);
     let wrapped = core.ports.roots.wrap(under, &context, &material.serialize(), random).await?;
-    // What does not open again must not become the KEK of anything.
-    let opened = core.ports.roots.unwrap(&wrapped, &context).await?;
-    if !opened.ct_eq(material.serialize().expose()) {
-        return Err(Error::internal("a root of trust unwrapped another key than it had wrapped"));
-    }
     Ok(KekVersion { version, created: now, by: by.clone(), wrapped })
 }
 
@@ -91,13 +90,13 @@ impl Hierarchy {
             sealer: Arc::clone(sealer),
             keks: Cache::new(KEKS_KEPT),
             epochs: RowCache::new(EPOCHS_KEPT),
-            kek_locks: Mutex::default(),
+            kek_locks: Arc::clone(&core.kek_locks),
         }
     }
 
     /// The lock of a keyring's KEKs.
     pub(crate) fn kek_lock(&self, keyring: KeyringId) -> Arc<RwLock<()>> {
-        Arc::clone(self.kek_locks.lock().entry(keyring).or_default())
+        Arc::clone(self.kek_locks.0.lock().entry(keyring).or_default())
     }
 
     /// A keyring as it is stored now: the one that came with a key may be older than its newest KEK.
@@ -158,13 +157,34 @@ impl Hierarchy {
         Ok(wrapped)
     }
 
-    /// Makes the key of an epoch and puts it into the vault, wrapped by the keyring's newest KEK.
-    pub(crate) async fn make_epoch(&self, keyring: KeyringId, shard: u32, epoch: u64) -> Result<EpochId, Error> {
-        // No KEK is taken away between looking which one is the newest and using it.
-        let lock = self.kek_lock(keyring);
-        let _shared = lock.read().await;
-        let stored = self.stored(keyring).await?;
-        self.make_epoch_of(&stored, shard, epoch).await
+    /// Makes the key of an epoch and puts it into the vault, wrapped by the keyring's newest KEK. To its end, also when
+    /// whoever asked goes away: what is put into the vault after the locks were given back would be under a KEK that
+    /// was taken away meanwhile. What is `held` is given back then.
+    pub(crate) async fn make_epoch(
+        self: &Arc<Self>,
+        (keyring, shard, epoch): (KeyringId, u32, u64),
+        held: impl Send + 'static,
+    ) -> Result<EpochId, Error> {
+        let this = Arc::clone(self);
+        let made = tokio::spawn(async move {
+            // No KEK is taken away between looking which one is the newest and using it.
+            let lock = this.kek_lock(keyring);
+            let _shared = lock.read().await;
+            let stored = this.stored(keyring).await?;
+            let made = this.make_epoch_of(&stored, shard, epoch).await;
+            drop(held);
+            made
+        });
+        made.await.map_err(Error::internal)?
+    }
+
+    /// Whether an epoch in the vault opens; what does not takes nothing new.
+    pub(crate) async fn opens(&self, keyring: &KeyringRecord, id: EpochId) -> Result<bool, Error> {
+        match self.epoch(keyring, id).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Code::Tampered => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The same for a keyring that nobody else changes, or that is not stored yet.

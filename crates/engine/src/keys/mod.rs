@@ -6,10 +6,11 @@ mod held;
 mod hierarchy;
 mod neighbours;
 mod reference;
+mod renewal;
 
 pub use held::{HeldKey, HeldKeyring};
 pub use reference::{KeyRef, KeyringRef};
 
 pub(crate) use attrs::attrs_of;
-pub(crate) use hierarchy::{Hierarchy, new_kek, wrapped_digest};
+pub(crate) use hierarchy::{Hierarchy, KekLocks, new_kek, wrapped_digest};
 pub(crate) use neighbours::Going;

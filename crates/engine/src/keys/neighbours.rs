@@ -156,7 +156,7 @@ impl Core {
     pub(crate) async fn new_epoch(&self, opened: &Opened, key: &HeldKey, old: &[EpochId]) -> Result<EpochId, Error> {
         let newest = old.last().ok_or_else(|| Error::internal("a shard without epochs"))?;
         let next = self.next_epoch(EpochId { epoch: newest.epoch + 1, ..*newest }).await?;
-        opened.hierarchy.make_epoch(key.keyring.record.id, next.shard, next.epoch).await?;
+        opened.hierarchy.make_epoch((key.keyring.record.id, next.shard, next.epoch), ()).await?;
         // From here on, whatever becomes of the commit: should its answer be lost, nothing new may be wrapped under an
         // epoch that a destruction record already calls erased.
         self.newest_epochs.lock().insert((next.keyring, next.shard), next.epoch);

@@ -59,6 +59,10 @@ impl Record {
             let text = "a SHA-256 is written as 64 digits from 0 to 9 and a to f";
             return Err(Error::new(Code::InvalidRequest, text));
         }
+        // They stand in one field of the record: one name must not read as several.
+        if self.participants.iter().any(|who| who.to_string().contains(';')) {
+            return Err(Error::new(Code::InvalidRequest, "a participant's name has no semicolon in it"));
+        }
         let length: usize = self.participants.iter().map(|who| who.to_string().len() + 2).sum();
         if self.participants.len() > PARTICIPANTS_MAX || length > LIST_MAX {
             let text = format!("a record names at most {PARTICIPANTS_MAX} participants, in {LIST_MAX} bytes");
@@ -86,5 +90,24 @@ impl Operation for Record {
             .detail("ended", self.outcome.name())
             .detail("participants", participants.join("; "))
             .detail("deviations", self.deviations))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_name_never_reads_as_two() {
+        let record = |who: &str| Record {
+            ceremony: "backup".parse().unwrap(),
+            script_sha256: "0".repeat(64),
+            transcript_sha256: "0".repeat(64),
+            outcome: CeremonyOutcome::Completed,
+            participants: vec![who.parse().unwrap()],
+            deviations: 0,
+        };
+        assert!(record("Ann (Example)").check().is_ok());
+        assert_eq!(record("Ann (Example); Bob (Example)").check().unwrap_err().code(), Code::InvalidRequest);
     }
 }

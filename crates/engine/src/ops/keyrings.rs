@@ -51,10 +51,10 @@ pub struct Create {
 
 impl Create {
     /// The roots it will be under, if they are there and keep keys well enough for the class (requirement K18).
-    fn under(&self, core: &Core) -> Result<RootUse, Error> {
+    async fn under(&self, core: &Core) -> Result<RootUse, Error> {
         let opened = core.need_open()?;
         let under = self.roots.clone().unwrap_or_else(|| opened.rooted().system_secret.under());
-        core.check_roots(&under)?;
+        core.check_roots(&under).await?;
         core.check_custody(self.classification, &under)?;
         Ok(under)
     }
@@ -80,8 +80,9 @@ impl Core {
     }
 
     /// Refuses roots that the configuration does not name or the deployment has not joined.
-    pub(super) fn check_roots(&self, under: &RootUse) -> Result<(), Error> {
-        let joined = self.need_open()?.rooted().roots();
+    pub(super) async fn check_roots(&self, under: &RootUse) -> Result<(), Error> {
+        let opened = self.need_open()?;
+        let joined = opened.rooted().roots();
         for name in under.roots() {
             self.ports.roots.named(name)?;
             if !joined.contains_key(name) {
@@ -90,6 +91,7 @@ impl Core {
                 );
                 return Err(Error::new(Code::WrongState, text));
             }
+            self.refuse_unproved(&opened, name).await?;
         }
         Ok(())
     }
@@ -133,7 +135,7 @@ impl Operation for Create {
             let text = format!("the keyring `{}` exists already: choose another name", self.name);
             return Err(Error::new(Code::AlreadyExists, text));
         }
-        self.under(core)?;
+        self.under(core).await?;
         Ok(true)
     }
 
@@ -142,7 +144,7 @@ impl Operation for Create {
         let opened = core.need_open()?;
         let id = KeyringId::new(now, core.id_random()?);
         let joined = Arc::clone(&core.rooting).read_owned().await;
-        let under = self.under(core)?;
+        let under = self.under(core).await?;
         let kek = new_kek(core, (id, 1), &under, by, now).await?;
         let keyring = KeyringRecord {
             id,

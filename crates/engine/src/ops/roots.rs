@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::shares::{self, HandedText, HolderSpec};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::{Code, Error};
@@ -98,6 +99,10 @@ pub struct Join {
     pub shares: u8,
     /// How many of them open it.
     pub threshold: u8,
+    /// Who gets the shares, in the order of their numbers, each encrypted. Where nobody is named the shares are shown,
+    /// in development mode only: one person would have the whole root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<HolderSpec>,
     /// Why.
     pub reason: Label,
 }
@@ -107,8 +112,12 @@ pub struct Join {
 pub struct JoinReply {
     /// Its kind.
     pub kind: &'static str,
-    /// One for each holder; none for roots without shares.
+    /// One for each holder; none for roots without shares, and where they are encrypted.
     pub shares: Vec<SecretString>,
+    /// For each holder that was named, the share encrypted to that holder.
+    pub handed: Vec<HandedText>,
+    /// What these holders answer to show that they have theirs.
+    pub challenge: Option<String>,
 }
 
 impl Remember for JoinReply {}
@@ -120,6 +129,12 @@ impl Join {
         if deployment.roots().contains_key(&self.name) {
             let text = format!("the root of trust `{}` was joined before", self.name);
             return Err(Error::new(Code::AlreadyExists, text));
+        }
+        let alone = !core.settings.development || core.need_open()?.access().rules().are_in_force();
+        if self.shares > 0 && self.holders.is_empty() && alone {
+            let text = "whoever joins this root of trust would see all of its shares: say who will hold them, each \
+                        with a public key (`keyreeve root join --holder NAME=KEY`), and nobody sees any but his own";
+            return Err(Error::invalid(text));
         }
         Ok(root)
     }
@@ -142,7 +157,8 @@ impl Operation for Join {
     }
 
     /// Without making its key.
-    async fn rehearse(&self, _approved: &Approved<Self>, core: &Core) -> Result<bool, Error> {
+    async fn rehearse(&self, approved: &Approved<Self>, core: &Core) -> Result<bool, Error> {
+        shares::planned(&self.holders, (self.shares, self.threshold), approved.now())?;
         self.root(core, &core.need_open()?.rooted()).map(|_| true)
     }
 
@@ -153,13 +169,25 @@ impl Operation for Join {
         let (opened, now, asked) = (core.need_open()?, approved.now(), core.ports.clock.elapsed());
         let (mut deployment, revision) = core.deployment(&opened).await?;
         let root = self.root(core, &deployment)?;
+        let planned = shares::planned(&self.holders, (self.shares, self.threshold), now)?;
+        // It is none of the deployment's: what a join that was not stored has left, or a root that was retired.
+        root.disown().await;
         let made = root.initialise(self.shares, self.threshold).await?;
         core.ports.roots.note(&self.name, asked);
+        let given = shares::Given::new(core, &self.name, made.shares, &planned, now)?;
+        let filed = given.filed(&opened.keys);
         let (kind, by) = (root.kind(), Some(approved.principal().name.clone()));
         let mut roots = deployment.roots();
         roots.insert(self.name.clone(), RootRecord { kind: kind.to_owned(), public: made.public, joined: now, by });
         deployment.set_roots(roots);
-        Ok(rerooted(&opened, deployment, revision, JoinReply { kind, shares: made.shares })
+        let names: Vec<&str> = planned.iter().map(|planned| planned.person.name.as_str()).collect();
+        let reply = JoinReply { kind, shares: given.shown, handed: given.handed, challenge: given.challenge };
+        let mut outcome = rerooted(&opened, deployment, revision, reply);
+        outcome.changes.extend(filed);
+        if !names.is_empty() {
+            outcome = outcome.detail("holders", names.join(", "));
+        }
+        Ok(outcome
             .then(Effect::Hold(Guard::Exclusive(alone)))
             .detail("root", &self.name)
             .detail("root_kind", kind)
@@ -195,15 +223,14 @@ impl Operation for Retire {
         Some(&self.reason)
     }
 
-    async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<()>, Error> {
+    async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<()>, Error> {
         let alone = Arc::clone(&core.rooting).write_owned().await;
         let opened = core.need_open()?;
         let (mut deployment, revision) = core.deployment(&opened).await?;
-        let mut roots = deployment.roots();
-        let record = roots.remove(&self.name).ok_or_else(|| Error::not_found("root of trust"))?;
+        let record = deployment.roots().remove(&self.name).ok_or_else(|| Error::not_found("root of trust"))?;
         core.refuse_roots_in_use(&deployment, &self.name).await?;
         core.refuse_roots_in_jobs(&opened, &self.name).await?;
-        deployment.set_roots(roots);
+        deployment.retire(&self.name, approved.now(), &approved.principal().name);
         let mut outcome = rerooted(&opened, deployment, revision, ());
         // Joined again, it has other shares.
         let shares = core.filed::<SharesRecord>(&opened, row_id(SharePurpose::Root, &self.name)).await?;

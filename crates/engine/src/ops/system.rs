@@ -1,8 +1,7 @@
 //! The server itself: health, initialisation, opening and sealing.
 
 use keyreeve_model::deployment::NewDeployment;
-use keyreeve_model::filed::file;
-use keyreeve_model::holders::{Planned, SharesRecord};
+use keyreeve_model::holders::Planned;
 use keyreeve_model::ids::DeploymentId;
 use keyreeve_model::metadata::{InvalidMetadata, Label};
 use keyreeve_model::record::{Revision, Table, seal};
@@ -179,7 +178,7 @@ impl Operation for Init {
         if core.ports.store.deployment().await?.is_some() {
             return Err(Error::new(Code::WrongState, "the server is initialised already"));
         }
-        let planned = self.planned(approved.now())?;
+        let planned = shares::planned(&self.holders, (self.shares, self.threshold), approved.now())?;
         let first = core.ports.roots.first();
         let asked = core.ports.clock.elapsed();
         let initialised = core.ports.roots.need(first)?.initialise(self.shares, self.threshold).await?;
@@ -192,44 +191,7 @@ impl Operation for Init {
     }
 }
 
-/// What becomes of the shares: they are shown, or encrypted to their holders and written down.
-struct Shares {
-    shown: Vec<SecretString>,
-    handed: Vec<HandedText>,
-    record: Option<SharesRecord>,
-}
-
 impl Init {
-    /// Who gets the shares, checked before there are any.
-    fn planned(&self, now: UnixMillis) -> Result<Vec<Planned>, Error> {
-        let planned: Vec<Planned> = self.holders.iter().map(|holder| holder.planned(now)).collect::<Result<_, _>>()?;
-        if planned.is_empty() {
-            return Ok(planned);
-        }
-        SharesRecord::check_planned(&planned, self.threshold)?;
-        if planned.len() != usize::from(self.shares) {
-            return Err(Error::invalid("there are as many shares as holders, where holders are named"));
-        }
-        Ok(planned)
-    }
-
-    fn shares(core: &Core, shown: Vec<SecretString>, planned: &[Planned], now: UnixMillis) -> Result<Shares, Error> {
-        if shown.is_empty() {
-            return match planned {
-                [] => Ok(Shares { shown, handed: Vec::new(), record: None }),
-                _ => Err(Error::invalid("this root of trust has no shares that holders could get")),
-            };
-        }
-        let (name, set) = (core.ports.roots.first(), shares::set_of(&shown)?);
-        if planned.is_empty() {
-            let record = shares::first_record(name, shares::unnamed(&set, now));
-            return Ok(Shares { shown, handed: Vec::new(), record: Some(record) });
-        }
-        let made = shares::encrypt(core, &set, &shown, planned, now)?;
-        let handed = shares::handed(planned, &made.texts);
-        Ok(Shares { shown: Vec::new(), handed, record: Some(shares::first_record(name, made.holders)) })
-    }
-
     async fn build(
         &self,
         core: &Core,
@@ -262,13 +224,12 @@ impl Init {
         let new = NewToken { principal, description: &about, created_by: principal, life, networks, session: None };
         let (issued, token) = issue(core, &*keys, new)?;
         let sealed = seal(&*keys, Table::Deployment, id.as_bytes(), Revision::FIRST, &deployment);
-        let shares = Self::shares(core, root.shares, planned, now)?;
-        let challenge = shares.record.as_ref().and_then(|record| record.current.challenge());
-        let filed = shares.record.map(|record| file(&*keys, Revision::FIRST, &record));
+        let given = shares::Given::new(core, name, root.shares, planned, now)?;
+        let filed = given.filed(&keys);
         let reply = InitReply {
-            shares: shares.shown,
-            handed: shares.handed,
-            challenge: challenge.map(|challenge| challenge.to_string()),
+            shares: given.shown,
+            handed: given.handed,
+            challenge: given.challenge,
             principal: first.name.clone(),
             token: issued.token,
             expires: issued.record.expires,

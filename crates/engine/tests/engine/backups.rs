@@ -405,7 +405,15 @@ async fn backups_are_checked_and_cut_after_everything_moved_to_another_root() {
     house.more_roots.insert("second", (Custody::Kms, None));
     house.reopen().await;
     places.serve(&house, plan());
-    house.ask(roots::Join { name: name("second"), shares: 0, threshold: 0, reason: label("another") }).await;
+    house
+        .ask(roots::Join {
+            name: name("second"),
+            shares: 0,
+            threshold: 0,
+            holders: Vec::new(),
+            reason: label("another"),
+        })
+        .await;
     let (gone, kept) = (house.aead().await, house.aead().await);
     let record = backup(&house).await;
     let retire = || roots::Retire { name: name("main"), reason: label("moved") };

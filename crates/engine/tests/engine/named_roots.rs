@@ -2,22 +2,27 @@
 //! T3, T5, K18).
 
 use futures::future::join_all;
-use keyreeve_crypto::KeyAlgorithm;
-use keyreeve_engine::Code;
+use keyreeve_crypto::{KeyAlgorithm, LoadedKey, Material, Purpose, Random, WrappingMethod};
+use keyreeve_engine::ops::imports::Import;
 use keyreeve_engine::ops::keys::{CreateSpec, MetadataPatch, Update};
 use keyreeve_engine::ops::rules::Enact;
-use keyreeve_engine::ops::{jobs, keyrings, rekey, roots, system};
-use keyreeve_epochs::EpochVault;
+use keyreeve_engine::ops::{jobs, keyrings, rekey, roots, shares, system};
+use keyreeve_engine::{Code, KeyRef};
+use keyreeve_epochs::{EpochId, EpochVault};
 use keyreeve_model::job::JobState;
 use keyreeve_model::roots::{Need, Wrapped};
-use keyreeve_model::{Classification, Custody, Environment, KeyringRecord, Label, RootUse};
-use keyreeve_root::Root;
+use keyreeve_model::{Classification, Custody, Environment, KeyringRecord, Label, MaterialRow, RootUse};
+use keyreeve_root::{Root, SealStatus};
+use keyreeve_root_software::SealedFileRoot;
+use keyreeve_secret::{SecretBytes, SecretString};
+use keyreeve_store::faulty::CommitFault;
 use keyreeve_store::{Page, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::{Council, House, RootKind, create, key_of, label, name};
+use crate::shares::{holder, proof};
+use crate::support::{Checked, Council, House, RootKind, Who, create, key_of, label, name, prepared, wrapped_for};
 
 fn under(need: Need, roots: &[&str]) -> RootUse {
     RootUse::new(need, roots.iter().map(|root| root.parse().unwrap()).collect()).unwrap()
@@ -48,7 +53,7 @@ fn retire(root: &str) -> roots::Retire {
 }
 
 fn join(root: &str) -> roots::Join {
-    roots::Join { name: name(root), shares: 0, threshold: 0, reason: label("a second one") }
+    roots::Join { name: name(root), shares: 0, threshold: 0, holders: Vec::new(), reason: label("a second one") }
 }
 
 /// A house with further roots, joined.
@@ -194,17 +199,17 @@ async fn a_rotated_kek_wraps_everything_and_the_old_one_is_gone() {
     let mut house = House::new().await;
     let keys = [house.aead_in("default").await, house.aead_in("default").await];
     let before = house.vault().list().await.unwrap();
-    let old: Vec<_> = join_all(before.iter().map(|id| house.vault().get(*id))).await;
     let job = house.ask(rotate("default", None)).await;
     assert_eq!(house.code(rotate("default", None)).await, Code::WrongState, "one at a time");
     let done = finish(&house, &job).await;
     assert_eq!((done.0.state(), done.0.progress()), (JobState::Done, (1, 1)));
     let ring = &rings(&house).await[0];
     assert_eq!(ring.keks.iter().map(|kek| kek.version).collect::<Vec<_>>(), [2]);
-    for (id, old) in before.iter().zip(old) {
-        let now = house.vault().get(*id).await.unwrap().unwrap();
-        assert_eq!(now[..4], 2u32.to_be_bytes());
-        assert_ne!(Some(now), old.unwrap());
+    let after = house.vault().list().await.unwrap();
+    assert_eq!(after.len(), before.len());
+    for id in after {
+        assert!(!before.contains(&id), "epochs are new ones");
+        assert_eq!(house.vault().get(id).await.unwrap().unwrap()[..4], 2u32.to_be_bytes());
     }
     for key in &keys {
         assert_eq!(house.round_trip(key).await, b"plaintext");
@@ -268,6 +273,296 @@ async fn everything_moves_to_another_root_under_load_and_the_old_one_opens_nothi
     for key in keys.iter() {
         assert_eq!(house.round_trip(key).await, b"plaintext");
     }
+}
+
+/// Somebody who kept the key of a root, and a copy of the database and of the vault, from before a migration.
+struct Thief {
+    root: SealedFileRoot,
+    epochs: Vec<(EpochId, LoadedKey)>,
+}
+
+impl Thief {
+    fn load(bytes: SecretBytes) -> LoadedKey {
+        LoadedKey::load(&Material::parse(KeyAlgorithm::Xaes256Gcm, bytes).unwrap(), Purpose::Encrypt).unwrap()
+    }
+
+    async fn with(house: &House, root: SealedFileRoot) -> Self {
+        let mut epochs = Vec::new();
+        for ring in rings(house).await {
+            for id in house.vault().list().await.unwrap().into_iter().filter(|id| id.keyring == ring.id) {
+                let sealed = house.vault().get(id).await.unwrap().unwrap();
+                let version = u32::from_be_bytes(sealed[..4].try_into().unwrap());
+                let kek = ring.keks.iter().find(|kek| kek.version == version).unwrap();
+                let context = [b"keyreeve/kek/1".as_slice(), ring.id.as_bytes(), &version.to_be_bytes()].concat();
+                let Wrapped::Under(parts) = &kek.wrapped else { panic!("not in parts") };
+                let part = hex::decode(&parts.parts[&name("main")]).unwrap();
+                let kek = Self::load(root.unwrap(&context, &part).await.unwrap());
+                let (shard, epoch) = (id.shard.to_be_bytes(), id.epoch.to_be_bytes());
+                let context = [b"keyreeve/epoch/1".as_slice(), id.keyring.as_bytes(), &shard, &epoch].concat();
+                epochs.push((id, Self::load(kek.open(&context, &sealed[4..]).unwrap())));
+            }
+        }
+        Self { root, epochs }
+    }
+
+    /// How many rows of material there are, and how many of them open by what the thief has.
+    async fn opens(&self, house: &House) -> (usize, usize) {
+        let (mut rows, mut opened) = (0, 0);
+        for ring in rings(house).await {
+            for row in house.store().shard_material(ring.id, 0, Page { after: None, limit: 100 }).await.unwrap() {
+                rows += 1;
+                let tried = self.epochs.iter().any(|(id, key)| {
+                    [id.epoch, row.epoch].into_iter().any(|epoch| {
+                        let bound = MaterialRow::associated_data(row.key, row.version, row.keyring, row.shard, epoch);
+                        key.open(&bound, &row.wrapped).is_ok()
+                    })
+                });
+                opened += usize::from(tried);
+            }
+        }
+        (rows, opened)
+    }
+}
+
+#[tokio::test]
+async fn copies_of_before_and_the_old_root_open_nothing_that_is_stored_afterwards() {
+    let house = with_roots(&[("second", Custody::Kms, None)]).await;
+    house.ask(ring("one", Classification::Internal, Some(under(Need::Any, &["main"])))).await;
+    let keys = [house.aead_in("default").await, house.aead_in("one").await];
+    // Of before roots had names a KEK is wrapped in another form: rotated once, all are in this one.
+    let job = house.ask(rotate("default", Some(under(Need::Any, &["main"])))).await;
+    finish(&house, &job).await;
+    let copy = house.path().join("stolen.key");
+    std::fs::copy(house.path().join("root.key"), &copy).unwrap();
+    let root = SealedFileRoot::new(copy, Random::from_module().unwrap());
+    let deployment = house.store().deployment().await.unwrap().unwrap();
+    let deployment: keyreeve_model::DeploymentRecord = serde_json::from_slice(&deployment.bytes).unwrap();
+    root.configure(&deployment.roots()[&name("main")].public).await.unwrap();
+    let thief = Thief::with(&house, root).await;
+    assert_eq!(thief.opens(&house).await, (2, 2), "or this test shows nothing");
+    let job = house.ask(migrate(Some("main"), under(Need::Any, &["second"]))).await;
+    assert_eq!(finish(&house, &job).await.0.state(), JobState::Done);
+    house.aead_in("one").await;
+    assert_eq!(thief.opens(&house).await, (3, 0));
+    for one in wrapped(&house).await {
+        let Wrapped::Under(parts) = one else { panic!("not in parts") };
+        for part in parts.parts.values() {
+            assert!(thief.root.unwrap(b"", &hex::decode(part).unwrap()).await.is_err());
+        }
+    }
+    for key in &keys {
+        assert_eq!(house.round_trip(key).await, b"plaintext");
+    }
+    let left = house.vault().list().await.unwrap();
+    assert!(left.iter().all(|id| thief.epochs.iter().all(|(before, _)| before != id)), "{left:?}");
+}
+
+#[tokio::test]
+async fn material_that_does_not_open_keeps_its_epoch_and_holds_nothing_up() {
+    let mut house = House::new().await;
+    let keys = [house.aead_in("default").await, house.aead_in("default").await];
+    let before = house.vault().list().await.unwrap();
+    let KeyRef::Id(hurt) = &keys[0] else { panic!("not by its id") };
+    house.crash();
+    let flip = "UPDATE slots SET wrapped = zeroblob(size) WHERE slot IN (SELECT slot FROM material WHERE key_id = ?1)";
+    assert_eq!(house.sql().execute(flip, [hurt.as_bytes()]).unwrap(), 1);
+    house.reopen().await;
+    let job = house.ask(rotate("default", None)).await;
+    assert_eq!(finish(&house, &job).await.0.state(), JobState::Done);
+    assert_eq!(house.round_trip(&keys[1]).await, b"plaintext");
+    assert_eq!(house.round_trip_code(&keys[0]).await, Some(Code::Tampered));
+    let after = house.vault().list().await.unwrap();
+    assert!(after.contains(&before[0]) && after.len() == 2, "it may be mended from a copy of the row");
+    for id in after {
+        assert_eq!(house.vault().get(id).await.unwrap().unwrap()[..4], 2u32.to_be_bytes());
+    }
+}
+
+#[tokio::test]
+async fn an_import_that_waits_outlives_a_rotation() {
+    let house = House::new().await;
+    house.aead_in("default").await;
+    let algorithm = KeyAlgorithm::Xaes256Gcm;
+    let waiting = house.ask(prepared(None, algorithm, WrappingMethod::X25519MlKem768)).await;
+    let job = house.ask(rotate("default", None)).await;
+    finish(&house, &job).await;
+    let import = Import { create: create(algorithm).checked(), incoming: wrapped_for(&waiting, &[7; 32]) };
+    let key = key_of(&house.ask(import).await);
+    assert_eq!(house.round_trip(&key).await, b"plaintext");
+}
+
+/// What came in is not even opened: a right and a wrong one are answered alike.
+#[tokio::test]
+async fn nothing_is_imported_by_a_root_that_was_not_heard_from_within_its_bound() {
+    let house = with_roots(&[("cloud", Custody::Kms, Some(Duration::from_secs(900)))]).await;
+    let job = house.ask(rotate("default", Some(under(Need::Any, &["cloud"])))).await;
+    finish(&house, &job).await;
+    let algorithm = KeyAlgorithm::Xaes256Gcm;
+    let waiting = house.ask(prepared(None, algorithm, WrappingMethod::X25519MlKem768)).await;
+    let import = |wrapped: Option<Vec<u8>>| {
+        let mut incoming = wrapped_for(&waiting, &[7; 32]);
+        incoming.wrapped = wrapped.unwrap_or(incoming.wrapped);
+        Import { create: create(algorithm).checked(), incoming }
+    };
+    house.another_root("cloud").lose(true);
+    house.clock.turn(901_000);
+    assert_eq!(house.code(import(Some(vec![1; 1200]))).await, Code::RootUnavailable);
+    assert_eq!(house.code(import(None)).await, Code::RootUnavailable);
+    house.another_root("cloud").lose(false);
+    assert!(house.engine().tick().await.is_empty());
+    house.ask(import(None)).await;
+}
+
+/// An epoch that is on its way into the vault when whoever asked for it goes away is under a KEK that stays until then.
+#[tokio::test]
+async fn an_epoch_that_nobody_waits_for_any_more_is_not_left_under_a_kek_that_is_gone() {
+    let house = Arc::new(House::new().await);
+    let gate = house.vault().hold_next_put();
+    let asked = Arc::clone(&house);
+    let asking = tokio::spawn(async move { asked.aead_in("default").await });
+    gate.reached.notified().await;
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    let job = house.ask(rotate("default", None)).await;
+    let (done, ()) = tokio::join!(finish(&house, &job), async {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        gate.open.notify_one();
+    });
+    assert_eq!(done.0.state(), JobState::Done);
+    let key = house.aead_in("default").await;
+    assert_eq!(house.round_trip(&key).await, b"plaintext");
+    let mut house = Arc::into_inner(house).unwrap();
+    house.reopen().await;
+    assert_eq!(house.round_trip(&key).await, b"plaintext");
+    house.aead_in("default").await;
+}
+
+#[tokio::test]
+async fn an_epoch_that_nothing_opens_takes_no_new_key() {
+    let mut house = House::new().await;
+    let ring = rings(&house).await[0].id;
+    house.vault().put(EpochId { keyring: ring, shard: 0, epoch: 1 }, &[0; 60]).await.unwrap();
+    let key = house.aead_in("default").await;
+    assert_eq!(house.round_trip(&key).await, b"plaintext");
+    house.reopen().await;
+    assert_eq!(house.round_trip(&key).await, b"plaintext");
+}
+
+#[tokio::test]
+async fn a_root_that_lies_gets_nothing() {
+    let house = with_roots(&[("second", Custody::Kms, None)]).await;
+    let key = house.aead_in("default").await;
+    house.another_root("second").lie(true);
+    let both = || under(Need::Any, &["main", "second"]);
+    assert_eq!(house.code(ring("one", Classification::Internal, Some(both()))).await, Code::RootUnavailable);
+    let job = house.ask(migrate(None, both())).await;
+    house.engine().work_on_jobs().await.unwrap();
+    let seen = house.ask(jobs::Describe { job: job.0.id() }).await.0;
+    assert!(seen.trouble().is_some_and(|(text, _)| text.contains("does not give back")), "{seen:?}");
+    assert!(wrapped(&house).await.iter().all(|one| !one.names(&name("second"))));
+    house.another_root("second").lie(false);
+    house.clock.turn(10_000);
+    assert_eq!(finish(&house, &job).await.0.state(), JobState::Done);
+    assert_eq!(house.round_trip(&key).await, b"plaintext");
+}
+
+/// A root that alice, bob and carol open, two of them.
+fn join_people() -> roots::Join {
+    let holders = (0..3).map(holder).collect();
+    roots::Join { shares: 3, threshold: 2, holders, ..join("people") }
+}
+
+async fn with_people() -> House {
+    let mut house = House::new().await;
+    house.more_roots.insert("people", (Custody::Kms, None));
+    house.reopen().await;
+    house
+}
+
+/// The shares that were made last, which only their holders see.
+fn heard(house: &House) -> Vec<SecretString> {
+    house.another_root("people").heard()
+}
+
+fn unseal(share: &SecretString) -> system::Unseal {
+    system::Unseal { share: share.duplicate() }
+}
+
+/// Hands in that the holder of a share has it.
+async fn prove(house: &House, share: &SecretString) {
+    let asked = house.ask(shares::Holders { root: Some(name("people")) }).await.challenge.unwrap();
+    let proof = shares::VerifyShare { root: Some(name("people")), ..proof(share, &asked) };
+    house.ask(proof).await;
+}
+
+#[tokio::test]
+async fn people_join_and_retire_and_join_again_with_other_shares() {
+    let mut house = with_people().await;
+    // What the store did not take left a key in memory, of which nobody has the shares.
+    house.store().fail_next_commit(CommitFault::Failed);
+    assert!(house.call(&house.developer, join_people()).await.is_err());
+    house.ask(join_people()).await;
+    let first = heard(&house);
+    house.ask(retire("people")).await;
+    house.ask(join_people()).await;
+    let second = heard(&house);
+    assert!(first.iter().all(|share| second.iter().all(|other| share.expose() != other.expose())));
+    let kept = house.store().deployment().await.unwrap().unwrap();
+    let kept: keyreeve_model::DeploymentRecord = serde_json::from_slice(&kept.bytes).unwrap();
+    let [retired] = &kept.retired[..] else { panic!("its parameters are lost") };
+    assert_eq!((retired.name.as_str(), retired.root.kind.as_str()), ("people", "shamir"));
+    assert_ne!(retired.root.public, kept.roots()[&name("people")].public);
+    house.reopen().await;
+    let refused = house.call(&Who::Nobody, unseal(&first[0])).await.unwrap_err();
+    assert_eq!(refused.error.code(), Code::InvalidShare);
+    for share in &second[..2] {
+        house.call(&Who::Nobody, unseal(share)).await.unwrap();
+    }
+    assert_eq!(house.another_root("people").status(), SealStatus::Open);
+}
+
+#[tokio::test]
+async fn whoever_joins_a_root_of_shares_sees_none_and_nothing_comes_under_it_before_holders_proved_theirs() {
+    let mut house = with_people().await;
+    house.settings.development = false;
+    house.reopen().await;
+    let shown = roots::Join { holders: Vec::new(), ..join_people() };
+    assert_eq!(house.code(shown).await, Code::InvalidRequest, "one would have it all");
+    let joined = house.ask(join_people()).await;
+    assert!(joined.shares.is_empty());
+    let whose: Vec<&str> = joined.handed.iter().map(|text| text.person.name.as_str()).collect();
+    assert_eq!(whose, ["alice", "bob", "carol"]);
+    assert!(joined.handed.iter().all(|text| text.text.starts_with("-----BEGIN AGE ENCRYPTED FILE-----")));
+    assert!(joined.challenge.is_some());
+    // Whose answer was lost asks again, until the shares were seen to open it.
+    let show = || shares::Show { root: Some(name("people")) };
+    let again = house.ask(show()).await.shares;
+    assert_eq!(again, joined.handed);
+    let given = heard(&house);
+    let to = || under(Need::Any, &["people"]);
+    let either = || under(Need::Any, &["main", "people"]);
+    prove(&house, &given[0]).await;
+    assert_eq!(house.code(ring("one", Classification::Internal, Some(to()))).await, Code::WrongState);
+    assert_eq!(house.code(ring("one", Classification::Internal, Some(either()))).await, Code::WrongState);
+    assert_eq!(house.code(rotate("default", Some(to()))).await, Code::WrongState);
+    assert_eq!(house.code(migrate(None, to())).await, Code::WrongState);
+    prove(&house, &given[2]).await;
+    let key = house.aead_in("default").await;
+    let job = house.ask(migrate(None, to())).await;
+    assert_eq!(finish(&house, &job).await.0.state(), JobState::Done);
+    house.ask(ring("one", Classification::Internal, None)).await;
+    assert!(house.engine().tick().await.is_empty());
+    house.ask(show()).await;
+    house.clock.turn(1000);
+    house.reopen().await;
+    for share in &given[1..] {
+        house.call(&Who::Nobody, unseal(share)).await.unwrap();
+    }
+    assert_eq!(house.round_trip(&key).await, b"plaintext");
+    assert!(house.engine().tick().await.is_empty());
+    assert_eq!(house.code(show()).await, Code::WrongState, "they are there, and nothing of them is here");
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ const RECIPIENTS: [&str; 4] = [
     "age1x95ngflr2mmxrq97ccj95xx829wvlfd4d5rqvn9kr2hdhux669dscev8xe",
 ];
 
-fn holder(n: usize) -> HolderSpec {
+pub(crate) fn holder(n: usize) -> HolderSpec {
     let who = ["alice", "bob", "carol", "dave"][n];
     let person = Person { name: name(who), organisation: label("Example"), contact: label("+43 1") };
     HolderSpec { person, key: RECIPIENTS[n].to_owned(), fingerprint: RECIPIENTS[n].to_owned() }
@@ -35,14 +35,14 @@ fn reshare(holders: &[usize], threshold: u8) -> Reshare {
 }
 
 fn give(share: &SecretString) -> Give {
-    Give { root: None, share: share.duplicate() }
+    Give { root: None, share: share.duplicate(), exchange: None }
 }
 
 async fn house() -> House {
     House::with(RootKind::Shamir(3, 2), |_| {}).await
 }
 
-fn proof(share: &SecretString, challenge: &str) -> VerifyShare {
+pub(crate) fn proof(share: &SecretString, challenge: &str) -> VerifyShare {
     let share = Share::from_text(share.expose()).unwrap();
     let challenge: holders::Challenge = challenge.parse().unwrap();
     let signature = share.prove(&challenge.bytes()).unwrap().try_into().unwrap();
@@ -132,6 +132,20 @@ async fn shares_are_exchanged_and_the_root_stays() {
         let text = &text.expose()[60..];
         assert!(records.iter().all(|record| !format!("{record:?}").contains(text)), "a share is in the log");
     }
+}
+
+#[tokio::test]
+async fn a_share_given_to_an_exchange_does_not_count_for_the_next_one() {
+    let house = house().await;
+    let begun = |reply: &SharesReply| reply.record.exchange.as_ref().unwrap().begun;
+    let first = begun(&house.ask(reshare(&[0, 1, 2], 2)).await);
+    house.ask(Abandon { root: None, reason: label("the wrong people") }).await;
+    house.clock.turn(1000);
+    let second = begun(&house.ask(reshare(&[0, 1, 3], 2)).await);
+    let give = |exchange| Give { exchange: Some(exchange), ..give(&house.shares[0]) };
+    assert_eq!(house.code(give(first)).await, Code::WrongState);
+    assert_eq!(shares(&house).await.given, 0);
+    assert_eq!(house.ask(give(second)).await.given, 1);
 }
 
 /// Whatever the store does at each step, and after a crash right then: one of the two sets opens, and never both.

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::{Gathering, Initialised, Root, RootError, SealStatus, ShareSet};
+use crate::{Exchanging, Gathering, Initialised, Root, RootError, SealStatus, ShareSet};
 
 /// Wraps a root; while it is [lost](Self::lose), whatever needs the root's key fails as a device does that was pulled
 /// out.
 pub struct FaultyRoot {
     inner: Arc<dyn Root>,
     lost: AtomicBool,
+    lies: AtomicBool,
     heard: Mutex<Vec<SecretString>>,
     custody: Custody,
     bound: Option<Duration>,
@@ -24,7 +25,14 @@ impl FaultyRoot {
     #[must_use]
     pub fn new(inner: Arc<dyn Root>) -> Self {
         let (custody, bound) = (inner.custody(), inner.bound());
-        Self { inner, lost: AtomicBool::new(false), heard: Mutex::default(), custody, bound }
+        Self {
+            inner,
+            lost: AtomicBool::new(false),
+            lies: AtomicBool::new(false),
+            heard: Mutex::default(),
+            custody,
+            bound,
+        }
     }
 
     /// As if it kept its key elsewhere, and answered for so long only.
@@ -39,7 +47,13 @@ impl FaultyRoot {
         self.lost.store(lost, Ordering::SeqCst);
     }
 
-    /// The shares of the last new set that was made: what its holders decrypt, for tests that are about something else.
+    /// From now on it wraps something else than it is given, without a word, as a device with a fault does; or does its
+    /// work again.
+    pub fn lie(&self, lies: bool) {
+        self.lies.store(lies, Ordering::SeqCst);
+    }
+
+    /// The shares of the last set that was made: what its holders decrypt, for tests that are about something else.
     pub fn heard(&self) -> Vec<SecretString> {
         self.heard.lock().unwrap().iter().map(SecretString::duplicate).collect()
     }
@@ -71,7 +85,9 @@ impl Root for FaultyRoot {
 
     async fn initialise(&self, shares: u8, threshold: u8) -> Result<Initialised, RootError> {
         self.answers()?;
-        self.inner.initialise(shares, threshold).await
+        let made = self.inner.initialise(shares, threshold).await?;
+        *self.heard.lock().unwrap() = made.shares.iter().map(SecretString::duplicate).collect();
+        Ok(made)
     }
 
     fn status(&self) -> SealStatus {
@@ -89,6 +105,10 @@ impl Root for FaultyRoot {
 
     async fn wrap(&self, context: &[u8], secret: &SecretBytes) -> Result<Vec<u8>, RootError> {
         self.answers()?;
+        if self.lies.load(Ordering::SeqCst) {
+            let other: Vec<u8> = secret.expose().iter().map(|byte| !byte).collect();
+            return self.inner.wrap(context, &SecretBytes::copy_from(&other)).await;
+        }
         self.inner.wrap(context, secret).await
     }
 
@@ -106,9 +126,17 @@ impl Root for FaultyRoot {
         self.inner.share_set()
     }
 
-    async fn exchange_share(&self, shares: u8, threshold: u8, share: &SecretString) -> Result<Gathering, RootError> {
+    async fn disown(&self) {
+        self.inner.disown().await;
+    }
+
+    fn pin_refused(&self) -> bool {
+        self.inner.pin_refused()
+    }
+
+    async fn exchange_share(&self, exchange: Exchanging, share: &SecretString) -> Result<Gathering, RootError> {
         self.answers()?;
-        let gathered = self.inner.exchange_share(shares, threshold, share).await?;
+        let gathered = self.inner.exchange_share(exchange, share).await?;
         if let Gathering::Made(new) = &gathered {
             *self.heard.lock().unwrap() = new.shares.iter().map(SecretString::duplicate).collect();
         }

@@ -21,7 +21,7 @@ pub mod root_key;
 pub mod shares;
 
 pub use device::{DeviceKey, KeyDevice};
-pub use shares::{Gathering, NewShares, ShareSet};
+pub use shares::{Exchanging, Gathering, NewShares, ShareSet};
 
 /// Longest secret a root wraps, in bytes.
 pub const WRAP_MAX: usize = 4096;
@@ -186,6 +186,16 @@ pub trait Root: Send + Sync {
     /// one: a deployment may stand on it.
     async fn initialise(&self, shares: u8, threshold: u8) -> Result<Initialised, RootError>;
 
+    /// What [`Self::initialise`] made was not stored, or nothing is under it any more: a root whose key is in memory
+    /// alone forgets it, and can be initialised again in this process. Others keep their medium as it is.
+    async fn disown(&self) {}
+
+    /// Whether a device refused what the server shows to be let in, or may have counted it as a wrong try: starting
+    /// again may lock the device for good, so a person has to look first.
+    fn pin_refused(&self) -> bool {
+        false
+    }
+
     /// Where opening stands.
     fn status(&self) -> SealStatus;
 
@@ -215,11 +225,11 @@ pub trait Root: Send + Sync {
         None
     }
 
-    /// Takes one share of the present set, towards a new set of `shares` of which `threshold` open the same root. The
-    /// root is open, and stays so. When enough were given the new set is made; the present one goes on opening the root
-    /// until [`Self::adopt_shares`]. Other numbers than at the last call begin anew.
-    async fn exchange_share(&self, shares: u8, threshold: u8, share: &SecretString) -> Result<Gathering, RootError> {
-        let _ = (shares, threshold, share);
+    /// Takes one share of the present set, towards the new set of an exchange. The root is open, and stays so. When
+    /// enough were given the new set is made; the present one goes on opening the root until [`Self::adopt_shares`].
+    /// Another exchange than at the last call begins anew.
+    async fn exchange_share(&self, exchange: Exchanging, share: &SecretString) -> Result<Gathering, RootError> {
+        let _ = (exchange, share);
         Err(RootError::NoShares)
     }
 

@@ -20,6 +20,17 @@ pub struct ShareSet {
     pub keys: Vec<[u8; 32]>,
 }
 
+/// An exchange of shares that was agreed upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exchanging {
+    /// Tells it from every other one, of the same numbers too: shares that were given to one do not count for another.
+    pub id: [u8; 32],
+    /// How many shares there will be.
+    pub shares: u8,
+    /// How many of them will open the root.
+    pub threshold: u8,
+}
+
 /// A new set, which opens nothing until its parameters are stored and adopted.
 #[derive(Debug)]
 pub struct NewShares {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::names::Custody;
+use crate::shares::{HandedShare, NewHolder};
 use crate::system::{RootStatus, RootUse};
 use crate::{SecretText, Timestamp};
 
@@ -48,6 +49,10 @@ pub struct JoinRoot {
     /// How many of them open it (count, at least 2); 0 for roots without shares.
     #[serde(default)]
     pub threshold: u8,
+    /// Who gets the shares, in the order of their numbers, each encrypted to its holder; as many as shares. Outside of
+    /// development mode a root with shares is joined with holders only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<NewHolder>,
     /// Why: at most 1,024 bytes.
     #[serde(default)]
     pub reason: String,
@@ -58,8 +63,15 @@ pub struct JoinRoot {
 pub struct JoinedRoot {
     /// Its kind.
     pub kind: String,
-    /// One for each holder; none for roots without shares.
+    /// One for each holder; none for roots without shares, and where they are encrypted.
     pub shares: Vec<SecretText>,
+    /// For each holder that was named, the share encrypted to that holder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handed: Vec<HandedShare>,
+    /// What these holders answer to show that they have theirs: so many must as open the root, before anything comes
+    /// under it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<String>,
 }
 
 /// Takes a root of trust that nothing is under out of the deployment.

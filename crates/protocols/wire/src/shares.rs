@@ -174,6 +174,10 @@ pub struct BeginReshare {
 pub struct GiveShare {
     /// The share.
     pub share: SecretText,
+    /// The exchange that it is given to: when that was begun. Another one that took its place is refused; whichever is
+    /// under way, unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<Timestamp>,
 }
 
 /// How far an exchange has come.

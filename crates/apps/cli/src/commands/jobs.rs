@@ -2,8 +2,8 @@
 
 use clap::{Args, Subcommand};
 use keyreeve_client::Client;
-use keyreeve_wire::names::{JobState, RootNeed};
 use keyreeve_wire::jobs::{CancelJob, Job};
+use keyreeve_wire::names::{JobState, RootNeed};
 use keyreeve_wire::system::RootUse;
 use std::time::Duration;
 

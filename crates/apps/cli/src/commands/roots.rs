@@ -7,8 +7,9 @@ use keyreeve_wire::system::RootUse;
 use std::io::Write as _;
 
 use super::jobs;
+use super::shares::{HolderArgs, texts};
 use crate::app::{App, Outcome};
-use crate::failure::Exit;
+use crate::failure::{Exit, Failure};
 use crate::out::{facts, printable, rows};
 
 /// What a server does with its roots of trust.
@@ -67,19 +68,26 @@ fn state(root: &Root) -> String {
 /// Add `[roots.NAME]` to the server's configuration and start it anew first. Nothing is under the root afterwards: make
 /// keyrings with `--root`, give keyrings there are a new key-encryption key under it with `keyring rotate-kek --root`,
 /// or move everything with `root migrate`.
+///
+/// The shares of a root that people open are encrypted to holders by the server: compare the fingerprints of their keys
+/// with them first. Nobody sees another's share, and nothing comes under the root before as many holders as open it
+/// have proved to have theirs (`share prove`, `root verify-share`).
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve root join hsm --reason 'the new device'\n  \
-        $ keyreeve root join people --shares 5 --threshold 3 --reason 'a second root'")]
+        $ keyreeve root join people --threshold 2 --holders-file holders.toml --reason 'a second root'\n  \
+        $ keyreeve root join people --threshold 2 --holder alice=age1... --holder bob=@bob.asc --reason 'no device'")]
 pub(crate) struct Join {
     /// Its name in the configuration
     name: String,
-    /// How many shares to make, for a root that people open
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
-    shares: u8,
+    /// How many shares to make, for a root that people open [default: one for each holder]
+    #[arg(long, value_name = "N")]
+    shares: Option<u8>,
     /// How many of them open it
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     threshold: u8,
+    #[command(flatten)]
+    holders: HolderArgs,
     /// Why, for the audit log and for those who must agree
     #[arg(long)]
     reason: String,
@@ -87,10 +95,21 @@ pub(crate) struct Join {
 
 impl Join {
     async fn run(self, app: &App) -> Outcome {
-        let Self { name, shares, threshold, reason } = self;
-        let join = JoinRoot { name: name.clone(), shares, threshold, reason };
+        let Self { name, shares, threshold, holders, reason } = self;
+        let holders = holders.read()?;
+        let each = u8::try_from(holders.len()).map_err(|_| Failure::usage("a root has at most 32 shares"))?;
+        let shares = shares.unwrap_or(each);
+        let join = JoinRoot { name: name.clone(), shares, threshold, holders, reason };
         let answer = app.client()?.join_root(&join).await?;
         app.note_record("root of trust joined", answer.audit_record.as_ref());
+        if !answer.value.handed.is_empty() {
+            app.out.note(&format!(
+                "next: send each share to its holder (`keyreeve root reshare show --root {name} --out-dir DIR` writes \
+                 files); they answer the challenge with `keyreeve share prove`, you hand that in with `keyreeve root \
+                 verify-share --root {name}`; then `keyreeve root migrate --to {name}`"
+            ));
+            return app.show(&answer.value, |joined| texts(&joined.handed, joined.challenge.as_deref()));
+        }
         if answer.value.shares.is_empty() {
             app.out.note(&format!("next: `keyreeve root migrate --to {name}`, or `keyring create --root {name}`"));
             return app.show(&answer.value, |joined| facts(&[("name", name.clone()), ("kind", joined.kind.clone())]));
@@ -129,9 +148,10 @@ impl Retire {
 
 /// Move what roots of trust wrap to others, while the server works
 ///
-/// Each keyring gets a new key-encryption key under the new roots, everything beneath is brought under it, and the old
-/// one is taken away; the server's own secret follows. At the end nothing is under the old root: what it had wrapped
-/// opens nothing that is in use. Copies of the database from before still name it; keep them as you keep the root.
+/// Each keyring gets a new key-encryption key under the new roots, everything beneath comes under new epoch keys, and
+/// the old ones are taken away; the server's own secret follows. At the end nothing is under the old root: what it had
+/// wrapped opens nothing that is in use, nor what is stored later. The server's own secret stays the same one: keep
+/// copies of the database from before as carefully as the old root, and make a backup now.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve root migrate --from main --to hsm --reason 'the new device' --until-done\n  \

@@ -137,10 +137,17 @@ pub(crate) fn failure(error: ServerError) -> Failure {
         ServerError::Config(_) | ServerError::Refused(_) => Exit::Usage,
         ServerError::Part { .. } => Exit::Internal,
         ServerError::LeaseLost => Exit::Unavailable,
+        ServerError::Background => Exit::Internal,
+        ServerError::PinRefused(_) => Exit::PinRefused,
     };
     let failure = Failure::new(exit, error.to_string());
     match error {
         ServerError::Config(_) => failure.next("`keyreeve config check FILE` checks a configuration"),
-        ServerError::Refused(_) | ServerError::Part { .. } | ServerError::LeaseLost => failure,
+        ServerError::PinRefused(_) => {
+            failure.next("`keyreeve root check` looks at the device without showing it the PIN")
+        }
+        ServerError::Refused(_) | ServerError::Part { .. } | ServerError::LeaseLost | ServerError::Background => {
+            failure
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! Shares of roots of trust and who holds them.
 
 use keyreeve_secret::SecretString;
-use keyreeve_wire::SecretText;
 use keyreeve_wire::shares::{
     AbandonReshare, BeginReshare, CommitReshare, GiveShare, HandInProof, HandedShares, NameHolder, ProofTaken,
     ReshareProgress, RootShares,
 };
+use keyreeve_wire::{SecretText, Timestamp};
 use reqwest::Method;
 
 use crate::error::ClientError;
@@ -52,13 +52,19 @@ impl Client {
         self.change(Method::POST, &["roots", root, "reshare"], begin).await
     }
 
-    /// Gives one present share towards an exchange. Never repeated by itself: a share counts once.
+    /// Gives one present share towards an exchange, that which was begun at the time that is said or any. Never
+    /// repeated by itself: a share counts once.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn give_share(&self, root: &str, share: SecretString) -> Result<Answer<ReshareProgress>, ClientError> {
+    pub async fn give_share(
+        &self,
+        root: &str,
+        share: SecretString,
+        exchange: Option<Timestamp>,
+    ) -> Result<Answer<ReshareProgress>, ClientError> {
         let call = self.call(Method::POST, &["roots", root, "reshare", "shares"])?;
-        self.send(call.json(&GiveShare { share: SecretText(share) })?.repeat(Repeat::Never)).await
+        self.send(call.json(&GiveShare { share: SecretText(share), exchange })?.repeat(Repeat::Never)).await
     }
 
     /// The new shares, each encrypted to its holder.

@@ -57,6 +57,11 @@ struct Subkey {
     key: SubkeyKind,
 }
 
+/// Longest user id that is read (bytes): each signature over one hashes it.
+const USER_ID_MAX: usize = 1024;
+/// Most signatures of one part of a certificate (count): each that is of the right kind is verified.
+const SIGNATURES_MAX: usize = 64;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum SubkeyKind {
     Rsa(PublicKey),
@@ -96,6 +101,38 @@ struct Signature<'a> {
 struct Part<'a> {
     packet: Packet<'a>,
     signatures: Vec<Signature<'a>>,
+    /// How many follow it, whether or not they read.
+    count: usize,
+    revoked: bool,
+}
+
+impl<'a> Part<'a> {
+    const fn new(packet: Packet<'a>) -> Self {
+        Self { packet, signatures: Vec::new(), count: 0, revoked: false }
+    }
+
+    fn sign(&mut self, body: &'a [u8]) -> Result<(), RecipientError> {
+        self.count += 1;
+        if self.count > SIGNATURES_MAX {
+            return Err(RecipientError::Malformed(
+                "one of its parts has more than 64 signatures: export it without those of others (gpg \
+                 --export-options export-minimal)",
+            ));
+        }
+        self.revoked |= is_revocation(body);
+        self.signatures.extend(Signature::read(body));
+        Ok(())
+    }
+}
+
+/// Whether a signature revokes a key or a subkey, by its kind alone: one whose rest does not read, or has critical
+/// parts that are not known, means it all the same. Version 3 has a length before its kind.
+fn is_revocation(body: &[u8]) -> bool {
+    let kind = match body {
+        [3, _, kind, ..] | [_, kind, ..] => *kind,
+        _ => return false,
+    };
+    matches!(kind, 0x20 | 0x28)
 }
 
 impl<'a> KeyPacket<'a> {
@@ -283,12 +320,15 @@ fn parts(bytes: &[u8]) -> Result<Vec<Part<'_>>, RecipientError> {
             PUBLIC_KEY if !parts.is_empty() => {
                 return Err(RecipientError::Malformed("it holds several certificates: give one"));
             }
-            PUBLIC_KEY => parts.push(Part { packet, signatures: Vec::new() }),
+            PUBLIC_KEY => parts.push(Part::new(packet)),
             _ if parts.is_empty() => return Err(RecipientError::Malformed("it does not begin with a public key")),
-            PUBLIC_SUBKEY | USER_ID | USER_ATTRIBUTE => parts.push(Part { packet, signatures: Vec::new() }),
+            USER_ID if packet.body.len() > USER_ID_MAX => {
+                return Err(RecipientError::Malformed("one of its names is longer than 1,024 bytes"));
+            }
+            PUBLIC_SUBKEY | USER_ID | USER_ATTRIBUTE => parts.push(Part::new(packet)),
             SIGNATURE => {
                 if let Some(part) = parts.last_mut() {
-                    part.signatures.extend(Signature::read(packet.body));
+                    part.sign(packet.body)?;
                 }
                 refuse_if_revoked(&parts)?;
             }
@@ -302,8 +342,7 @@ fn parts(bytes: &[u8]) -> Result<Vec<Part<'_>>, RecipientError> {
 /// A certificate that calls itself revoked is refused, whoever signed that: at worst its holder is asked for another.
 fn refuse_if_revoked(parts: &[Part<'_>]) -> Result<(), RecipientError> {
     let [primary] = parts else { return Ok(()) };
-    let revoked = primary.signatures.iter().any(|signature| signature.kind == 0x20);
-    if revoked { Err(RecipientError::Unusable("it is revoked")) } else { Ok(()) }
+    if primary.revoked { Err(RecipientError::Unusable("it is revoked")) } else { Ok(()) }
 }
 
 impl Certificate {
@@ -392,7 +431,7 @@ fn shown(user: &[u8]) -> String {
 /// The subkey of a part, if its newest binding says that it encrypts and is valid now.
 fn checked_subkey(primary: &KeyPacket<'_>, part: &Part<'_>, now: u64) -> Option<(u32, Subkey)> {
     let subkey = KeyPacket::read(part.packet.body)?;
-    if part.signatures.iter().any(|signature| signature.kind == 0x28) {
+    if part.revoked {
         return None;
     }
     let (outer, inner) = (primary.hashed(), subkey.hashed());

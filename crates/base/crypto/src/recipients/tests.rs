@@ -203,6 +203,44 @@ fn certificates_that_should_not_be_used_are_refused() {
     assert_eq!(Recipient::parse(&vec![0x99; MAX_RECIPIENT + 1], NOW), Err(RecipientError::TooLong));
 }
 
+/// Bob's certificate with packets after its primary key, or after its subkey.
+fn bob_with(after_primary: bool, tag: u8, body: &[u8], times: usize) -> Result<Recipient, RecipientError> {
+    let bob = between(BOB, "PGP PUBLIC KEY BLOCK");
+    let subkey = bob.windows(2).position(|at| at == [0xb8, 56]).unwrap();
+    let at = if after_primary { 2 + usize::from(bob[1]) } else { subkey + 2 + usize::from(bob[subkey + 1]) };
+    let mut forged = bob[..at].to_vec();
+    for _ in 0..times {
+        packets::write_packet(tag, body, &mut |part| forged.extend_from_slice(part));
+    }
+    forged.extend_from_slice(&bob[at..]);
+    Recipient::parse(&forged, NOW)
+}
+
+/// The reason is in a subpacket that nobody here knows and that is marked critical: it revokes all the same.
+#[test]
+fn a_revocation_counts_whatever_else_it_says() {
+    let with = |version: u8, kind: u8| match version {
+        3 => vec![3, 5, kind, 0, 0, 0, 0],
+        _ => vec![version, kind, 22, 8, 0, 2, 1, 0x80 | 29, 0, 0, 0, 0],
+    };
+    for version in [3, 4, 5, 6] {
+        let revoked = bob_with(true, 2, &with(version, 0x20), 1);
+        assert_eq!(revoked, Err(RecipientError::Unusable("it is revoked")), "version {version}");
+        let subkey = bob_with(false, 2, &with(version, 0x28), 1);
+        assert!(matches!(subkey, Err(RecipientError::Unusable(_))), "version {version}");
+        assert_eq!(bob_with(true, 2, &with(version, 0x10), 1).unwrap(), recipient(BOB), "of another kind");
+    }
+}
+
+#[test]
+fn a_certificate_makes_no_more_work_than_it_should() {
+    let other = [4, 0x10, 22, 8, 0, 0, 0, 0, 0, 0];
+    assert_eq!(bob_with(true, 2, &other, 64).unwrap(), recipient(BOB));
+    assert!(matches!(bob_with(true, 2, &other, 65), Err(RecipientError::Malformed(_))));
+    assert_eq!(bob_with(true, 13, &[b'x'; 1024], 1).unwrap().fingerprint(), BOB_FINGERPRINT);
+    assert!(matches!(bob_with(true, 13, &[b'x'; 1025], 1), Err(RecipientError::Malformed(_))));
+}
+
 /// Somebody who passes Bob's certificate on adds a subkey of their own to it: the primary key never said that it is
 /// his, so it is not encrypted to.
 #[test]

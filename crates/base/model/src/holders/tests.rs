@@ -36,7 +36,17 @@ fn set(names: &[&str], version: u32) -> (Vec<Share>, ShareHolders) {
 
 fn record(names: &[&str]) -> (Vec<Share>, SharesRecord) {
     let (shares, current) = set(names, 1);
-    (shares, SharesRecord { purpose: SharePurpose::Root, of: name("main"), current, exchange: None, reminded: None })
+    (
+        shares,
+        SharesRecord {
+            purpose: SharePurpose::Root,
+            of: name("main"),
+            current,
+            exchange: None,
+            kept: None,
+            reminded: None,
+        },
+    )
 }
 
 fn planned(text: &str) -> Planned {

@@ -1,13 +1,16 @@
 //! The exchange of a root's shares for new ones, in two steps: the new set is made under a quorum of the present one
 //! and handed out, and takes its place in one transaction. A crash at any point leaves exactly one set that opens.
 
+use keyreeve_crypto::digest::sha256;
 use keyreeve_model::DeploymentRecord;
 use keyreeve_model::filed::file;
-use keyreeve_model::holders::{Exchange, HandedOut, Person, Planned, RecipientRecord, SharesRecord};
+use keyreeve_model::holders::{
+    Exchange, HandedOut, Holder, Person, Planned, RecipientRecord, ShareHolders, SharesRecord,
+};
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::{Table, open, seal};
-use keyreeve_model::{Change, Name, NoticeKind};
-use keyreeve_root::Gathering;
+use keyreeve_model::{Change, Name, NoticeKind, UnixMillis};
+use keyreeve_root::{Exchanging, Gathering};
 use keyreeve_secret::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -79,6 +82,13 @@ impl Operation for Reshare {
     }
 }
 
+/// What tells an exchange from another one: when and by whom it was begun, and who will hold which share.
+fn exchanging(exchange: &Exchange) -> Result<Exchanging, Error> {
+    let agreed = (exchange.begun, &exchange.by, exchange.threshold, &exchange.planned);
+    let id = sha256(&serde_json::to_vec(&agreed).map_err(Error::internal)?);
+    Ok(Exchanging { id, shares: exchange.shares(), threshold: exchange.threshold })
+}
+
 /// Gives one share of the present set towards an exchange. The last one needed makes the new set.
 #[derive(Debug)]
 pub struct Give {
@@ -86,6 +96,9 @@ pub struct Give {
     pub root: Option<Name>,
     /// The share.
     pub share: SecretString,
+    /// The exchange that it is given to, as when it was begun: another one that took its place is refused. Whichever is
+    /// under way, unless said.
+    pub exchange: Option<UnixMillis>,
 }
 
 /// How far an exchange has come.
@@ -113,8 +126,16 @@ impl Operation for Give {
         let (opened, now, name) = (core.need_open()?, approved.now(), core.meant(self.root.as_ref()));
         let (record, revision) = core.shares_of(&opened, &name).await?;
         let exchange = record.gathering()?;
+        if self.exchange.is_some_and(|wanted| wanted != exchange.begun) {
+            let text = format!(
+                "the exchange that is under way was begun at {}, not the one that this share is given to: look who \
+                 will hold the new shares before you give yours",
+                exchange.begun
+            );
+            return Err(Error::new(Code::WrongState, text));
+        }
         let root = core.ports.roots.named(&name)?;
-        let gathered = root.exchange_share(exchange.shares(), exchange.threshold, &self.share).await?;
+        let gathered = root.exchange_share(exchanging(exchange)?, &self.share).await?;
         let new = match gathered {
             Gathering::Given { given, threshold } => {
                 let outcome = Outcome::reply(GiveReply { given, needed: threshold, made: false });
@@ -135,7 +156,8 @@ impl Operation for Give {
     }
 }
 
-/// Hands out the new shares, each encrypted to its holder.
+/// Hands out the new shares, each encrypted to its holder: those of an exchange, and those of the set that counts until
+/// that has opened the root.
 #[derive(Debug)]
 pub struct Show {
     /// Which root; the first, unless said.
@@ -167,6 +189,15 @@ pub(crate) fn handed(planned: &[Planned], texts: &[String]) -> Vec<HandedText> {
     numbered.map(one).collect()
 }
 
+/// The texts of a set that has taken effect.
+fn again(set: &ShareHolders, texts: &[String]) -> Vec<HandedText> {
+    let one = |(holder, text): (&Holder, &String)| {
+        let (person, recipient) = holder.person.clone().zip(holder.recipient.clone())?;
+        Some(HandedText { share: holder.share, person, recipient, text: text.clone() })
+    };
+    set.holders.iter().zip(texts).filter_map(one).collect()
+}
+
 /// The new shares.
 #[derive(Clone, Debug)]
 pub struct ShowReply {
@@ -189,11 +220,16 @@ impl Operation for Show {
     async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<ShowReply>, Error> {
         let (opened, root) = (core.need_open()?, core.meant(self.root.as_ref()));
         let (record, _) = core.shares_of(&opened, &root).await?;
-        let new = record.handed_out()?;
-        let planned = record.exchange.as_ref().map_or(&[][..], |exchange| &exchange.planned);
-        let shares = handed(planned, &new.texts);
-        let (count, version) = (shares.len(), new.holders.version);
-        let challenge = new.holders.challenge().map(|challenge| challenge.to_string());
+        let (shares, set) = match (record.handed_out(), &record.kept) {
+            (Ok(new), _) => {
+                let planned = record.exchange.as_ref().map_or(&[][..], |exchange| &exchange.planned);
+                (handed(planned, &new.texts), &new.holders)
+            }
+            (Err(_), Some(kept)) => (again(&record.current, &kept.texts), &record.current),
+            (Err(refusal), None) => return Err(refusal.into()),
+        };
+        let (count, version) = (shares.len(), set.version);
+        let challenge = set.challenge().map(|challenge| challenge.to_string());
         Ok(Outcome::reply(ShowReply { shares, challenge })
             .detail("root", &root)
             .detail("shares", count)

@@ -12,6 +12,7 @@ use keyreeve_model::holders::{
     SharePurpose, ShareSetId, SharesRecord, SharesRefusal, row_id,
 };
 use keyreeve_model::record::Revision;
+use keyreeve_model::roots::Need;
 use keyreeve_model::{Facts, Name, UnixMillis};
 use keyreeve_root::ShareSet;
 use keyreeve_secret::SecretString;
@@ -24,9 +25,11 @@ use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
 use crate::sealing::Opened;
 
 mod exchange;
+mod giving;
 
 pub(crate) use exchange::handed;
 pub use exchange::{Abandon, Commit, Give, GiveReply, HandedText, Reshare, Show, ShowReply};
+pub(crate) use giving::{Given, planned};
 
 impl From<SharesRefusal> for Error {
     fn from(refusal: SharesRefusal) -> Self {
@@ -156,13 +159,13 @@ pub(crate) fn unnamed(set: &ShareSet, made: UnixMillis) -> ShareHolders {
 
 /// The record of a root that was initialised just now.
 pub(crate) fn first_record(of: &Name, current: ShareHolders) -> SharesRecord {
-    SharesRecord { purpose: SharePurpose::Root, of: of.clone(), current, exchange: None, reminded: None }
+    SharesRecord { purpose: SharePurpose::Root, of: of.clone(), current, exchange: None, kept: None, reminded: None }
 }
 
 impl Core {
     /// The record of a root's shares, and the revision of the next one. A root from before there were such records has
     /// one without names.
-    async fn shares_of(&self, opened: &Opened, root: &Name) -> Result<(SharesRecord, Revision), Error> {
+    pub(super) async fn shares_of(&self, opened: &Opened, root: &Name) -> Result<(SharesRecord, Revision), Error> {
         let set = self.ports.roots.named(root)?.share_set();
         let found = self.filed::<SharesRecord>(opened, row_id(SharePurpose::Root, root)).await?;
         if let Some((record, revision)) = found {
@@ -174,6 +177,28 @@ impl Core {
         let set = set.ok_or_else(|| Error::invalid(format!("the root of trust `{root}` is not opened by shares")))?;
         let joined = opened.deployment.roots().get(root).map_or(opened.deployment.created, |root| root.joined);
         Ok((first_record(root, unnamed(&set, joined)), Revision::FIRST))
+    }
+
+    /// Refuses a root of shares that would be lost with this process as far as anybody knows: nobody has shown to have
+    /// its shares. What the server itself hangs on is as lost without them as what is under it.
+    pub(super) async fn refuse_unproved(&self, opened: &Opened, root: &Name) -> Result<(), Error> {
+        let own = opened.rooted().system_secret.under();
+        let hangs_on_it = own.names(root) && (own.roots().len() == 1 || own.need() == Need::All);
+        if hangs_on_it || self.ports.roots.named(root)?.share_set().is_none() {
+            return Ok(());
+        }
+        let (record, _) = self.shares_of(opened, root).await?;
+        let threshold = record.current.threshold;
+        let proved = record.current.holders.iter().filter(|holder| holder.proved.is_some()).count();
+        if proved >= usize::from(threshold) {
+            return Ok(());
+        }
+        let text = format!(
+            "of the root of trust `{root}` {proved} holders have proved to have their share, and {threshold} open it: \
+             nothing comes under it before so many have. `keyreeve root challenge --root {root}` asks them, `keyreeve \
+             root verify-share --root {root}` takes their proofs"
+        );
+        Err(Error::new(Code::WrongState, text))
     }
 
     /// The root that is meant: the one that was named, or the first.
@@ -201,6 +226,9 @@ super::replies::remember_as_json!(SharesReply);
 
 impl SharesReply {
     fn of(core: &Core, mut record: SharesRecord, at: UnixMillis) -> Self {
+        if let Some(kept) = &mut record.kept {
+            kept.texts.clear();
+        }
         let new = record.exchange.as_mut().and_then(|exchange| exchange.handed_out.as_mut());
         let new_challenge = new.and_then(|new| {
             new.texts.clear();

@@ -10,7 +10,8 @@ cases! {
     "root.list" => |stage, who| stage.run(who, "", roots::List).await;
     "root.join" => |stage, who| {
         // Joined or not, the configuration names no such root.
-        stage.run(who, "", roots::Join { name: name("none"), shares: 0, threshold: 0, reason: reason() }).await
+        let holders = Vec::new();
+        stage.run(who, "", roots::Join { name: name("none"), shares: 0, threshold: 0, holders, reason: reason() }).await
     };
     "root.retire" => |stage, who| {
         stage.run(who, "", roots::Retire { name: name("none"), reason: reason() }).await

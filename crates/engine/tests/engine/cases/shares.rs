@@ -24,7 +24,7 @@ cases! {
         stage.run(who, SERVER, reshare).await
     };
     "root.reshare-give" => |stage, who| {
-        stage.run(who, SERVER, Give { root: None, share: SecretString::copy_from("share") }).await
+        stage.run(who, SERVER, Give { root: None, share: SecretString::copy_from("share"), exchange: None }).await
     };
     "root.reshare-show" => |stage, who| stage.run(who, SERVER, Show { root: None }).await;
     "root.reshare-commit" => |stage, who| {

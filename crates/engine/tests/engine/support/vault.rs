@@ -28,11 +28,12 @@ pub(crate) struct FaultyVault {
     inner: Arc<dyn EpochVault>,
     fault: Mutex<Option<VaultFault>>,
     gate: Mutex<Option<Arc<Gate>>>,
+    put_gate: Mutex<Option<Arc<Gate>>>,
 }
 
 impl FaultyVault {
     pub(crate) fn new(inner: Arc<dyn EpochVault>) -> Self {
-        Self { inner, fault: Mutex::default(), gate: Mutex::default() }
+        Self { inner, fault: Mutex::default(), gate: Mutex::default(), put_gate: Mutex::default() }
     }
 
     /// Fails like this from now on, or not at all.
@@ -44,6 +45,13 @@ impl FaultyVault {
     pub(crate) fn hold_next_read(&self) -> Arc<Gate> {
         let gate = Arc::new(Gate::default());
         *self.gate.lock().unwrap() = Some(Arc::clone(&gate));
+        gate
+    }
+
+    /// Holds up the next epoch on its way to the medium, where it goes on whether or not anybody waits for it.
+    pub(crate) fn hold_next_put(&self) -> Arc<Gate> {
+        let gate = Arc::new(Gate::default());
+        *self.put_gate.lock().unwrap() = Some(Arc::clone(&gate));
         gate
     }
 
@@ -59,7 +67,16 @@ impl FaultyVault {
 impl EpochVault for FaultyVault {
     async fn put(&self, id: EpochId, wrapped: &[u8]) -> Result<(), VaultError> {
         self.fails(VaultFault::Put)?;
-        self.inner.put(id, wrapped).await
+        let gate = self.put_gate.lock().unwrap().take();
+        let (inner, wrapped) = (Arc::clone(&self.inner), wrapped.to_vec());
+        let putting = async move {
+            if let Some(gate) = gate {
+                gate.reached.notify_one();
+                gate.open.notified().await;
+            }
+            inner.put(id, &wrapped).await
+        };
+        tokio::spawn(putting).await.unwrap()
     }
 
     async fn get(&self, id: EpochId) -> Result<Option<Vec<u8>>, VaultError> {

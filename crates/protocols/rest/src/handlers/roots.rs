@@ -12,6 +12,7 @@ use keyreeve_wire::jobs::Job;
 use keyreeve_wire::roots::{JoinRoot, JoinedRoot, MigrateRoots, RetireRoot, Root, Roots, RotateKek};
 
 use super::jobs::job;
+use super::shares::{handed, spec};
 use crate::answer;
 use crate::call::{Json, Named, Plain};
 use crate::convert::{self, field, named, optional, root_use_from, timestamp};
@@ -22,7 +23,10 @@ pub(crate) static ROUTES: &[Route] = &[
     route!(Post "/roots", Admin, ROOT_JOIN, join)
         .takes::<JoinRoot>(r#"{"name":"hsm","reason":"the new device"}"#)
         .gives::<JoinedRoot>()
-        .note("Shares, where there are any, are shown this once."),
+        .note(
+            "Shares, where there are any, are encrypted to the holders that are named, who prove to have theirs before \
+               anything comes under the root.",
+        ),
     route!(Post "/roots/{root}/retire", Admin, ROOT_RETIRE, retire)
         .takes::<RetireRoot>(r#"{"reason":"everything moved to the new device"}"#),
     route!(Post "/roots/migrate", Admin, ROOT_MIGRATE, migrate)
@@ -52,12 +56,15 @@ async fn list(State(engine): State<Engine>, Plain(arrival): Plain) -> Result<Res
 }
 
 async fn join(State(engine): State<Engine>, call: Json<JoinRoot>) -> Result<Response, Problem> {
-    let JoinRoot { name, shares, threshold, reason } = &call.body;
+    let JoinRoot { name, shares, threshold, holders, reason } = &call.body;
     let (name, reason) = (field("name", name)?, field("reason", reason)?);
-    let join = Join { name, shares: *shares, threshold: *threshold, reason };
+    let holders = holders.iter().map(spec).collect::<Result<_, _>>()?;
+    let join = Join { name, shares: *shares, threshold: *threshold, holders, reason };
     let done = engine.call(call.arrival, join).await?;
     let shares = done.reply.shares.into_iter().map(SecretText).collect();
-    answer::secret_json(done.record, &JoinedRoot { kind: done.reply.kind.to_owned(), shares })
+    let texts = done.reply.handed.iter().map(handed).collect::<Result<_, _>>()?;
+    let (kind, challenge) = (done.reply.kind.to_owned(), done.reply.challenge);
+    answer::secret_json(done.record, &JoinedRoot { kind, shares, handed: texts, challenge })
 }
 
 async fn retire(

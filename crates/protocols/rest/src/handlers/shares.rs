@@ -17,7 +17,7 @@ use keyreeve_wire::shares::{
 
 use crate::answer;
 use crate::call::{Json, Named, Plain};
-use crate::convert::{field, named, timestamp};
+use crate::convert::{self, field, named, timestamp};
 use crate::routes::{Route, route};
 
 const BEGIN: &str = r#"{"threshold":2,"reason":"carol left","holders":[
@@ -207,7 +207,9 @@ async fn give(
     Named(root): Named<Name>,
     call: Json<GiveShare>,
 ) -> Result<Response, Problem> {
-    let done = engine.call(call.arrival, Give { root: Some(root), share: call.body.share.0 }).await?;
+    let GiveShare { share, exchange } = call.body;
+    let exchange = exchange.map(|at| convert::instant("exchange", &at.0)).transpose()?;
+    let done = engine.call(call.arrival, Give { root: Some(root), share: share.0, exchange }).await?;
     let (given, needed, made) = (done.reply.given, done.reply.needed, done.reply.made);
     answer::json(done.record, &ReshareProgress { given, needed, made })
 }

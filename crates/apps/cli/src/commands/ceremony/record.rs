@@ -55,8 +55,8 @@ pub(super) fn request(transcript: &Transcript, bytes: &[u8]) -> Result<RecordCer
         Some(Ending::Aborted { .. }) => CeremonyOutcome::Aborted,
     };
     let people = ceremony.people().iter().map(|person| {
-        // What the audit log takes as one name.
-        let said = format!("{} ({})", person.enrolled.name, person.enrolled.organisation);
+        // What the audit log takes as one name: semicolons part them there.
+        let said = format!("{} ({})", person.enrolled.name, person.enrolled.organisation).replace(';', ",");
         said.chars().take(NAME_MAX).collect()
     });
     Ok(RecordCeremony {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use keyreeve_wire::Timestamp;
 use keyreeve_wire::shares::{
     AbandonReshare, BeginReshare, CommitReshare, HandInProof, HandedShare, NameHolder, RootShares, ShareHolder,
     ShareSet,
@@ -214,11 +215,15 @@ impl Begin {
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve root reshare give            # asks for the share\n  \
+        $ keyreeve root reshare give --exchange 2026-11-23T09:00:00Z\n  \
         $ age -d -i alice.key share-1-alice.age | keyreeve root reshare give -")]
 pub(crate) struct Give {
     /// A file with the share (`-`: standard input); asked for when missing
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    /// When the exchange was begun that you agreed to (`root holders` shows it): your share counts for no other
+    #[arg(long, value_name = "TIME")]
+    exchange: Option<String>,
     #[command(flatten)]
     root: Root,
 }
@@ -227,7 +232,7 @@ impl Give {
     async fn run(self, app: &App) -> Outcome {
         let client = app.client()?;
         let share = offline::read_share(self.file.as_deref())?;
-        let answer = client.give_share(&self.root.root, share).await?;
+        let answer = client.give_share(&self.root.root, share, self.exchange.map(Timestamp)).await?;
         app.note_record("share given", answer.audit_record.as_ref());
         app.show(&answer.value, |progress| match progress.made {
             true => "the new shares are made: `keyreeve root reshare show --out-dir DIR` hands them out".to_owned(),
@@ -237,6 +242,9 @@ impl Give {
 }
 
 /// Hand out the new shares, each encrypted to its holder
+///
+/// Those of an exchange; and those of the present set until they have opened the root, should a holder not have got
+/// his.
 #[derive(Args)]
 #[command(after_help = "Example:\n  $ keyreeve root reshare show --out-dir new-shares/")]
 pub(crate) struct Show {
