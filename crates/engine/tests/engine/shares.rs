@@ -206,9 +206,12 @@ async fn an_exchange_goes_on_after_a_restart() {
     assert_eq!(house.ask(Show { root: None }).await.shares.len(), 2);
     prove_all(&house, &new).await;
     house.ask(commit()).await;
+    assert_eq!(house.ask(Show { root: None }).await.shares.len(), 2, "until they have opened it");
     house.shares = new;
+    house.clock.turn(1000);
     house.reopen().await;
     house.unseal().await;
+    assert!(house.engine().tick().await.is_empty());
     assert_eq!(house.code(Show { root: None }).await, Code::WrongState, "no share stays behind");
 }
 
