@@ -299,6 +299,12 @@ impl Engine {
                         tracing::warn!(%key, %error, "a destroyed key's entry is still in a ledger of backups");
                     }
                 }
+                // The same: the key is destroyed, and what its device still has is erased by the tick.
+                Effect::EraseInDevices(of) => {
+                    if let Err(error) = self.erase_in_devices(of).await {
+                        tracing::warn!(?of, %error, "a destroyed key is still in its device: it is tried again");
+                    }
+                }
                 Effect::VerifyDestruction(key) => self.verify_destruction(key).await?,
                 Effect::ForgetAliases(aliases) => aliases.iter().for_each(|alias| self.core.aliases.changing(alias)),
                 Effect::Allow(allowance, messages) => {

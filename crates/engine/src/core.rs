@@ -453,6 +453,10 @@ impl Core {
             return Ok(loaded);
         }
         let opened = self.need_open()?;
+        if let Some(loaded) = self.open_version(&key.record, version).await? {
+            key.keep_loaded(version, &loaded);
+            return Ok(loaded);
+        }
         let mut row = match key.take_wrapped(version) {
             Some(row) => in_place(key, row)?,
             None => self.material(key, version).await?,

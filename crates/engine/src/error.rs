@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use keyreeve_crypto::CryptoError;
+use keyreeve_crypto::RemoteFault;
 use keyreeve_crypto::random::RandomError;
 use keyreeve_epochs::VaultError;
 use keyreeve_journal::JournalError;
@@ -365,7 +366,7 @@ impl From<Refusal> for Error {
         let code = match refusal {
             Refusal::NoVersion { .. } => Code::NotFound,
             Refusal::WaitingPeriod { .. } => Code::InvalidRequest,
-            Refusal::NotExportable => Code::WrongKeyUse,
+            Refusal::NotExportable | Refusal::InDevice => Code::WrongKeyUse,
             Refusal::Transition { .. }
             | Refusal::Rotation { .. }
             | Refusal::Use { .. }
@@ -417,7 +418,15 @@ impl From<CryptoError> for Error {
             | CryptoError::Label
             | CryptoError::Key(_) => Code::InvalidRequest,
             CryptoError::Random(error) => return (*error).into(),
-            CryptoError::Remote(_) => {
+            CryptoError::Remote(RemoteFault::NotOffered) => {
+                let text = "the device that holds this key does not do this with it, or not with so much at once";
+                return Self::new(Code::WrongKeyUse, text).because(error);
+            }
+            CryptoError::Remote(RemoteFault::Missing) => {
+                let text = "the device does not have this key: it was erased there, or this is another device";
+                return Self::new(Code::Tampered, text).because(error);
+            }
+            CryptoError::Remote(RemoteFault::Unavailable | RemoteFault::WrongAnswer) => {
                 let text = "the device that holds this key did not do it: see the server's log, and ask again";
                 return Self::new(Code::RootUnavailable, text).because(error);
             }

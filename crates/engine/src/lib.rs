@@ -6,8 +6,8 @@
 //! ```
 //! [`Engine::call`] is the only public door to an operation; the engine's other methods start, tick and stop it and
 //! tell whether it is ready. [`pipeline::Permit`] and [`pipeline::Approved`] have private constructors, so an operation
-//! that skipped a stage does not compile. The engine does no HTTP, no SQL and no HSM; the texts of refusals name what a
-//! caller can do about them, a header or a command among it.
+//! that skipped a stage does not compile. The engine does no HTTP and no SQL, and speaks to devices through the root
+//! port only; the texts of refusals name what a caller can do about them, a header or a command among it.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

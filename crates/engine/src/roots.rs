@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::error::{Code, Error};
+use crate::keys::ASKING_AT_ONCE;
 
 /// Never: what a root without a bound was last heard from counts for ever.
 const FOR_EVER: i64 = i64::MAX;
@@ -55,6 +56,8 @@ pub struct Roots {
     clock: Arc<dyn Clock>,
     /// The least of all `good_until`: while it lies ahead nobody has to be looked at.
     all_good_until: AtomicI64,
+    /// Whose turn it is to wait for a device.
+    pub(crate) asking: Arc<tokio::sync::Semaphore>,
 }
 
 impl Roots {
@@ -78,7 +81,8 @@ impl Roots {
 
     fn hold(first: Name, roots: BTreeMap<Name, Arc<dyn Root>>, clock: Arc<dyn Clock>) -> Self {
         let held = roots.into_iter().map(|(name, root)| (name, Held::new(root))).collect();
-        let roots = Self { held, first, clock, all_good_until: AtomicI64::new(i64::MIN) };
+        let asking = Arc::new(tokio::sync::Semaphore::new(ASKING_AT_ONCE));
+        let roots = Self { held, first, clock, all_good_until: AtomicI64::new(i64::MIN), asking };
         roots.reckon();
         roots
     }

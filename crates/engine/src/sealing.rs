@@ -6,6 +6,7 @@ use keyreeve_crypto::kdf::hkdf_sha256;
 use keyreeve_crypto::mac::MacKey;
 use keyreeve_crypto::{HashAlgorithm, KeyAlgorithm, LoadedKey, Material, Purpose, Random};
 use keyreeve_epochs::EpochId;
+use keyreeve_model::device::DeviceUse;
 use keyreeve_model::field::{SealedField, field_context};
 use keyreeve_model::record::{BadRecord, RecordSealer, Revision, SealedRecord, Table};
 use keyreeve_model::{DeploymentRecord, KeyId, KeyringId, Name};
@@ -38,6 +39,8 @@ pub(crate) enum Effect {
     },
     /// Take a destroyed key out of the ledgers of backups.
     CutBackups(KeyId),
+    /// Erase in devices what is filed to be erased of a key, then show that it is gone.
+    EraseInDevices(DeviceUse),
     /// Show that a key is gone, as an operation of the server itself.
     VerifyDestruction(KeyId),
     /// Aliases that no longer lead to a key.

@@ -8,12 +8,13 @@ use keyreeve_secret::{SecretBytes, ct_eq};
 use crate::aead::{AeadKey, TAG_LEN};
 use crate::agreement::Agreer;
 use crate::algorithm::{HashAlgorithm, KeyAlgorithm, Purpose, SignatureScheme};
+use crate::digest;
 use crate::error::CryptoError;
 use crate::kdf::{self, DeriveParams};
 use crate::kem::{self, Decapsulator};
 use crate::mac::MacKey;
 use crate::material::Material;
-use crate::public::PublicKey;
+use crate::public::{Fingerprint, PublicKey};
 use crate::random::Random;
 use crate::remote::{Remote, RemoteKey};
 use crate::rsa_oaep::{self, OaepPrivate, OaepPublic};
@@ -108,6 +109,21 @@ impl LoadedKey {
     /// Whether its material is inside a device: what needs it then blocks for as long as the device takes.
     pub fn is_remote(&self) -> bool {
         matches!(self.inner, Inner::Remote(_))
+    }
+
+    /// Identifies a key inside a device without revealing it: SHA-256 of the public key; of a symmetric key, SHA-256 of
+    /// what it makes of a fixed text, so that what is shown serves nowhere as a tag. Blocks.
+    ///
+    /// # Errors
+    /// [`CryptoError::WrongPurpose`] of a symmetric key that makes neither commitments nor tags;
+    /// [`CryptoError::Remote`].
+    pub fn remote_fingerprint(&self) -> Result<Fingerprint, CryptoError> {
+        const TEXT: &[u8] = b"keyreeve key check value v1";
+        match (&self.public, self.purpose) {
+            (Some(public), _) => Ok(public.fingerprint()),
+            (None, Purpose::Mac) => Ok(Fingerprint(digest::sha256(&self.mac(TEXT)?))),
+            (None, _) => Ok(Fingerprint(digest::sha256(&self.commitment(TEXT)?))),
+        }
     }
 
     /// The algorithm.

@@ -46,8 +46,12 @@ pub struct ErasedVersion {
     pub version: u32,
     /// The material's fingerprint, as in the key's record.
     pub fingerprint: String,
-    /// SHA-256, in hexadecimal, of the wrapped material that was erased.
+    /// SHA-256, in hexadecimal, of the wrapped material that was erased; empty where that was inside a device.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub wrapped_sha256: String,
+    /// The root of trust whose device had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Name>,
 }
 
 /// What remains of a key for ever: proof that it is gone, and what the server consults after a restore
@@ -61,7 +65,7 @@ pub struct DestructionRecord {
     pub keyring: KeyringId,
     /// The shard whose epoch was erased with it.
     pub shard: u32,
-    /// The epoch under which the material was wrapped, erased.
+    /// The epoch under which the material was wrapped, erased; 0 where it was under none, inside a device.
     pub erased_epoch: u64,
     /// When the waiting period began.
     pub requested: UnixMillis,

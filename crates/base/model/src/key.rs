@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 use crate::destruction::{ScheduledDestruction, check_waiting_period};
+use crate::device::{InDevice, Protection};
 use crate::ids::{HoldId, KeyId, KeyringId};
 use crate::imports::{Departure, Imported};
 use crate::lifecycle::{self, Event, Profile, Refusal, State, Usage};
@@ -90,6 +91,9 @@ pub struct VersionRecord {
     /// Of imported material: how it came, and how long it lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     imported: Option<Imported>,
+    /// Of material inside a device: where. There is no row of material then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    device: Option<InDevice>,
 }
 
 impl VersionRecord {
@@ -135,6 +139,12 @@ impl VersionRecord {
         self.imported.as_ref()
     }
 
+    /// Of material inside a device: where it is, or was before the version was destroyed.
+    #[must_use]
+    pub fn device(&self) -> Option<&InDevice> {
+        self.device.as_ref()
+    }
+
     /// When imported material that is over ended.
     fn material_ended(&self, now: UnixMillis) -> Option<UnixMillis> {
         let imported = self.imported.as_ref()?;
@@ -176,6 +186,8 @@ pub struct NewVersion {
     pub provenance: Provenance,
     /// Of imported material: how it came, and how long it lasts.
     pub imported: Option<Imported>,
+    /// Of material inside a device: where.
+    pub device: Option<InDevice>,
 }
 
 /// One transition, kept with the key (SP 800-57 part 1: each is recorded with who, when and why).
@@ -248,6 +260,8 @@ pub struct NewKey {
     pub scope: Scope,
     /// May its material leave wrapped?
     pub exportable: bool,
+    /// Where its material is while it is used.
+    pub protection: Protection,
     /// Active from the start, or awaiting activation (until the instant, if one is given).
     pub activation: Activation,
     /// Stops protecting at this instant.
@@ -282,6 +296,8 @@ pub struct KeyRecord {
     purpose: Purpose,
     scope: Scope,
     exportable: bool,
+    #[serde(default, skip_serializing_if = "Protection::is_software")]
+    protection: Protection,
     created: UnixMillis,
     profile: Profile,
     primary: u32,
@@ -325,6 +341,7 @@ impl KeyRecord {
             provenance: first.provenance,
             compromise_risk_accepted: None,
             imported: first.imported,
+            device: first.device,
         };
         let mut key = Self {
             id: new.id,
@@ -334,6 +351,7 @@ impl KeyRecord {
             purpose: new.purpose,
             scope: new.scope,
             exportable: new.exportable,
+            protection: new.protection,
             created: now,
             profile,
             primary: 1,
@@ -394,6 +412,17 @@ impl KeyRecord {
         self.exportable
     }
 
+    /// Where its material is while it is used: that of all versions, for ever.
+    #[must_use]
+    pub fn protection(&self) -> Protection {
+        self.protection
+    }
+
+    /// The places of all its versions in devices, also of those that were destroyed.
+    pub fn devices(&self) -> impl Iterator<Item = &InDevice> {
+        self.versions.iter().filter_map(VersionRecord::device)
+    }
+
     /// When it was made.
     #[must_use]
     pub fn created(&self) -> UnixMillis {
@@ -434,11 +463,13 @@ impl KeyRecord {
         &self.departures
     }
 
-    /// Whether the store must have the material of a version: it was not destroyed, nor erased when its time was over.
+    /// Whether the store must have the material of a version: it was not destroyed, nor erased when its time was over,
+    /// and is not inside a device.
     #[must_use]
     pub fn has_material(&self, version: u32) -> bool {
         let erased = |record: &VersionRecord| record.imported.as_ref().is_some_and(|import| import.erased.is_some());
-        self.version(version).is_ok_and(|record| !record.state.is_destroyed() && !erased(record))
+        let here = |record: &VersionRecord| !erased(record) && record.device.is_none();
+        self.version(version).is_ok_and(|record| !record.state.is_destroyed() && here(record))
     }
 
     /// The pending destruction, if there is one.
@@ -659,9 +690,12 @@ impl KeyRecord {
     /// Notes that a version leaves, wrapped for somebody.
     ///
     /// # Errors
-    /// [`Refusal::NotExportable`]; [`Refusal::RecordFull`]; and as [`permit`](Self::permit) for processing: what may
-    /// not be used may not leave.
+    /// [`Refusal::NotExportable`], [`Refusal::InDevice`]; [`Refusal::RecordFull`]; and as [`permit`](Self::permit) for
+    /// processing: what may not be used may not leave.
     pub fn depart(&mut self, departure: Departure) -> Result<(), Refusal> {
+        if !self.protection.is_software() {
+            return Err(Refusal::InDevice);
+        }
         if !self.exportable {
             return Err(Refusal::NotExportable);
         }
@@ -695,6 +729,7 @@ impl KeyRecord {
             provenance: new.provenance,
             compromise_risk_accepted: None,
             imported: new.imported,
+            device: new.device,
         });
         self.primary = version;
         self.note(Some(version), State::PreActivation, State::Active, cause);
@@ -741,6 +776,7 @@ impl KeyRecord {
         const STEP: usize = 128;
         const IMPORT: usize = 160;
         const DEPARTURE: usize = 256;
+        const DEVICE: usize = 64;
         const WHOLE: usize = 4096;
         let text = |text: &str| text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
         let version = |record: &VersionRecord| {
@@ -748,7 +784,8 @@ impl KeyRecord {
             let key = record.public_key.as_deref().unwrap_or_default();
             let import = record.imported.as_ref().map_or(0, |import| IMPORT + text(import.statement.as_str()));
             let words = text(module) + by.as_str().len() + text(reason.as_str());
-            VERSION + key.len() + record.fingerprint.len() + words + import
+            let device = record.device.as_ref().map_or(0, |place| DEVICE + place.len());
+            VERSION + key.len() + record.fingerprint.len() + words + import + device
         };
         let step = |step: &Transition| STEP + step.by.as_str().len() + text(step.reason.as_str());
         let versions: usize = self.versions.iter().map(version).sum();

@@ -17,7 +17,7 @@
 //! - [`grant`]: rights for a time; [`policy_version`]: the history of the policies
 //! - [`usage`]: when rights were last used; [`review`]: campaigns in which people decide on them
 //! - [`context`]: encryption context in canonical form; [`ciphertext`]: what leaves the server
-//! - [`imports`]: material that comes from elsewhere or goes there
+//! - [`imports`]: material that comes from elsewhere or goes there; [`device`]: material that is inside a device
 //! - [`job`]: long work by steps
 //! - [`hold`], [`incident`], [`emergency`]: what is out of the ordinary; [`actor`]: the person behind a principal
 //! - [`backup`]: backups that were made; [`stored`]: all rows of a store, for copying it whole
@@ -35,6 +35,7 @@ pub mod ciphertext;
 pub mod context;
 pub mod deployment;
 pub mod destruction;
+pub mod device;
 pub mod emergency;
 pub mod field;
 pub mod filed;
@@ -69,6 +70,7 @@ pub use change::{Change, Outbox, Transaction};
 pub use context::EncryptionContext;
 pub use deployment::DeploymentRecord;
 pub use destruction::DestructionRecord;
+pub use device::{InDevice, Protection};
 pub use field::SealedField;
 pub use filed::{FiledRecord, FiledRow, RowId};
 pub use ids::{KeyId, KeyringId, RecordId, TokenId};

@@ -218,6 +218,9 @@ pub enum Refusal {
     /// Whether a key may leave is decided when it is made.
     #[error("the key was not made `exportable`: its material never leaves")]
     NotExportable,
+    /// Material inside a device was never anywhere else.
+    #[error("the key is inside a device and was never anywhere else: nobody can take it out")]
+    InDevice,
     /// The key awaits destruction.
     #[error("the key is scheduled for destruction on {due}: cancel the destruction to use it again")]
     PendingDestruction {

@@ -124,6 +124,8 @@ tables! {
     KnownMaterial = "known_material",
     /// When imported material ends.
     MaterialEnds = "material_ends",
+    /// Keys in devices that are being made or erased.
+    DeviceWork = "device_work",
     /// Keys that encrypt backups, wrapped by the root of trust.
     BackupKeys = "backup_keys",
     /// Backups that were made.

@@ -6,7 +6,8 @@ use keyreeve_crypto::{KeyAlgorithm, Purpose};
 use keyreeve_model::key::{Activation, Cause, NewVersion, Origin, Provenance, Scope};
 use keyreeve_model::lifecycle::next;
 use keyreeve_model::{
-    Event, KeyId, KeyMetadata, KeyRecord, KeyringId, Label, NewKey, Profile, Refusal, State, UnixMillis, Usage,
+    Event, KeyId, KeyMetadata, KeyRecord, KeyringId, Label, NewKey, Profile, Protection, Refusal, State, UnixMillis,
+    Usage,
 };
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -75,7 +76,13 @@ fn version_of(number: u32) -> NewVersion {
         by: "keeper".parse().unwrap(),
         reason: Label::default(),
     };
-    NewVersion { public_key: None, fingerprint: format!("fingerprint-{number}"), provenance, imported: None }
+    NewVersion {
+        public_key: None,
+        fingerprint: format!("fingerprint-{number}"),
+        provenance,
+        imported: None,
+        device: None,
+    }
 }
 
 fn key(profile: Profile, activation: Activation, deactivates: Option<UnixMillis>) -> KeyRecord {
@@ -87,6 +94,7 @@ fn key(profile: Profile, activation: Activation, deactivates: Option<UnixMillis>
         purpose: Purpose::Encrypt,
         scope: Scope::Both,
         exportable: false,
+        protection: Protection::Software,
         activation,
         deactivates,
         deterministic_reason: None,

@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use keyreeve_crypto::{CryptoError, HashAlgorithm, KeyAlgorithm, Purpose, RemoteFault, RemoteKey, SignatureScheme};
+use keyreeve_crypto::{
+    CryptoError, HashAlgorithm, KeyAlgorithm, PublicKey, Purpose, RemoteFault, RemoteKey, SignatureScheme,
+};
 use keyreeve_root::RootError;
-use keyreeve_root::device::{DeviceKey, KeyDevice};
+use keyreeve_root::device::KeyDevice;
 use keyreeve_secret::{SecretArray, SecretBytes};
 
 use crate::link::Problem;
@@ -42,6 +44,13 @@ impl Device {
         let purpose = Purpose::from_code(*purpose).map_err(|_| RootError::Unwrap)?;
         Ok(named(&root.prefix(), algorithm, purpose, id))
     }
+
+    fn makes(&self, algorithm: KeyAlgorithm, purpose: Purpose) -> Result<(), RootError> {
+        if self.supports(algorithm, purpose) {
+            return Ok(());
+        }
+        Err(RootError::Refused(format!("the token makes no {algorithm} keys for {purpose}")))
+    }
 }
 
 fn named(prefix: &[u8], algorithm: KeyAlgorithm, purpose: Purpose, id: &[u8]) -> KeyRef {
@@ -55,27 +64,44 @@ impl KeyDevice for Device {
         self.0.link.survey().is_some_and(|survey| survey.offers(algorithm, purpose))
     }
 
-    async fn generate(&self, algorithm: KeyAlgorithm, purpose: Purpose, label: &str) -> Result<DeviceKey, RootError> {
-        let root = self.0.root()?;
-        if !self.supports(algorithm, purpose) {
-            return Err(RootError::Refused(format!("the token makes no {algorithm} keys for {purpose}")));
+    fn describe(&self) -> String {
+        let Some(survey) = self.0.link.survey() else { return String::new() };
+        let (maker, model) = (survey.manufacturer.trim(), survey.model.trim());
+        format!("{maker} {model}, token `{}`, serial number {}", survey.label.trim(), survey.serial.trim())
+    }
+
+    fn draw(&self, algorithm: KeyAlgorithm, purpose: Purpose) -> Result<Vec<u8>, RootError> {
+        self.0.root()?;
+        self.makes(algorithm, purpose)?;
+        let id: [u8; ID_LEN] =
+            self.0.random.nonce_array().map_err(|error| RootError::Unavailable(error.to_string()))?;
+        Ok([&[FORM, algorithm.code(), purpose.code()], &id[..]].concat())
+    }
+
+    async fn generate(
+        &self,
+        reference: &[u8],
+        algorithm: KeyAlgorithm,
+        purpose: Purpose,
+        label: &str,
+    ) -> Result<Option<PublicKey>, RootError> {
+        let key = self.key(reference)?;
+        if key.kind != Kind::Key(algorithm, purpose) {
+            return Err(RootError::Unwrap);
         }
+        self.makes(algorithm, purpose)?;
         if label.len() > LABEL_MAX || !label.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return Err(RootError::Refused(format!("a label has at most {LABEL_MAX} printable ASCII characters")));
         }
         let label = label.to_owned();
         self.0
             .blocking(move |token| {
-                let id: [u8; ID_LEN] =
-                    token.random.nonce_array().map_err(|error| RootError::Unavailable(error.to_string()))?;
-                let key = named(&root.prefix(), algorithm, purpose, &id);
                 let limit = token.link.settings().making;
                 let Reply::Public(half) = token.link.call(&Request::Generate(key.clone(), label), limit)? else {
                     return Err(wrong_answer());
                 };
-                let reference = [&[FORM, algorithm.code(), purpose.code()], &id[..]].concat();
                 match public(algorithm, &half) {
-                    Ok(public) => Ok(DeviceKey { reference, public }),
+                    Ok(public) => Ok(public),
                     Err(text) => {
                         token.call(&Request::Erase(key.id))?;
                         Err(RootError::Refused(text))

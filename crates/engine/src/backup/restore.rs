@@ -8,7 +8,8 @@ use keyreeve_backup::{Head, Item, Object};
 use keyreeve_epochs::EpochId;
 use keyreeve_journal::Entry;
 use keyreeve_model::backup::{BackupKeyRecord, COUNTERS_JUMP, Restored};
-use keyreeve_model::filed::file;
+use keyreeve_model::device::{DeviceTask, DeviceUse, DeviceWork};
+use keyreeve_model::filed::{file, open_filed};
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::{Revision, Table, open, seal};
 use keyreeve_model::roots::Need;
@@ -19,7 +20,7 @@ use keyreeve_model::{
 use keyreeve_root::SealStatus;
 use keyreeve_secret::SecretString;
 use keyreeve_store::{PIECE_ROWS, Piece};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tokio::sync::mpsc;
 
 use super::ledgers::fetch_bytes;
@@ -84,6 +85,8 @@ pub struct RestoredReply {
     pub entries: u64,
     /// Tokens and credentials that are valid no more (count).
     pub credentials_dropped: u64,
+    /// Keys that are inside devices, by the root of trust (count): no backup has anything of them.
+    pub in_devices: BTreeMap<Name, u64>,
     /// A token, if one was asked for.
     pub token: Option<SecretString>,
 }
@@ -198,6 +201,7 @@ struct Loading<'a> {
     dropped: u64,
     rows: u64,
     materials: u64,
+    in_devices: BTreeMap<Name, u64>,
     token: Option<SecretString>,
 }
 
@@ -268,6 +272,7 @@ impl Core {
             dropped: 0,
             rows: 0,
             materials: 0,
+            in_devices: BTreeMap::new(),
             token: None,
         };
         let (loaded, given) = tokio::join!(self.ports.store.load(from), loading.all(source, &restored));
@@ -279,8 +284,9 @@ impl Core {
             (Err(error), Ok(())) => return Err(error),
         };
         self.copy_ledgers(source).await?;
-        let Given { rows, materials, dropped, token } = loading;
-        Ok(RestoredReply { restored, rows, materials, entries, credentials_dropped: dropped, token })
+        let Given { rows, materials, dropped, in_devices, token } = loading;
+        let credentials_dropped = dropped;
+        Ok(RestoredReply { restored, rows, materials, entries, credentials_dropped, in_devices, token })
     }
 
     /// Appends every entry to the new log, as fast as that takes them.
@@ -321,6 +327,7 @@ struct Given {
     rows: u64,
     materials: u64,
     dropped: u64,
+    in_devices: BTreeMap<Name, u64>,
     token: Option<SecretString>,
 }
 
@@ -341,7 +348,8 @@ impl Loading<'_> {
         self.new_token().await?;
         self.flush().await?;
         self.to.send(Piece::End).await.map_err(|_| Error::internal("the store takes no rows"))?;
-        Ok(Given { rows: self.rows, materials: self.materials, dropped: self.dropped, token: self.token.take() })
+        let (rows, materials, dropped) = (self.rows, self.materials, self.dropped);
+        Ok(Given { rows, materials, dropped, in_devices: self.in_devices, token: self.token })
     }
 
     async fn put(&mut self, row: StoredRow) -> Result<(), Error> {
@@ -390,6 +398,11 @@ impl Loading<'_> {
                 self.dropped += 1;
                 Ok(())
             }
+            StoredRow::Filed(row) if row.table == Table::DeviceWork => {
+                // What was being made then was stored since, or not: nobody here may erase it.
+                let (work, _) = open_filed::<DeviceWork>(keys, &row)?;
+                if work.task == DeviceTask::Making { Ok(()) } else { self.put(StoredRow::Filed(row)).await }
+            }
             // What was answered then is no answer to what is asked now.
             StoredRow::Answer(_) => Ok(()),
             StoredRow::Principal(row) => {
@@ -414,10 +427,18 @@ impl Loading<'_> {
             // Aliases that others got meanwhile went back to whom the backup says.
             let aliases = tombstone.key.aliases.into_iter().filter(|alias| row.aliases.contains(alias)).collect();
             self.put(StoredRow::Key(keyreeve_model::change::KeyRow { aliases, ..tombstone.key })).await?;
+            if !record.state(self.now).is_destroyed() {
+                self.erase_in_devices(&record).await?;
+            }
             if self.destroyed.insert(row.id) {
                 self.put(StoredRow::Destruction(tombstone.destruction)).await?;
             }
             return Ok(());
+        }
+        if !record.state(self.now).is_destroyed() {
+            for root in record.devices().map(|place| &place.root).collect::<BTreeSet<_>>() {
+                *self.in_devices.entry(root.clone()).or_default() += 1;
+            }
         }
         let mut jumped = record;
         if jumped.jump_counters(COUNTERS_JUMP) {
@@ -426,6 +447,18 @@ impl Loading<'_> {
             row.record = sealed;
         }
         self.put(StoredRow::Key(row)).await
+    }
+
+    /// What a destruction after the backup may have left in a device is erased there, once more or at last.
+    async fn erase_in_devices(&mut self, record: &KeyRecord) -> Result<(), Error> {
+        for place in record.devices() {
+            let work = DeviceWork::erasing(place.clone(), DeviceUse::Key(record.id()), self.now);
+            match file(&self.survey.keys, Revision::FIRST, &work) {
+                Change::File(row) => self.put(StoredRow::Filed(row)).await?,
+                _ => return Err(Error::internal("a filed record that is none")),
+            }
+        }
+        Ok(())
     }
 
     /// Material under a new epoch of its shard, above every number that was ever known; none of a destroyed key.

@@ -4,6 +4,7 @@
 //! Nothing here waits long: what does is a job (`ops/jobs.rs`), which goes on by steps on a task of its own.
 
 mod destructions;
+mod devices;
 mod epochs;
 mod reminders;
 mod roots;
@@ -34,6 +35,7 @@ impl Engine {
             errors.extend(self.give_up_orphans().await.err());
             errors.extend(self.look_after_backups().await);
             errors.extend(self.look_after_material().await.err());
+            errors.extend(self.look_after_devices().await.err());
         }
         if let Some(opened) = self.core.opened() {
             errors.extend(self.core.write_uses(&opened).await.err());

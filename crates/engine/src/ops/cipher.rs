@@ -7,7 +7,7 @@ use keyreeve_secret::SecretBytes;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::usable::{Usable, Want, check, compute, count_messages, is_heavy, usable};
+use super::usable::{Usable, Want, check, compute, count_messages, usable, with_key};
 use super::{Each, Payload, lone};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
@@ -65,12 +65,11 @@ impl Operation for Encrypt {
         let opened = core.need_open()?;
         let Usable { version, loaded } = usable(core, key, ENCRYPT, None, approved.now()).await?;
         let reserved = count_messages(core, &opened, key, self.items.len() as u64, approved.now())?;
-        let sealer = Sealer::new(core, key, version, loaded, Kind::Data, &self.context);
+        let sealer = Sealer::new(core, key, version, Arc::clone(&loaded), Kind::Data, &self.context);
         let items = Arc::clone(&self.items);
-        let bytes = items.iter().map(|item| item.expose().len()).sum();
-        let heavy = is_heavy(key.record.algorithm(), items.len(), bytes);
-        let sealed: Each<Vec<u8>> =
-            compute(heavy, move || items.iter().map(|item| sealer.seal(item.expose())).collect()).await?;
+        let size = (items.len(), items.iter().map(|item| item.expose().len()).sum());
+        let seal = move || -> Each<Vec<u8>> { items.iter().map(|item| sealer.seal(item.expose())).collect() };
+        let sealed = with_key(core, &loaded, size, seal).await?;
         let outcome = Outcome::reply(Encrypted { version, items: lone(sealed)? }).version(version);
         Ok(match reserved {
             Some((change, effect)) => outcome.changing(change).then(effect).detail("messages_reserved", "true"),
@@ -257,12 +256,12 @@ async fn reseal(
     let open = core.need_open()?;
     let Usable { version, loaded } = usable(core, to, ENCRYPT, None, now).await?;
     let reserved = count_messages(core, &open, to, opened.len() as u64, now)?;
-    let sealer = Sealer::new(core, to, version, loaded, kind, context);
-    let heavy = is_heavy(to.record.algorithm(), opened.len(), 0);
+    let sealer = Sealer::new(core, to, version, Arc::clone(&loaded), kind, context);
+    let size = (opened.len(), 0);
     let seal_all = move || -> Each<Vec<u8>> {
         opened.into_iter().map(|item| item.and_then(|(_, plaintext)| sealer.seal(plaintext.expose()))).collect()
     };
-    let items = compute(heavy, seal_all).await?;
+    let items = with_key(core, &loaded, size, seal_all).await?;
     let outcome =
         Outcome::reply(Encrypted { version, items: lone(items)? }).version(version).detail("new_version", version);
     Ok(match reserved {
@@ -359,7 +358,7 @@ impl<'a> Opener<'a> {
         context: &EncryptionContext,
         items: &Arc<[Vec<u8>]>,
     ) -> Result<Each<(u32, SecretBytes)>, Error> {
-        let mut versions: HashMap<u32, Result<Arc<LoadedKey>, Code>> = HashMap::new();
+        let mut versions: HashMap<u32, Result<Arc<LoadedKey>, Error>> = HashMap::new();
         let mut plan = Vec::with_capacity(items.len());
         for item in items.iter() {
             let header = self.header(kind, item);
@@ -367,8 +366,7 @@ impl<'a> Opener<'a> {
                 && !versions.contains_key(&header.version)
             {
                 let loaded = usable(self.core, self.key, DECRYPT, Some(header.version), self.now).await;
-                let loaded = loaded.map(|usable| usable.loaded).map_err(|error| error.code());
-                versions.insert(header.version, loaded);
+                versions.insert(header.version, loaded.map(|usable| usable.loaded));
             }
             plan.push(header);
         }
@@ -379,12 +377,14 @@ impl<'a> Opener<'a> {
                 match versions.get(&header.version) {
                     Some(Ok(loaded)) => Ok((header, Arc::clone(loaded))),
                     // The refusal again, for this item: errors cannot be cloned, asking is cheap.
-                    _ => Err(self.refusal(header.version)),
+                    Some(Err(error)) => Err(self.refusal(header.version, error)),
+                    None => Err(Error::internal("a version that was not looked for")),
                 }
             })
             .collect();
         let (items, context) = (Arc::clone(items), context.clone());
-        let heavy = is_heavy(self.key.record.algorithm(), items.len(), items.iter().map(Vec::len).sum());
+        let size = (items.len(), items.iter().map(Vec::len).sum());
+        let asked = plan.iter().find_map(|planned| planned.as_ref().ok()).map(|(_, loaded)| Arc::clone(loaded));
         let open = move || {
             let opened = plan.into_iter().zip(items.iter()).map(|(planned, item)| {
                 let (header, loaded) = planned?;
@@ -394,7 +394,10 @@ impl<'a> Opener<'a> {
             });
             opened.collect()
         };
-        compute(heavy, open).await
+        match asked {
+            Some(loaded) => with_key(self.core, &loaded, size, open).await,
+            None => Ok(open()),
+        }
     }
 
     async fn open_raw(
@@ -404,12 +407,12 @@ impl<'a> Opener<'a> {
         items: &Arc<[Vec<u8>]>,
     ) -> Result<Each<(u32, SecretBytes)>, Error> {
         let loaded = usable(self.core, self.key, DECRYPT, Some(version), self.now).await?.loaded;
-        let items = Arc::clone(items);
+        let (items, remote) = (Arc::clone(items), loaded.is_remote());
         let open = move || {
             let opened = items.iter().map(|item| Ok((version, loaded.oaep_decrypt(hash, &[], item)?)));
             opened.collect()
         };
-        compute(true, open).await
+        if remote { self.core.ports.roots.ask(open).await } else { compute(true, open).await }
     }
 
     fn header(&self, kind: Kind, item: &[u8]) -> Result<Header, Error> {
@@ -422,10 +425,10 @@ impl<'a> Opener<'a> {
         Ok(header)
     }
 
-    fn refusal(&self, version: u32) -> Error {
+    fn refusal(&self, version: u32, refused: &Error) -> Error {
         match check(self.core, self.key, DECRYPT, version, self.now) {
             Err(error) => error,
-            Ok(()) => Error::new(Code::Tampered, "this version of the key cannot be loaded: an operator must look"),
+            Ok(()) => Error::new(refused.code(), refused.to_string()),
         }
     }
 }

@@ -7,7 +7,7 @@ use keyreeve_secret::SecretBytes;
 use std::sync::Arc;
 
 use super::cipher::{Opener, Sealer};
-use super::usable::{Usable, Want, count_messages, usable};
+use super::usable::{Usable, Want, count_messages, usable, with_key};
 use super::{Each, lone};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
@@ -105,13 +105,15 @@ async fn generate<O: Operation>(
         return Err(Error::new(crate::Code::WrongKeyUse, "data keys are wrapped by symmetric keys: use an AES key"));
     }
     let reserved = count_messages(core, &opened, key, wanted.count as u64, now)?;
-    let sealer = Sealer::new(core, key, version, loaded, Kind::DataKey, &wanted.context);
-    let fresh = || -> Result<DataKey, Error> {
-        let data_key = core.ports.random.secret_bytes(wanted.bytes)?;
+    let sealer = Sealer::new(core, key, version, Arc::clone(&loaded), Kind::DataKey, &wanted.context);
+    let (bytes, count, random) = (wanted.bytes, wanted.count, Arc::clone(&core.ports.random));
+    let fresh = move || -> Result<DataKey, Error> {
+        let data_key = random.secret_bytes(bytes)?;
         let wrapped = sealer.seal(data_key.expose())?;
         Ok(DataKey { plaintext: plaintext.then_some(data_key), wrapped })
     };
-    let items = (0..wanted.count).map(|_| fresh()).collect::<Result<_, _>>()?;
+    let all = move || (0..count).map(|_| fresh()).collect::<Result<_, Error>>();
+    let items = with_key(core, &loaded, (count, count * bytes), all).await??;
     let outcome = Outcome::reply(DataKeys { version, items }).version(version);
     Ok(match reserved {
         Some((change, effect)) => outcome.changing(change).then(effect),

@@ -4,9 +4,11 @@ use keyreeve_crypto::digest::sha256;
 use keyreeve_epochs::EpochId;
 use keyreeve_model::change::Change;
 use keyreeve_model::destruction::{ErasedVersion, ScheduledDestruction};
+use keyreeve_model::device::DeviceUse;
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::{Revision, Table, open, seal};
-use keyreeve_model::{DestructionRecord, KeyRecord, MaterialRow, UnixMillis, Usage};
+use keyreeve_model::{DestructionRecord, KeyRecord, MaterialRow, Name, Protection, UnixMillis, Usage, VersionRecord};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::KeyReply;
@@ -117,15 +119,13 @@ impl Operation for Destroy {
         let no_copy = Arc::clone(&core.backing).read_owned().await;
         let mut record = key.record.clone();
         let pending = record.destroy(&approved.cause(&Label::default()))?;
-        let (ring, shard) = (&key.keyring.record, record.shard());
-        // Nobody may add material under the epoch that is about to go.
-        let alone = core.shard_lock(ring.id, shard).write_owned().await;
-        let going = Going { key, versions: None };
-        let found = core.survey(&opened, &going, now).await?;
-        let next = core.new_epoch(&opened, key, &found.old).await?;
-        let survivors = core.rewrap_survivors(&opened, &going, &found, next).await?;
-        let rows = core.ports.store.key_material(record.id()).await?;
-        let evidence = Evidence { key, record: &record, pending: &pending, rows: &rows, erased_epoch: next.epoch - 1 };
+        let (ring, shard) = (key.keyring.record.id, record.shard());
+        let gone = match record.protection() {
+            Protection::Software => core.take_material(&opened, key, now).await?,
+            Protection::Hsm => core.take_from_devices(&opened, &record, now),
+        };
+        let Gone { versions, erased_epoch, changes, effects } = gone;
+        let evidence = Evidence { record: &record, pending: &pending, versions, erased_epoch };
         let destruction = evidence.record(approved.principal().name.clone(), now);
         let hash = destruction.verification_hash.clone();
         let sealed = seal(&opened.keys, Table::Destructions, record.id().as_bytes(), Revision::FIRST, &destruction);
@@ -134,18 +134,15 @@ impl Operation for Destroy {
             .changing(Change::EraseMaterial { key: record.id() })
             .changing(Change::AddDestruction {
                 key: record.id(),
-                keyring: ring.id,
+                keyring: ring,
                 shard,
-                epoch: next.epoch - 1,
+                epoch: erased_epoch,
                 record: sealed,
             });
-        outcome.changes.extend(survivors);
-        outcome.changes.extend(core.cut_of(&opened, (record.id(), ring.id, shard), now).await?);
+        outcome.changes.extend(changes);
+        outcome.changes.extend(core.cut_of(&opened, (record.id(), ring, shard), now).await?);
+        outcome = effects.into_iter().fold(outcome, Outcome::then);
         Ok(outcome
-            .then(Effect::EraseEpochs { old: found.old, next })
-            .then(Effect::CutBackups(record.id()))
-            .then(Effect::VerifyDestruction(record.id()))
-            .then(Effect::Hold(Guard::Exclusive(alone)))
             .then(Effect::Hold(not_held))
             .then(Effect::Hold(Guard::Shared(no_copy)))
             .detail("verification_hash", hash)
@@ -155,25 +152,71 @@ impl Operation for Destroy {
     }
 }
 
+/// What goes with a key.
+struct Gone {
+    versions: Vec<ErasedVersion>,
+    erased_epoch: u64,
+    /// Besides the key's own rows.
+    changes: Vec<Change>,
+    /// In their order.
+    effects: Vec<Effect>,
+}
+
+impl Core {
+    /// The epoch of a shard goes, and with it the material of one of its keys.
+    async fn take_material(&self, opened: &Opened, key: &HeldKey, now: UnixMillis) -> Result<Gone, Error> {
+        let (record, ring) = (&key.record, key.keyring.record.id);
+        // Nobody may add material under the epoch that is about to go.
+        let alone = self.shard_lock(ring, record.shard()).write_owned().await;
+        let going = Going { key, versions: None };
+        let found = self.survey(opened, &going, now).await?;
+        let next = self.new_epoch(opened, key, &found.old).await?;
+        let changes = self.rewrap_survivors(opened, &going, &found, next).await?;
+        let rows = self.ports.store.key_material(record.id()).await?;
+        let erased = |row: &MaterialRow| ErasedVersion {
+            version: row.version,
+            fingerprint: record.version(row.version).map(|v| v.fingerprint().to_owned()).unwrap_or_default(),
+            wrapped_sha256: wrapped_digest(row),
+            device: None,
+        };
+        let versions = rows.iter().filter(|row| row.key == record.id()).map(erased).collect();
+        let effects = vec![
+            Effect::EraseEpochs { old: found.old, next },
+            Effect::CutBackups(record.id()),
+            Effect::VerifyDestruction(record.id()),
+            Effect::Hold(Guard::Exclusive(alone)),
+        ];
+        Ok(Gone { versions, erased_epoch: next.epoch - 1, changes, effects })
+    }
+
+    /// The device erases the key: nothing of it was ever anywhere else.
+    fn take_from_devices(&self, opened: &Opened, record: &KeyRecord, now: UnixMillis) -> Gone {
+        let erased = |version: &VersionRecord| ErasedVersion {
+            version: version.version(),
+            fingerprint: version.fingerprint().to_owned(),
+            wrapped_sha256: String::new(),
+            device: version.device().map(|place| place.root.clone()),
+        };
+        let versions = record.versions().iter().map(erased).collect();
+        let changes = self.erasures_of(opened, record, now);
+        let effects = vec![Effect::CutBackups(record.id()), Effect::EraseInDevices(DeviceUse::Key(record.id()))];
+        Gone { versions, erased_epoch: 0, changes, effects }
+    }
+}
+
 /// Everything a destruction record tells of.
 struct Evidence<'a> {
-    key: &'a HeldKey,
     record: &'a KeyRecord,
     pending: &'a ScheduledDestruction,
-    rows: &'a [MaterialRow],
+    versions: Vec<ErasedVersion>,
     erased_epoch: u64,
 }
 
 impl Evidence<'_> {
-    fn record(&self, by: keyreeve_model::Name, now: UnixMillis) -> DestructionRecord {
-        let erased = |row: &MaterialRow| ErasedVersion {
-            version: row.version,
-            fingerprint: self.record.version(row.version).map(|v| v.fingerprint().to_owned()).unwrap_or_default(),
-            wrapped_sha256: wrapped_digest(row),
-        };
+    fn record(self, by: Name, now: UnixMillis) -> DestructionRecord {
         let mut destruction = DestructionRecord {
             key: self.record.id(),
-            keyring: self.key.keyring.record.id,
+            keyring: self.record.keyring(),
             shard: self.record.shard(),
             erased_epoch: self.erased_epoch,
             requested: self.pending.requested,
@@ -181,7 +224,7 @@ impl Evidence<'_> {
             reason: self.pending.reason.clone(),
             destroyed: now,
             destroyed_by: by,
-            versions: self.rows.iter().filter(|row| row.key == self.record.id()).map(erased).collect(),
+            versions: self.versions,
             // Nothing is erased yet, so nothing is verified: whoever shows the record says what was checked then.
             verified: Vec::new(),
             verification_hash: String::new(),
@@ -304,6 +347,10 @@ impl Core {
         let words = format!("the store holds no material of any of its {} versions", versions.len());
         examined.note(rows == 0, "material_rows", rows.to_string(), words, alive);
 
+        if !record.protection().is_software() {
+            self.examine_devices(record, &mut examined).await;
+        }
+
         let gone = |id: &EpochId| {
             (id.keyring, id.shard) == (destruction.keyring, destruction.shard) && id.epoch <= destruction.erased_epoch
         };
@@ -312,10 +359,12 @@ impl Core {
             "the epoch vault holds no key of shard {} up to epoch {}, which wrapped it",
             destruction.shard, destruction.erased_epoch
         );
-        examined.note(left.is_empty(), "epoch_keys", left.len().to_string(), words, || {
-            let text = "the epoch of a destroyed key was not erased: it will be tried again";
-            Error::new(Code::StoreUnavailable, text)
-        });
+        if record.protection().is_software() {
+            examined.note(left.is_empty(), "epoch_keys", left.len().to_string(), words, || {
+                let text = "the epoch of a destroyed key was not erased: it will be tried again";
+                Error::new(Code::StoreUnavailable, text)
+            });
+        }
 
         let usable = versions.iter().filter(|version| record.permit(**version, Usage::Process, now).is_ok()).count();
         let words = "its state lets no version be used".to_owned();
@@ -336,6 +385,10 @@ impl Core {
             examined.note(true, "backup_ledgers", pending.len().to_string(), words, alive);
         }
 
+        if !record.protection().is_software() {
+            // The device was asked above, past all checks as well.
+            return Ok(examined);
+        }
         let mut loads = 0;
         for version in &versions {
             // Not through the lifecycle: straight to the material, as a defect would.
@@ -348,6 +401,27 @@ impl Core {
         let words = format!("loading each of its {} versions past all checks was tried and failed", versions.len());
         examined.note(loads == 0, "loaded_versions", loads.to_string(), words, alive);
         Ok(examined)
+    }
+
+    /// Asks each device for each version. One that does not answer has not said that a key is gone.
+    async fn examine_devices(&self, record: &KeyRecord, examined: &mut Examined) {
+        let (mut found, versions) = (0, record.versions().len());
+        for version in record.versions() {
+            match self.open_version(record, version.version()).await {
+                Ok(_) => found += 1,
+                Err(error) if error.code() == Code::Tampered => {}
+                Err(error) => {
+                    examined.failed.get_or_insert(error);
+                    return;
+                }
+            }
+        }
+        let roots: BTreeSet<&Name> = record.devices().map(|place| &place.root).collect();
+        let roots = roots.into_iter().map(|root| format!("`{root}`")).collect::<Vec<_>>().join(", ");
+        let words = format!("the device of {roots} was asked for each of its {versions} versions and has none");
+        examined.note(found == 0, "device_keys", found.to_string(), words, || {
+            Error::new(Code::Tampered, "a destroyed key is still in its device: it will be tried again")
+        });
     }
 
     async fn destruction(&self, key: keyreeve_model::KeyId) -> Result<DestructionRecord, Error> {

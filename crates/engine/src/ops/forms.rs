@@ -8,7 +8,7 @@ use keyreeve_model::approval::{Proposal, Request};
 use keyreeve_model::job::RekeyScope;
 use keyreeve_model::key::{Activation, Scope};
 use keyreeve_model::metadata::Label;
-use keyreeve_model::{Classification, Environment, KeyMetadata, RecordId, RootUse, UnixMillis};
+use keyreeve_model::{Classification, Environment, KeyMetadata, Protection, RecordId, RootUse, UnixMillis};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -136,6 +136,8 @@ pub(crate) struct KeyForm {
     pub(crate) purpose: Purpose,
     pub(crate) scope: Scope,
     pub(crate) exportable: bool,
+    #[serde(default, skip_serializing_if = "Protection::is_software")]
+    pub(crate) protection: Protection,
     pub(crate) activation: Activation,
     pub(crate) deactivates: Option<UnixMillis>,
     pub(crate) deterministic_reason: Option<Label>,
@@ -154,6 +156,7 @@ impl Revive for keys::Create {
             purpose: Some(form.purpose),
             scope: form.scope,
             exportable: form.exportable,
+            protection: form.protection,
             activation: form.activation,
             deactivates: form.deactivates,
             deterministic_reason: form.deterministic_reason,

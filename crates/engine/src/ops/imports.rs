@@ -134,6 +134,16 @@ fn must_fit(algorithm: KeyAlgorithm, method: WrappingMethod) -> Result<(), Error
     Err(Error::invalid(text))
 }
 
+fn born_inside() -> Error {
+    let text = "what comes from elsewhere is never inside a device: such keys are made there, and `keyreeve key \
+                rotate` makes another version";
+    Error::new(Code::WrongKeyUse, text)
+}
+
+fn refuse_in_device(key: &KeyRecord) -> Result<(), Error> {
+    if key.protection().is_software() { Ok(()) } else { Err(born_inside()) }
+}
+
 /// What is known of the key that material is to come for.
 struct Place {
     of: ImportFor,
@@ -155,6 +165,7 @@ impl Parameters {
             }
             Wanted::Key(_) => {
                 let (held, of) = (approved.key()?, ImportFor::Key);
+                refuse_in_device(&held.record)?;
                 let (record, keyring) = (&held.record, Arc::clone(&held.keyring));
                 let (key, shard) = (record.id(), record.shard());
                 Place { of, key, keyring, shard, algorithm: record.algorithm(), purpose: record.purpose() }
@@ -467,7 +478,7 @@ impl Opening {
         let (module, by) = (FipsStatus::current().to_string(), approved.principal().name.clone());
         let provenance = Provenance { origin: Origin::Imported, module, by, reason: reason.clone() };
         let imported = Some(incoming.imported(&self.record));
-        Ok(NewVersion { public_key, fingerprint, provenance, imported })
+        Ok(NewVersion { public_key, fingerprint, provenance, imported, device: None })
     }
 
     /// What is stored besides the key: that the import is used, that the material exists outside, and when it ends.
@@ -538,6 +549,9 @@ impl Operation for Import {
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {
         let (now, keyring, create) = (approved.now(), approved.resource().keyring()?, &self.create);
+        if !create.protection.is_software() {
+            return Err(born_inside());
+        }
         create.check(core, keyring, now)?;
         create.aliases_are_free(core).await?;
         let opened = core.need_open()?;
@@ -589,6 +603,7 @@ impl Operation for ImportVersion {
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<KeyReply>, Error> {
         let (key, now) = (approved.key()?, approved.now());
+        refuse_in_device(&key.record)?;
         key.record.can_rotate(now)?;
         if !core.settings.algorithms.may_create(key.record.algorithm(), now.0) {
             return Err(not_allowed(key.record.algorithm()));

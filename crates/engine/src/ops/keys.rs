@@ -1,10 +1,11 @@
 //! Making keys, showing them, altering their metadata.
 
 use keyreeve_crypto::{FipsStatus, KeyAlgorithm, Material, Purpose};
+use keyreeve_model::device::DeviceUse;
 use keyreeve_model::key::{Activation, NewKey, NewVersion, Origin, Provenance, Scope};
 use keyreeve_model::metadata::Label;
 use keyreeve_model::{
-    Change, Classification, Environment, KeyId, KeyMetadata, KeyRecord, Name, Revision, State, UnixMillis,
+    Change, Classification, Environment, KeyId, KeyMetadata, KeyRecord, Name, Protection, Revision, State, UnixMillis,
 };
 use keyreeve_policy::KeyAttrs;
 use keyreeve_store::{KeyFilter, Page};
@@ -21,7 +22,7 @@ use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::keys::{HeldKey, HeldKeyring, KeyRef, KeyringRef, attrs_of};
 use crate::pipeline::{Also, Approved, Operation, Outcome, Permit, Target};
-use crate::sealing::Effect;
+use crate::sealing::{Effect, Guard, Opened};
 
 /// Rows looked at for one page of a filtered listing (count); the caller goes on from where the page ends.
 const SCANNED_MAX: usize = 10_000;
@@ -45,6 +46,8 @@ pub struct Create {
     pub scope: Scope,
     /// May its material leave wrapped?
     pub exportable: bool,
+    /// Where its material is while it is used.
+    pub protection: Protection,
     /// When it starts.
     pub activation: Activation,
     /// When it stops protecting.
@@ -73,6 +76,8 @@ pub struct CreateSpec {
     pub scope: Scope,
     /// May its material leave wrapped?
     pub exportable: bool,
+    /// Where its material is while it is used.
+    pub protection: Protection,
     /// When it starts.
     pub activation: Activation,
     /// When it stops protecting.
@@ -102,6 +107,9 @@ impl Create {
             }
             None => *purposes.first().ok_or_else(|| Error::internal("an algorithm without purpose"))?,
         };
+        if spec.exportable && !spec.protection.is_software() {
+            return Err(Error::invalid("a key inside a device can never be exported: leave `exportable` away"));
+        }
         spec.metadata.check()?;
         let attrs = attrs_of(spec.algorithm, purpose, State::PreActivation, &spec.metadata);
         let attrs = KeyAttrs { exportable: spec.exportable, ..attrs };
@@ -111,6 +119,7 @@ impl Create {
             purpose,
             scope: spec.scope,
             exportable: spec.exportable,
+            protection: spec.protection,
             activation: spec.activation,
             deactivates: spec.deactivates,
             deterministic_reason: spec.deterministic_reason,
@@ -133,6 +142,7 @@ impl Create {
             purpose: self.purpose,
             scope: self.scope,
             exportable: self.exportable,
+            protection: self.protection,
             activation: self.activation,
             deactivates: self.deactivates,
             deterministic_reason: self.deterministic_reason.clone(),
@@ -153,6 +163,7 @@ impl Create {
             purpose: self.purpose,
             scope: self.scope,
             exportable: self.exportable,
+            protection: self.protection,
             activation: self.activation,
             deactivates: self.deactivates,
             deterministic_reason: self.deterministic_reason.clone(),
@@ -169,6 +180,16 @@ impl Create {
             }
         }
         Ok(())
+    }
+
+    /// Refuses a key inside a device that no device of the keyring's roots of trust makes.
+    fn check_device(&self, core: &Core, keyring: &HeldKeyring) -> Result<(), Error> {
+        match self.protection {
+            Protection::Software => Ok(()),
+            Protection::Hsm => {
+                core.ports.roots.device_for(&keyring.record.roots, self.algorithm, self.purpose).map(|_| ())
+            }
+        }
     }
 
     pub(super) fn check(&self, core: &Core, keyring: &HeldKeyring, now: UnixMillis) -> Result<(), Error> {
@@ -213,12 +234,76 @@ impl Create {
 
 /// Fresh material with what the record says of it.
 pub(super) struct Fresh {
-    pub(super) material: Material,
     pub(super) version: NewVersion,
+    secret: Secret,
+}
+
+/// Where fresh material is.
+enum Secret {
+    /// Here, to be wrapped.
+    Here(Material),
+    /// Inside a device. What takes its note away, and what keeps that device's root of trust from being retired.
+    InDevice(Box<Change>, Guard),
+}
+
+/// What fresh material is for.
+pub(super) struct Wanted<'a> {
+    pub(super) keyring: &'a HeldKeyring,
+    pub(super) key: KeyId,
+    pub(super) algorithm: KeyAlgorithm,
+    pub(super) purpose: Purpose,
+    pub(super) protection: Protection,
+}
+
+/// Generates material where the key's protection says, and what its record says of it.
+pub(super) async fn generate(
+    core: &Core,
+    opened: &Opened,
+    wanted: &Wanted<'_>,
+    (by, reason): (&Name, &Label),
+) -> Result<Fresh, Error> {
+    match wanted.protection {
+        Protection::Software => generate_here(core, wanted.algorithm, by, reason).await,
+        Protection::Hsm => generate_in_device(core, opened, wanted, (by, reason)).await,
+    }
+}
+
+async fn generate_in_device(
+    core: &Core,
+    opened: &Opened,
+    wanted: &Wanted<'_>,
+    (by, reason): (&Name, &Label),
+) -> Result<Fresh, Error> {
+    let joined = Arc::clone(&core.rooting).read_owned().await;
+    let (under, kind) = (&wanted.keyring.record.roots, (wanted.algorithm, wanted.purpose));
+    let made = core.make_in_device(opened, under, kind, DeviceUse::Key(wanted.key)).await?;
+    let public_key = made.public.map(|public| hex::encode(public.spki()));
+    let (by, reason) = (by.clone(), reason.clone());
+    let provenance = Provenance { origin: Origin::Generated, module: made.module, by, reason };
+    let (fingerprint, device) = (made.fingerprint, Some(made.place));
+    let version = NewVersion { public_key, fingerprint, provenance, imported: None, device };
+    Ok(Fresh { version, secret: Secret::InDevice(Box::new(made.settle), Guard::Shared(joined)) })
+}
+
+/// Puts fresh material into the outcome that stores its version.
+pub(super) async fn keep<R>(
+    core: &Core,
+    opened: &Opened,
+    (keyring, record, version): (&HeldKeyring, &KeyRecord, u32),
+    fresh: Fresh,
+    outcome: Outcome<R>,
+) -> Result<Outcome<R>, Error> {
+    Ok(match fresh.secret {
+        Secret::Here(material) => {
+            let (row, guard) = core.wrap_material(opened, keyring, record, version, &material).await?;
+            outcome.changing(Change::AddMaterial(row)).then(Effect::Hold(guard))
+        }
+        Secret::InDevice(settle, guard) => outcome.changing(*settle).then(Effect::Hold(guard)),
+    })
 }
 
 /// Generates material; RSA keys take up to a second, so on a thread of their own.
-pub(super) async fn generate(core: &Core, algorithm: KeyAlgorithm, by: &Name, reason: &Label) -> Result<Fresh, Error> {
+async fn generate_here(core: &Core, algorithm: KeyAlgorithm, by: &Name, reason: &Label) -> Result<Fresh, Error> {
     let random = Arc::clone(&core.ports.random);
     let heavy = super::usable::is_heavy(algorithm, 1, 0);
     let material = compute(heavy, move || Material::generate(algorithm, &random)).await??;
@@ -226,8 +311,8 @@ pub(super) async fn generate(core: &Core, algorithm: KeyAlgorithm, by: &Name, re
     let module = FipsStatus::current().to_string();
     let provenance = Provenance { origin: Origin::Generated, module, by: by.clone(), reason: reason.clone() };
     let fingerprint = material.fingerprint()?.to_string();
-    let version = NewVersion { public_key, fingerprint, provenance, imported: None };
-    Ok(Fresh { material, version })
+    let version = NewVersion { public_key, fingerprint, provenance, imported: None, device: None };
+    Ok(Fresh { version, secret: Secret::Here(material) })
 }
 
 impl Operation for Create {
@@ -248,7 +333,9 @@ impl Operation for Create {
 
     /// Without making the key.
     async fn rehearse(&self, approved: &Approved<Self>, core: &Core) -> Result<bool, Error> {
-        self.check(core, approved.resource().keyring()?, approved.now())?;
+        let keyring = approved.resource().keyring()?;
+        self.check(core, keyring, approved.now())?;
+        self.check_device(core, keyring)?;
         self.aliases_are_free(core).await?;
         Ok(true)
     }
@@ -257,18 +344,26 @@ impl Operation for Create {
         let (now, keyring) = (approved.now(), approved.resource().keyring()?);
         self.check(core, keyring, now)?;
         let opened = core.need_open()?;
-        let by = &approved.principal().name;
-        let fresh = generate(core, self.algorithm, by, &self.reason).await?;
+        if !self.protection.is_software() {
+            // Nothing is made in a device that could have been refused before.
+            self.check_device(core, keyring)?;
+            self.aliases_are_free(core).await?;
+        }
+        let key = KeyId::new(now, core.id_random()?);
+        let (algorithm, purpose, protection) = (self.algorithm, self.purpose, self.protection);
+        let wanted = Wanted { keyring, key, algorithm, purpose, protection };
+        let fresh = generate(core, &opened, &wanted, (&approved.principal().name, &self.reason)).await?;
         let shard = core.next_shard(keyring.record.id).await?;
-        let new = self.new_key(KeyId::new(now, core.id_random()?), keyring, shard);
-        let record = KeyRecord::create(new, fresh.version, opened.deployment.profile, now);
-        let (row, guard) = core.wrap_material(&opened, keyring, &record, 1, &fresh.material).await?;
-        let outcome = Outcome::reply(KeyReply::of(&record, keyring, now))
-            .changing(Change::PutKey(key_row(&opened, &record, Revision::FIRST, now)))
-            .changing(Change::AddMaterial(row))
-            .then(Effect::Hold(guard))
-            .on(core.audit_key(&record, keyring))
-            .version(1);
+        let new = self.new_key(key, keyring, shard);
+        let record = KeyRecord::create(new, fresh.version.clone(), opened.deployment.profile, now);
+        let outcome = Outcome::reply(KeyReply::of(&record, keyring, now)).changing(Change::PutKey(key_row(
+            &opened,
+            &record,
+            Revision::FIRST,
+            now,
+        )));
+        let outcome = keep(core, &opened, (keyring, &record, 1), fresh, outcome).await?;
+        let outcome = outcome.on(core.audit_key(&record, keyring)).version(1);
         Ok(describe_new(outcome, &record, &self.reason))
     }
 }
@@ -279,6 +374,10 @@ pub(super) fn describe_new(outcome: Outcome<KeyReply>, record: &KeyRecord, reaso
         Some(Origin::Generated) | None => "generated",
     };
     let outcome = if record.exportable() { outcome.detail("exportable", true) } else { outcome };
+    let outcome = match record.devices().next() {
+        Some(place) => outcome.detail("protection", record.protection()).detail("device", &place.root),
+        None => outcome,
+    };
     let fingerprint = record.versions().first().map(|version| version.fingerprint().to_owned()).unwrap_or_default();
     outcome
         .detail("algorithm", record.algorithm())
@@ -331,6 +430,8 @@ pub struct KeyQuery {
     pub algorithm: Option<KeyAlgorithm>,
     /// Only keys for this purpose.
     pub purpose: Option<Purpose>,
+    /// Only keys whose material is there.
+    pub protection: Option<Protection>,
     /// Only keys with these labels.
     pub labels: BTreeMap<Name, Label>,
     /// Only keys of this owner.
@@ -360,6 +461,7 @@ impl KeyQuery {
         self.state.is_none_or(|state| key.state(now) == state)
             && self.algorithm.is_none_or(|algorithm| key.algorithm() == algorithm)
             && self.purpose.is_none_or(|purpose| key.purpose() == purpose)
+            && self.protection.is_none_or(|protection| key.protection() == protection)
             && self.owner.as_ref().is_none_or(|owner| metadata.owner == *owner)
             && self.consumer.as_ref().is_none_or(|consumer| metadata.consumers.contains(consumer))
             && self.classification.is_none_or(|class| metadata.classification == class)

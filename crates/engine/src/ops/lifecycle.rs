@@ -6,14 +6,13 @@ use keyreeve_model::{Change, KeyRecord, UnixMillis, Usage};
 
 use super::KeyReply;
 use super::forms::{CompromiseForm, ReasonForm, written};
-use super::keys::{generate, save};
+use super::keys::{Wanted, generate, keep, save};
 use super::usable::key_row;
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
 use crate::error::Error;
 use crate::keys::KeyRef;
 use crate::pipeline::{Approved, Operation, Outcome, Permit, Target};
-use crate::sealing::Effect;
 
 /// Activates a key or lifts its suspension.
 #[derive(Debug)]
@@ -131,6 +130,10 @@ pub struct Rotate {
 fn can_rotate(approved: &Approved<Rotate>, core: &Core) -> Result<(), Error> {
     let record = &approved.key()?.record;
     record.can_rotate(approved.now())?;
+    if !record.protection().is_software() {
+        let under = &approved.key()?.keyring.record.roots;
+        core.ports.roots.device_for(under, record.algorithm(), record.purpose())?;
+    }
     if core.settings.algorithms.may_create(record.algorithm(), approved.now().0) {
         return Ok(());
     }
@@ -163,19 +166,28 @@ impl Operation for Rotate {
         can_rotate(approved, core)?;
         let opened = core.need_open()?;
         let cause = approved.cause(&self.reason);
-        let fresh = generate(core, key.record.algorithm(), &cause.by, &self.reason).await?;
         let mut record = key.record.clone();
-        let (old, new) = (record.primary(), record.rotate(fresh.version, &cause)?);
-        let (row, guard) = core.wrap_material(&opened, &key.keyring, &record, new, &fresh.material).await?;
-        let fingerprint = record.version(new)?.fingerprint().to_owned();
-        Ok(Outcome::reply(KeyReply::of(&record, &key.keyring, now))
-            .changing(Change::PutKey(key_row(&opened, &record, key.revision.next(), now)))
-            .changing(Change::AddMaterial(row))
-            .then(Effect::Hold(guard))
+        let (algorithm, purpose, protection) = (record.algorithm(), record.purpose(), record.protection());
+        let wanted = Wanted { keyring: &key.keyring, key: record.id(), algorithm, purpose, protection };
+        let fresh = generate(core, &opened, &wanted, (&cause.by, &self.reason)).await?;
+        let (old, new) = (record.primary(), record.rotate(fresh.version.clone(), &cause)?);
+        let outcome = Outcome::reply(KeyReply::of(&record, &key.keyring, now)).changing(Change::PutKey(key_row(
+            &opened,
+            &record,
+            key.revision.next(),
+            now,
+        )));
+        let outcome = keep(core, &opened, (&key.keyring, &record, new), fresh, outcome).await?;
+        let version = record.version(new)?;
+        let outcome = match version.device() {
+            Some(place) => outcome.detail("device", &place.root),
+            None => outcome,
+        };
+        Ok(outcome
             .version(new)
             .detail("old_version", old)
             .detail("new_version", new)
-            .detail("fingerprint", fingerprint)
+            .detail("fingerprint", version.fingerprint())
             .detail("reason", &self.reason))
     }
 }

@@ -1,6 +1,7 @@
 //! Roots of trust of the deployment: which there are and what is under each, joining another one, retiring one that
 //! nothing is under any more (requirement T5).
 
+use keyreeve_model::device::DeviceWork;
 use keyreeve_model::filed::unfile;
 use keyreeve_model::holders::{SharePurpose, SharesRecord, row_id};
 use keyreeve_model::job::{Job, JobWork};
@@ -235,6 +236,13 @@ impl Operation for Retire {
         // Joined again, it has other shares.
         let shares = core.filed::<SharesRecord>(&opened, row_id(SharePurpose::Root, &self.name)).await?;
         outcome.changes.extend(shares.map(|(shares, revision)| unfile(revision, &shares)));
+        // Nobody asks its device any more: what is still to be erased there stays, and the record says so.
+        let left = core.filed_all::<DeviceWork>(&opened, None).await?;
+        let left: Vec<_> = left.into_iter().filter(|(work, _)| work.place.root == self.name).collect();
+        outcome.changes.extend(left.iter().map(|(work, revision)| unfile(*revision, work)));
+        if !left.is_empty() {
+            outcome = outcome.detail("left_in_device", left.len());
+        }
         Ok(outcome
             .then(Effect::Hold(Guard::Exclusive(alone)))
             .detail("root", &self.name)
@@ -273,6 +281,18 @@ impl Core {
         Ok(())
     }
 
+    /// Keys inside a root's device end with it: nothing moves them.
+    async fn refuse_keys_in_device(&self, root: &Name) -> Result<(), Error> {
+        let inside = self.keys_in_device(root).await?;
+        let Some(first) = inside.first() else { return Ok(()) };
+        let more = if inside.len() > 1 { format!(" and {} more", inside.len() - 1) } else { String::new() };
+        let text = format!(
+            "{first}{more} have versions inside the device of the root of trust `{root}`, and nothing takes them out: \
+             rotate them into another device, encrypt anew what they protect, then `keyreeve key destroy`"
+        );
+        Err(Error::new(Code::WrongState, text))
+    }
+
     async fn refuse_roots_in_use(&self, deployment: &DeploymentRecord, root: &Name) -> Result<(), Error> {
         let mut under = Vec::new();
         if deployment.system_secret.names(root) {
@@ -288,7 +308,7 @@ impl Core {
             Ok(())
         })
         .await?;
-        let Some(first) = under.first() else { return Ok(()) };
+        let Some(first) = under.first() else { return self.refuse_keys_in_device(root).await };
         let more = if under.len() > 1 { format!(" and {} more", under.len() - 1) } else { String::new() };
         let text = format!(
             "{first}{more} is under the root of trust `{root}`: `keyreeve root migrate --from {root}` moves all of it"

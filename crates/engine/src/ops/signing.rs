@@ -1,14 +1,14 @@
 //! Signatures and message authentication codes.
 
-use keyreeve_crypto::{HashAlgorithm, LoadedKey, Message, Purpose, SignatureScheme};
+use keyreeve_crypto::{CryptoError, HashAlgorithm, LoadedKey, Message, Purpose, SignatureScheme};
 use keyreeve_model::{State, UnixMillis, Usage};
 use std::sync::Arc;
 
-use super::usable::{Usable, Want, compute, is_heavy, usable};
+use super::usable::{Usable, Want, usable, with_key};
 use super::{Each, Payload, lone};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Fault};
 use crate::keys::{HeldKey, KeyRef};
 use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
 
@@ -76,9 +76,9 @@ async fn prove_all(
     core.check_batch(items.len())?;
     let Usable { version, loaded } = usable(core, key, Want { purpose, usage: Usage::Apply }, None, now).await?;
     let bytes = items.iter().map(|item| item.expose().len()).sum();
-    let (heavy, items) = (is_heavy(key.record.algorithm(), items.len(), bytes), Arc::clone(items));
+    let (size, items, asked) = ((items.len(), bytes), Arc::clone(items), Arc::clone(&loaded));
     let proofs = move || -> Each<Vec<u8>> { items.iter().map(|item| prove(&loaded, item.expose())).collect() };
-    Ok((version, lone(compute(heavy, proofs).await?)?))
+    Ok((version, lone(with_key(core, &asked, size, proofs).await?)?))
 }
 
 impl Operation for Sign {
@@ -137,7 +137,7 @@ pub struct Verified {
 impl Remember for Verified {}
 
 /// Whether a proof is right, asked of one version.
-type Check = dyn Fn(&LoadedKey, &Claim) -> bool + Send + Sync;
+type Check = dyn Fn(&LoadedKey, &Claim) -> Result<(), CryptoError> + Send + Sync;
 
 async fn verify_all(
     core: &Core,
@@ -153,16 +153,28 @@ async fn verify_all(
         None => newest_usable(core, key, want, now).await?,
     };
     let bytes = items.iter().map(|item| item.message.expose().len()).sum();
-    let heavy = is_heavy(key.record.algorithm(), items.len() * versions.len(), bytes);
-    let items = Arc::clone(items);
-    let verdicts = move || -> Vec<Option<u32>> {
-        let verdict = |claim: &Claim| versions.iter().find(|one| check(&one.loaded, claim)).map(|one| one.version);
-        items.iter().map(verdict).collect()
+    let newest = versions.first().map(|one| Arc::clone(&one.loaded));
+    let newest = newest.ok_or_else(|| Error::internal("nothing to verify with"))?;
+    let (size, items) = ((items.len() * versions.len(), bytes), Arc::clone(items));
+    let verdicts = move || -> Each<Option<u32>> {
+        items.iter().map(|claim| verdict(&versions, |one| check(&one.loaded, claim))).collect()
     };
-    let verdicts = compute(heavy, verdicts).await?;
-    let invalid = verdicts.iter().filter(|verdict| verdict.is_none()).count();
-    let reply = Verified { items: verdicts.into_iter().map(Ok).collect() };
-    Ok(Outcome::reply(reply).detail("invalid", invalid))
+    let items = lone(with_key(core, &newest, size, verdicts).await?)?;
+    let invalid = items.iter().filter(|verdict| matches!(verdict, Ok(None))).count();
+    Ok(Outcome::reply(Verified { items }).detail("invalid", invalid).failures(|reply| &reply.items))
+}
+
+/// The first version whose proof it is. A device that did not answer has not said that a proof is wrong.
+fn verdict(versions: &[Usable], check: impl Fn(&Usable) -> Result<(), CryptoError>) -> Result<Option<u32>, Error> {
+    let mut silent = None;
+    for one in versions {
+        match check(one) {
+            Ok(()) => return Ok(Some(one.version)),
+            Err(error @ CryptoError::Remote(_)) => silent = Some(error),
+            Err(_) => {}
+        }
+    }
+    silent.map_or(Ok(None), |error| Err(error.into()))
 }
 
 /// The newest versions that may process; the refusal of the primary one when none may.
@@ -178,6 +190,8 @@ async fn newest_usable(core: &Core, key: &HeldKey, want: Want, now: UnixMillis) 
         }
         match usable(core, key, want, Some(version), now).await {
             Ok(one) => found.push(one),
+            // It may be the one whose proof this is: that it is none could not be said.
+            Err(error) if error.code().fault() == Fault::Unavailable => return Err(error),
             Err(error) => refusal = refusal.or(Some(error)),
         }
     }
@@ -204,7 +218,7 @@ impl Operation for Verify {
         let key = approved.key()?;
         let (scheme, form) = (scheme_for(key, self.scheme)?, self.form);
         let check = Arc::new(move |loaded: &LoadedKey, claim: &Claim| {
-            loaded.verify(scheme, message(form, claim.message.expose()), &claim.proof).is_ok()
+            loaded.verify(scheme, message(form, claim.message.expose()), &claim.proof)
         });
         let outcome = verify_all(core, key, (Purpose::Sign, self.version, approved.now()), &self.items, check).await?;
         Ok(outcome.detail("scheme", scheme))
@@ -275,9 +289,8 @@ impl Operation for VerifyMac {
     }
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<Verified>, Error> {
-        let check = Arc::new(|loaded: &LoadedKey, claim: &Claim| {
-            loaded.verify_mac(claim.message.expose(), &claim.proof).is_ok()
-        });
+        let check =
+            Arc::new(|loaded: &LoadedKey, claim: &Claim| loaded.verify_mac(claim.message.expose(), &claim.proof));
         let which = (Purpose::Mac, self.version, approved.now());
         verify_all(core, approved.key()?, which, &self.items, check).await
     }

@@ -140,6 +140,24 @@ pub(super) fn is_heavy(algorithm: KeyAlgorithm, items: usize, bytes: usize) -> b
     items.saturating_mul(each) > 1000 || bytes > LARGE
 }
 
+/// Runs work with a key: in place, on a thread for blocking work when it is heavy, or, where the key is inside a
+/// device, on one of those that may wait for devices.
+pub(super) async fn with_key<T, F>(
+    core: &Core,
+    key: &LoadedKey,
+    (items, bytes): (usize, usize),
+    work: F,
+) -> Result<T, Error>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    if key.is_remote() {
+        return core.ports.roots.ask(work).await;
+    }
+    compute(is_heavy(key.algorithm(), items, bytes), work).await
+}
+
 /// Runs work in place, or on a thread for blocking work when it is heavy.
 pub(super) async fn compute<T, F>(heavy: bool, work: F) -> Result<T, Error>
 where

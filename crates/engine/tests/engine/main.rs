@@ -12,6 +12,7 @@ mod conditions;
 mod coverage;
 mod credentials;
 mod destruction;
+mod devices;
 mod durability;
 mod emergencies;
 mod enrolment;

@@ -13,16 +13,6 @@ use crate::RootError;
 /// Longest reference to a key in a device, in bytes.
 pub const REFERENCE_MAX: usize = 256;
 
-/// A key that was just made.
-#[derive(Debug)]
-pub struct DeviceKey {
-    /// By what the device finds it again, at most [`REFERENCE_MAX`] bytes. Not secret, and of no use without the device
-    /// and the right to use it.
-    pub reference: Vec<u8>,
-    /// The public half; `None` for symmetric keys.
-    pub public: Option<PublicKey>,
-}
-
 /// A device that makes and uses keys.
 ///
 /// # Contract
@@ -31,20 +21,40 @@ pub struct DeviceKey {
 /// - While the root is closed everything but [`supports`](Self::supports) fails with [`RootError::Sealed`], and keys
 ///   opened before fail with [`RemoteFault::Unavailable`](keyreeve_crypto::RemoteFault).
 /// - Any number of callers at once. A device that does not answer costs seconds and [`RootError::Unavailable`].
-/// - [`generate`](Self::generate) is complete or leaves nothing behind that [`list`](Self::list) would not name.
+/// - What [`generate`](Self::generate) leaves behind when it fails half-way, [`erase`](Self::erase) takes away.
 #[async_trait]
 pub trait KeyDevice: Send + Sync {
     /// Whether the device makes keys of this algorithm for this purpose and can do with them all that the purpose
     /// needs. Answers at once, from what was seen when the root opened; false before that.
     fn supports(&self, algorithm: KeyAlgorithm, purpose: Purpose) -> bool;
 
-    /// Makes a key inside. `label` is for people who look into the device with its maker's tools: at most 64 bytes of
+    /// What the device is, for people: its maker, model, serial number, as far as known; empty before it was opened.
+    fn describe(&self) -> String;
+
+    /// Draws the reference of a key that is not there yet, for one call of [`generate`](Self::generate): at most
+    /// [`REFERENCE_MAX`] bytes by which the device will find it, so that it can be written down before there is
+    /// anything to find. Not secret, and of no use without the device and the right to use it.
+    ///
+    /// # Errors
+    /// [`RootError::Refused`] if the device does not make such keys; [`RootError::Sealed`],
+    /// [`RootError::Unavailable`].
+    fn draw(&self, algorithm: KeyAlgorithm, purpose: Purpose) -> Result<Vec<u8>, RootError>;
+
+    /// Makes a key inside, under a reference from [`draw`](Self::draw), and returns its public half: `None` for
+    /// symmetric keys. `label` is for people who look into the device with its maker's tools: at most 64 bytes of
     /// printable ASCII, not unique, and nothing is found by it.
     ///
     /// # Errors
     /// [`RootError::Refused`] if the device does not make such keys, or made one that could be taken out;
-    /// [`RootError::Sealed`], [`RootError::Unavailable`].
-    async fn generate(&self, algorithm: KeyAlgorithm, purpose: Purpose, label: &str) -> Result<DeviceKey, RootError>;
+    /// [`RootError::Unwrap`] if the reference is none that this driver gave out for such a key; [`RootError::Sealed`],
+    /// [`RootError::Unavailable`].
+    async fn generate(
+        &self,
+        reference: &[u8],
+        algorithm: KeyAlgorithm,
+        purpose: Purpose,
+        label: &str,
+    ) -> Result<Option<PublicKey>, RootError>;
 
     /// Finds a key, and looks again whether it may stay: one that could be taken out is refused.
     ///

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::{Exchanging, Gathering, Initialised, Root, RootError, SealStatus, ShareSet};
+use crate::soft_device::SoftDevice;
+use crate::{Exchanging, Gathering, Initialised, KeyDevice, Root, RootError, SealStatus, ShareSet};
 
 /// Wraps a root; while it is [lost](Self::lose), whatever needs the root's key fails as a device does that was pulled
 /// out.
@@ -18,6 +19,7 @@ pub struct FaultyRoot {
     heard: Mutex<Vec<SecretString>>,
     custody: Custody,
     bound: Option<Duration>,
+    device: Option<Arc<SoftDevice>>,
 }
 
 impl FaultyRoot {
@@ -32,6 +34,7 @@ impl FaultyRoot {
             heard: Mutex::default(),
             custody,
             bound,
+            device: None,
         }
     }
 
@@ -39,6 +42,13 @@ impl FaultyRoot {
     #[must_use]
     pub fn posing_as(mut self, custody: Custody, bound: Option<Duration>) -> Self {
         (self.custody, self.bound) = (custody, bound);
+        self
+    }
+
+    /// With a device behind it.
+    #[must_use]
+    pub fn with_device(mut self, device: Arc<SoftDevice>) -> Self {
+        self.device = Some(device);
         self
     }
 
@@ -120,6 +130,13 @@ impl Root for FaultyRoot {
     async fn check(&self) -> Result<(), RootError> {
         self.answers()?;
         self.inner.check().await
+    }
+
+    fn device(&self) -> Option<Arc<dyn KeyDevice>> {
+        match &self.device {
+            Some(device) => Some(Arc::clone(device) as Arc<dyn KeyDevice>),
+            None => self.inner.device(),
+        }
     }
 
     fn share_set(&self) -> Option<ShareSet> {

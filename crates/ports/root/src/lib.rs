@@ -19,8 +19,10 @@ pub mod device;
 pub mod faulty;
 pub mod root_key;
 pub mod shares;
+#[cfg(feature = "conformance")]
+pub mod soft_device;
 
-pub use device::{DeviceKey, KeyDevice};
+pub use device::KeyDevice;
 pub use shares::{Exchanging, Gathering, NewShares, ShareSet};
 
 /// Longest secret a root wraps, in bytes.

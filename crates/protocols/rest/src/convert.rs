@@ -14,7 +14,7 @@ use keyreeve_model::imports::{Departure, Imported};
 use keyreeve_model::key::{Origin, Scope, Transition};
 use keyreeve_model::roots::Need;
 use keyreeve_model::{
-    DestructionRecord, EncryptionContext, KeyringRecord, Label, Name, RootUse, UnixMillis, VersionRecord,
+    DestructionRecord, EncryptionContext, KeyringRecord, Label, Name, Protection, RootUse, UnixMillis, VersionRecord,
 };
 use keyreeve_wire as wire;
 use std::collections::{BTreeMap, BTreeSet};
@@ -150,6 +150,13 @@ pub(crate) const fn scope_from(scope: wire::names::Scope) -> Scope {
     }
 }
 
+pub(crate) const fn protection(protection: wire::names::Protection) -> Protection {
+    match protection {
+        wire::names::Protection::Software => Protection::Software,
+        wire::names::Protection::Hsm => Protection::Hsm,
+    }
+}
+
 const fn scope(scope: Scope) -> wire::names::Scope {
     match scope {
         Scope::Both => wire::names::Scope::Both,
@@ -167,6 +174,7 @@ pub(crate) fn summary(reply: &KeyReply) -> Result<wire::keys::KeySummary, Proble
         purpose: named(key.purpose().name())?,
         scope: scope(key.scope()),
         exportable: key.exportable(),
+        protection: named(key.protection().name())?,
         state: named(reply.state().name())?,
         created: timestamp(key.created()),
         primary_version: key.primary(),
@@ -221,6 +229,7 @@ fn version(reply: &KeyReply, one: &VersionRecord) -> Result<wire::keys::KeyVersi
             reason: provenance.reason.to_string(),
         },
         imported: one.imported().map(|import| imported(import, reply.at)).transpose()?,
+        device: one.device().map(|place| place.root.to_string()),
     })
 }
 
@@ -266,6 +275,7 @@ pub(crate) fn destruction(record: &DestructionRecord) -> wire::keys::Destruction
         version: version.version,
         fingerprint: version.fingerprint.clone(),
         wrapped_sha256: version.wrapped_sha256.clone(),
+        device: version.device.as_ref().map(ToString::to_string),
     };
     wire::keys::Destruction {
         key: record.key.to_string(),
@@ -415,6 +425,7 @@ mod tests {
             (wire_names(names::WrappingMethod::ALL, |n| n.name()), wire_names(WrappingMethod::ALL, |n| n.name())),
             (wire_names(names::Scheme::ALL, |n| n.name()), wire_names(SignatureScheme::ALL, |n| n.name())),
             (wire_names(names::Hash::ALL, |n| n.name()), wire_names(HashAlgorithm::ALL, |n| n.name())),
+            (wire_names(names::Protection::ALL, |n| n.name()), wire_names(&Protection::ALL, Protection::name)),
             (wire_names(names::State::ALL, |n| n.name()), wire_names(&State::ALL, State::name)),
             (
                 wire_names(names::Classification::ALL, |n| n.name()),

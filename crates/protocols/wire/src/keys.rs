@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::names::{
-    Activation, Algorithm, AlgorithmStatus, Classification, Environment, Origin, Purpose, Scope, State,
+    Activation, Algorithm, AlgorithmStatus, Classification, Environment, Origin, Protection, Purpose, Scope, State,
 };
 use crate::transport::{Departure, ImportedMaterial};
 use crate::{Base64, Pairs, Timestamp};
@@ -28,6 +28,10 @@ pub struct CreateKey {
     /// May its material leave wrapped?
     #[serde(default)]
     pub exportable: bool,
+    /// Where its material is, for ever; `software` unless said. `hsm` makes it inside the device of the keyring's root
+    /// of trust, where every use of it takes place; nobody can take it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protection: Option<Protection>,
     /// When it starts; `now` unless said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation: Option<Activation>,
@@ -148,6 +152,9 @@ pub struct KeySummary {
     pub scope: Scope,
     /// May its material leave wrapped?
     pub exportable: bool,
+    /// Where its material is while it is used.
+    #[serde(default)]
+    pub protection: Protection,
     /// Its state: that of its primary version.
     pub state: State,
     /// When it was made.
@@ -218,6 +225,9 @@ pub struct KeyVersion {
     /// Of imported material: how it came, and how long it lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<ImportedMaterial>,
+    /// Of material inside a device: the root of trust whose device it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 /// Where material came from.
@@ -348,8 +358,11 @@ pub struct ErasedVersion {
     pub version: u32,
     /// The material's fingerprint.
     pub fingerprint: String,
-    /// SHA-256, in hexadecimal, of the wrapped material that was erased.
+    /// SHA-256, in hexadecimal, of the wrapped material that was erased; empty where that was inside a device.
     pub wrapped_sha256: String,
+    /// The root of trust whose device had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 /// The public half of a key version.

@@ -153,6 +153,23 @@ names! {
 }
 
 names! {
+    /// Where a key's material is while it is used.
+    Protection, "protection" {
+        /// In the server's memory; wrapped in its store.
+        Software = "software",
+        /// Inside a hardware security module, made there, never to leave it.
+        Hsm = "hsm",
+    }
+}
+
+/// What is not said.
+impl Default for Protection {
+    fn default() -> Self {
+        Self::Software
+    }
+}
+
+names! {
     /// A key's state (SP 800-57 part 1 §7).
     State, "state" {
         /// Generated, not yet in use.

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use keyreeve_client::KeyFilter;
 use keyreeve_wire::keys::{CreateKey, Key, KeySummary, KeyVersion, UpdateKey};
-use keyreeve_wire::names::{Activation, Algorithm, Classification, Environment, Purpose, Scope, State};
+use keyreeve_wire::names::{Activation, Algorithm, Classification, Environment, Protection, Purpose, Scope, State};
 use keyreeve_wire::{Pairs, Timestamp};
 
 use super::key_transport::{Export, Import, NewRecipient, Parameters, Reimport, UnwrapExport, WrapForImport};
@@ -76,6 +76,7 @@ impl Command {
 #[command(after_help = "Examples:\n  \
         $ keyreeve key create --alias orders\n  \
         $ keyreeve key create --alias releases --algorithm ec-p256 --purpose sign --owner 'build team'\n  \
+        $ keyreeve key create --alias vault-root --keyring restricted --protection hsm --algorithm aes-256-gcm\n  \
         $ keyreeve key create --alias next-year --activates 2027-01-01 --keyring payments --label team=shop")]
 pub(crate) struct Create {
     /// A name to call it by, unique; may be repeated
@@ -96,6 +97,10 @@ pub(crate) struct Create {
     /// Allow its material to leave, wrapped
     #[arg(long)]
     exportable: bool,
+    /// Where its material is, for ever: wrapped in the store and used in the server's memory (software), or made and
+    /// used inside the device of the keyring's root of trust, from where nobody can take it (hsm) [default: software]
+    #[arg(long, value_parser = one_of!(Protection), conflicts_with = "exportable")]
+    protection: Option<Protection>,
     /// Leave it inactive until somebody activates it
     #[arg(long, conflicts_with = "activates")]
     inactive: bool,
@@ -159,6 +164,7 @@ impl Create {
             purpose: self.purpose,
             scope: self.scope,
             exportable: self.exportable,
+            protection: self.protection,
             activation: self.inactive.then_some(Activation::OnRequest),
             activates: self.activates.map(Timestamp),
             deactivates: self.deactivates.map(Timestamp),
@@ -196,6 +202,9 @@ pub(crate) struct List {
     /// Only keys for this purpose
     #[arg(long, value_parser = one_of!(Purpose))]
     purpose: Option<Purpose>,
+    /// Only keys whose material is there: in the server's hands, or inside a device
+    #[arg(long, value_parser = one_of!(Protection))]
+    protection: Option<Protection>,
     /// Only keys with this label; may be repeated
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<Pair>,
@@ -222,6 +231,7 @@ impl List {
             state: self.state,
             algorithm: self.algorithm,
             purpose: self.purpose,
+            protection: self.protection,
             labels: self.labels.iter().map(|Pair(name, value)| format!("{name}={value}")).collect(),
             owner: self.owner,
             consumer: self.consumer,
@@ -303,7 +313,7 @@ pub(super) fn details(key: &Key) -> String {
         let messages =
             if version.reserved_messages == 0 { String::new() } else { version.reserved_messages.to_string() };
         let number = format!("{}{mark}", version.version);
-        let state = format!("{}{}", state_of(summary, version.state), ended(version));
+        let state = format!("{}{}{}", state_of(summary, version.state), ended(version), inside(version));
         [number, state, version.created.to_string(), messages, version.fingerprint.clone()]
     });
     let history = key.history.iter().map(|step| {
@@ -315,6 +325,11 @@ pub(super) fn details(key: &Key) -> String {
     let history = rows(["at", "version", "transition", "by", "reason"], history);
     let text = format!("{}\n{versions}\n\n{history}\n", facts(&summary_facts(summary)));
     if key.departures.is_empty() { text } else { format!("{text}\n{}\n", departures(key)) }
+}
+
+/// Of material inside a device: which.
+fn inside(version: &KeyVersion) -> String {
+    version.device.as_ref().map(|root| format!(" (in the device of `{root}`)")).unwrap_or_default()
 }
 
 /// Of imported material: how long it lasts, or that it is over.
@@ -355,6 +370,7 @@ fn summary_facts(key: &KeySummary) -> Vec<(&'static str, String)> {
         ("custodians", key.custodians.join(", ")),
         ("consumers", key.consumers.join(", ")),
         ("holders", key.holders.join(", ")),
+        ("protection", if key.protection == Protection::Hsm { "hsm".to_owned() } else { String::new() }),
         ("exportable", if key.exportable { "yes".to_owned() } else { String::new() }),
         ("deterministic", key.deterministic_reason.clone().unwrap_or_default()),
         ("created", key.created.to_string()),

@@ -1,5 +1,6 @@
 //! What moves a key through its states, and its public half.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
@@ -281,6 +282,12 @@ impl Record {
 
 fn destruction(record: &Destruction) -> String {
     let versions: Vec<String> = record.versions.iter().map(|erased| erased.version.to_string()).collect();
+    let devices: BTreeSet<String> = record
+        .versions
+        .iter()
+        .filter_map(|erased| Some(format!("the device of `{}`", erased.device.as_ref()?)))
+        .collect();
+    let epoch = format!("{} of shard {}", record.erased_epoch, record.shard);
     facts(&[
         ("key", record.key.clone()),
         ("keyring", record.keyring.clone()),
@@ -288,7 +295,8 @@ fn destruction(record: &Destruction) -> String {
         ("reason", record.reason.clone()),
         ("destroyed", format!("{} by {}", record.destroyed, record.destroyed_by)),
         ("versions", versions.join(", ")),
-        ("erased epoch", format!("{} of shard {}", record.erased_epoch, record.shard)),
+        ("erased epoch", if devices.is_empty() { epoch } else { String::new() }),
+        ("erased in", devices.into_iter().collect::<Vec<_>>().join(", ")),
         ("checked", record.verified.join("; ")),
         ("hash", record.verification_hash.clone()),
     ])

@@ -87,11 +87,14 @@ impl Restore {
             "log_entries": restored.entries,
             "log_size_of_backup": restored.restored.log_size,
             "credentials_dropped": restored.credentials_dropped,
+            "keys_in_devices": restored.in_devices,
         });
+        let in_devices: String = restored.in_devices.iter().map(|(root, keys)| inside(root, *keys)).collect();
         app.out.show(&value, |_| {
             format!(
                 "restored backup {}: {} rows, {} key versions, {} destroyed since and kept so, {} log entries\n\
-                 {} tokens and credentials are valid no more. Start the server, then `keyreeve backup list`.\n",
+                 {} tokens and credentials are valid no more. Start the server, then `keyreeve backup list`.\n\
+                 {in_devices}",
                 restored.restored.sequence,
                 restored.rows,
                 restored.materials,
@@ -102,4 +105,12 @@ impl Restore {
         })?;
         Ok(Exit::Done)
     }
+}
+
+/// What people have to know of keys that no backup has anything of.
+fn inside(root: &Name, keys: u64) -> String {
+    format!(
+        "{keys} keys are inside the device of the root of trust `{root}` and in no backup: they work with that device, \
+         or one that its maker's tools cloned from it, and with no other.\n"
+    )
 }

@@ -5,7 +5,7 @@ use keyreeve_wire::keys::{
     AlgorithmInfo, CompromiseKey, CreateKey, Destruction, Key, KeySummary, PublicKey, Reason, ScheduleDestruction,
     SuspendKey, UpdateKey,
 };
-use keyreeve_wire::names::{Algorithm, Classification, Purpose, State};
+use keyreeve_wire::names::{Algorithm, Classification, Protection, Purpose, State};
 use reqwest::Method;
 
 use super::page;
@@ -23,6 +23,8 @@ pub struct KeyFilter {
     pub algorithm: Option<Algorithm>,
     /// Only keys for this purpose.
     pub purpose: Option<Purpose>,
+    /// Only keys whose material is there.
+    pub protection: Option<Protection>,
     /// Only keys with these labels, each `name=value`.
     pub labels: Vec<String>,
     /// Only keys of this owner.
@@ -43,6 +45,7 @@ impl KeyFilter {
             ("state", self.state.and_then(|state| name(state.name()))),
             ("algorithm", self.algorithm.and_then(|algorithm| name(algorithm.name()))),
             ("purpose", self.purpose.and_then(|purpose| name(purpose.name()))),
+            ("protection", self.protection.and_then(|protection| name(protection.name()))),
             ("owner", self.owner.clone()),
             ("consumer", self.consumer.clone()),
             ("classification", self.classification.and_then(|class| name(class.name()))),

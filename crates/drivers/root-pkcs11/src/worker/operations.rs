@@ -33,7 +33,18 @@ pub(super) fn seal(
     plaintext: &[u8],
 ) -> Result<Vec<u8>, Trouble> {
     let handle = open.key(key)?;
-    gcm_seal(&open.session, handle, *nonce, aad, plaintext)
+    let session = &open.session;
+    let works = || random(session).is_ok_and(|nonce| gcm_seal(session, handle, nonce, b"", PROBE).is_ok());
+    excused(gcm_seal(session, handle, *nonce, aad, plaintext), works)
+}
+
+/// What one caller wants protected may be to blame where the token says nothing definite and does the same with
+/// something else right after it: no reason to give up the worker of all.
+fn excused<T>(made: Result<T, Error>, works: impl FnOnce() -> bool) -> Result<T, Trouble> {
+    made.map_err(|error| match is_vague(&error) && works() {
+        true => Trouble::new(Failure::NotOffered, error.to_string()),
+        false => error.into(),
+    })
 }
 
 fn gcm_seal(
@@ -42,7 +53,7 @@ fn gcm_seal(
     mut nonce: [u8; NONCE_LEN],
     aad: &[u8],
     plaintext: &[u8],
-) -> Result<Vec<u8>, Trouble> {
+) -> Result<Vec<u8>, Error> {
     let params = GcmParams::new(&mut nonce, aad, Ulong::try_from(TAG_LEN * 8)?)?;
     let sealed = session.encrypt(&Mechanism::AesGcm(params), key, plaintext)?;
     // Tokens that insist on a nonce of their own have written it where ours was.
@@ -88,7 +99,7 @@ fn judge<T>(error: Error, works: impl FnOnce() -> bool) -> Result<T, Trouble> {
     }
 }
 
-fn random(session: &Session) -> Result<[u8; NONCE_LEN], Trouble> {
+fn random(session: &Session) -> Result<[u8; NONCE_LEN], Error> {
     let mut nonce = [0; NONCE_LEN];
     session.generate_random_slice(&mut nonce)?;
     Ok(nonce)
@@ -167,7 +178,11 @@ pub(super) fn sign(open: &mut Open, key: &KeyRef, scheme: SignatureScheme, input
             session.sign(&Mechanism::RsaPkcs, handle, &digest_info(scheme, input))
         }
         S::EcdsaSha256 | S::EcdsaSha384 | S::EcdsaSha512 => session.sign(&Mechanism::Ecdsa, handle, input),
-        S::Ed25519 => session.sign(&Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure)), handle, input),
+        S::Ed25519 => {
+            let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
+            let works = || session.sign(&mechanism, handle, PROBE).is_ok();
+            return excused(session.sign(&mechanism, handle, input), works);
+        }
         S::MlDsa44 | S::MlDsa65 | S::MlDsa87 => {
             return Err(Trouble::new(Failure::NotOffered, "no token key signs by this scheme"));
         }
@@ -222,7 +237,8 @@ pub(super) fn mac(open: &mut Open, key: &KeyRef, data: &[u8]) -> Result<Vec<u8>,
         _ => return Err(Trouble::new(Failure::Protocol, "this key makes no tags")),
     };
     let handle = open.key(key)?;
-    Ok(open.session.sign(&mechanism, handle, data)?)
+    let works = || open.session.sign(&mechanism, handle, PROBE).is_ok();
+    excused(open.session.sign(&mechanism, handle, data), works)
 }
 
 /// Which hash functions the token takes for OAEP, tried with a public key that goes away with the session: mechanism
@@ -261,3 +277,23 @@ const SAMPLE_MODULUS: [u8; 256] = [
     0xe7, 0xea, 0x06, 0xbb, 0xfd, 0xc5, 0x06, 0x9d, 0x03, 0x2e, 0x26, 0x28, 0xbb, 0x3e, 0x77, 0x75, 0xb5, 0x82, 0x4c,
     0x9c, 0xbf, 0x0b, 0xef, 0x70, 0x19, 0x59, 0xd2, 0x67,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cryptoki::context::Function;
+    use cryptoki::error::RvError;
+
+    #[test]
+    fn a_message_that_a_token_does_not_take_is_told_from_a_token_in_trouble() {
+        let failure = |code, works: bool| match excused::<()>(Err(Error::Pkcs11(code, Function::Sign)), || works) {
+            Err(Trouble::Final(failure, _)) => Some(failure),
+            Ok(()) | Err(Trouble::Stale(_)) => None,
+        };
+        assert_eq!(failure(RvError::GeneralError, true), Some(Failure::NotOffered));
+        assert_eq!(failure(RvError::GeneralError, false), Some(Failure::Unavailable));
+        assert_eq!(failure(RvError::DeviceRemoved, true), Some(Failure::Unavailable));
+        assert_eq!(failure(RvError::UserNotLoggedIn, true), None);
+        assert!(excused(Ok(1), || false).is_ok());
+    }
+}

@@ -303,11 +303,11 @@ async fn many_callers_share_few_sessions() {
 
 async fn made(device: &Arc<dyn KeyDevice>, algorithm: KeyAlgorithm, purpose: Purpose) -> (Vec<u8>, Arc<LoadedKey>) {
     assert!(device.supports(algorithm, purpose), "{algorithm} {purpose}");
-    let made = device.generate(algorithm, purpose, "a test").await.unwrap();
-    let remote = device.open(&made.reference, algorithm, purpose).await.unwrap();
-    let public = made.public;
+    let reference = device.draw(algorithm, purpose).unwrap();
+    let public = device.generate(&reference, algorithm, purpose, "a test").await.unwrap();
+    let remote = device.open(&reference, algorithm, purpose).await.unwrap();
     let key = tokio::task::spawn_blocking(move || LoadedKey::remote(remote, algorithm, purpose, public).unwrap());
-    (made.reference, Arc::new(key.await.unwrap()))
+    (reference, Arc::new(key.await.unwrap()))
 }
 
 async fn used<T: Send + 'static>(key: &Arc<LoadedKey>, work: impl FnOnce(&LoadedKey) -> T + Send + 'static) -> T {
@@ -389,7 +389,7 @@ async fn what_the_token_cannot_do_is_not_promised() {
         (KeyAlgorithm::EcP256, Purpose::Agree),
     ] {
         assert!(!device.supports(algorithm, purpose));
-        assert!(matches!(device.generate(algorithm, purpose, "x").await, Err(RootError::Refused(_))));
+        assert!(matches!(device.draw(algorithm, purpose), Err(RootError::Refused(_))));
     }
     assert!(device.list().await.unwrap().is_empty());
 }

@@ -5,7 +5,7 @@ use keyreeve_engine::ops::keys::{Create, CreateSpec};
 use keyreeve_engine::ops::{KeyReply, Payload};
 use keyreeve_engine::{KeyRef, KeyringRef};
 use keyreeve_model::key::{Activation, Scope};
-use keyreeve_model::{EncryptionContext, KeyMetadata, Label, Name};
+use keyreeve_model::{EncryptionContext, KeyMetadata, Label, Name, Protection};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -42,6 +42,7 @@ pub(crate) fn create(algorithm: KeyAlgorithm) -> CreateSpec {
         purpose: None,
         scope: Scope::Both,
         exportable: false,
+        protection: Protection::Software,
         activation: Activation::Now,
         deactivates: None,
         deterministic_reason: None,

@@ -19,6 +19,7 @@ use keyreeve_journal_file::{FileJournal, LogDirectory, Options};
 use keyreeve_model::{Custody, EncryptionContext, Name, NoticeKind, PrincipalKind, UnixMillis};
 use keyreeve_root::Root;
 use keyreeve_root::faulty::FaultyRoot;
+use keyreeve_root::soft_device::SoftDevice;
 use keyreeve_root_software::{SealedFileRoot, ShamirRoot};
 use keyreeve_secret::SecretString;
 use keyreeve_store::Store;
@@ -104,6 +105,8 @@ pub(crate) struct House {
     kind: RootKind,
     /// Roots of trust besides `main`: how well they keep keys, and for how long they answer.
     pub(crate) more_roots: BTreeMap<&'static str, (Custody, Option<Duration>)>,
+    /// Devices of roots of trust, by the root: hardware that stays where it is when a server ends.
+    pub(crate) devices: BTreeMap<&'static str, Arc<SoftDevice>>,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<HandClock>,
     /// Whom the server asks who somebody is.
@@ -154,6 +157,7 @@ impl House {
             postgres,
             kind,
             more_roots: BTreeMap::new(),
+            devices: BTreeMap::new(),
             settings,
             clock: Arc::new(HandClock::new()),
             outside: Arc::new(Outside::new()),
@@ -231,10 +235,17 @@ impl House {
                 true => Arc::new(ShamirRoot::new(random.clone())),
                 false => Arc::new(SealedFileRoot::new(self.path().join(format!("{name}.root")), random.clone())),
             };
-            let root = FaultyRoot::new(root).posing_as(*custody, *bound);
+            let root = self.with_device(name, FaultyRoot::new(root).posing_as(*custody, *bound));
             (name.parse().unwrap(), Arc::new(root))
         };
         self.more_roots.iter().map(open).collect()
+    }
+
+    fn with_device(&self, name: &str, root: FaultyRoot) -> FaultyRoot {
+        match self.devices.get(name) {
+            Some(device) => root.with_device(Arc::clone(device)),
+            None => root,
+        }
     }
 
     pub(crate) fn observed(&self) -> Vec<(&'static str, Option<Code>)> {
@@ -273,7 +284,7 @@ impl House {
             RootKind::SealedFile => Arc::new(SealedFileRoot::new(self.path().join("root.key"), random.clone())),
             RootKind::Shamir(..) => Arc::new(ShamirRoot::new(random.clone())),
         };
-        let root = Arc::new(FaultyRoot::new(root));
+        let root = Arc::new(self.with_device("main", FaultyRoot::new(root)));
         let more_roots = self.open_more_roots(&random);
         let all = [(keyreeve_model::roots::main(), Arc::clone(&root) as Arc<dyn Root>)];
         let more = more_roots.iter().map(|(name, root)| (name.clone(), Arc::clone(root) as Arc<dyn Root>));
