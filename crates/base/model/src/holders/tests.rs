@@ -100,7 +100,12 @@ fn a_new_set_counts_once_every_holder_has_it() {
     assert_eq!((public, done.exchange.is_none(), done.current.version), (serde_json::json!({"v": 2}), true, 2));
     assert_eq!(done.current.holders[2].confirmed.as_ref().unwrap().by, operator);
     assert!(done.current.holders[0].confirmed.is_none() && done.current.holders[0].proved.is_some());
-    assert!(!serde_json::to_string(&done).unwrap().contains("texts"), "no share stays");
+    let new = done.current.set;
+    assert_eq!(done.kept.as_ref().map(|kept| kept.texts.len()), Some(3), "until they have opened it");
+    assert_eq!(done.clone().opened(new, NOW), None, "it is open since before");
+    assert_eq!(done.clone().opened(before.set, NOW.plus_days(1)), None, "another set opened it");
+    let seen = done.opened(new, NOW.plus_days(1)).unwrap();
+    assert!(!serde_json::to_string(&seen).unwrap().contains("texts"), "no share stays");
     let given_up = out.abandon().unwrap();
     assert_eq!((given_up.current.set, given_up.exchange), (before.set, None));
 }
