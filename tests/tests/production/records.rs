@@ -108,17 +108,8 @@ fn changes_are_recorded_with_what_changed_and_why() {
 /// With the program `faketime`, which moves the clock of the server that it starts.
 mod faketime {
     use super::*;
-    use keyreeve_tests::{Server, not_run, wait_until};
-    use std::process::Command;
+    use keyreeve_tests::{Server, clock_mover, not_run, wait_until};
     use std::time::Duration;
-
-    /// The library that moves the clock, as the program would load it. The program itself would stand between us and
-    /// the server.
-    fn library() -> Option<String> {
-        let shown = Command::new("faketime").args(["-f", "+1d", "env"]).output().ok()?;
-        let shown = String::from_utf8(shown.stdout).ok()?;
-        shown.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=")).map(str::to_owned)
-    }
 
     impl Office {
         /// A token that outlives the time travelled.
@@ -156,7 +147,7 @@ mod faketime {
     /// After its waiting period a key is gone; what it was, who ended it and the proof of that stay.
     #[test]
     fn a_key_is_destroyed_when_its_time_has_come() {
-        let Some(library) = library() else { return not_run("there is no faketime") };
+        let Some(library) = clock_mover() else { return not_run("there is no faketime") };
         let office = Office::new();
         let tokens = PEOPLE.map(|name| office.lasting(name));
         let body = json!({ "aliases": ["gone"], "reason": "ticket 17" });

@@ -1,9 +1,11 @@
 //! A server whose root of trust is in a hardware security module: it opens by itself, the module may fail and come
 //! back, and `keyreeve root check` tells what it offers.
 
-use keyreeve_tests::{Cli, Layout, Production, Softhsm, Up, base64, unbase64, wait_until};
+use keyreeve_tests::{
+    Api, Cli, Layout, Production, Server, Softhsm, Up, base64, clock_mover, not_run, unbase64, wait_until,
+};
 use rustix::process::{Pid, Signal};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
@@ -130,4 +132,135 @@ fn a_module_is_looked_at_before_it_is_configured_and_after() {
     std::fs::write(&config, wrong).unwrap();
     let refused = cli.run(&["config", "check", &config]).code(2);
     assert!(refused.stderr.contains("several places"), "{refused}");
+}
+
+fn sealed(user: &Api, key: &str, text: &str) -> Value {
+    user.post(&format!("/v1/keys/{key}/encrypt"), &json!({ "plaintext": base64(text) })).ok()["ciphertext"].clone()
+}
+
+fn opened(user: &Api, ciphertext: &Value) -> String {
+    let opened = user.post("/v1/decrypt", &json!({ "ciphertext": ciphertext })).ok();
+    String::from_utf8(unbase64(opened["plaintext"].as_str().unwrap())).unwrap()
+}
+
+/// An AES key and a signing key, made inside.
+fn made_inside(keeper: &Api) {
+    for (alias, algorithm, purpose) in [("inside", "aes-256-gcm", "encrypt"), ("signer", "ec-p256", "sign")] {
+        let body = json!({ "algorithm": algorithm, "purpose": purpose, "aliases": [alias], "protection": "hsm" });
+        let made = keeper.post("/v1/keys", &body).ok();
+        assert_eq!((&made["protection"], &made["versions"][0]["device"]), (&json!("hsm"), &json!("main")), "{made}");
+        let module = made["versions"][0]["provenance"]["module"].as_str().unwrap();
+        assert!(module.contains("SoftHSM") && module.contains(Softhsm::LABEL), "{module}");
+    }
+    let body = json!({ "algorithm": "xaes-256-gcm", "protection": "hsm" });
+    keeper.post("/v1/keys", &body).refused(400, "algorithm-not-allowed");
+    let listed = keeper.get("/v1/keys?protection=hsm").ok();
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(2), "{listed}");
+}
+
+/// Uses the keys while the library's process dies again and again: what is answered is right.
+fn used_while_the_worker_dies(production: &Production, up: &Up) {
+    std::thread::scope(|scope| {
+        let user = up.api("data", &production.people.user);
+        let using = scope.spawn(move || {
+            let mut done = 0;
+            while done < 20 {
+                let asked = user.post("/v1/keys/inside/encrypt", &json!({ "plaintext": base64("text") }));
+                if asked.status == 200 {
+                    let ciphertext = asked.ok()["ciphertext"].clone();
+                    let back = user.post("/v1/decrypt", &json!({ "ciphertext": ciphertext }));
+                    assert!(back.status == 200 || back.status == 503, "{back:?}");
+                    done += 1;
+                } else {
+                    assert_eq!(asked.status, 503, "{asked:?}");
+                }
+            }
+        });
+        while !using.is_finished() {
+            for worker in workers(up.server.pid()) {
+                let _ =
+                    rustix::process::kill_process(Pid::from_raw(i32::try_from(worker).unwrap()).unwrap(), Signal::KILL);
+            }
+            let _ = wait_until(Duration::from_millis(1500), || using.is_finished());
+        }
+        using.join().unwrap();
+    });
+    assert!(wait_until(Duration::from_secs(30), || ready(up)));
+}
+
+#[test]
+fn keys_are_made_used_and_rotated_inside_the_module() {
+    let Some(token) = Softhsm::start() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let mut production = prepared(home.path(), &token);
+    let up = production.start();
+    initialise(&mut production, &up);
+    let (keeper, user) = (up.api("data", &production.people.keeper), up.api("data", &production.people.user));
+    made_inside(&keeper);
+    assert_eq!(token.try_to_export(), (3, 0), "the root and two keys, none of which leaves");
+    let shown = String::from_utf8(token.tool(&["--list-objects", "--type", "secrkey"]).stdout).unwrap();
+    let told = |what: &str| shown.matches(what).count();
+    assert_eq!((told("never extractable"), told("always sensitive")), (2, 2), "{shown}");
+
+    let old = sealed(&user, "inside", "old");
+    let signed = user.post("/v1/keys/signer/sign", &json!({ "message": base64("m") })).ok();
+    let claim = json!({ "message": base64("m"), "signature": signed["signature"] });
+    assert_eq!(user.post("/v1/keys/signer/verify", &claim).ok()["valid"], json!(true));
+    used_while_the_worker_dies(&production, &up);
+    let _ = keeper.post("/v1/keys/inside/rotate", &json!({ "reason": "its time is over" })).ok();
+    assert_eq!(token.try_to_export(), (4, 0));
+    let new = sealed(&user, "inside", "new");
+    drop((keeper, user));
+    assert!(up.server.terminate().success());
+    let up = production.start();
+    let user = up.api("data", &production.people.user);
+    assert_eq!((opened(&user, &old), opened(&user, &new)), ("old".to_owned(), "new".to_owned()));
+    // Taken out, the server says so; what needs no device goes on, with keys that it found before.
+    assert_eq!(user.post("/v1/keys/signer/verify", &claim).ok()["valid"], json!(true));
+    token.take_out();
+    for worker in workers(up.server.pid()) {
+        rustix::process::kill_process(Pid::from_raw(i32::try_from(worker).unwrap()).unwrap(), Signal::KILL).unwrap();
+    }
+    user.post("/v1/decrypt", &json!({ "ciphertext": old })).refused(503, "root-unavailable");
+    assert_eq!(user.post("/v1/keys/signer/verify", &claim).ok()["valid"], json!(true));
+    token.put_back();
+    assert!(wait_until(Duration::from_secs(30), || ready(&up)));
+    assert_eq!(opened(&user, &old), "old");
+    drop(user);
+    assert!(up.server.terminate().success());
+}
+
+#[test]
+fn a_destroyed_key_is_gone_from_the_module() {
+    let (Some(token), Some(library)) = (Softhsm::start(), clock_mover()) else {
+        return not_run("there is no faketime");
+    };
+    let home = tempfile::tempdir().unwrap();
+    let mut production = prepared(home.path(), &token);
+    let up = production.start();
+    initialise(&mut production, &up);
+    let operator = up.api("admin", &production.people.operator);
+    let body = json!({ "principal": "keeper", "seconds": 60 * 86_400 });
+    let lasting = operator.post("/v1/tokens", &body).ok()["token"].as_str().unwrap().to_owned();
+    let keeper = up.api("data", &production.people.keeper);
+    made_inside(&keeper);
+    let _ = keeper.post("/v1/keys/inside/rotate", &json!({ "reason": "one more" })).ok();
+    assert_eq!(token.try_to_export(), (4, 0));
+    let waiting = json!({ "days": 7, "reason": "the contract ended" });
+    let _ = keeper.post("/v1/keys/inside/schedule-destruction", &waiting).ok();
+    drop((operator, keeper));
+    assert!(up.server.terminate().success());
+
+    let mut command = production.command();
+    command.env("LD_PRELOAD", library).env("FAKETIME", "+8d");
+    let up = production.wait(Server::spawn(&mut command));
+    let keeper = up.api("all", &lasting);
+    production.factors.get_mut("keeper").unwrap().show(&keeper, Duration::from_secs(8 * 86_400));
+    let shown = || keeper.get("/v1/keys/inside/destruction");
+    let told = |proof: &Value| proof["verified"].to_string().contains("the device of `main` was asked");
+    assert!(wait_until(Duration::from_secs(60), || shown().status == 200 && told(&shown().ok())), "the key stays");
+    assert_eq!(shown().ok()["versions"][1]["device"], "main");
+    assert_eq!(token.try_to_export(), (2, 0), "the root and the other key");
+    drop(keeper);
+    assert!(up.server.terminate().success());
 }
