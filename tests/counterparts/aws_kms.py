@@ -1,10 +1,11 @@
-"""AWS KMS, IAM and STS of moto, somebody else's simulation of AWS, as a server of its own.
+"""AWS KMS, S3, IAM and STS of moto, somebody else's simulation of AWS, as a server of its own.
 
     aws_kms.py PORT
 
 prints `ready PORT` and then takes one command in JSON on each line of its standard input and answers with one:
-`{"do": "key"}`, `alias`, `disable`, `enable`, `delete-later`, `user`, `drop-credentials`, `role`, `enforce` (from then
-on signatures and policies of IAM are checked), `stop`, `start`. It ends with its standard input.
+`{"do": "key"}`, `alias`, `disable`, `enable`, `delete-later`, `user`, `drop-credentials`, `role`, `bucket`, `versions`,
+`uploads`, `enforce` (from then on signatures and policies of IAM are checked), `stop`, `start`. It ends with its
+standard input.
 
 Two things are made here as AWS documents them, where moto differs: a key's state is looked at when it is used (AWS KMS
 developer guide, "Key states of AWS KMS keys"), and what IAM refuses is answered in the form and with the codes of
@@ -129,6 +130,15 @@ class House:
                 trust = {"Version": "2012-10-17", "Statement": []}
                 role = self.client("iam").create_role(RoleName=asked["name"], AssumeRolePolicyDocument=json.dumps(trust))
                 return {"arn": role["Role"]["Arn"]}
+            case "bucket":
+                place = {"LocationConstraint": "eu-central-1"}
+                self.client("s3").create_bucket(Bucket=asked["name"], CreateBucketConfiguration=place)
+            case "versions":
+                status = {"Status": asked["status"]}
+                self.client("s3").put_bucket_versioning(Bucket=asked["name"], VersioningConfiguration=status)
+            case "uploads":
+                found = self.client("s3").list_multipart_uploads(Bucket=asked["name"])
+                return {"uploads": len(found.get("Uploads", []))}
             case "enforce":
                 everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
                 admin = self.user("admin", {"Version": "2012-10-17", "Statement": [everything]})

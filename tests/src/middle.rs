@@ -164,7 +164,10 @@ impl Inner {
             Err(error) => (502, String::new(), error.to_string().into_bytes()),
             Ok(answer) => {
                 let status = answer.status().as_u16();
-                (status, String::new(), answer.bytes().await.unwrap_or_default().to_vec())
+                // Uploads by parts live by it.
+                let tag = answer.headers().get("etag").and_then(|tag| tag.to_str().ok());
+                let headers = tag.map(|tag| format!("etag: {tag}\r\n")).unwrap_or_default();
+                (status, headers, answer.bytes().await.unwrap_or_default().to_vec())
             }
         }
     }

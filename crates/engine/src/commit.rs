@@ -293,10 +293,10 @@ impl Engine {
                 Effect::Open => self.open().await?,
                 Effect::Seal => self.seal().await,
                 Effect::EraseEpochs { old, next } => self.erase_epochs(&old, next).await?,
-                // One that fails is tried again by the tick; the key itself is gone.
-                Effect::CutBackups(key) => {
-                    if let Err(error) = self.core.carry_out_cut(key).await {
-                        tracing::warn!(%key, %error, "a destroyed key's entry is still in a ledger of backups");
+                // What fails is done later; the key itself is gone.
+                Effect::CutBackups(cut) => {
+                    if let Err(error) = self.core.cut_now(cut).await {
+                        tracing::warn!(%error, "a destroyed key's entry is still in a ledger of backups");
                     }
                 }
                 // The same: the key is destroyed, and what its device still has is erased by the tick.
@@ -313,6 +313,7 @@ impl Engine {
                 Effect::DeliverNow => self.deliver_now().await,
                 Effect::AdoptShares(root, public) => self.core.adopt_shares(&root, Some(&public)).await?,
                 Effect::ForgetShares(root) => self.core.adopt_shares(&root, None).await?,
+                Effect::WorkOnBackups => self.core.work_on_backups_now(),
                 Effect::WorkOnJobs => self.core.job_bell.notify_one(),
                 Effect::Hold(guard) => guards.push(guard),
             }

@@ -126,6 +126,8 @@ codes! {
     AuditUnavailable = "audit-unavailable", Unavailable;
     /// The store does not answer or cannot write.
     StoreUnavailable = "store-unavailable", Unavailable;
+    /// A destination of backups does not answer, or cannot write.
+    ArchiveUnavailable = "archive-unavailable", Unavailable;
     /// The store's answer to a change was lost: it was made, or will be, or not.
     OutcomeUnknown = "outcome-unknown", Unavailable;
     /// The identity provider or directory does not answer as it should.

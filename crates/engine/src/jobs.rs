@@ -7,12 +7,13 @@ use keyreeve_model::job::{Job, JobState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backup::backup_work;
 use crate::commit::Durable;
 use crate::core::Engine;
 use crate::error::{Code, Error};
 use crate::ops::jobs::Step;
 
-/// Jobs that are looked at in one round.
+/// Jobs that are looked at in one round; more than there are ever about backups at once, which go on elsewhere.
 const AT_ONCE: u32 = 16;
 /// How long one round works before it lets others look after their own.
 const ROUND: Duration = Duration::from_secs(10);
@@ -29,7 +30,8 @@ impl Engine {
         loop {
             let Some(opened) = self.core.opened() else { return Ok(None) };
             let now = self.core.now()?;
-            let due: Vec<(Job, _)> = self.core.filed_due(&opened, now, AT_ONCE).await?;
+            let mut due: Vec<(Job, _)> = self.core.filed_due(&opened, now, AT_ONCE).await?;
+            due.retain(|(job, _)| backup_work(job).is_none());
             if due.is_empty() {
                 return self.next_step().await;
             }
@@ -49,7 +51,8 @@ impl Engine {
 
     async fn next_step(&self) -> Result<Option<Duration>, Error> {
         let Some(opened) = self.core.opened() else { return Ok(None) };
-        let soonest: Vec<(Job, _)> = self.core.filed_due(&opened, UnixMillis(i64::MAX), 1).await?;
+        let mut soonest: Vec<(Job, _)> = self.core.filed_due(&opened, UnixMillis(i64::MAX), AT_ONCE).await?;
+        soonest.retain(|(job, _)| backup_work(job).is_none());
         let now = self.core.now()?;
         let wait = |job: &Job| Duration::from_millis(u64::try_from(job.next().since(now)).unwrap_or(0));
         Ok(soonest.first().map(|(job, _)| wait(job)))

@@ -38,7 +38,7 @@ pub(crate) enum Effect {
         next: EpochId,
     },
     /// Take a destroyed key out of the ledgers of backups.
-    CutBackups(KeyId),
+    CutBackups(keyreeve_model::RowId),
     /// Erase in devices what is filed to be erased of a key, then show that it is gone.
     EraseInDevices(DeviceUse),
     /// Show that a key is gone, as an operation of the server itself.
@@ -55,6 +55,8 @@ pub(crate) enum Effect {
     ForgetShares(Name),
     /// A job was begun.
     WorkOnJobs,
+    /// A job about backups was begun.
+    WorkOnBackups,
     /// Nothing: keeps a lock until everything above is done.
     Hold(Guard),
 }

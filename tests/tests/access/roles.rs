@@ -16,7 +16,7 @@ use self::table::Row;
 
 /// Operations that nobody asks for: the server's own, those that are decided together with another, and what is no
 /// operation.
-const NOBODY_ASKS: [&str; 9] = [
+const NOBODY_ASKS: [&str; 10] = [
     "system.health",
     "system.metrics",
     "request.refuse",
@@ -26,6 +26,7 @@ const NOBODY_ASKS: [&str; 9] = [
     "emergency.look-after",
     "job.step",
     "backup.restored",
+    "backup.record",
 ];
 /// What ends the means to ask for more comes last, in this order.
 const LAST: [&str; 3] = ["token.renew", "token.revoke-self", "system.seal"];

@@ -55,7 +55,7 @@ fn used(home: &Path, postgres: Option<String>) -> (Findings, Up) {
     bring_keys(&mut found, &keeper, &up, &production);
     let operator = production.cli_in(elsewhere.path(), &up, &production.people.operator);
     let made: Value = operator.json(&["backup", "create"]);
-    assert_eq!(made["sequence"], 1, "{made}");
+    assert_eq!(made["backup"], 1, "{made}");
     (found, up)
 }
 

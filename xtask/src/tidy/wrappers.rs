@@ -15,6 +15,7 @@ const REST: &str = "crates/protocols/rest";
 const OIDC: &str = "crates/drivers/login-oidc";
 const LDAP: &str = "crates/drivers/login-ldap";
 const CLOUD: &str = "crates/drivers/root-cloud";
+const BUCKET: &str = "crates/drivers/archive-s3";
 const PROTOCOLS: &[&str] = &["crates/protocols/http", "crates/protocols/rest", "crates/protocols/console", SERVER];
 const ABOVE_BASE: &[&str] =
     &["crates/ports/*", "crates/engine", "crates/drivers/*", "crates/protocols/*", "crates/apps/*"];
@@ -26,12 +27,14 @@ struct Wrapper {
 
 const TABLE: &[Wrapper] = &[
     Wrapper { name: "aws-config", only_in: &[CLOUD] },
-    Wrapper { name: "aws-credential-types", only_in: &[CLOUD] },
+    Wrapper { name: "aws-credential-types", only_in: &[CLOUD, BUCKET] },
     Wrapper { name: "aws-runtime", only_in: &[CLOUD] },
     Wrapper { name: "aws-sdk-kms", only_in: &[CLOUD] },
+    Wrapper { name: "aws-sigv4", only_in: &[BUCKET] },
     Wrapper { name: "aws-smithy-async", only_in: &[CLOUD] },
     Wrapper { name: "aws-smithy-runtime-api", only_in: &[CLOUD] },
     Wrapper { name: "aws-smithy-types", only_in: &[CLOUD] },
+    Wrapper { name: "aws-smithy-xml", only_in: &[BUCKET] },
     Wrapper { name: "aws-lc-rs", only_in: &["crates/base/crypto"] },
     Wrapper { name: "vsss-rs", only_in: &["crates/base/crypto"] },
     Wrapper { name: "subtle", only_in: &["crates/base/secret", "crates/base/crypto"] },
@@ -53,14 +56,14 @@ const TABLE: &[Wrapper] = &[
     Wrapper { name: "tower", only_in: PROTOCOLS },
     Wrapper { name: "tokio-rustls", only_in: &[HTTP, SERVER, CLIENT] },
     Wrapper { name: "rustls-platform-verifier", only_in: &[CLIENT] },
-    Wrapper { name: "rustls", only_in: &[HTTP, SERVER, CLIENT, WEBHOOK, OIDC, LDAP, CLOUD] },
+    Wrapper { name: "rustls", only_in: &[HTTP, SERVER, CLIENT, WEBHOOK, OIDC, LDAP, CLOUD, BUCKET] },
     Wrapper { name: "rustls-pki-types", only_in: &[HTTP, SERVER, CLIENT, LDAP] },
     Wrapper { name: "x509-parser", only_in: &[HTTP, SERVER] },
     Wrapper { name: "rcgen", only_in: &[SERVER] },
     Wrapper { name: "sd-notify", only_in: &[SERVER] },
     Wrapper { name: "utoipa", only_in: &["crates/protocols/wire", REST, SERVER] },
     Wrapper { name: "utoipa-axum", only_in: &[REST, SERVER] },
-    Wrapper { name: "reqwest", only_in: &[CLIENT, WEBHOOK, OIDC, CLOUD] },
+    Wrapper { name: "reqwest", only_in: &[CLIENT, WEBHOOK, OIDC, CLOUD, BUCKET] },
     Wrapper { name: "cryptoki", only_in: &["crates/drivers/root-pkcs11"] },
     Wrapper { name: "ldap3", only_in: &[LDAP] },
     Wrapper { name: "lettre", only_in: &["crates/drivers/notify-smtp"] },

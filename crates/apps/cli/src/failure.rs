@@ -170,6 +170,7 @@ fn next_step(code: &str) -> Option<&'static str> {
         | "overloaded"
         | "timeout"
         | "store-unavailable"
+        | "archive-unavailable"
         | "root-unavailable"
         | "identity-unavailable"
         | "too-many-attempts" => "try again later",

@@ -1,6 +1,7 @@
 //! Opens the parts in the order in which they depend on one another, and puts the engine on top.
 
 use keyreeve_archive::Archive;
+use keyreeve_archive_command::CommandArchive;
 use keyreeve_archive_directory::DirectoryArchive;
 use keyreeve_audit::Record;
 use keyreeve_crypto::{Random, selftest};
@@ -24,6 +25,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::clouds;
 use crate::config::{BackupConfig, Config, DestinationConfig, Fault, OpenedChannel, RootConfig, StoreConfig};
@@ -87,7 +89,7 @@ pub(crate) async fn assemble(config: &Config, mode: Mode) -> Result<Parts, Serve
 
 fn backups(config: &Config, backup: &BackupConfig) -> Result<Backups, ServerError> {
     let local = DirectoryArchive::open(&config.backup_dir()).map_err(|error| ServerError::part("backups", error))?;
-    let each = backup.destinations.iter().map(|(name, at)| Ok((name.clone(), open_destination(at)?)));
+    let each = backup.destinations.iter().map(|(name, at)| Ok((name.clone(), open_destination(config, name, at)?)));
     Ok(Backups {
         local: Arc::new(local),
         destinations: each.collect::<Result<_, ServerError>>()?,
@@ -97,11 +99,20 @@ fn backups(config: &Config, backup: &BackupConfig) -> Result<Backups, ServerErro
 }
 
 /// A destination of backups.
-pub(crate) fn open_destination(config: &DestinationConfig) -> Result<Arc<dyn Archive>, ServerError> {
-    match config {
+pub(crate) fn open_destination(
+    config: &Config,
+    name: &Name,
+    at: &DestinationConfig,
+) -> Result<Arc<dyn Archive>, ServerError> {
+    match at {
         DestinationConfig::Directory { path } => {
             let opened = DirectoryArchive::open(path).map_err(|error| ServerError::part("backups", error))?;
             Ok(Arc::new(opened))
+        }
+        DestinationConfig::Command(command) => Ok(Arc::new(CommandArchive::new(command.settings()))),
+        DestinationConfig::S3(bucket) => {
+            let opened = bucket.open(&format!("backup.destinations.{name}"), Arc::new(SystemTime::now));
+            Ok(Arc::new(opened.map_err(|fault| refuse(config, fault))?))
         }
     }
 }

@@ -42,6 +42,7 @@ pub(crate) fn examine(config: &Config, file: &Path, now: UnixMillis) -> Result<C
         found.checked.push(format!("store.password_file: {} is for its owner alone", path.display()));
     }
     found.roots(config).map_err(|fault| fault.in_file(file))?;
+    found.backups(config).map_err(|fault| fault.in_file(file))?;
     found.listeners(config, now).map_err(|fault| fault.in_file(file))?;
     found.checked.extend(config.notify.seen().map_err(|fault| fault.in_file(file))?);
     Ok(found)
@@ -80,6 +81,32 @@ impl Checked {
                 RootConfig::VaultTransit(vault) => self.checked.extend(vault.seen(&field)),
                 RootConfig::Shamir {} | RootConfig::SealedFile {} => {}
             }
+        }
+        Ok(())
+    }
+
+    /// The directories and programs of `[backup]`.
+    fn backups(&mut self, config: &Config) -> Result<(), Fault> {
+        let Some(backup) = &config.backup else {
+            self.remarks.push("there is no `[backup]`: whoever loses this machine loses every key".to_owned());
+            return Ok(());
+        };
+        let dir = config.backup_dir();
+        self.directory(config, "backup.dir", &dir).map_err(|trouble| Fault::file("backup.dir", trouble))?;
+        for (name, destination) in &backup.destinations {
+            let field = format!("backup.destinations.{name}");
+            if let Some(path) = destination.directory() {
+                let field = format!("{field}.path");
+                self.directory(config, &field, path).map_err(|trouble| Fault::file(field.clone(), trouble))?;
+                if path.starts_with(&config.data_dir) {
+                    let path = path.display();
+                    self.warnings.push(format!("{field}: {path} is in the data directory, and lost with it"));
+                }
+            }
+            self.checked.extend(destination.seen(&field)?);
+        }
+        if backup.destinations.len() < 2 {
+            self.remarks.push("backup.destinations: one place alone; name at least two, on other machines".to_owned());
         }
         Ok(())
     }

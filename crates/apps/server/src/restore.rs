@@ -67,7 +67,7 @@ async fn run(
         let text = format!("the configuration has no `[backup.destinations.{}]`", restore.from);
         ServerError::Refused(text)
     })?;
-    let source: Arc<dyn Archive> = open_destination(destination)?;
+    let source: Arc<dyn Archive> = open_destination(config, &restore.from, destination)?;
     files::private_directory(&config.data_dir).map_err(|trouble| ServerError::part("data directory", trouble))?;
     clear_half_done(config)?;
     let empty = Places::of(config).empty();

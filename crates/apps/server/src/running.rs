@@ -116,6 +116,8 @@ impl Running {
         let mut ticks = JoinSet::new();
         ticks.spawn(tick(parts.engine.clone(), stop.clone()));
         ticks.spawn(jobs(parts.engine.clone(), stop.clone()));
+        ticks.spawn(backups(parts.engine.clone(), stop.clone()));
+        ticks.spawn(destroyed(parts.engine.clone(), stop.clone()));
         for channel in 0..parts.engine.channels() {
             ticks.spawn(courier(parts.engine.clone(), channel, stop.clone()));
         }
@@ -267,6 +269,44 @@ async fn jobs(engine: Engine, stop: CancellationToken) {
             () = engine.job_begun() => {}
             // Opening the server rings no bell: it is looked at once in a while.
             () = tokio::time::sleep(wait.unwrap_or(TICK).min(TICK)) => {}
+        }
+    }
+}
+
+/// Makes and reads backups, as that is asked for and as it falls due. It may take hours, and nothing else waits for it.
+async fn backups(engine: Engine, stop: CancellationToken) {
+    loop {
+        let worked = tokio::select! {
+            // What is dropped half-way is taken up by the next server.
+            () = stop.cancelled() => return,
+            worked = engine.work_on_backups() => worked,
+        };
+        let wait = worked.unwrap_or_else(|error| {
+            tracing::error!(%error, cause = error.cause(), "backups could not be worked on");
+            Some(TICK)
+        });
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = engine.backup_begun() => {}
+            () = tokio::time::sleep(wait.unwrap_or(TICK).min(TICK)) => {}
+        }
+    }
+}
+
+/// Tells destinations of backups of keys that were destroyed, until each has heard of it.
+async fn destroyed(engine: Engine, stop: CancellationToken) {
+    loop {
+        let told = tokio::select! {
+            () = stop.cancelled() => return,
+            told = engine.tell_of_destroyed() => told,
+        };
+        if let Err(error) = told {
+            tracing::error!(%error, cause = error.cause(), "destinations of backups have entries of destroyed keys");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = engine.destroyed_one() => {}
+            () = tokio::time::sleep(TICK) => {}
         }
     }
 }

@@ -9,12 +9,14 @@
 //! with SHA-256 of the head as associated data. Body, numbers big-endian: a random id (16 bytes), revision (8), time of
 //! the last change (8), number of entries (4), each a key id (16) and its cut key (32), number of tombstones (4), each
 //! a key id (16), the time of the destruction (8), and behind their lengths (4 each) the rows of the key and of the
-//! destruction.
+//! destruction. Behind that, where there are any: number of versions with a cut key of their own (4), each a key id
+//! (16), the version (4) and the cut key (32), and number of versions whose material ended (4), each a key id (16), the
+//! version (4) and the last epoch that it was under (8).
 
 use keyreeve_crypto::Random;
 use keyreeve_crypto::digest::sha256;
 use keyreeve_model::change::KeyRow;
-use keyreeve_model::{DestructionRow, KeyId, StoredRow, UnixMillis};
+use keyreeve_model::{DestructionRow, KeyId, MaterialRow, StoredRow, UnixMillis};
 use keyreeve_secret::{SecretBuffer, SecretBytes};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -45,6 +47,10 @@ pub struct Ledger {
     updated: UnixMillis,
     entries: BTreeMap<KeyId, CutKey>,
     tombstones: BTreeMap<KeyId, Tombstone>,
+    /// Versions whose material has an end: each has a cut key of its own.
+    lent: BTreeMap<(KeyId, u32), CutKey>,
+    /// Versions whose material ended, with the last epoch that it was under: what is put back is under a later one.
+    ended: BTreeMap<(KeyId, u32), u64>,
 }
 
 /// A ledger as it lies at a destination, with its head read.
@@ -97,7 +103,15 @@ impl Ledger {
     }
 
     const fn with_id(id: [u8; 16]) -> Self {
-        Self { id, revision: 0, updated: UnixMillis(0), entries: BTreeMap::new(), tombstones: BTreeMap::new() }
+        Self {
+            id,
+            revision: 0,
+            updated: UnixMillis(0),
+            entries: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
+            lent: BTreeMap::new(),
+            ended: BTreeMap::new(),
+        }
     }
 
     /// Whether it is the same ledger, of whatever revision.
@@ -122,6 +136,72 @@ impl Ledger {
     #[must_use]
     pub fn cut_key(&self, key: &KeyId) -> Option<&CutKey> {
         self.entries.get(key)
+    }
+
+    /// Opens material from an archive. Nothing for that of a destroyed key, of a version that ended, and of a key that
+    /// the ledger knows nothing of.
+    ///
+    /// # Errors
+    /// [`BackupError::Altered`].
+    pub fn open(&self, row: &MaterialRow) -> Result<Option<SecretBytes>, BackupError> {
+        // A version may have got an end, or have lost it, since the archive was made.
+        let cuts = [self.lent.get(&(row.key, row.version)), self.entries.get(&row.key)];
+        let cuts: Vec<&CutKey> = cuts.into_iter().flatten().collect();
+        if cuts.is_empty() || self.is_ended(row) {
+            return Ok(None);
+        }
+        let opened = cuts.iter().find_map(|cut| cut.open(row).ok());
+        opened.map(Some).ok_or(BackupError::Altered("material row"))
+    }
+
+    /// Whether a row is of material that ended.
+    #[must_use]
+    pub fn is_ended(&self, row: &MaterialRow) -> bool {
+        self.ended.get(&(row.key, row.version)).is_some_and(|epoch| row.epoch <= *epoch)
+    }
+
+    /// The last epoch that material was under which ended; 0 where none did.
+    #[must_use]
+    pub fn last_ended(&self) -> u64 {
+        self.ended.values().copied().max().unwrap_or(0)
+    }
+
+    /// The cut key of a version whose material has an end; made now if it has none.
+    ///
+    /// # Errors
+    /// [`BackupError::Crypto`].
+    pub fn ensure_lent(
+        &mut self,
+        (key, version): (KeyId, u32),
+        random: &Random,
+        now: UnixMillis,
+    ) -> Result<Option<&CutKey>, BackupError> {
+        if self.tombstones.contains_key(&key) {
+            return Ok(None);
+        }
+        let made = match self.lent.entry((key, version)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(empty) => {
+                empty.insert(CutKey::generate(random)?);
+                true
+            }
+        };
+        if made {
+            self.changed(now);
+        }
+        Ok(self.lent.get(&(key, version)))
+    }
+
+    /// Takes the cut key of a version away whose material ended, up to an epoch. True when that changed anything.
+    pub fn end(&mut self, (key, version): (KeyId, u32), epoch: u64, now: UnixMillis) -> bool {
+        let known = self.ended.get(&(key, version)).copied();
+        if self.tombstones.contains_key(&key) || known.is_some_and(|known| known >= epoch) {
+            return false;
+        }
+        self.lent.remove(&(key, version));
+        self.ended.insert((key, version), epoch);
+        self.changed(now);
+        true
     }
 
     /// What is left of a destroyed key.
@@ -170,7 +250,10 @@ impl Ledger {
 
     /// Takes the cut key of a destroyed key away, for ever. True when that changed anything.
     pub fn cut(&mut self, key: KeyId, tombstone: Tombstone, now: UnixMillis) -> bool {
-        let had = self.entries.remove(&key).is_some();
+        let lent = self.lent.len();
+        self.lent.retain(|(of, _), _| *of != key);
+        self.ended.retain(|(of, _), _| *of != key);
+        let had = self.entries.remove(&key).is_some() || self.lent.len() < lent;
         let new = !self.tombstones.contains_key(&key);
         if had || new {
             self.tombstones.entry(key).or_insert(tombstone);
@@ -220,7 +303,37 @@ impl Ledger {
                 out.extend_from_slice(&bytes);
             }
         }
+        if !self.lent.is_empty() || !self.ended.is_empty() {
+            self.write_versions(&mut out);
+        }
         out.finish()
+    }
+
+    fn write_versions(&self, out: &mut SecretBuffer) {
+        out.extend_from_slice(&(self.lent.len() as u32).to_be_bytes());
+        for ((key, version), cut) in &self.lent {
+            out.extend_from_slice(key.as_bytes());
+            out.extend_from_slice(&version.to_be_bytes());
+            out.extend_from_slice(cut.0.expose());
+        }
+        out.extend_from_slice(&(self.ended.len() as u32).to_be_bytes());
+        for ((key, version), epoch) in &self.ended {
+            out.extend_from_slice(key.as_bytes());
+            out.extend_from_slice(&version.to_be_bytes());
+            out.extend_from_slice(&epoch.to_be_bytes());
+        }
+    }
+
+    fn read_versions(&mut self, from: &mut In<'_>) -> Result<(), BackupError> {
+        for _ in 0..from.u32()? {
+            let of = (from.key()?, from.u32()?);
+            self.lent.insert(of, cut_key(from)?);
+        }
+        for _ in 0..from.u32()? {
+            let of = (from.key()?, from.u32()?);
+            self.ended.insert(of, from.u64()?);
+        }
+        Ok(())
     }
 
     fn read(body: &SecretBytes) -> Result<Self, BackupError> {
@@ -230,9 +343,7 @@ impl Ledger {
         (ledger.revision, ledger.updated) = (from.u64()?, from.time()?);
         for _ in 0..from.u32()? {
             let key = from.key()?;
-            let (cut, rest) = from.0.split_at_checked(KEY_LEN).ok_or(BackupError::Altered("ledger"))?;
-            ledger.entries.insert(key, CutKey::from_bytes(cut).ok_or(BackupError::Altered("ledger"))?);
-            from.0 = rest;
+            ledger.entries.insert(key, cut_key(&mut from)?);
         }
         for _ in 0..from.u32()? {
             let (key, destroyed) = (from.key()?, from.time()?);
@@ -246,8 +357,19 @@ impl Ledger {
             }
             ledger.tombstones.insert(key, Tombstone { destroyed, key: row, destruction });
         }
+        // Ledgers of before end here.
+        if !from.0.is_empty() {
+            ledger.read_versions(&mut from)?;
+        }
         if from.0.is_empty() { Ok(ledger) } else { Err(bad) }
     }
+}
+
+fn cut_key(from: &mut In<'_>) -> Result<CutKey, BackupError> {
+    let bad = || BackupError::Altered("ledger");
+    let (cut, rest) = from.0.split_at_checked(KEY_LEN).ok_or_else(bad)?;
+    from.0 = rest;
+    CutKey::from_bytes(cut).ok_or_else(bad)
 }
 
 #[cfg(test)]
@@ -297,6 +419,38 @@ mod tests {
         assert_eq!(read.tombstone(&gone), Some(&tombstone()));
         assert_eq!(read.cut_key(&KeyId::from_bytes([2; 16])).unwrap().0.expose(), &neighbour);
         assert!(read.cut_key(&gone).is_none());
+    }
+
+    #[test]
+    fn material_that_ended_has_no_cut_key_and_what_is_put_back_has_another() {
+        let random = Random::from_module().unwrap();
+        let mut ledger = filled(&random);
+        let (key, keyring) = (KeyId::from_bytes([1; 16]), keyreeve_model::KeyringId::from_bytes([9; 16]));
+        let row = |version, epoch| MaterialRow { key, version, keyring, shard: 0, epoch, wrapped: Vec::new() };
+        let sealed = |cut: &CutKey, version, epoch| {
+            cut.seal(&random, &row(version, epoch), &SecretBytes::copy_from(b"material")).unwrap()
+        };
+        let opens = |ledger: &Ledger, row: &MaterialRow| ledger.open(row).unwrap().is_some();
+        let whole = sealed(ledger.cut_key(&key).unwrap(), 1, 4);
+        // Before it had an end, and since.
+        let early = sealed(ledger.cut_key(&key).unwrap(), 2, 4);
+        let lent = sealed(ledger.ensure_lent((key, 2), &random, UnixMillis(6)).unwrap().unwrap(), 2, 5);
+        assert!(opens(&ledger, &early) && opens(&ledger, &lent) && opens(&ledger, &whole));
+        assert!(ledger.end((key, 2), 5, UnixMillis(7)));
+        assert!(!ledger.end((key, 2), 5, UnixMillis(8)), "a second time changes nothing");
+        assert!(!opens(&ledger, &lent) && !opens(&ledger, &early) && ledger.is_ended(&lent));
+        assert!(opens(&ledger, &whole), "other versions live on");
+        let again = sealed(ledger.ensure_lent((key, 2), &random, UnixMillis(9)).unwrap().unwrap(), 2, 6);
+        assert!(opens(&ledger, &again));
+        let moved = MaterialRow { epoch: 6, ..lent.clone() };
+        assert!(ledger.open(&moved).is_err(), "what it was sealed with is gone");
+
+        let read = Ledger::read(&ledger.write()).unwrap();
+        assert_eq!(read.revision(), ledger.revision());
+        assert!(opens(&read, &again) && !opens(&read, &lent));
+        assert!(ledger.cut(key, tombstone(), UnixMillis(10)));
+        assert!(!opens(&ledger, &again) && !opens(&ledger, &whole));
+        assert!(ledger.ensure_lent((key, 2), &random, UnixMillis(11)).unwrap().is_none());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::filed::{FiledRecord, RowId};
 use crate::ids::{KeyId, KeyringId};
+use crate::imports::MaterialEnd;
 use crate::metadata::Name;
 use crate::record::Table;
 use crate::roots::Wrapped;
@@ -43,6 +44,9 @@ impl FiledRecord for BackupKeyRecord {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Placed {
+    /// Where the destination of this name led then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// When it was stored there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<UnixMillis>,
@@ -80,6 +84,9 @@ pub struct BackupRecord {
     pub log_size: u64,
     /// The root of the log at that size, in base64.
     pub log_root: String,
+    /// Ledgers that there were on the server (count): as many must be there for the next one.
+    #[serde(default)]
+    pub ledgers: u64,
     /// Where it is, by destination.
     pub destinations: BTreeMap<Name, Placed>,
 }
@@ -105,6 +112,16 @@ impl FiledRecord for BackupRecord {
     }
 }
 
+/// A version whose material ended while its key lives on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndedVersion {
+    /// The version.
+    pub version: u32,
+    /// The last epoch that it was under.
+    pub epoch: u64,
+}
+
 /// A destroyed key that the ledgers of some destinations still have an entry of. Filed with the destruction, removed
 /// when the last destination was reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,15 +135,40 @@ pub struct BackupCut {
     pub shard: u32,
     /// When it was destroyed.
     pub destroyed: UnixMillis,
-    /// Destinations that are still to be reached.
+    /// The version that ended, where the key lives on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<EndedVersion>,
+    /// Destinations that are still to be reached and of which nobody knows where they led.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub pending: BTreeSet<Name>,
+    /// Places that are still to be reached, each with the name that the destination there had: a name that leads to
+    /// another place since says nothing of the one of before.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub places: BTreeMap<String, Name>,
+}
+
+impl BackupCut {
+    /// Whether every ledger was reached.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.pending.is_empty() && self.places.is_empty()
+    }
+
+    /// The names of what is still to be reached.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<Name> {
+        self.pending.iter().chain(self.places.values()).cloned().collect()
+    }
 }
 
 impl FiledRecord for BackupCut {
     const TABLE: Table = Table::BackupCuts;
 
     fn row_id(&self) -> RowId {
-        self.key.into()
+        match self.ended {
+            Some(ended) => MaterialEnd::row(self.key, ended.version),
+            None => self.key.into(),
+        }
     }
 
     fn parent(&self) -> String {
@@ -148,6 +190,10 @@ pub struct Restored {
     pub log_size: u64,
     /// Keys that were destroyed after the backup and stayed so (count).
     pub kept_destroyed: u64,
+    /// Destinations that did not answer when they were asked for newer ledgers: a key that was destroyed while the
+    /// source was away may be back.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unasked: BTreeSet<Name>,
     /// Whether the audit log has a record of it.
     #[serde(default)]
     pub recorded: bool,

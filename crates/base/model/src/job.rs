@@ -64,12 +64,52 @@ pub struct Rekey {
     pub place: RekeyPlace,
 }
 
+/// What a backup was found to be when it was read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupFound {
+    /// Rows of the store, each as it was sealed (count).
+    pub rows: u64,
+    /// Versions of keys whose material opens (count).
+    pub materials: u64,
+    /// Versions of keys that were destroyed since, so that nobody opens them (count).
+    pub destroyed: u64,
+    /// Entries of the audit log that the backup covers, found at the destination and as the checkpoint says.
+    pub log_size: u64,
+    /// Entries that came later, in pieces of later backups.
+    pub log_later: u64,
+}
+
+/// What is done about backups (requirement T8). Its units are the copy and each destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum BackupWork {
+    /// One is made and brought to every destination.
+    Make {
+        /// Its number, once it was copied.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sequence: Option<u64>,
+    },
+    /// One is read again at a destination and checked.
+    Check {
+        /// Its number.
+        sequence: u64,
+        /// The destination.
+        at: Name,
+        /// What it was found to be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        found: Option<BackupFound>,
+    },
+}
+
 /// What a job does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JobWork {
     /// New key-encryption keys.
     Rekey(Rekey),
+    /// A backup is made, or read again. This one goes on beside the others, which it never holds up.
+    Backup(BackupWork),
 }
 
 impl JobWork {
@@ -78,6 +118,8 @@ impl JobWork {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Rekey(_) => "rekey",
+            Self::Backup(BackupWork::Make { .. }) => "backup",
+            Self::Backup(BackupWork::Check { .. }) => "backup-check",
         }
     }
 }
@@ -92,6 +134,8 @@ pub enum JobState {
     Done,
     /// Somebody stopped it; what it had done stays.
     Cancelled,
+    /// It was given up after too many steps had failed in a row, or because trying again could not help.
+    Failed,
 }
 
 impl JobState {
@@ -102,6 +146,7 @@ impl JobState {
             Self::Running => "running",
             Self::Done => "done",
             Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
         }
     }
 }
@@ -279,6 +324,15 @@ impl Job {
         Ok(Self { failures, trouble: Some(trouble), next: now.plus(pause), ..self.clone() })
     }
 
+    /// The job once it is given up; why stays with it.
+    ///
+    /// # Errors
+    /// [`JobRefusal::Ended`].
+    pub fn given_up(&self, trouble: &str, now: UnixMillis) -> Result<Self, JobRefusal> {
+        let (state, ended) = (JobState::Failed, Some(now));
+        Ok(Self { state, ended, ..self.failed(trouble, now)? })
+    }
+
     /// The job once somebody stopped it.
     ///
     /// # Errors
@@ -357,7 +411,12 @@ mod tests {
 
     #[test]
     fn what_ended_stays_so() {
-        for ended in [job(0).cancelled(NOW).unwrap(), job(0).finished(work(), NOW).unwrap()] {
+        let given_up = job(0).given_up("no room", NOW).unwrap();
+        assert_eq!(
+            (given_up.state(), given_up.trouble(), given_up.due()),
+            (JobState::Failed, Some(("no room", 1)), None)
+        );
+        for ended in [job(0).cancelled(NOW).unwrap(), job(0).finished(work(), NOW).unwrap(), given_up] {
             assert!(ended.stepped(work(), 1, NOW).is_err());
             assert!(ended.failed("x", NOW).is_err());
             assert!(ended.cancelled(NOW).is_err());

@@ -1,11 +1,8 @@
 //! AWS KMS as root, against moto's: the port's suite, keys that are not usable, credentials that change, outages.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use keyreeve_crypto::random::Random;
@@ -14,80 +11,22 @@ use keyreeve_root::{Root, RootError, SealStatus};
 use keyreeve_root_cloud::aws::{AwsKms, AwsSettings};
 use keyreeve_root_cloud::{CloudRoot, Limits};
 use keyreeve_secret::SecretBytes;
-use keyreeve_tests::{Fate, Middle, Pki};
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use keyreeve_tests::{Fate, Middle, Moto, Pki};
+use serde_json::json;
 
 /// The rights that docs/operations.md names.
 const ACTIONS: [&str; 3] = ["kms:DescribeKey", "kms:Encrypt", "kms:Decrypt"];
 
-/// moto in a process of its own, and a folder for credentials.
-struct Moto {
-    child: Child,
-    talk: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
-    port: u16,
-    home: TempDir,
+/// What tests of KMS ask moto for.
+trait Kms {
+    fn key(&self) -> String;
+    fn settings(&self, key: &str) -> AwsSettings;
+    fn root(&self, key: &str) -> CloudRoot<AwsKms>;
 }
 
-/// A Python that has moto, where `cargo xtask test` installs it.
-fn python() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..").join(target).join("moto/bin/python")
-}
-
-impl Moto {
-    /// None, said aloud, where there is no moto.
-    fn start() -> Option<Self> {
-        if !Command::new(python()).args(["-c", "import moto, boto3"]).status().is_ok_and(|status| status.success()) {
-            keyreeve_tests::not_run("moto is missing: `cargo xtask test` installs it");
-            return None;
-        }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/counterparts/aws_kms.py");
-        let mut command = Command::new(python());
-        command.arg(script).arg("0").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let stdin = child.stdin.take().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let port = line.trim().strip_prefix("ready ").unwrap().parse().unwrap();
-        Some(Self { child, talk: Mutex::new((stdin, stdout)), port, home: tempfile::tempdir().unwrap() })
-    }
-
-    fn ask(&self, command: Value) -> Value {
-        let mut talk = self.talk.lock().unwrap();
-        writeln!(talk.0, "{command}").unwrap();
-        let mut line = String::new();
-        talk.1.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap_or_else(|_| panic!("{command}: {line}"))
-    }
-
+impl Kms for Moto {
     fn key(&self) -> String {
         self.ask(json!({ "do": "key" }))["arn"].as_str().unwrap().to_owned()
-    }
-
-    fn address(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// Credentials that may do `actions`.
-    fn user(&self, name: &str, actions: &[&str]) -> (String, String) {
-        let policy = json!({
-            "Version": "2012-10-17",
-            "Statement": [{ "Effect": "Allow", "Action": actions, "Resource": "*" }],
-        });
-        let made = self.ask(json!({ "do": "user", "name": name, "policy": policy }));
-        (made["id"].as_str().unwrap().to_owned(), made["secret"].as_str().unwrap().to_owned())
-    }
-
-    fn credentials(&self) -> PathBuf {
-        self.home.path().join("credentials")
-    }
-
-    fn write(&self, credentials: &(String, String)) {
-        let (id, secret) = credentials;
-        let text = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
-        std::fs::write(self.credentials(), text).unwrap();
     }
 
     fn settings(&self, key: &str) -> AwsSettings {
@@ -102,13 +41,6 @@ impl Moto {
 
     fn root(&self, key: &str) -> CloudRoot<AwsKms> {
         over(self.settings(key), Duration::from_secs(60))
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -332,7 +264,7 @@ async fn a_role_is_assumed_with_a_web_identity() {
     let Some(moto) = Moto::start() else { return };
     let key = moto.key();
     let role = moto.ask(json!({ "do": "role", "name": "keyreeve" }));
-    let token = moto.home.path().join("token");
+    let token = moto.home().join("token");
     // What moto reads of it: it does not verify the signature.
     std::fs::write(&token, "eyJhbGciOiJub25lIn0.eyJzdWIiOiJrZXlyZWV2ZSJ9.").unwrap();
     let text = format!(

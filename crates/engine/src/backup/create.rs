@@ -1,15 +1,17 @@
 //! Making a backup. The copy is made on this machine first, so that destructions wait for that alone and never for a
 //! slow destination.
 
-use keyreeve_archive::Archive;
+use keyreeve_archive::{Archive, ArchiveError};
 use keyreeve_audit::{Checkpoint, SignedNote};
 use keyreeve_backup::{Item, Ledger, Object, ObjectName, Segment, Writer, expendable};
 use keyreeve_model::backup::{BackupRecord, Placed};
+use keyreeve_model::imports::MaterialEnd;
 use keyreeve_model::record::{Revision, Table, open};
-use keyreeve_model::{KeyringId, KeyringRecord, MaterialRow, Name, StoredRow, UnixMillis};
+use keyreeve_model::{KeyId, KeyringId, KeyringRecord, MaterialRow, Name, StoredRow, UnixMillis};
 use keyreeve_store::Piece;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use tokio::io::{AsyncWriteExt, DuplexStream};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 
 use super::reading::{Begun, Known, chain, contents};
@@ -23,6 +25,8 @@ const PIPE: usize = 256 * 1024;
 /// Entries of the log in one segment (count), and read at a time.
 const SEGMENT: u64 = 100_000;
 const ENTRIES: u64 = 256;
+/// Bytes of an object by which it is known again: its head and the first of what is encrypted.
+const FRONT: u64 = 256 * 1024;
 /// The highest number of a backup that is taken for one.
 const SEQUENCE_MAX: u64 = 1 << 48;
 
@@ -62,6 +66,8 @@ struct Copying<'a> {
     keyed: &'a Keyed,
     now: UnixMillis,
     keyrings: HashMap<KeyringId, KeyringRecord>,
+    /// Versions whose material has an end.
+    lent: HashSet<(KeyId, u32)>,
     current: Option<Current>,
     materials: u64,
     unopened: u64,
@@ -97,9 +103,13 @@ impl Copying<'_> {
             Err(error) => return Err(error),
         };
         let (core, now) = (self.core, self.now);
-        let random = &core.ports.random;
+        let (random, lent) = (&core.ports.random, self.lent.contains(&(row.key, row.version)));
         let ledger = self.ledger(row.keyring, row.shard).await?;
-        let Some(cut) = ledger.ensure(row.key, random, now)? else {
+        let cut = match lent {
+            true => ledger.ensure_lent((row.key, row.version), random, now)?,
+            false => ledger.ensure(row.key, random, now)?,
+        };
+        let Some(cut) = cut else {
             tracing::error!(key = %row.key, "not in the backup: a ledger says that the key was destroyed");
             self.unopened += 1;
             return Ok(None);
@@ -114,7 +124,7 @@ impl Copying<'_> {
         let object = Object::Ledger { keyring, shard };
         if self.current.as_ref().is_none_or(|current| current.object != object) {
             self.keep().await?;
-            let ledger = self.core.ledger(self.opened, self.keeper, object).await?;
+            let ledger = self.core.ledger(self.opened, (self.keeper, self.keyed), object).await?;
             let kept = ledger.revision();
             self.current = Some(Current { object, ledger, kept });
         }
@@ -139,21 +149,12 @@ async fn flush(pipe: &mut DuplexStream, out: &mut Vec<u8>) -> Result<(), Error> 
 }
 
 impl Core {
-    /// Makes a backup and brings it to every destination. Where none could be reached this is an error; where some
-    /// could not, the record says so.
-    ///
-    /// It runs to its end on a task of its own: were it dropped with the request, a ledger that is on its way could
-    /// come to a destination after a later one.
-    pub(crate) async fn make_backup(&self, now: UnixMillis) -> Result<BackupRecord, Error> {
-        let core = self.keeper()?.core.upgrade().ok_or_else(|| Error::internal("the server is no more"))?;
-        tokio::spawn(async move { core.make_backup_here(now).await }).await.map_err(Error::internal)?
-    }
-
-    async fn make_backup_here(&self, now: UnixMillis) -> Result<BackupRecord, Error> {
+    /// Copies the store to this machine. The record that comes of it says of no destination that it has the copy.
+    pub(super) async fn copy_backup(&self, now: UnixMillis) -> Result<BackupRecord, Error> {
         let (opened, keeper) = (self.need_open()?, self.keeper()?);
-        let _one = keeper.making.lock().await;
         let keyed = self.backup_key(&opened, now).await?;
         self.clear_spool(keeper).await?;
+        self.take_over_ledgers(&opened, (keeper, &keyed)).await?;
         self.reseal_ledgers(&opened, keeper, &keyed).await?;
         let sequence = self.next_sequence(&opened, keeper).await?;
         let name = Object::Archive(sequence).name();
@@ -165,7 +166,10 @@ impl Core {
                 return Err(error);
             }
         };
-        let mut record = BackupRecord {
+        let listed = keeper.backups.local.list().await?;
+        let ledgers =
+            listed.iter().filter(|stored| matches!(stored.name.object(), Some(Object::Ledger { .. }))).count();
+        Ok(BackupRecord {
             sequence,
             created: now,
             key: keyed.record.version,
@@ -175,25 +179,23 @@ impl Core {
             unopened: copied.unopened,
             log_size: copied.log.size,
             log_root: copied.log.root.to_string(),
-            destinations: BTreeMap::new(),
-        };
-        for (at, destination) in &keeper.backups.destinations {
-            let stored = self.bring(&opened, (keeper, &keyed), (at, &**destination), &record).await;
-            let placed = match stored {
-                Ok(()) => Placed { stored: Some(self.now()?), ..Placed::default() },
-                Err(error) => {
-                    tracing::error!(destination = %at, %error, cause = error.cause(), "a backup was not stored");
-                    Placed { trouble: Some(error.to_string()), ..Placed::default() }
-                }
-            };
-            record.destinations.insert(at.clone(), placed);
+            ledgers: ledgers as u64,
+            destinations: keeper.backups.destinations.keys().map(|at| (at.clone(), Placed::default())).collect(),
+        })
+    }
+
+    /// The record of a backup that was copied to this machine and is there still, on its way to destinations.
+    pub(super) async fn copied_backup(&self, sequence: u64) -> Result<Option<BackupRecord>, Error> {
+        let (opened, keeper) = (self.need_open()?, self.keeper()?);
+        let name = Object::Archive(sequence).name();
+        if !keeper.backups.local.list().await?.iter().any(|stored| stored.name == name) {
+            return Ok(None);
         }
-        self.clear_spool(keeper).await?;
-        Ok(record)
+        Ok(self.filed::<BackupRecord>(&opened, sequence.to_be_bytes()).await?.map(|(record, _)| record))
     }
 
     /// Removes what is on its way: everything on this machine but the ledgers.
-    async fn clear_spool(&self, keeper: &Keeper) -> Result<(), Error> {
+    pub(super) async fn clear_spool(&self, keeper: &Keeper) -> Result<(), Error> {
         for stored in keeper.backups.local.list().await? {
             if !matches!(stored.name.object(), Some(Object::Ledger { .. })) {
                 keeper.backups.local.delete(&stored.name).await?;
@@ -256,6 +258,8 @@ impl Core {
         mut from: mpsc::Receiver<Piece>,
         mut pipe: DuplexStream,
     ) -> Result<Copied, Ended> {
+        // Read before the first row: nothing ends while the copy is made.
+        let lent = self.filed_all::<MaterialEnd>(opened, None).await?;
         let mut copying = Copying {
             core: self,
             opened,
@@ -263,6 +267,7 @@ impl Core {
             keyed,
             now,
             keyrings: HashMap::new(),
+            lent: lent.into_iter().map(|(end, _)| (end.key, end.version)).collect(),
             current: None,
             materials: 0,
             unopened: 0,
@@ -300,35 +305,56 @@ impl Core {
     }
 
     /// Brings ledgers, the log and the archive to a destination, in this order: an archive that is there can be
-    /// restored.
-    async fn bring(
-        &self,
-        opened: &Opened,
-        (keeper, keyed): (&Keeper, &Keyed),
-        (at, destination): (&Name, &dyn Archive),
-        record: &BackupRecord,
-    ) -> Result<(), Error> {
-        for stored in keeper.backups.local.list().await? {
-            let Some(object @ Object::Ledger { .. }) = stored.name.object() else { continue };
-            let mut pushed = keeper.ledgers.lock().await;
-            // Read again under the lock: a destruction may have cut it meanwhile.
-            let ledger = self.ledger(opened, keeper, object).await?;
-            self.push_ledger(opened, (keyed, &mut pushed), (at, destination), (object, &ledger)).await?;
-        }
-        let (_, segments) = contents(destination).await?;
-        let last = chain(segments).last().copied();
-        if let Some(last) = last {
-            self.check_history(opened, keeper, (at, destination), (last, record.log_size)).await?;
-        }
+    /// restored. What was opened for it is let go before each object is sent, which may take hours: a server that is
+    /// sealed meanwhile keeps nothing for a destination's sake.
+    pub(super) async fn bring(&self, at: &Name, record: &BackupRecord) -> Result<(), Error> {
+        let (keeper, destination) = (self.keeper()?, Arc::clone(self.destination(at)?));
+        let last = {
+            let opened = self.need_open()?;
+            let keyed = self.backup_key(&opened, self.now()?).await?;
+            for stored in keeper.backups.local.list().await? {
+                if let Some(object @ Object::Ledger { .. }) = stored.name.object() {
+                    self.push_newest(&keyed, at, object).await?;
+                }
+            }
+            let (_, segments) = contents(&*destination).await?;
+            let last = chain(segments).last().copied();
+            if let Some(last) = last {
+                self.check_history(&opened, keeper, (at, &*destination), (last, record.log_size)).await?;
+            }
+            last
+        };
         let mut covered = last.map_or(0, |segment| segment.to);
         while covered < record.log_size {
             let segment = Segment { from: covered, to: record.log_size.min(covered + SEGMENT) };
-            self.segment_to_spool(opened, (keeper, keyed), segment, record).await?;
-            send(&*keeper.backups.local, destination, &Object::Log(segment).name()).await?;
+            self.segment_to_spool(keeper, segment, record).await?;
+            send(&*keeper.backups.local, &*destination, &Object::Log(segment).name()).await?;
             covered = segment.to;
             keeper.agreed.lock().await.insert(at.clone(), covered);
         }
-        send(&*keeper.backups.local, destination, &Object::Archive(record.sequence).name()).await
+        let name = Object::Archive(record.sequence).name();
+        match send(&*keeper.backups.local, &*destination, &name).await {
+            // It came there when an answer was lost; one of another server is never taken for it.
+            Err(error) if error.code() == Code::AlreadyExists && self.is_there(&*destination, &name).await? => Ok(()),
+            sent => sent,
+        }
+    }
+
+    /// Whether a destination has the very object that lies on this machine, as its head tells: that has a random salt.
+    async fn is_there(&self, destination: &dyn Archive, name: &ObjectName) -> Result<bool, Error> {
+        let local = &*self.keeper()?.backups.local;
+        let size = async |archive: &dyn Archive| {
+            let listed = archive.list().await?;
+            Ok::<_, Error>(listed.into_iter().find(|stored| stored.name == *name).map(|stored| stored.size))
+        };
+        let mut fronts = Vec::new();
+        for archive in [local, destination] {
+            let mut front = Vec::new();
+            let read = archive.get(name).await?.take(FRONT).read_to_end(&mut front).await;
+            read.map_err(|error| ArchiveError::Unavailable(error.to_string()))?;
+            fronts.push(front);
+        }
+        Ok(fronts[0] == fronts[1] && size(local).await? == size(destination).await?)
     }
 
     /// Refuses to go on behind a piece of another log: of the server that this one was restored from, when it went on
@@ -376,13 +402,9 @@ impl Core {
     }
 
     /// Writes entries of the log to this machine, unless they are there for another destination.
-    async fn segment_to_spool(
-        &self,
-        opened: &Opened,
-        (keeper, keyed): (&Keeper, &Keyed),
-        segment: Segment,
-        record: &BackupRecord,
-    ) -> Result<(), Error> {
+    async fn segment_to_spool(&self, keeper: &Keeper, segment: Segment, record: &BackupRecord) -> Result<(), Error> {
+        let opened = self.need_open()?;
+        let keyed = self.backup_key(&opened, self.now()?).await?;
         let (object, local) = (Object::Log(segment), &keeper.backups.local);
         if local.list().await?.iter().any(|stored| stored.name == object.name()) {
             return Ok(());
@@ -392,7 +414,7 @@ impl Core {
         let put = local.put(&name, Box::new(end), None);
         let write = async {
             let mut out = Vec::new();
-            let head = head(opened, keyed, object, record.sequence, record.created);
+            let head = head(&opened, &keyed, object, record.sequence, record.created);
             let mut writer = Writer::begin(head, &keyed.key, &self.ports.random, &mut out)?;
             let mut next = segment.from;
             while next < segment.to {
@@ -421,11 +443,12 @@ impl Core {
 
     /// Removes from a destination what the plan does not keep, and returns the numbers of what went. Of the log and the
     /// ledgers nothing is ever removed.
-    pub(crate) async fn prune(&self, opened: &Opened, at: &Name, newest: &BackupRecord) -> Result<Vec<u64>, Error> {
-        let (keeper, destination) = (self.keeper()?, self.destination(at)?);
-        let known = self.filed_all::<BackupRecord>(opened, None).await?;
-        let known = known.iter().map(|(record, _)| record).chain([newest]);
-        let times: HashMap<u64, UnixMillis> = known.map(|record| (record.sequence, record.created)).collect();
+    pub(super) async fn prune(&self, at: &Name) -> Result<BTreeSet<u64>, Error> {
+        let (opened, keeper, destination) = (self.need_open()?, self.keeper()?, self.destination(at)?);
+        let known = self.filed_all::<BackupRecord>(&opened, None).await?;
+        drop(opened);
+        let times: HashMap<u64, UnixMillis> =
+            known.iter().map(|(record, _)| (record.sequence, record.created)).collect();
         let (archives, _) = contents(&**destination).await?;
         // One that this server knows nothing of came from before a restore, or from another server: it stays.
         let dated: BTreeSet<(u64, UnixMillis)> =
@@ -434,7 +457,7 @@ impl Core {
         for sequence in &gone {
             destination.delete(&Object::Archive(*sequence).name()).await?;
         }
-        Ok(gone)
+        Ok(gone.into_iter().collect())
     }
 
     /// Every backup with its revision, newest first.

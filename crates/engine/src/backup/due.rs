@@ -1,10 +1,12 @@
-//! What falls due with time: backups, checks of those there are, and destroyed keys that a destination still has.
+//! What falls due with time: backups and checks of those there are are begun, and a restore is put on record.
 
-use keyreeve_model::backup::{BackupCut, BackupRecord};
-use keyreeve_model::{Facts, NoticeKind, UnixMillis};
+use keyreeve_model::backup::BackupRecord;
+use keyreeve_model::job::{BackupWork, Job};
+use keyreeve_model::{Facts, Name, NoticeKind, UnixMillis};
 use std::time::Duration;
 
 use super::Keeper;
+use super::work::{again, backup_work};
 use crate::commit::Durable;
 use crate::core::{Core, Engine};
 use crate::courier::Telling;
@@ -13,72 +15,89 @@ use crate::ops::backups::{Create, Verify};
 use crate::sealing::Opened;
 use std::sync::Arc;
 
-/// How long after a backup failed another one is tried.
+/// How long after a backup or a check was given up the next one begins; doubled with each that is given up in a row.
 const AGAIN: Duration = Duration::from_secs(15 * 60);
 /// How long the same troubles are not told again.
 const QUIET: Duration = Duration::from_secs(24 * 3600);
 
 impl Engine {
-    /// Makes backups that are due, checks them, and finishes what destructions left to do.
+    /// Puts a restore on record that is not yet, and begins backups and checks that are due: jobs that go on beside
+    /// everything else.
     pub(crate) async fn look_after_backups(&self) -> Vec<Error> {
         let core = &*self.core;
         let mut errors: Vec<Error> = self.record_restore().await.err().into_iter().collect();
         let (Some(opened), Some(keeper)) = (core.opened(), core.backups.get()) else { return errors };
-        errors.extend(self.retry_cuts(&opened).await.err());
-        match self.due_backups(&opened, keeper).await {
-            Ok(()) => {}
-            Err(error) => {
-                errors.extend(core.tell_of_backups(&opened, keeper, &error.to_string()).await.err());
-                errors.push(error);
-            }
+        if let Err(error) = self.due_backups(&opened, keeper).await {
+            errors.extend(core.tell_of_backups(&opened, keeper, &error.to_string()).await.err());
+            errors.push(error);
         }
         errors
     }
 
-    async fn retry_cuts(&self, opened: &Opened) -> Result<(), Error> {
-        let mut last = Ok(());
-        for (cut, _) in self.core.filed_all::<BackupCut>(opened, None).await? {
-            if let Err(error) = self.core.carry_out_cut(cut.key).await {
-                tracing::warn!(key = %cut.key, %error, "a destroyed key's entry is still in a ledger");
-                last = Err(error);
-            }
-        }
-        last
-    }
-
     async fn due_backups(&self, opened: &Opened, keeper: &Keeper) -> Result<(), Error> {
         let (core, plan) = (&*self.core, keeper.backups.plan);
-        let now = core.now()?;
-        let made = core.backups_made(opened).await?;
+        let (now, made) = (core.now()?, core.backups_made(opened).await?);
         let newest = made.first().map(|(record, _)| record);
-        let after = newest.map(|record| if record.is_well() { record.created } else { record.created.plus(AGAIN) });
-        let due = match (plan.every, after, newest.is_some_and(BackupRecord::is_well)) {
-            (None, ..) => false,
-            (Some(_), None, _) => true,
-            (Some(every), Some(at), true) => at.plus(every) <= now,
-            (Some(every), Some(at), false) => at.plus(every.min(AGAIN)) <= now,
-        };
-        if due {
-            self.call_as_server("scheduled-backup", Create).await.map_err(|refused| refused.error)?;
+        let mut jobs = None;
+        if let Some(every) = plan.every
+            && newest.is_none_or(|record| record.created.plus(every) <= now || !record.is_well())
+        {
+            let known = core.backup_jobs(opened).await?;
+            let makes = |job: &&Job| matches!(backup_work(job), Some(BackupWork::Make { .. }));
+            let waits = again(known.iter().filter(makes), AGAIN, every);
+            if !known.iter().filter(makes).any(|job| job.ended().is_none()) && is_due(newest, every, waits, now) {
+                self.call_as_server("scheduled-backup", Create).await.map_err(|refused| refused.error)?;
+            }
+            jobs = Some(known);
         }
-        let Some(every) = plan.verify_every else { return Ok(()) };
-        for (record, _) in core.backups_made(opened).await?.into_iter().take(1) {
-            for (at, placed) in &record.destinations {
-                let looked = placed.verified.or(placed.stored);
-                let due = looked.is_some_and(|looked| looked.plus(every) <= now) && placed.removed.is_none();
-                if due && keeper.backups.destinations.contains_key(at) {
-                    let operation = Verify { sequence: record.sequence, destination: at.clone() };
-                    self.call_as_server("scheduled-verification", operation).await.map_err(|refused| refused.error)?;
+        let (Some(every), Some(newest)) = (plan.verify_every, newest) else { return Ok(()) };
+        for (at, placed) in &newest.destinations {
+            let looked = placed.verified.or(placed.stored);
+            let due = looked.is_some_and(|looked| looked.plus(every) <= now) && placed.removed.is_none();
+            if due && keeper.backups.destinations.contains_key(at) {
+                if jobs.is_none() {
+                    jobs = Some(core.backup_jobs(opened).await?);
                 }
+                let known = jobs.as_deref().unwrap_or_default();
+                self.begin_check(known, (newest.sequence, at), every, now).await?;
             }
         }
         Ok(())
+    }
+
+    async fn begin_check(
+        &self,
+        known: &[Job],
+        (sequence, at): (u64, &Name),
+        every: Duration,
+        now: UnixMillis,
+    ) -> Result<(), Error> {
+        let there = |job: &&Job| matches!(backup_work(job), Some(BackupWork::Check { at: place, .. }) if place == at);
+        if known.iter().filter(there).any(|job| job.ended().is_none()) {
+            return Ok(());
+        }
+        if again(known.iter().filter(there), AGAIN, every).is_some_and(|again| now < again) {
+            return Ok(());
+        }
+        let operation = Verify { sequence, destination: at.clone() };
+        let begun = self.call_as_server("scheduled-verification", operation).await;
+        begun.map(|_| ()).map_err(|refused| refused.error)
+    }
+}
+
+/// Whether a backup is due, where none is being made.
+fn is_due(newest: Option<&BackupRecord>, every: Duration, waits: Option<UnixMillis>, now: UnixMillis) -> bool {
+    let by_plan = newest.is_none_or(|record| record.created.plus(every) <= now);
+    match waits {
+        Some(again) => again <= now,
+        // Not at every destination, and nothing was given up: somebody stopped it, or a check found damage.
+        None => by_plan,
     }
 }
 
 impl Core {
     /// Tells people that something about backups is wrong, once a day.
-    async fn tell_of_backups(&self, opened: &Arc<Opened>, keeper: &Keeper, what: &str) -> Result<(), Error> {
+    pub(super) async fn tell_of_backups(&self, opened: &Arc<Opened>, keeper: &Keeper, what: &str) -> Result<(), Error> {
         let now: UnixMillis = self.now()?;
         let mut told = keeper.told.lock().await;
         if told.is_some_and(|until| now < until) {

@@ -5,14 +5,18 @@
 //! - `ledgers`: the cut keys, kept here and at each destination; destroying a key takes its entry away everywhere
 //! - `reading`: objects read back; `verify`: everything that can be checked of them without writing anything
 //! - `restore`: into an empty store, vault and log
-//! - `due`: what the tick does
+//! - `work`: makes and checks them as jobs, beside everything else: a slow destination holds up nothing but backups
+//! - `cuts`: takes destroyed keys out of ledgers, here at once and at each destination as soon as that answers
+//! - `due`: begins what falls due
 
 mod create;
+mod cuts;
 mod due;
 mod ledgers;
 mod reading;
 mod restore;
 mod verify;
+mod work;
 
 use keyreeve_archive::{Archive, ArchiveError};
 use keyreeve_backup::{BackupError, BackupKey, Head, Keep, Kind, Object};
@@ -21,17 +25,20 @@ use keyreeve_model::filed::file;
 use keyreeve_model::ids::DeploymentId;
 use keyreeve_model::record::Revision;
 use keyreeve_model::{Change, Name, RootUse, UnixMillis, Wrapped};
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 pub use restore::{RestoreOptions, RestoreSource, RestoredReply};
 pub use verify::Verified;
+pub(crate) use work::backup_work;
 
 use crate::commit::Durable;
 use crate::core::{Core, Engine};
 use crate::error::{Code, Error};
 use crate::sealing::Opened;
+use cuts::Rest;
 use ledgers::Pushed;
 use reading::Known;
 
@@ -63,10 +70,20 @@ pub(crate) struct Keeper {
     /// For what goes on without whoever asked for it.
     core: Weak<Core>,
     pub(crate) backups: Backups,
-    /// One at a time makes a backup.
-    making: tokio::sync::Mutex<()>,
-    /// One at a time changes ledgers. What a destination is known to have of each.
-    ledgers: tokio::sync::Mutex<Pushed>,
+    /// One at a time makes a backup or reads one.
+    working: tokio::sync::Mutex<()>,
+    /// One at a time changes the ledgers on this machine. Never held while a destination is asked.
+    ledgers: tokio::sync::Mutex<()>,
+    /// One at a time brings ledgers to a destination. What that is known to have of each.
+    pushed: BTreeMap<Name, tokio::sync::Mutex<Pushed>>,
+    /// One at a time tells destinations of destroyed keys.
+    cutting: Arc<tokio::sync::Mutex<()>>,
+    /// Destinations that did not take a ledger lately, and until when they are left alone.
+    resting: Mutex<HashMap<Name, Rest>>,
+    /// Rings when a backup is to be made or read.
+    bell: tokio::sync::Notify,
+    /// Rings when destinations are to be told of a destroyed key.
+    cut_bell: tokio::sync::Notify,
     /// As far as a destination's pieces of the log are known to be of this server's log.
     agreed: tokio::sync::Mutex<HashMap<Name, u64>>,
     /// Until when troubles that were told are not told again.
@@ -76,11 +93,17 @@ pub(crate) struct Keeper {
 impl Engine {
     /// Says where backups go; once, before the engine is started.
     pub fn keep_backups(&self, backups: Backups) {
+        let pushed = backups.destinations.keys().map(|name| (name.clone(), tokio::sync::Mutex::default()));
         let keeper = Keeper {
             core: Arc::downgrade(&self.core),
+            pushed: pushed.collect(),
             backups,
-            making: tokio::sync::Mutex::default(),
+            working: tokio::sync::Mutex::default(),
             ledgers: tokio::sync::Mutex::default(),
+            cutting: Arc::default(),
+            resting: Mutex::default(),
+            bell: tokio::sync::Notify::new(),
+            cut_bell: tokio::sync::Notify::new(),
             agreed: tokio::sync::Mutex::default(),
             told: tokio::sync::Mutex::default(),
         };
@@ -98,7 +121,7 @@ impl From<ArchiveError> for Error {
             }
             ArchiveError::Source(_) | ArchiveError::ReadOnly(_) | ArchiveError::Unavailable(_) => {
                 let text = "a destination of backups does not answer or cannot write; the server's log tells more";
-                Self::new(Code::StoreUnavailable, text).because(error)
+                Self::new(Code::ArchiveUnavailable, text).because(error)
             }
         }
     }
@@ -130,7 +153,7 @@ struct Keyed {
 }
 
 impl Core {
-    fn keeper(&self) -> Result<&Keeper, Error> {
+    pub(crate) fn keeper(&self) -> Result<&Keeper, Error> {
         self.backups.get().ok_or_else(|| {
             let text = "no backups are configured: add `[backup]` with a destination to the server's configuration";
             Error::new(Code::WrongState, text)
@@ -138,7 +161,7 @@ impl Core {
     }
 
     /// A destination by its name.
-    fn destination(&self, name: &Name) -> Result<&Arc<dyn Archive>, Error> {
+    pub(crate) fn destination(&self, name: &Name) -> Result<&Arc<dyn Archive>, Error> {
         self.keeper()?.backups.destinations.get(name).ok_or_else(|| Error::not_found("destination"))
     }
 

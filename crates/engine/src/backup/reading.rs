@@ -73,7 +73,7 @@ impl Known {
             match Begun::open(source, &stored.name).await {
                 Ok(begun) if begun.head.deployment == chosen.deployment => heads.push(begun.head),
                 Ok(_) => {}
-                Err(error) if error.code() == Code::StoreUnavailable => return Err(error),
+                Err(error) if error.code() == Code::ArchiveUnavailable => return Err(error),
                 Err(error) => tracing::warn!(name = %stored.name, %error, "an object at the destination says nothing"),
             }
         }

@@ -4,28 +4,31 @@
 //! store comes last and whole, so a restore that was interrupted leaves no server that could be taken for one.
 
 use keyreeve_archive::Archive;
-use keyreeve_backup::{Head, Item, Object};
+use keyreeve_backup::{Head, Item, Object, SealedLedger};
 use keyreeve_epochs::EpochId;
 use keyreeve_journal::Entry;
 use keyreeve_model::backup::{BackupKeyRecord, COUNTERS_JUMP, Restored};
 use keyreeve_model::device::{DeviceTask, DeviceUse, DeviceWork};
 use keyreeve_model::filed::{file, open_filed};
+use keyreeve_model::job::Job;
 use keyreeve_model::metadata::Label;
-use keyreeve_model::record::{Revision, Table, open, seal};
+use keyreeve_model::record::{RecordSealer, Revision, Table, open, seal};
 use keyreeve_model::roots::Need;
 use keyreeve_model::{
-    Change, KeyRecord, KeyringId, KeyringRecord, MaterialRow, Name, PrincipalRecord, RootUse, SealedRecord, StoredRow,
-    UnixMillis,
+    Change, FiledRow, KeyRecord, KeyringId, KeyringRecord, MaterialRow, Name, PrincipalRecord, RootUse, SealedRecord,
+    StoredRow, UnixMillis,
 };
 use keyreeve_root::SealStatus;
 use keyreeve_secret::SecretString;
 use keyreeve_store::{PIECE_ROWS, Piece};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::ledgers::fetch_bytes;
 use super::reading::{Begun, Known, contents};
 use super::verify::Survey;
+use super::work::backup_work;
 use crate::core::{Core, Engine};
 use crate::error::{Code, Error};
 use crate::keys::Hierarchy;
@@ -163,7 +166,7 @@ impl Engine {
     ) -> Result<RestoredReply, Error> {
         let core = &*self.core;
         core.need_empty().await?;
-        let survey = core.survey_backup(source, chosen.sequence).await?;
+        let survey = core.survey_backup(source, chosen.sequence, core.other_places(source)).await?;
         let reply = core.load_backup(source, survey, options).await?;
         self.start().await?;
         self.record_restore().await?;
@@ -253,6 +256,7 @@ impl Core {
             at: now,
             log_size: survey.log.size,
             kept_destroyed: survey.destroyed,
+            unasked: survey.unasked.lock().clone(),
             recorded: false,
             acknowledged: None,
         };
@@ -283,7 +287,7 @@ impl Core {
             (_, Err(error)) => return Err(error.into()),
             (Err(error), Ok(())) => return Err(error),
         };
-        self.copy_ledgers(source).await?;
+        self.copy_ledgers(source, &survey).await?;
         let Given { rows, materials, dropped, in_devices, token } = loading;
         let credentials_dropped = dropped;
         Ok(RestoredReply { restored, rows, materials, entries, credentials_dropped, in_devices, token })
@@ -310,15 +314,46 @@ impl Core {
         if self.ports.journal.size() == entries { Ok(entries) } else { Err(Error::internal("the log was not taken")) }
     }
 
-    /// Keeps the ledgers on this machine, as the lost server did.
-    async fn copy_ledgers(&self, source: &dyn Archive) -> Result<(), Error> {
+    /// Places besides the source that may have newer ledgers: destinations, and what was brought from the lost machine.
+    fn other_places(&self, source: &dyn Archive) -> Vec<(Name, Arc<dyn Archive>)> {
+        let Some(keeper) = self.backups.get() else { return Vec::new() };
+        let there = source.place();
+        let destinations = keeper.backups.destinations.iter().filter(|(_, archive)| archive.place() != there);
+        let here = "this-machine".parse().ok().map(|name| (name, Arc::clone(&keeper.backups.local)));
+        destinations.map(|(name, archive)| (name.clone(), Arc::clone(archive))).chain(here).collect()
+    }
+
+    /// Keeps the newest ledgers on this machine, as the lost server did.
+    async fn copy_ledgers(&self, source: &dyn Archive, survey: &Survey) -> Result<(), Error> {
         let Some(keeper) = self.backups.get() else { return Ok(()) };
-        for stored in source.list().await? {
-            let Some(object @ Object::Ledger { .. }) = stored.name.object() else { continue };
-            let Some(bytes) = fetch_bytes(source, object).await? else { continue };
+        let others = survey.others.iter().map(|(_, archive)| &**archive);
+        let mut newest: BTreeMap<Object, (u64, Vec<u8>)> = BTreeMap::new();
+        for (n, place) in std::iter::once(source).chain(others).enumerate() {
+            let listed = match place.list().await {
+                // Another place that does not answer is one that was not asked.
+                Err(_) if n > 0 => continue,
+                listed => listed?,
+            };
+            for stored in listed {
+                let Some(object @ Object::Ledger { .. }) = stored.name.object() else { continue };
+                let Ok(Some(bytes)) = fetch_bytes(place, object).await else { continue };
+                let Some(revision) = self.revision_of(survey, &bytes).await else { continue };
+                if newest.get(&object).is_none_or(|(known, _)| *known < revision) {
+                    newest.insert(object, (revision, bytes));
+                }
+            }
+        }
+        for (object, (_, bytes)) in newest {
             keeper.backups.local.replace(&object.name(), &bytes).await?;
         }
         Ok(())
+    }
+
+    /// The revision of a ledger of this deployment that opens.
+    async fn revision_of(&self, survey: &Survey, bytes: &[u8]) -> Option<u64> {
+        let sealed = SealedLedger::parse(bytes).ok().filter(|s| s.head().deployment == survey.deployment.id)?;
+        let key = self.survey_key(survey, sealed.head()).await.ok()?;
+        sealed.open(&key).ok().map(|ledger| ledger.revision())
     }
 }
 
@@ -403,6 +438,8 @@ impl Loading<'_> {
                 let (work, _) = open_filed::<DeviceWork>(keys, &row)?;
                 if work.task == DeviceTask::Making { Ok(()) } else { self.put(StoredRow::Filed(row)).await }
             }
+            // The backup was being made when it was made: the lost server's work on backups is not taken up.
+            StoredRow::Filed(row) if row.table == Table::Jobs && is_about_backups(keys, &row)? => Ok(()),
             // What was answered then is no answer to what is asked now.
             StoredRow::Answer(_) => Ok(()),
             StoredRow::Principal(row) => {
@@ -467,8 +504,7 @@ impl Loading<'_> {
         let (keyring, shard) = (row.keyring, row.shard);
         let lost = || Error::new(Code::Tampered, "the backup is not as this program writes them");
         let ledger = survey.ledgers.get(&Object::Ledger { keyring, shard }).ok_or_else(lost)?;
-        let Some(cut) = ledger.cut_key(&row.key) else { return Ok(()) };
-        let material = cut.open(&row)?;
+        let Some(material) = ledger.open(&row)? else { return Ok(()) };
         let record = self.keyrings.get(&keyring).ok_or_else(lost)?;
         let epoch = survey.epochs.get(&(keyring, shard)).copied().unwrap_or(0) + 1;
         let id = EpochId { keyring, shard, epoch };
@@ -527,6 +563,11 @@ impl Loading<'_> {
             _ => Err(Error::internal("a token that is no token")),
         }
     }
+}
+
+fn is_about_backups(keys: &dyn RecordSealer, row: &FiledRow) -> Result<bool, Error> {
+    let (job, _): (Job, Revision) = open_filed(keys, row)?;
+    Ok(backup_work(&job).is_some())
 }
 
 /// Records that prove somebody: one that was taken back after the backup would be valid again.

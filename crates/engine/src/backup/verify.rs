@@ -4,11 +4,11 @@
 use keyreeve_archive::Archive;
 use keyreeve_audit::merkle::leaf_hash;
 use keyreeve_audit::{Checkpoint, Frontier, VerifierKey};
-use keyreeve_backup::{BackupKey, Head, Item, Ledger, Object, Segment};
+use keyreeve_backup::{BackupKey, Head, Item, Ledger, Object, SealedLedger, Segment};
 use keyreeve_journal::Entry;
 use keyreeve_model::record::{Table, open};
 use keyreeve_model::{DeploymentRecord, KeyringId, MaterialRow, Name, StoredRow};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -47,6 +47,9 @@ pub(super) struct Survey {
     pub(super) deployment: DeploymentRecord,
     pub(super) keys: Arc<SystemKeys>,
     pub(super) ledgers: HashMap<Object, Ledger>,
+    /// Other places that may have newer ledgers, and those of them that could not be asked.
+    pub(super) others: Vec<(Name, Arc<dyn Archive>)>,
+    pub(super) unasked: parking_lot::Mutex<BTreeSet<Name>>,
     /// The highest epoch that something in the backup or in a ledger names, by shard.
     pub(super) epochs: HashMap<(KeyringId, u32), u64>,
     pub(super) log: Checkpoint,
@@ -72,7 +75,14 @@ fn bad() -> Error {
 
 impl Core {
     /// Reads a backup from end to end and checks everything but the log. The root of trust must be open.
-    pub(super) async fn survey_backup(&self, source: &dyn Archive, sequence: u64) -> Result<Survey, Error> {
+    ///
+    /// Of each ledger the newest counts that the source or any of `others` has.
+    pub(super) async fn survey_backup(
+        &self,
+        source: &dyn Archive,
+        sequence: u64,
+        others: Vec<(Name, Arc<dyn Archive>)>,
+    ) -> Result<Survey, Error> {
         let begun = Begun::open(source, &Object::Archive(sequence).name()).await?;
         let head = begun.head.clone();
         let known = Known::at(source, &head).await?;
@@ -85,7 +95,9 @@ impl Core {
                 Item::Configuration(_) => {}
                 Item::Row(row) => match &mut found {
                     None => {
-                        found = Some(self.first_row(begin.take().ok_or_else(bad)?, &row).await?);
+                        let mut survey = self.first_row(begin.take().ok_or_else(bad)?, &row).await?;
+                        survey.others.clone_from(&others);
+                        found = Some(survey);
                     }
                     Some(survey) => self.surveyed(survey, source, &row).await?,
                 },
@@ -126,6 +138,8 @@ impl Core {
             deployment,
             keys,
             ledgers: HashMap::new(),
+            others: Vec::new(),
+            unasked: parking_lot::Mutex::default(),
             epochs: HashMap::new(),
             rows: 1,
             materials: 0,
@@ -163,13 +177,16 @@ impl Core {
         if !survey.ledgers.contains_key(&object) {
             let ledger = self.ledger_for(survey, source, object).await?;
             let epochs = ledger.tombstones().map(|(_, tombstone)| tombstone.destruction.epoch).max();
-            survey.note_epoch(row.keyring, row.shard, epochs.unwrap_or(0));
+            survey.note_epoch(row.keyring, row.shard, epochs.unwrap_or(0).max(ledger.last_ended()));
             survey.ledgers.insert(object, ledger);
         }
         let ledger = survey.ledgers.get(&object).ok_or_else(bad)?;
-        if let Some(cut) = ledger.cut_key(&row.key) {
-            cut.open(row)?;
+        if ledger.open(row)?.is_some() {
             survey.materials += 1;
+            return Ok(());
+        }
+        if ledger.is_ended(row) {
+            survey.destroyed += 1;
             return Ok(());
         }
         match ledger.tombstone(&row.key) {
@@ -192,19 +209,63 @@ impl Core {
     }
 
     async fn ledger_for(&self, survey: &Survey, source: &dyn Archive, object: Object) -> Result<Ledger, Error> {
-        let Some(sealed) = fetch(source, object).await? else {
+        let mut newest = match fetch(source, object).await? {
+            Some(sealed) if sealed.head().deployment != survey.deployment.id => return Err(bad()),
+            Some(sealed) => {
+                let key = self.survey_key(survey, sealed.head()).await?;
+                Some(sealed.open(&key)?)
+            }
+            None => None,
+        };
+        for (name, archive) in &survey.others {
+            let sealed = match fetch(&**archive, object).await {
+                Ok(Some(sealed)) if sealed.head().deployment == survey.deployment.id => sealed,
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::warn!(destination = %name, %error, "it was not asked for newer ledgers");
+                    survey.unasked.lock().insert(name.clone());
+                    continue;
+                }
+            };
+            if newest.as_ref().is_some_and(|known| known.revision() >= sealed.head().sequence) {
+                continue;
+            }
+            newest = Some(self.newer_ledger(survey, (name, &sealed), newest.as_ref()).await?);
+        }
+        newest.ok_or_else(|| {
             let text = format!(
                 "the destination lacks the ledger `{}`, without which nobody opens the keys of that shard: take it \
                  from another destination, or from the directory `backup` of the lost server",
                 object.name()
             );
-            return Err(Error::new(Code::WrongState, text));
+            Error::new(Code::WrongState, text)
+        })
+    }
+
+    /// A ledger of another place, which says that it is newer than what is known.
+    async fn newer_ledger(
+        &self,
+        survey: &Survey,
+        (name, sealed): (&Name, &SealedLedger),
+        known: Option<&Ledger>,
+    ) -> Result<Ledger, Error> {
+        let refuse = |what: &str| {
+            let ledger = sealed.head().name.clone();
+            let text = format!(
+                "`{ledger}` at the destination `{name}` {what}: keys may have been destroyed that the others still \
+                 have. Take `{name}` out of the configuration to restore without it"
+            );
+            Error::new(Code::WrongState, text)
         };
-        if sealed.head().deployment != survey.deployment.id {
-            return Err(bad());
+        let opened = match self.survey_key(survey, sealed.head()).await {
+            Ok(key) => sealed.open(&key).map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        let ledger = opened.map_err(|error| refuse("is newer and does not open").because(error))?;
+        match known {
+            Some(known) if !known.is_same(&ledger) => Err(refuse("is another one, and newer")),
+            _ => Ok(ledger),
         }
-        let key = self.survey_key(survey, sealed.head()).await?;
-        Ok(sealed.open(&key)?)
     }
 
     /// The key of another object of the same deployment. Each version is asked for once.
@@ -280,7 +341,7 @@ impl Core {
     /// Checks everything about a backup at a destination.
     pub(crate) async fn verify_backup(&self, at: &Name, sequence: u64) -> Result<Verified, Error> {
         let destination = Arc::clone(self.destination(at)?);
-        let survey = self.survey_backup(&*destination, sequence).await?;
+        let survey = self.survey_backup(&*destination, sequence, Vec::new()).await?;
         let entries = self.survey_log(&survey, &*destination, None).await?;
         Ok(Verified {
             sequence,

@@ -4,11 +4,13 @@ use super::{READ, SYSTEM};
 
 super::rows! {
     BACKUP_CREATE = "backup.create", System, [SYSTEM, SCHEDULED], SYSTEM, Open,
-        "Makes a backup and brings it to every destination.";
+        "Makes a backup and brings it to every destination, as a job.";
     BACKUP_LIST = "backup.list", System, [SYSTEM], READ, Open,
         "Shows the backups that were made, where they are, and what destinations still have to be told.";
     BACKUP_VERIFY = "backup.verify", System, [SYSTEM, SCHEDULED], SYSTEM, Open,
-        "Reads a backup again and checks everything about it.";
+        "Reads a backup again and checks everything about it, as a job.";
+    BACKUP_RECORD = "backup.record", System, [SCHEDULED], SYSTEM, Open,
+        "Puts on record how far a backup has come; by the server itself.";
     BACKUP_RESTORED = "backup.restored", System, [SCHEDULED], SYSTEM, Open,
         "Puts on record that the server came out of a backup.";
     BACKUP_ACKNOWLEDGE = "backup.acknowledge", System, [SYSTEM], SYSTEM, Open,

@@ -5,6 +5,7 @@ use keyreeve_epochs::EpochId;
 use keyreeve_model::change::Change;
 use keyreeve_model::destruction::{ErasedVersion, ScheduledDestruction};
 use keyreeve_model::device::DeviceUse;
+use keyreeve_model::filed::file;
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::{Revision, Table, open, seal};
 use keyreeve_model::{DestructionRecord, KeyRecord, MaterialRow, Name, Protection, UnixMillis, Usage, VersionRecord};
@@ -140,7 +141,8 @@ impl Operation for Destroy {
                 record: sealed,
             });
         outcome.changes.extend(changes);
-        outcome.changes.extend(core.cut_of(&opened, (record.id(), ring, shard), now).await?);
+        let cut = core.cut_of(&opened, (record.id(), ring, shard), None, now).await?;
+        outcome.changes.extend(cut.map(|cut| file(&opened.keys, Revision::FIRST, &cut)));
         outcome = effects.into_iter().fold(outcome, Outcome::then);
         Ok(outcome
             .then(Effect::Hold(not_held))
@@ -182,7 +184,7 @@ impl Core {
         let versions = rows.iter().filter(|row| row.key == record.id()).map(erased).collect();
         let effects = vec![
             Effect::EraseEpochs { old: found.old, next },
-            Effect::CutBackups(record.id()),
+            Effect::CutBackups(record.id().into()),
             Effect::VerifyDestruction(record.id()),
             Effect::Hold(Guard::Exclusive(alone)),
         ];
@@ -199,7 +201,7 @@ impl Core {
         };
         let versions = record.versions().iter().map(erased).collect();
         let changes = self.erasures_of(opened, record, now);
-        let effects = vec![Effect::CutBackups(record.id()), Effect::EraseInDevices(DeviceUse::Key(record.id()))];
+        let effects = vec![Effect::CutBackups(record.id().into()), Effect::EraseInDevices(DeviceUse::Key(record.id()))];
         Gone { versions, erased_epoch: 0, changes, effects }
     }
 }

@@ -50,9 +50,13 @@ impl Core {
     ) -> Result<Outcome<JobReply>, Error> {
         let (now, Beginning { work, total, pace, reason }) = (approved.now(), beginning);
         let (id, by) = (JobId::new(now, self.id_random()?), approved.principal().name.clone());
+        let bell = match &work {
+            JobWork::Rekey(_) => Effect::WorkOnJobs,
+            JobWork::Backup(_) => Effect::WorkOnBackups,
+        };
         let job = Job::begin(NewJob { id, work, reason: reason.clone(), by, total, pace }, now);
         let filed = filed::file(&opened.keys, Revision::FIRST, &job);
-        Ok(Outcome::reply(JobReply(job)).changing(filed).then(Effect::WorkOnJobs).detail("job", id))
+        Ok(Outcome::reply(JobReply(job)).changing(filed).then(bell).detail("job", id))
     }
 
     async fn job(&self, id: JobId) -> Result<(Job, Revision), Error> {
@@ -177,6 +181,8 @@ impl Operation for Step {
         let stepping = Stepping { core, opened, approved, job, revision };
         let outcome = match work {
             JobWork::Rekey(rekey) => Rekeying(stepping).step(&rekey).await?,
+            // It goes on beside the others (`backup/work.rs`).
+            JobWork::Backup(_) => return Ok(Outcome::reply(JobReply(stepping.job)).detail("job", self.job)),
         };
         Ok(outcome.detail("job", self.job))
     }

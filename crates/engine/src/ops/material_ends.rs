@@ -1,7 +1,8 @@
 //! Imported material whose time is over: people are told beforehand, then it is erased as a destroyed key is, and the
 //! key stays (requirement K10).
 
-use keyreeve_model::filed::file;
+use keyreeve_model::backup::{BackupCut, EndedVersion};
+use keyreeve_model::filed::{FiledRecord, file};
 use keyreeve_model::imports::MaterialEnd;
 use keyreeve_model::record::Revision;
 use keyreeve_model::{Change, Facts, NoticeKind, UnixMillis};
@@ -52,18 +53,26 @@ impl Operation for EndMaterial {
         let going = Going { key, versions: Some(ended.clone()) };
         let found = core.survey(&opened, &going, now).await?;
         let next = core.new_epoch(&opened, key, &found.old).await?;
-        let mut outcome = Outcome::reply(());
+        let (mut outcome, mut cuts) = (Outcome::reply(()), Vec::new());
         outcome.changes.extend(core.rewrap_survivors(&opened, &going, &found, next).await?);
         outcome.changes.push(Change::PutKey(key_row(&opened, &record, key.revision.next(), now)));
         for version in &ended {
             outcome.changes.push(Change::EraseVersion { key: record.id(), version: *version });
             outcome.changes.extend(core.end_erased(&opened, (&record, *version), next.epoch - 1, now).await?);
+            let ended = EndedVersion { version: *version, epoch: next.epoch - 1 };
+            if let Some(cut) = core.cut_of(&opened, (record.id(), ring.id, shard), Some(ended), now).await? {
+                let known = core.filed::<BackupCut>(&opened, cut.row_id()).await?;
+                let revision = known.map_or(Revision::FIRST, |(_, revision)| revision.next());
+                cuts.push(cut.row_id());
+                outcome.changes.push(file(&opened.keys, revision, &cut));
+            }
         }
+        outcome = outcome.then(Effect::EraseEpochs { old: found.old, next });
+        outcome.effects.extend(cuts.into_iter().map(Effect::CutBackups));
         let versions = ended.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         let facts = Facts::default().with("key", record.id()).with("versions", &versions);
         Ok(outcome
             .telling(NoticeKind::MaterialEnded, format!("imported material of {} is erased", record.id()), facts)
-            .then(Effect::EraseEpochs { old: found.old, next })
             .then(Effect::Hold(Guard::Exclusive(alone)))
             .then(Effect::Hold(not_held))
             .then(Effect::Hold(Guard::Shared(no_copy)))

@@ -171,6 +171,7 @@ impl Core {
                 JobWork::Rekey(rekey) => {
                     !matches!((&rekey.scope, scope), (RekeyScope::Keyring(a), RekeyScope::Keyring(b)) if a != b)
                 }
+                JobWork::Backup(_) => false,
             };
             if job.ended().is_none() && clashes {
                 let text = format!(

@@ -268,7 +268,7 @@ impl Core {
     /// What a job that is under way will bring under a root.
     async fn refuse_roots_in_jobs(&self, opened: &Opened, root: &Name) -> Result<(), Error> {
         for (job, _) in self.filed_all::<Job>(opened, None).await? {
-            let JobWork::Rekey(rekey) = job.work();
+            let JobWork::Rekey(rekey) = job.work() else { continue };
             if job.ended().is_none() && rekey.to.as_ref().is_some_and(|to| to.names(root)) {
                 let text = format!(
                     "the job {} brings keys under the root of trust `{root}`: wait for its end, or `keyreeve job \

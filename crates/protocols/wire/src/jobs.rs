@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::Timestamp;
+use crate::backups::VerifiedBackup;
 use crate::names::JobState;
 use crate::system::RootUse;
 
@@ -12,9 +13,10 @@ use crate::system::RootUse;
 pub struct Job {
     /// Its id: `job_…`.
     pub id: String,
-    /// What it does: `rekey`.
+    /// What it does: `rekey`, `backup`, `backup-check`.
     pub work: String,
-    /// On what: a keyring's id, `root NAME`, or `everything`.
+    /// On what: a keyring's id, `root NAME`, or `everything`; of backups `every destination`, or `backup NUMBER at
+    /// DESTINATION`.
     pub scope: String,
     /// The roots of trust that things come under, where they change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,11 +29,11 @@ pub struct Job {
     pub by: String,
     /// Where it stands.
     pub state: JobState,
-    /// Units that are done (count; of `rekey`, epochs).
+    /// Units that are done (count; of `rekey`, epochs; of `backup`, the copy and each destination).
     pub done: u64,
     /// Units there are, as far as is known (count).
     pub total: u64,
-    /// Why its last step failed; it is tried again.
+    /// Why its last step failed; it is tried again while the job is running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
     /// How many steps failed in a row (count).
@@ -42,6 +44,12 @@ pub struct Job {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Timestamp>,
+    /// The number of the backup that it makes or reads, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<u64>,
+    /// What the backup was found to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<VerifiedBackup>,
 }
 
 /// Stops a job.

@@ -347,6 +347,8 @@ names! {
         Done = "done",
         /// Somebody stopped it; what it had done stays.
         Cancelled = "cancelled",
+        /// It was given up: too many steps failed in a row, or trying again could not help.
+        Failed = "failed",
     }
 }
 

@@ -1,12 +1,14 @@
 //! Backups.
 
 use clap::{Args, Subcommand};
-use keyreeve_wire::backups::{AcknowledgeRestore, Backup, PlacedBackup, VerifyBackup};
+use keyreeve_wire::backups::{AcknowledgeRestore, Backup, PlacedBackup, VerifiedBackup, VerifyBackup};
+use keyreeve_wire::jobs::Job;
+use keyreeve_wire::names::JobState;
 
+use super::jobs;
 use crate::app::{App, Outcome};
 use crate::failure::{Exit, Failure};
-use crate::out::rows;
-use crate::progress::Progress;
+use crate::out::{printable, rows};
 
 /// Make backups, look at them, check them
 #[derive(Subcommand)]
@@ -35,7 +37,7 @@ fn standing(placed: &PlacedBackup) -> String {
         (None, Some(at), ..) => format!("removed {at}"),
         (None, None, Some(at), _) => format!("verified {at}"),
         (None, None, None, Some(at)) => format!("stored {at}"),
-        (None, None, None, None) => "nothing".to_owned(),
+        (None, None, None, None) => "on its way".to_owned(),
     };
     format!("{}: {what}", placed.destination)
 }
@@ -54,21 +56,39 @@ fn table(backups: &[Backup]) -> String {
 
 /// Make a backup now and bring it to every destination
 ///
-/// The destinations are those of `[backup]` in the server's configuration. Ends with 1 where one of them could not
-/// take it.
+/// The destinations are those of `[backup]` in the server's configuration. The server does it as a job, which goes on
+/// whether or not somebody waits, and tries again where a destination fails. Ends with 1 where one of them could not
+/// take it yet.
 #[derive(Args)]
-#[command(after_help = "Example:\n  $ keyreeve backup create")]
-pub(crate) struct Create {}
+#[command(after_help = "Examples:\n  $ keyreeve backup create\n  $ keyreeve backup create --no-wait")]
+pub(crate) struct Create {
+    /// Only begin it, and print the job
+    #[arg(long)]
+    no_wait: bool,
+}
 
 impl Create {
     async fn run(self, app: &App) -> Outcome {
-        let progress = Progress::waiting(app.out, "copying the store and bringing it to the destinations");
-        let made = app.client()?.create_backup().await;
-        progress.finish();
-        let made = made?.value;
-        let whole = made.unopened == 0 && made.destinations.iter().all(|placed| placed.trouble.is_none());
-        app.out.show(&made, |made| table(std::slice::from_ref(made)))?;
-        Ok(if whole { Exit::Done } else { Exit::No })
+        let client = app.client()?;
+        let job = client.create_backup().await?.value;
+        if self.no_wait {
+            return jobs::begun(app, &client, &job, false).await;
+        }
+        let job = jobs::follow(app, &client, &job.id, true).await?;
+        app.out.show(&job, jobs::details)?;
+        match job.state {
+            JobState::Done => Ok(Exit::Done),
+            JobState::Running => {
+                let text =
+                    format!("not every destination has it: the server goes on trying (`keyreeve job show {}`)", job.id);
+                app.out.note(&text);
+                Ok(Exit::No)
+            }
+            JobState::Failed | JobState::Cancelled => {
+                app.out.note("not every destination has it: see `trouble`, and `keyreeve backup list`");
+                Ok(Exit::No)
+            }
+        }
     }
 }
 
@@ -134,13 +154,16 @@ impl Verify {
         };
         let mut all = Vec::new();
         for destination in places {
-            let progress = Progress::waiting(app.out, "reading the backup and the audit log");
-            let verified = client.verify_backup(&VerifyBackup { sequence, destination: destination.clone() }).await;
-            progress.finish();
-            all.push((destination, verified?.value));
+            let verify = VerifyBackup { sequence, destination: destination.clone() };
+            let job = client.verify_backup(&verify).await?.value;
+            let job = jobs::follow(app, &client, &job.id, true).await?;
+            match job.found {
+                Some(found) => all.push((destination, found)),
+                None => return Err(unlike(&destination, &job)),
+            }
         }
         app.show(&all, |all| {
-            let line = |(at, found): &(String, keyreeve_wire::backups::VerifiedBackup)| {
+            let line = |(at, found): &(String, VerifiedBackup)| {
                 format!(
                     "{at}: backup {} is whole: {} rows, {} key versions, {} destroyed since, {} log entries\n",
                     found.sequence, found.rows, found.materials, found.destroyed, found.log_size
@@ -148,6 +171,18 @@ impl Verify {
             };
             all.iter().map(line).collect()
         })
+    }
+}
+
+/// Why a backup was not found to be whole: damage, or a destination that could not be read.
+fn unlike(destination: &str, job: &Job) -> Failure {
+    let trouble = printable(job.trouble.as_deref().unwrap_or("nobody knows why"));
+    match job.state {
+        JobState::Failed => Failure::new(Exit::Integrity, format!("{destination}: {trouble}")),
+        JobState::Running | JobState::Done | JobState::Cancelled => {
+            let text = format!("{destination}: {trouble} (the server goes on trying: `keyreeve job show {}`)", job.id);
+            Failure::new(Exit::Unavailable, text)
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::progress::Progress;
 /// How often a job that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Watch and stop long work: rotating key-encryption keys, moving to other roots of trust
+/// Watch and stop long work: backups, rotating key-encryption keys, moving to other roots of trust
 ///
 /// Jobs go on by themselves, also after a crash. A step that fails is tried again.
 #[derive(Subcommand)]
@@ -32,7 +32,7 @@ impl Command {
         match self {
             Self::List(command) => command.run(app).await,
             Self::Show(command) => command.run(app).await,
-            Self::Wait(command) => follow(app, &app.client()?, &command.job).await,
+            Self::Wait(command) => app.show(&follow(app, &app.client()?, &command.job, false).await?, details),
             Self::Cancel(command) => command.run(app).await,
         }
     }
@@ -111,31 +111,35 @@ impl Cancel {
 /// Shows a job that was begun, or waits for its end where that is wanted.
 pub(crate) async fn begun(app: &App, client: &Client, job: &Job, wait: bool) -> Outcome {
     if wait {
-        return follow(app, client, &job.id).await;
+        return app.show(&follow(app, client, &job.id, false).await?, details);
     }
     app.out.note(&format!("it goes on by itself; `keyreeve job wait {}` waits for its end", job.id));
     app.show_made(job, &job.id, details)
 }
 
-async fn follow(app: &App, client: &Client, id: &str) -> Outcome {
+/// Waits for the end of a job, or until a step of it failed where nobody waits for another try.
+pub(crate) async fn follow(app: &App, client: &Client, id: &str, until_trouble: bool) -> Result<Job, Failure> {
     let progress = Progress::waiting(app.out, "the job goes on");
     loop {
         let job = client.job(id).await?.value;
         match (&job.trouble, job.state) {
-            (_, JobState::Done) => {
-                progress.finish();
-                return app.show(&job, details);
-            }
+            (_, JobState::Done | JobState::Failed) => return Ok(ended(&progress, job)),
             (_, JobState::Cancelled) => {
-                progress.finish();
+                let job = ended(&progress, job);
                 app.show(&job, details)?;
                 return Err(Failure::new(Exit::Refused, "the job was stopped before its end"));
             }
-            (Some(trouble), _) => progress.tell(&format!("{}: {}", far(&job), printable(trouble))),
-            (None, _) => progress.tell(&far(&job)),
+            (Some(_), JobState::Running) if until_trouble => return Ok(ended(&progress, job)),
+            (Some(trouble), JobState::Running) => progress.tell(&format!("{}: {}", far(&job), printable(trouble))),
+            (None, JobState::Running) => progress.tell(&far(&job)),
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+fn ended(progress: &Progress, job: Job) -> Job {
+    progress.finish();
+    job
 }
 
 fn far(job: &Job) -> String {
@@ -151,7 +155,7 @@ pub(crate) fn under(roots: &RootUse) -> String {
     roots.roots.join(joint)
 }
 
-fn details(job: &Job) -> String {
+pub(crate) fn details(job: &Job) -> String {
     let mut lines = vec![
         ("id", job.id.clone()),
         ("work", job.work.clone()),
@@ -162,6 +166,9 @@ fn details(job: &Job) -> String {
         ("begun", format!("{} by {}", job.begun, job.by)),
         ("reason", job.reason.clone()),
     ];
+    if let Some(backup) = &job.backup {
+        lines.push(("backup", backup.to_string()));
+    }
     if let Some(trouble) = &job.trouble {
         lines.push(("trouble", format!("{trouble} ({} times in a row)", job.failures)));
     }

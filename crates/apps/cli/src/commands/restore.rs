@@ -57,7 +57,7 @@ impl Restore {
         };
         let options =
             RestoreOptions { sequence: self.backup, keep_tokens: self.keep_tokens, token_for: self.token_for };
-        let order = Order { config: &self.config, from: self.from, options };
+        let order = Order { config: &self.config, from: self.from.clone(), options };
         let found = |found: &FoundBackup| {
             app.out.note(&format!("backup {} of {}", found.sequence, found.made));
         };
@@ -88,7 +88,15 @@ impl Restore {
             "log_size_of_backup": restored.restored.log_size,
             "credentials_dropped": restored.credentials_dropped,
             "keys_in_devices": restored.in_devices,
+            "unasked": restored.restored.unasked,
         });
+        for name in &restored.restored.unasked {
+            app.out.note(&format!(
+                "`{name}` could not be asked for newer ledgers: keys that were destroyed while `{}` was away may be \
+                 back",
+                self.from
+            ));
+        }
         let in_devices: String = restored.in_devices.iter().map(|(root, keys)| inside(root, *keys)).collect();
         app.out.show(&value, |_| {
             format!(

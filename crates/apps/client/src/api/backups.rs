@@ -1,6 +1,7 @@
 //! Backups.
 
-use keyreeve_wire::backups::{AcknowledgeRestore, Backup, Backups, VerifiedBackup, VerifyBackup};
+use keyreeve_wire::backups::{AcknowledgeRestore, Backups, VerifyBackup};
+use keyreeve_wire::jobs::Job;
 use reqwest::Method;
 
 use crate::error::ClientError;
@@ -15,19 +16,19 @@ impl Client {
         self.get(&["backups"], &[]).await
     }
 
-    /// Makes a backup now.
+    /// Begins to make a backup.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn create_backup(&self) -> Result<Answer<Backup>, ClientError> {
+    pub async fn create_backup(&self) -> Result<Answer<Job>, ClientError> {
         self.send(self.call(Method::POST, &["backups"])?).await
     }
 
-    /// Reads a backup again at a destination and checks everything about it.
+    /// Begins to read a backup again at a destination and to check everything about it.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn verify_backup(&self, verify: &VerifyBackup) -> Result<Answer<VerifiedBackup>, ClientError> {
+    pub async fn verify_backup(&self, verify: &VerifyBackup) -> Result<Answer<Job>, ClientError> {
         self.change(Method::POST, &["backups", "verify"], verify).await
     }
 

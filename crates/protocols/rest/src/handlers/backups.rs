@@ -3,14 +3,15 @@
 use axum::extract::State;
 use axum::response::Response;
 use keyreeve_engine::Engine;
-use keyreeve_engine::ops::backups::{Acknowledge, BackupReply, Create, List, Verify};
+use keyreeve_engine::ops::backups::{Acknowledge, Create, List, Verify};
 use keyreeve_http::Problem;
 use keyreeve_model::backup::BackupRecord;
 use keyreeve_wire::backups::{
-    AcknowledgeRestore, Backup, BackupDestination, Backups, PendingCut, PlacedBackup, RestoredFrom, VerifiedBackup,
-    VerifyBackup,
+    AcknowledgeRestore, Backup, BackupDestination, Backups, PendingCut, PlacedBackup, RestoredFrom, VerifyBackup,
 };
+use keyreeve_wire::jobs::Job;
 
+use super::jobs::job;
 use crate::answer;
 use crate::call::{Json, Plain};
 use crate::convert::{field, timestamp};
@@ -19,11 +20,12 @@ use crate::routes::{Route, route};
 pub(crate) static ROUTES: &[Route] = &[
     route!(Get "/backups", Admin, BACKUP_LIST, list).gives::<Backups>(),
     route!(Post "/backups", Admin, BACKUP_CREATE, create)
-        .gives::<Backup>()
-        .note("Answers when every destination was tried; where one could not take the backup, its `trouble` says why."),
+        .gives::<Job>()
+        .note("Answers with the job that makes it and brings it to every destination; `GET /jobs/{id}` tells how far."),
     route!(Post "/backups/verify", Admin, BACKUP_VERIFY, verify)
         .takes::<VerifyBackup>(r#"{"sequence":7,"destination":"vault"}"#)
-        .gives::<VerifiedBackup>(),
+        .gives::<Job>()
+        .note("Answers with the job that reads it; once that is done, its `found` says what the backup is."),
     route!(Post "/backups/acknowledge", Admin, BACKUP_ACKNOWLEDGE, acknowledge)
         .takes::<AcknowledgeRestore>(r#"{"reason":"went through what changed since"}"#),
 ];
@@ -35,6 +37,7 @@ fn backup(record: &BackupRecord) -> Backup {
         verified: placed.verified.map(timestamp),
         removed: placed.removed.map(timestamp),
         trouble: placed.trouble.clone(),
+        place: placed.place.clone(),
     });
     Backup {
         sequence: record.sequence,
@@ -60,7 +63,7 @@ async fn list(State(engine): State<Engine>, Plain(arrival): Plain) -> Result<Res
     let cuts = done.reply.cuts.iter().map(|cut| PendingCut {
         key: cut.key.to_string(),
         destroyed: timestamp(cut.destroyed),
-        destinations: cut.pending.iter().map(ToString::to_string).collect(),
+        destinations: cut.names().iter().map(ToString::to_string).collect(),
     });
     let restored = done.reply.restored.as_ref().map(|restored| RestoredFrom {
         sequence: restored.sequence,
@@ -68,6 +71,7 @@ async fn list(State(engine): State<Engine>, Plain(arrival): Plain) -> Result<Res
         restored: timestamp(restored.at),
         log_size: restored.log_size,
         kept_destroyed: restored.kept_destroyed,
+        unasked: restored.unasked.iter().map(ToString::to_string).collect(),
         acknowledged: restored.acknowledged.as_ref().map(ToString::to_string),
     });
     let reply = Backups {
@@ -81,23 +85,13 @@ async fn list(State(engine): State<Engine>, Plain(arrival): Plain) -> Result<Res
 
 async fn create(State(engine): State<Engine>, Plain(arrival): Plain) -> Result<Response, Problem> {
     let done = engine.call(arrival, Create).await?;
-    let BackupReply(record) = &done.reply;
-    answer::json(done.record, &backup(record))
+    answer::json(done.record, &job(&done.reply)?)
 }
 
 async fn verify(State(engine): State<Engine>, call: Json<VerifyBackup>) -> Result<Response, Problem> {
     let operation = Verify { sequence: call.body.sequence, destination: field("destination", &call.body.destination)? };
     let done = engine.call(call.arrival, operation).await?;
-    let found = done.reply;
-    let reply = VerifiedBackup {
-        sequence: found.sequence,
-        rows: found.rows,
-        materials: found.materials,
-        destroyed: found.destroyed,
-        log_size: found.log_size,
-        log_later: found.log_later,
-    };
-    answer::json(done.record, &reply)
+    answer::json(done.record, &job(&done.reply)?)
 }
 
 async fn acknowledge(State(engine): State<Engine>, call: Json<AcknowledgeRestore>) -> Result<Response, Problem> {

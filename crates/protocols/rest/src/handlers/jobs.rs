@@ -6,7 +6,8 @@ use keyreeve_engine::Engine;
 use keyreeve_engine::ops::jobs::{self, JobReply};
 use keyreeve_http::Problem;
 use keyreeve_model::ids::JobId;
-use keyreeve_model::job::{JobState, JobWork, RekeyScope};
+use keyreeve_model::job::{BackupWork, JobState, JobWork, RekeyScope};
+use keyreeve_wire::backups::VerifiedBackup;
 use keyreeve_wire::jobs::{CancelJob, Job};
 
 use super::keyrings::{AFTER, LIMIT};
@@ -38,11 +39,33 @@ fn scope(scope: &RekeyScope) -> String {
     }
 }
 
+/// The backup that a job is about, and what that was found to be.
+fn backup(work: &JobWork) -> (Option<u64>, Option<VerifiedBackup>) {
+    match work {
+        JobWork::Backup(BackupWork::Make { sequence }) => (*sequence, None),
+        JobWork::Backup(BackupWork::Check { sequence, found, .. }) => {
+            let found = found.map(|found| VerifiedBackup {
+                sequence: *sequence,
+                rows: found.rows,
+                materials: found.materials,
+                destroyed: found.destroyed,
+                log_size: found.log_size,
+                log_later: found.log_later,
+            });
+            (Some(*sequence), found)
+        }
+        JobWork::Rekey(_) => (None, None),
+    }
+}
+
 /// A job as it is told.
 pub(super) fn job(JobReply(job): &JobReply) -> Result<Job, Problem> {
     let (scope, to) = match job.work() {
         JobWork::Rekey(rekey) => (scope(&rekey.scope), rekey.to.as_ref()),
+        JobWork::Backup(BackupWork::Make { .. }) => ("every destination".to_owned(), None),
+        JobWork::Backup(BackupWork::Check { sequence, at, .. }) => (format!("backup {sequence} at {at}"), None),
     };
+    let (backup, found) = backup(job.work());
     let ((done, total), trouble) = (job.progress(), job.trouble());
     Ok(Job {
         id: job.id().to_string(),
@@ -59,6 +82,8 @@ pub(super) fn job(JobReply(job): &JobReply) -> Result<Job, Problem> {
         failures: trouble.map_or(0, |(_, failures)| failures),
         next: (job.state() == JobState::Running).then(|| timestamp(job.next())),
         ended: job.ended().map(timestamp),
+        backup,
+        found,
     })
 }
 
