@@ -1,10 +1,13 @@
-//! The small words of every interface: ids, names, labels, algorithms, networks, times. What parses prints the same.
+//! The small words of every interface: ids, names, labels, algorithms, networks, places in quarantine, times. What
+//! parses prints the same.
 #![no_main]
 
 use std::fmt::Display;
 use std::str::FromStr;
 
 use keyreeve_crypto::KeyAlgorithm;
+use keyreeve_model::anchor::{Placed, Statement};
+use keyreeve_model::quarantine::Place;
 use keyreeve_model::{KeyId, KeyringId, Label, Name, RecordId, TokenId, UnixMillis};
 use keyreeve_policy::{Network, PolicyName};
 use libfuzzer_sys::fuzz_target;
@@ -27,5 +30,10 @@ fuzz_target!(|text: &str| {
     settles::<KeyAlgorithm>(text);
     settles::<Network>(text);
     settles::<PolicyName>(text);
+    settles::<Place>(text);
     let _ = UnixMillis::parse_rfc3339(text);
+    let _ = Statement::read(text.as_bytes(), |_, _| true);
+    if let Ok(placed) = Placed::read(text.as_bytes()) {
+        assert_eq!(placed.write(), text.as_bytes());
+    }
 });

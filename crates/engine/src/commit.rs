@@ -314,6 +314,9 @@ impl Engine {
                 Effect::AdoptShares(root, public) => self.core.adopt_shares(&root, Some(&public)).await?,
                 Effect::ForgetShares(root) => self.core.adopt_shares(&root, None).await?,
                 Effect::WorkOnBackups => self.core.work_on_backups_now(),
+                Effect::LeaveHold => self.leave_hold().await?,
+                Effect::ForgetRows => self.core.forget(),
+                Effect::ForgetRecovery(recovery) => self.core.escrow.forget(recovery),
                 Effect::WorkOnJobs => self.core.job_bell.notify_one(),
                 Effect::Hold(guard) => guards.push(guard),
             }

@@ -7,6 +7,8 @@ use keyreeve_identity::throttle::Throttle;
 use keyreeve_identity_port::{Directory, OidcProvider};
 use keyreeve_journal::Journal;
 use keyreeve_model::ids::KeyringId;
+use keyreeve_model::quarantine::Place;
+use keyreeve_model::record::Table;
 use keyreeve_model::roots::{Need, RootRecord};
 use keyreeve_model::{DeploymentRecord, KeyId, MaterialRow, Name, Profile, RecordId, RootUse, TokenId, UnixMillis};
 use keyreeve_policy::DecisionCache;
@@ -27,6 +29,7 @@ use crate::clock::{Clock, Latest};
 use crate::courier::{Channel, Courier};
 use crate::due::Overdue;
 use crate::error::{Code, Error};
+use crate::integrity::Noted;
 use crate::issuers::Issuers;
 use crate::keys::{HeldKey, HeldKeyring, KekLocks, KeyRef, KeyringRef};
 use crate::readiness::Readiness;
@@ -95,6 +98,10 @@ pub struct Settings {
     pub origins: Vec<String>,
     /// Development mode: initialisation also makes a principal that may do everything.
     pub development: bool,
+    /// How often everything that is stored is looked through for damage; never where there is nothing.
+    pub scan_every: Option<Duration>,
+    /// Rows and entries that such a scan looks at in a second at most; 0 for as fast as it goes.
+    pub scan_pace: u32,
 }
 
 impl Settings {
@@ -132,6 +139,8 @@ impl Default for Settings {
             relying: None,
             origins: Vec::new(),
             development: false,
+            scan_every: None,
+            scan_pace: 0,
         }
     }
 }
@@ -210,10 +219,27 @@ pub struct Core {
     pub(crate) backups: std::sync::OnceLock<crate::backup::Keeper>,
     /// Held shared by destructions and alone by whoever copies key material for a backup: no epoch goes meanwhile.
     pub(crate) backing: Arc<RwLock<()>>,
+    /// What is known of escrow in memory.
+    pub(crate) escrow: crate::escrow::Memory,
+    /// When drills are wanted, and how they stand.
+    pub(crate) drills: crate::due::Drills,
     /// That this server came out of a backup.
     pub(crate) restored: Mutex<Option<keyreeve_model::backup::Restored>>,
+    /// Damage that was met and is not in quarantine yet.
+    pub(crate) noted: Noted,
+    /// When it is looked again whether a scan is due.
+    pub(crate) next_scan: Mutex<Option<UnixMillis>>,
     /// One at a time opens or seals the server.
     pub(crate) transition: tokio::sync::Mutex<()>,
+    /// What remembers elsewhere how far this server had come, if anything does.
+    pub(crate) anchors: std::sync::OnceLock<crate::anchors::Anchors>,
+    /// That it is older than one of those remembers: nothing is done but what people need to decide.
+    pub(crate) rolled_back: ArcSwapOption<crate::anchors::RolledBack>,
+    /// Until when an anchor's trouble is not told again.
+    pub(crate) anchors_told: Mutex<BTreeMap<Name, UnixMillis>>,
+    /// What runs, and whether that is on record.
+    pub(crate) start_facts: std::sync::OnceLock<crate::ops::anchors::StartFacts>,
+    pub(crate) start_recorded: std::sync::atomic::AtomicBool,
 }
 
 /// The engine. [`Engine::call`] is the only door to an operation; the rest starts, tends and stops it.
@@ -261,6 +287,7 @@ impl Engine {
             uses: crate::uses::Uses::default(),
             rooting: Arc::default(),
             kek_locks: Arc::default(),
+            escrow: crate::escrow::Memory::default(),
             rekeying: Arc::default(),
             job_bell: tokio::sync::Notify::new(),
             opens_with: Mutex::default(),
@@ -268,7 +295,15 @@ impl Engine {
             backups: std::sync::OnceLock::new(),
             backing: Arc::default(),
             restored: Mutex::default(),
+            noted: Noted::default(),
+            next_scan: Mutex::default(),
+            drills: crate::due::Drills::default(),
             transition: tokio::sync::Mutex::new(()),
+            anchors: std::sync::OnceLock::new(),
+            rolled_back: ArcSwapOption::empty(),
+            anchors_told: Mutex::default(),
+            start_facts: std::sync::OnceLock::new(),
+            start_recorded: false.into(),
             courier: Courier::new(std::mem::take(&mut ports.notifiers)),
             ports,
             settings,
@@ -281,10 +316,10 @@ impl Engine {
         self.core.origins.store(Arc::new(origins));
     }
 
-    /// True while the root of trust is open.
+    /// True while the root of trust is open, and the server works: not where it is older than an anchor remembers.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.core.opened.load().is_some()
+        self.core.opened.load().is_some() && self.core.rolled_back.load().is_none()
     }
 }
 
@@ -378,13 +413,19 @@ impl Core {
         match wanted {
             KeyringRef::Id(id) => self.keyring(&opened, *id).await,
             KeyringRef::Name(name) => match self.ports.store.keyring_named(name).await? {
-                Some(row) => Ok(Some(Arc::new(HeldKeyring::open(&opened.keys, &row)?))),
+                Some(row) => {
+                    opened.access().quarantined().refuse(Table::Keyrings, row.id.as_bytes())?;
+                    let keyring = HeldKeyring::open(&opened.keys, &row).map_err(Error::from);
+                    let keyring = self.note_if_damaged(|| Place::row(Table::Keyrings, row.id.as_bytes()), keyring)?;
+                    Ok(Some(Arc::new(keyring)))
+                }
                 None => Ok(None),
             },
         }
     }
 
-    async fn keyring(&self, opened: &Opened, id: KeyringId) -> Result<Option<Arc<HeldKeyring>>, Error> {
+    pub(crate) async fn keyring(&self, opened: &Opened, id: KeyringId) -> Result<Option<Arc<HeldKeyring>>, Error> {
+        opened.access().quarantined().refuse(Table::Keyrings, id.as_bytes())?;
         let load = async {
             let row = self.ports.store.keyring(id).await?;
             if row.as_ref().is_some_and(|row| row.id != id) {
@@ -392,7 +433,8 @@ impl Core {
             }
             row.map(|row| HeldKeyring::open(&opened.keys, &row).map(Arc::new)).transpose().map_err(Error::from)
         };
-        self.keyrings.get_or_load(&id, load).await
+        let found = self.keyrings.get_or_load(&id, load).await;
+        self.note_if_damaged(|| Place::row(Table::Keyrings, id.as_bytes()), found)
     }
 
     /// A key that may exist.
@@ -405,6 +447,7 @@ impl Core {
     }
 
     async fn key(&self, opened: &Opened, id: KeyId) -> Result<Option<Arc<HeldKey>>, Error> {
+        opened.access().quarantined().refuse(Table::Keys, id.as_bytes())?;
         let load = async {
             match self.ports.store.key_with_material(id).await? {
                 Some((row, _)) if row.id != id => Err(misplaced()),
@@ -412,7 +455,13 @@ impl Core {
                 None => Ok(None),
             }
         };
-        self.keys.get_or_load(&id, load).await
+        let found = self.keys.get_or_load(&id, load).await;
+        let found = self.note_if_damaged(|| Place::row(Table::Keys, id.as_bytes()), found)?;
+        if let Some(key) = &found {
+            // It may be in memory from before its keyring came into quarantine.
+            opened.access().quarantined().refuse_key(id, key.keyring.record.id)?;
+        }
+        Ok(found)
     }
 
     async fn key_aliased(&self, opened: &Opened, alias: &Name) -> Result<Option<Arc<HeldKey>>, Error> {
@@ -435,8 +484,26 @@ impl Core {
         Ok(Arc::new(HeldKey::open(&opened.keys, row, keyring)?.with_wrapped(material)))
     }
 
+    /// The same of a listing; nothing where the row or its keyring's is damaged or in quarantine.
+    pub(crate) async fn hold_sound(
+        &self,
+        opened: &Opened,
+        row: &keyreeve_model::change::KeyRow,
+    ) -> Result<Option<Arc<HeldKey>>, Error> {
+        if opened.access().quarantined().refuse_key(row.id, row.keyring).is_err() {
+            return Ok(None);
+        }
+        let held = self.hold(opened, row, None).await;
+        match self.note_if_damaged(|| Place::row(Table::Keys, row.id.as_bytes()), held) {
+            Ok(held) => Ok(Some(held)),
+            Err(error) if matches!(error.code(), Code::Tampered | Code::Quarantined) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A token that may exist.
     pub(crate) async fn token(&self, opened: &Opened, id: TokenId) -> Result<Option<Arc<HeldToken>>, Error> {
+        opened.access().quarantined().refuse(Table::Tokens, id.as_bytes())?;
         let load = async {
             let row = self.ports.store.token(id).await?;
             if row.as_ref().is_some_and(|row| row.id != id) {
@@ -444,15 +511,17 @@ impl Core {
             }
             row.map(|row| HeldToken::open(&opened.keys, &row).map(Arc::new)).transpose().map_err(Error::from)
         };
-        self.tokens.get_or_load(&id, load).await
+        let found = self.tokens.get_or_load(&id, load).await;
+        self.note_if_damaged(|| Place::row(Table::Tokens, id.as_bytes()), found)
     }
 
     /// A key version ready for use. The caller has asked the lifecycle before.
     pub(crate) async fn load(&self, key: &HeldKey, version: u32) -> Result<Arc<keyreeve_crypto::LoadedKey>, Error> {
+        let opened = self.need_open()?;
+        opened.access().quarantined().refuse_material(key.record.id(), version)?;
         if let Some(loaded) = key.loaded(version) {
             return Ok(loaded);
         }
-        let opened = self.need_open()?;
         if let Some(loaded) = self.open_version(&key.record, version).await? {
             key.keep_loaded(version, &loaded);
             return Ok(loaded);
@@ -472,7 +541,7 @@ impl Core {
             // A destruction in the same shard may have replaced the epoch after the row was read. Epochs only go up.
             let fresh = self.material(key, version).await?;
             if fresh.epoch <= row.epoch {
-                return Err(failed);
+                return self.note_if_damaged(|| Place::Material(row.key, row.version), Err(failed));
             }
             row = fresh;
         }
@@ -481,6 +550,7 @@ impl Core {
     /// The material of a key version in serialised form. The caller has asked the lifecycle before.
     pub(crate) async fn unwrap_material(&self, key: &HeldKey, version: u32) -> Result<SecretBytes, Error> {
         let opened = self.need_open()?;
+        opened.access().quarantined().refuse_material(key.record.id(), version)?;
         let mut row = self.material(key, version).await?;
         loop {
             let failed = match opened.hierarchy.unwrap(&key.keyring.record, &row).await {
@@ -490,7 +560,7 @@ impl Core {
             // As in `load`: a destruction in the same shard may have come between.
             let fresh = self.material(key, version).await?;
             if fresh.epoch <= row.epoch {
-                return Err(failed);
+                return self.note_if_damaged(|| Place::Material(row.key, row.version), Err(failed));
             }
             row = fresh;
         }
@@ -499,8 +569,9 @@ impl Core {
     async fn material(&self, key: &HeldKey, version: u32) -> Result<MaterialRow, Error> {
         let missing =
             || Error::new(Code::Tampered, "the key's material is missing from the store: an operator must look");
-        let row = self.ports.store.material(key.record.id(), version).await?.ok_or_else(missing)?;
-        if row.version == version { in_place(key, row) } else { Err(misplaced()) }
+        let row = self.ports.store.material(key.record.id(), version).await?.ok_or_else(missing);
+        let row = row.and_then(|row| if row.version == version { in_place(key, row) } else { Err(misplaced()) });
+        self.note_if_damaged(|| Place::Material(key.record.id(), version), row)
     }
 
     /// Refuses empty and oversized batches.
@@ -528,6 +599,7 @@ impl Core {
         self.keyrings.clear();
         self.tokens.clear();
         self.shard_fill.lock().clear();
+        self.escrow.clear();
     }
 }
 

@@ -331,7 +331,7 @@ impl Engine {
         let (now, opened) = (core.now()?, core.need_open()?);
         let known = |notice: &Notice| core.courier.channels().iter().any(|c| *c.notifier.channel() == notice.channel);
         // All of them: those of a channel that does not answer may be many, and come first.
-        let filed: Vec<(Notice, Revision)> = core.filed_all(&opened, None).await?;
+        let filed: Vec<(Notice, Revision)> = core.filed_sound(&opened, None).await?;
         let waits = |notice: &Notice| notice.given_up.is_none() && notice.next <= now;
         for (notice, revision) in filed.into_iter().filter(|(notice, _)| waits(notice) && !known(notice)) {
             let failed = notice.failed("the channel is not configured any more", true, now);

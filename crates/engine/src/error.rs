@@ -134,10 +134,16 @@ codes! {
     IdentityUnavailable = "identity-unavailable", Unavailable;
     /// The root of trust does not answer.
     RootUnavailable = "root-unavailable", Unavailable;
+    /// The server is older than an anchor remembers: nothing is done before people have decided.
+    RolledBack = "rolled-back", Unavailable;
+    /// An anchor does not answer that must be heard from before the server opens.
+    AnchorUnavailable = "anchor-unavailable", Unavailable;
     /// The clock went back.
     ClockWentBack = "clock-went-back", Unavailable;
     /// What is stored was altered outside Keyreeve.
     Tampered = "tampered", Unavailable;
+    /// It was found damaged: nothing is done with it until people release it.
+    Quarantined = "quarantined", State;
     /// The generator of random numbers failed its health test.
     EntropyFailed = "entropy-failed", Unavailable;
     /// A defect.
@@ -237,6 +243,12 @@ impl Error {
     /// What else is stored and recorded, once.
     pub(crate) fn take_aftermath(&mut self) -> Aftermath {
         self.aftermath.take().map(|aftermath| *aftermath).unwrap_or_default()
+    }
+
+    /// Whether the database gave something back that is in none of its forms.
+    pub(crate) fn is_damaged_store(&self) -> bool {
+        let store = self.internal.as_ref().and_then(|cause| cause.downcast_ref::<StoreError>());
+        matches!(store, Some(StoreError::Damaged(_)))
     }
 
     pub(crate) fn is_retryable(&self) -> bool {
@@ -358,8 +370,9 @@ impl From<VaultError> for Error {
 
 impl From<BadRecord> for Error {
     fn from(error: BadRecord) -> Self {
-        Self::new(Code::Tampered, "what is stored was altered outside Keyreeve: it is not used; an operator must look")
-            .because(error)
+        let text = "what is stored was altered outside Keyreeve: it is not used; an operator looks with `keyreeve \
+                    integrity status`";
+        Self::new(Code::Tampered, text).because(error)
     }
 }
 

@@ -28,7 +28,7 @@ impl Engine {
         let clock = &self.core.ports.clock;
         let until = clock.elapsed() + ROUND;
         loop {
-            let Some(opened) = self.core.opened() else { return Ok(None) };
+            let (Some(opened), None) = (self.core.opened(), self.core.held()) else { return Ok(None) };
             let now = self.core.now()?;
             let mut due: Vec<(Job, _)> = self.core.filed_due(&opened, now, AT_ONCE).await?;
             due.retain(|(job, _)| backup_work(job).is_none());
@@ -66,7 +66,7 @@ impl Engine {
         let Err(refused) = self.call_as_server("job", Step { job }).await else { return Ok(()) };
         let (error, opened) = (refused.error, self.core.need_open()?);
         let Some((failed, revision)) = self.core.filed::<Job>(&opened, job).await? else { return Ok(()) };
-        if failed.state() != JobState::Running || error.code() == Code::Sealed {
+        if failed.state() != JobState::Running || matches!(error.code(), Code::Sealed | Code::RolledBack) {
             return Ok(());
         }
         tracing::warn!(%job, %error, cause = error.cause(), "a step of a job failed: it is tried again");

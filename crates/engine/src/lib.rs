@@ -13,11 +13,13 @@
 
 pub mod catalogue;
 pub mod error;
+mod escrow;
 pub mod keys;
 pub mod ops;
 pub mod pipeline;
 
 mod access;
+mod anchors;
 mod backup;
 mod cache;
 mod clock;
@@ -27,6 +29,7 @@ mod courier;
 mod due;
 mod emergencies;
 mod filed;
+mod integrity;
 mod issuers;
 mod jobs;
 mod readiness;
@@ -35,12 +38,17 @@ mod running;
 mod sealing;
 mod uses;
 
-pub use crate::backup::{Backups, Plan, RestoreOptions, RestoreSource, RestoredReply, Verified};
+pub use crate::anchors::{AnchorAt, AnchorState};
+pub use crate::backup::{
+    Backups, DrillSource, Plan, Rehearsed, RestoreOptions, RestoreSource, RestoredReply, ScratchVault, Verified,
+};
 pub use crate::clock::{CLOCK_TOLERANCE_MS, Clock};
 pub use crate::core::{Core, Engine, Observer, Ports, Settings};
 pub use crate::courier::Channel;
+pub use crate::due::{DrillStanding, HeldDrill};
 pub use catalogue::{AuditClass, Descriptor};
 pub use error::{Code, Error, Fault};
+pub use escrow::EscrowHealth;
 pub use keyreeve_root::SealStatus;
 pub use keys::{KeyRef, KeyringRef};
 pub use pipeline::{Arrival, Done, Evidence, Idempotency, Operation, PeerCertificate, Principal, Proof, Refused};

@@ -23,19 +23,35 @@ pub struct Readiness {
     pub journal: Option<String>,
     /// What is wrong with the random generator, if anything.
     pub random: Option<String>,
+    /// Which anchor the server waits for before it opens.
+    pub anchor: Option<String>,
+    /// That the server is older than an anchor remembers.
+    pub rolled_back: Option<String>,
+    /// What is damaged and in quarantine, if anything. The rest is served: it stands in nobody's way.
+    pub integrity: Option<String>,
 }
 
 impl Readiness {
     /// Nothing is wrong, and the root of trust stands as `seal` says.
     #[must_use]
     pub const fn well(seal: SealStatus) -> Self {
-        Self { seal, root: None, store: None, vault: None, journal: None, random: None }
+        Self {
+            seal,
+            root: None,
+            store: None,
+            vault: None,
+            journal: None,
+            random: None,
+            anchor: None,
+            rolled_back: None,
+            integrity: None,
+        }
     }
 
     /// True when requests will be served.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        *self == Self::well(SealStatus::Open)
+        Self { integrity: None, ..self.clone() } == Self::well(SealStatus::Open)
     }
 }
 
@@ -79,6 +95,9 @@ impl Engine {
             vault: ports.vault.check().await.err().map(|error| error.to_string()),
             journal,
             random: ports.random.status().err().map(|error| error.to_string()),
+            anchor: self.core.waits_for_anchor(),
+            rolled_back: self.rolled_back().map(|found| found.join("; ")),
+            integrity: (self.quarantined() > 0).then(|| format!("{} places in quarantine", self.quarantined())),
         }
     }
 }

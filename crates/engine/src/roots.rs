@@ -3,10 +3,11 @@
 
 use futures::future::join_all;
 use keyreeve_crypto::Random;
+use keyreeve_crypto::shamir::Share;
 use keyreeve_model::roots::{Need, Parts, RootRecord};
 use keyreeve_model::{Custody, Name, RootUse, Wrapped};
 use keyreeve_root::{Root, RootError, SealStatus};
-use keyreeve_secret::SecretBytes;
+use keyreeve_secret::{SecretBytes, SecretString};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,6 +16,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::error::{Code, Error};
 use crate::keys::ASKING_AT_ONCE;
+use crate::ops::system::RootState;
 
 /// Never: what a root without a bound was last heard from counts for ever.
 const FOR_EVER: i64 = i64::MAX;
@@ -61,15 +63,18 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// These roots; a new deployment is initialised with `first`.
+    /// These roots. The first of them is `main`, which a new deployment is initialised with; without it, the first one
+    /// by name.
     ///
     /// # Errors
-    /// [`Code::InvalidRequest`] when `first` is not among them.
-    pub fn new(first: Name, roots: BTreeMap<Name, Arc<dyn Root>>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        if !roots.contains_key(&first) {
-            return Err(Error::invalid(format!("no root of trust is called `{first}`")));
+    /// [`Code::InvalidRequest`] when there is none.
+    pub fn new(roots: BTreeMap<Name, Arc<dyn Root>>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let main = keyreeve_model::roots::main();
+        let first = if roots.contains_key(&main) { Some(&main) } else { roots.keys().next() };
+        match first.cloned() {
+            Some(first) => Ok(Self::hold(first, roots, clock)),
+            None => Err(Error::invalid("there is no root of trust")),
         }
-        Ok(Self::hold(first, roots, clock))
     }
 
     /// One root, called `main`.
@@ -87,7 +92,7 @@ impl Roots {
         roots
     }
 
-    /// The root a new deployment is initialised with.
+    /// The root that is meant where none is named.
     pub(crate) fn first(&self) -> &Name {
         &self.first
     }
@@ -100,8 +105,10 @@ impl Roots {
     /// A root that something names, or the refusal that says it is not configured.
     pub(crate) fn need(&self, name: &Name) -> Result<&Arc<dyn Root>, Error> {
         self.get(name).ok_or_else(|| {
+            let section =
+                if *name == keyreeve_model::roots::main() { "root".to_owned() } else { format!("roots.{name}") };
             let text = format!(
-                "the configuration of this server has no root of trust called `{name}`: add `[roots.{name}]` to it"
+                "the configuration of this server has no root of trust called `{name}`: add `[{section}]` to it"
             );
             Error::new(Code::RootUnavailable, text)
         })
@@ -109,7 +116,7 @@ impl Roots {
 
     /// A root that a request names.
     pub(crate) fn named(&self, name: &Name) -> Result<&Arc<dyn Root>, Error> {
-        self.need(name).map_err(|error| Error::invalid(error.to_string()))
+        self.need(name).map_err(|error| Error::invalid(error.public().to_owned()))
     }
 
     /// All of them, by name.
@@ -141,6 +148,70 @@ impl Roots {
         Ok(())
     }
 
+    /// Where each of them stands, by name.
+    pub(crate) fn states(&self) -> Vec<RootState> {
+        let state = |(name, root): (&Name, &Arc<dyn Root>)| {
+            let (kind, custody, status) = (root.kind(), root.custody(), root.status());
+            RootState { name: name.clone(), kind, custody, status }
+        };
+        self.iter().map(state).collect()
+    }
+
+    /// Gives a share to the root whose set it belongs to, and says which one that is. Each that waits for shares is
+    /// asked, so nobody has to say which root a share is of, nor to keep an order.
+    pub(crate) async fn give(&self, share: &SecretString) -> Result<(Name, SealStatus), Error> {
+        let waits = |(_, root): &(&Name, &Arc<dyn Root>)| waits_for_shares(&root.status());
+        let waiting: Vec<_> = self.iter().filter(waits).collect();
+        let mut foreign: Option<RootError> = None;
+        for (name, root) in &waiting {
+            let asked = self.clock.elapsed();
+            match root.unseal(share).await {
+                Ok(status) => {
+                    if status == SealStatus::Open {
+                        self.note(name, asked);
+                    }
+                    return Ok(((*name).clone(), status));
+                }
+                // Which set it was of says more than that it is of another root.
+                Err(error @ RootError::ReplacedShare { .. }) => foreign = Some(error),
+                Err(error @ RootError::ForeignShare) => foreign = foreign.or(Some(error)),
+                Err(error) => return Err(self.about(name, error)),
+            }
+        }
+        if let Some(name) = self.open_with(share) {
+            let text = format!("the root of trust `{name}` is open already: this share of it is not needed");
+            return Err(Error::new(Code::WrongState, text));
+        }
+        match foreign {
+            Some(RootError::ForeignShare) if self.held.len() > 1 => {
+                let names: Vec<String> = waiting.iter().map(|(name, _)| format!("`{name}`")).collect();
+                let names = names.join(", ");
+                let text = format!("this share belongs to none of the roots of trust that wait for shares ({names})");
+                Err(Error::new(Code::InvalidShare, text))
+            }
+            Some(error) => Err(error.into()),
+            // None waits: the first one says why.
+            None => Ok((self.first.clone(), self.need(&self.first)?.unseal(share).await?)),
+        }
+    }
+
+    /// The open root whose set a share is of.
+    fn open_with(&self, share: &SecretString) -> Option<&Name> {
+        let share = Share::from_text(share.expose()).ok()?;
+        let open = self.iter().filter(|(_, root)| root.status() == SealStatus::Open);
+        let of = |root: &Arc<dyn Root>| root.share_set().is_some_and(|set| set.set == share.set_id());
+        open.into_iter().find(|(_, root)| of(root)).map(|(name, _)| name)
+    }
+
+    /// What is wrong with a share of one root, which is named where there are several.
+    fn about(&self, name: &Name, error: RootError) -> Error {
+        let error = Error::from(error);
+        if self.held.len() == 1 {
+            return error;
+        }
+        Error::new(error.code(), format!("root of trust `{name}`: {}", error.public()))
+    }
+
     /// Closes all of them.
     pub(crate) async fn seal(&self) {
         join_all(self.held.values().map(|held| held.root.seal())).await;
@@ -162,10 +233,11 @@ impl Roots {
         let mut parts = BTreeMap::new();
         for (name, piece) in under.roots().iter().zip(&pieces) {
             let (asked, root, bound) = (self.clock.elapsed(), self.need(name)?, part_context(context, split, name));
-            let wrapped = root.wrap(&bound, piece).await?;
+            let wrapped = root.wrap(&bound, piece).await.map_err(|error| told(name, &**root, error))?;
             self.note(name, asked);
             // Each by itself: where any is enough, another one would answer for it until the day it is needed.
-            if !root.unwrap(&bound, &wrapped).await?.ct_eq(piece.expose()) {
+            let again = root.unwrap(&bound, &wrapped).await.map_err(|error| told(name, &**root, error))?;
+            if !again.ct_eq(piece.expose()) {
                 return Err(lies(name));
             }
             parts.insert(name.clone(), hex::encode(wrapped));
@@ -217,8 +289,9 @@ impl Roots {
 
     async fn part(&self, name: &Name, context: &[u8], part: &str) -> Result<SecretBytes, Error> {
         let bytes = hex::decode(part).map_err(|_| unreadable())?;
+        let root = self.need(name)?;
         // Nobody was heard from by this: a root may answer out of what it keeps.
-        Ok(self.need(name)?.unwrap(context, &bytes).await?)
+        root.unwrap(context, &bytes).await.map_err(|error| told(name, &**root, error))
     }
 
     /// A root answered what it was asked at this time.
@@ -305,6 +378,33 @@ fn lies(root: &Name) -> Error {
     Error::new(Code::RootUnavailable, text)
 }
 
+/// Why one root did not do what it was asked, with its name: there may be others, and each opens in its own way.
+fn told(name: &Name, root: &dyn Root, error: RootError) -> Error {
+    match error {
+        RootError::Sealed => {
+            let how = match root.status().needs_people() {
+                true => "`keyreeve unseal` with its shares opens it",
+                false => "it opens when the server is started again",
+            };
+            Error::new(Code::Sealed, format!("the root of trust `{name}` is sealed: {how}"))
+        }
+        // Something is under it, so it was initialised: this process has not heard from it yet.
+        RootError::NotInitialised => {
+            let text = format!("the root of trust `{name}` has not answered yet: it is asked again every minute");
+            Error::new(Code::RootUnavailable, text)
+        }
+        RootError::Unavailable(_) => {
+            Error::new(Code::RootUnavailable, format!("the root of trust `{name}` does not answer")).because(error)
+        }
+        error => error.into(),
+    }
+}
+
+/// Whether shares open it, and some are missing.
+pub(crate) const fn waits_for_shares(status: &SealStatus) -> bool {
+    matches!(status, SealStatus::Sealed { threshold: 1.., .. })
+}
+
 fn unreadable() -> Error {
     Error::new(Code::Tampered, "what the roots of trust wrapped was altered or moved outside Keyreeve")
 }
@@ -376,7 +476,7 @@ mod tests {
         people.initialise(1, 1).await.unwrap();
         let all = [(name("cloud"), Arc::new(cloud) as Arc<dyn Root>), (name("people"), Arc::new(people))];
         let clock = Arc::new(HandClock(AtomicI64::new(0)));
-        let roots = Roots::new(name("cloud"), all.into(), Arc::clone(&clock) as _).unwrap();
+        let roots = Roots::new(all.into(), Arc::clone(&clock) as _).unwrap();
         roots.note(&name("cloud"), Duration::ZERO);
         (roots, clock, random)
     }
@@ -429,7 +529,7 @@ mod tests {
         // The one that lies is asked last: what opens before it does not answer for it.
         let all = [(name("a"), Arc::clone(&well) as Arc<dyn Root>), (name("b"), Arc::clone(&ill) as _)];
         let clock = Arc::new(HandClock(AtomicI64::new(0)));
-        let roots = Roots::new(name("a"), all.into(), clock as _).unwrap();
+        let roots = Roots::new(all.into(), clock as _).unwrap();
         for need in [Need::Any, Need::All] {
             let both = RootUse::new(need, [name("a"), name("b")].into()).unwrap();
             ill.lie(true);

@@ -8,13 +8,18 @@ use keyreeve_root::SealStatus;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::access::{AccessSnapshot, Stale};
+use crate::anchors::Which;
 use crate::core::Engine;
 use crate::courier::Filed;
 use crate::error::{Code, Error};
 use crate::keys::Hierarchy;
 use crate::sealing::{Opened, SystemKeys};
+
+/// How long sealing waits for anchors.
+const ANCHORS_AT_SEAL: Duration = Duration::from_secs(5);
 
 /// What the system secret's wrapping is bound to.
 pub(crate) fn system_context(deployment: &keyreeve_model::ids::DeploymentId) -> Vec<u8> {
@@ -36,7 +41,11 @@ impl Engine {
         *self.core.opens_with.lock() = Some(deployment.system_secret.under());
         let trouble = self.configure_roots(deployment.roots()).await?;
         match (self.core.root_status(), trouble) {
-            (SealStatus::Open, _) => self.open().await,
+            (SealStatus::Open, _) => match self.open().await {
+                // It is asked again at each tick.
+                Err(error) if error.code() == Code::AnchorUnavailable => Ok(()),
+                opened => opened,
+            },
             (status, Some(error)) if !status.needs_people() => Err(error),
             _ => Ok(()),
         }
@@ -72,12 +81,30 @@ impl Engine {
     /// share may not be who runs it.
     pub(crate) async fn open(&self) -> Result<(), Error> {
         let opened = self.try_open().await;
-        if let Err(error) = &opened {
-            tracing::error!(%error, cause = error.cause(), "the server cannot open");
-        } else if let Err(error) = self.look_after_emergencies().await {
-            tracing::warn!(%error, "emergencies are looked after at the next tick");
+        match &opened {
+            Err(error) => tracing::error!(%error, cause = error.cause(), "the server cannot open"),
+            Ok(()) => self.after_opening().await,
         }
         opened
+    }
+
+    /// What is done once the server is open, and tried again by the tick where it fails.
+    async fn after_opening(&self) {
+        if self.core.held().is_some() {
+            if let Err(error) = self.record_rollback().await {
+                tracing::error!(%error, "it is not on record that this server is older than an anchor remembers");
+            }
+            return;
+        }
+        if let Err(error) = self.record_start().await {
+            tracing::warn!(%error, "what runs is put on record at the next tick");
+        }
+        if let Err(error) = self.look_after_anchors(Which::All).await {
+            tracing::warn!(%error, "anchors are moved on at the next tick");
+        }
+        if let Err(error) = self.look_after_emergencies().await {
+            tracing::warn!(%error, "emergencies are looked after at the next tick");
+        }
     }
 
     async fn try_open(&self) -> Result<(), Error> {
@@ -95,19 +122,28 @@ impl Engine {
         *core.opens_with.lock() = Some(deployment.system_secret.under());
         let keys = Arc::new(SystemKeys::derive(&secret, &deployment.log_origin)?);
         let deployment: DeploymentRecord = open(&keys, Table::Deployment, deployment.id.as_bytes(), &record)?;
-        let access = AccessSnapshot::load((&*core.ports.store, &keys), &core.compiler, core.now()?).await?;
-        self.learn_epochs().await?;
-        core.ports.journal.set_signers(keys.signers.clone())?;
+        let access =
+            AccessSnapshot::load((&*core.ports.store, &keys, &core.noted), &core.compiler, core.now()?).await?;
         let hierarchy = Hierarchy::new(core, &keys);
+        let opened = Arc::new(Opened::new(deployment, keys, hierarchy, access));
+        match core.compare_before_opening(&opened).await? {
+            Some(found) => core.keep_held(found),
+            None => {
+                core.finish_rollback(&opened).await?;
+                self.learn_epochs().await?;
+                core.ports.journal.set_signers(opened.keys.signers.clone())?;
+                core.rolled_back.store(None);
+            }
+        }
         core.opened_since.store(core.now()?.0, Ordering::Release);
-        core.set_opened(Some(Arc::new(Opened::new(deployment, keys, hierarchy, access))));
+        core.set_opened(Some(opened));
         core.courier.ring(Filed::Urgent);
         core.mend_outbox().await
     }
 
     /// Learns the newest epoch of each shard, and refuses to open over a vault that lacks epochs the store refers to:
     /// making new ones of the same number would bury the keys under them.
-    async fn learn_epochs(&self) -> Result<(), Error> {
+    pub(crate) async fn learn_epochs(&self) -> Result<(), Error> {
         let core = &*self.core;
         let vault: BTreeSet<EpochId> = core.ports.vault.list().await?.into_iter().collect();
         let used = core.ports.store.epochs_in_use().await?;
@@ -143,6 +179,12 @@ impl Engine {
     pub(crate) async fn seal(&self) {
         let core = &*self.core;
         let _one = core.transition.lock().await;
+        // While the keys of statements and of the log are there still; but whoever seals wants the keys gone.
+        match tokio::time::timeout(ANCHORS_AT_SEAL, self.look_after_anchors(Which::All)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "an anchor was not moved on before sealing"),
+            Err(_) => tracing::warn!("an anchor did not answer in time and was not moved on before sealing"),
+        }
         if let Some(opened) = core.opened() {
             opened.hierarchy.forget();
         }
@@ -153,6 +195,7 @@ impl Engine {
             tracing::error!(%error, "the journal's signing keys could not be taken away");
         }
         core.set_opened(None);
+        core.rolled_back.store(None);
         core.forget();
         core.ports.roots.seal().await;
     }
@@ -174,7 +217,7 @@ impl Engine {
         // Noted before reading: a change from here on is read by the next round.
         let reading = core.access.begin();
         let known = opened.access().clone();
-        let from = (&*core.ports.store, &opened.keys as &dyn RecordSealer);
+        let from = (&*core.ports.store, &opened.keys as &dyn RecordSealer, &core.noted);
         let next = known.refreshed(&reading.stale, from, &core.compiler, core.now()?).await?;
         opened.replace_access(next);
         // Sealed and opened again meanwhile: what was read went to the one that is gone, and the new one read earlier.

@@ -53,10 +53,16 @@ pub(crate) enum Effect {
     AdoptShares(Name, serde_json::Value),
     /// Let a root of trust forget shares that were given to it for an exchange.
     ForgetShares(Name),
+    /// Rows that are kept in memory may be others: they are read again.
+    ForgetRows,
+    /// Forget the shares that agents gave towards a recovery.
+    ForgetRecovery(keyreeve_model::ids::RecoveryId),
     /// A job was begun.
     WorkOnJobs,
     /// A job about backups was begun.
     WorkOnBackups,
+    /// Serve again: people agreed to go on with a server that is older than its anchors.
+    LeaveHold,
     /// Nothing: keeps a lock until everything above is done.
     Hold(Guard),
 }
@@ -75,6 +81,7 @@ pub(crate) struct SystemKeys {
     fields: LoadedKey,
     recovery: MacKey,
     outside: MacKey,
+    anchors: MacKey,
     pub(crate) signers: Vec<Arc<dyn NoteSigner>>,
 }
 
@@ -89,9 +96,10 @@ impl SystemKeys {
         let records = MacKey::new(HashAlgorithm::Sha256, key("keyreeve/records/1")?.expose());
         let recovery = MacKey::new(HashAlgorithm::Sha256, key("keyreeve/recovery/1")?.expose());
         let outside = MacKey::new(HashAlgorithm::Sha256, key("keyreeve/outside/1")?.expose());
+        let anchors = MacKey::new(HashAlgorithm::Sha256, key("keyreeve/anchors/1")?.expose());
         let fields = SecretBytes::copy_from(key("keyreeve/fields/1")?.expose());
         let fields = LoadedKey::load(&Material::import(KeyAlgorithm::Xaes256Gcm, &fields)?, Purpose::Encrypt)?;
-        Ok(Self { records, fields, recovery, outside, signers: vec![Arc::new(log), Arc::new(cosigner)] })
+        Ok(Self { records, fields, recovery, outside, anchors, signers: vec![Arc::new(log), Arc::new(cosigner)] })
     }
 
     /// Seals a secret for its place in a record.
@@ -128,6 +136,19 @@ impl SystemKeys {
             None => self.outside.mac(secret.expose()),
         };
         Ok(hex::encode(tag))
+    }
+
+    /// HMAC-SHA-256 of what an anchor keeps, which lies where others can write.
+    pub(crate) fn anchor_mac(&self, bytes: &[u8]) -> [u8; 32] {
+        let tag = self.anchors.mac(bytes);
+        let mut mac = [0; 32];
+        mac.copy_from_slice(&tag[..32]);
+        mac
+    }
+
+    /// Whether that is one; compared in constant time.
+    pub(crate) fn is_anchor_mac(&self, bytes: &[u8], mac: &[u8; 32]) -> bool {
+        self.anchors.verify(bytes, mac).is_ok()
     }
 
     pub(crate) fn log_vkeys(&self) -> Vec<String> {

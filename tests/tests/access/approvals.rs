@@ -11,13 +11,14 @@ use std::sync::mpsc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Those whom the shipped rules ask, one each; `otto` is the operator's peer.
-const PEOPLE: [(&str, &str); 6] = [
+const PEOPLE: [(&str, &str); 7] = [
     ("sue", "security-lead"),
     ("carl", "ciso"),
     ("lea", "legal"),
     ("owen", "system-owner"),
     ("otto", "operator"),
     ("ann", "key-admin"),
+    ("esther", "escrow-administrator"),
 ];
 
 /// A deployment whose rules are in force.
@@ -277,7 +278,7 @@ fn a_command_waits_until_others_agreed_and_what_they_agreed_to_is_verified() {
 }
 
 /// Two for each seat of each round: each votes with a code once.
-const MANY: [(&str, &str); 10] = [
+const MANY: [(&str, &str); 11] = [
     ("sue", "security-lead"),
     ("sam", "security-lead"),
     ("sid", "security-lead"),
@@ -288,6 +289,7 @@ const MANY: [(&str, &str); 10] = [
     ("owen", "system-owner"),
     ("otto", "operator"),
     ("ann", "key-admin"),
+    ("esther", "escrow-administrator"),
 ];
 
 impl House {

@@ -71,7 +71,7 @@ impl House {
         let (sue, carl) = (join("sue", &["security-lead"]), join("carl", &["ciso"]));
         let (lea, dora, pat) = (join("lea", &["legal"]), join("dora", &["dpo"]), join("pat", &[]));
         let (owen, ann) = (join("owen", &["system-owner"]), join("ann", &["key-admin"]));
-        let _others = [join("olga", &["operator"]), ann];
+        let _others = [join("olga", &["operator"]), join("esther", &["escrow-administrator"]), ann];
         let key = up.api("all", &production.people.keeper).make_key("xaes-256-gcm", None);
         let sealed = json!({ "plaintext": "bGVkZ2Vy" });
         let user = up.api("all", &production.people.user);

@@ -16,7 +16,7 @@ use self::table::Row;
 
 /// Operations that nobody asks for: the server's own, those that are decided together with another, and what is no
 /// operation.
-const NOBODY_ASKS: [&str; 10] = [
+const NOBODY_ASKS: [&str; 13] = [
     "system.health",
     "system.metrics",
     "request.refuse",
@@ -27,6 +27,9 @@ const NOBODY_ASKS: [&str; 10] = [
     "job.step",
     "backup.restored",
     "backup.record",
+    "system.started",
+    "system.rolled-back",
+    "integrity.quarantine",
 ];
 /// What ends the means to ask for more comes last, in this order.
 const LAST: [&str; 3] = ["token.renew", "token.revoke-self", "system.seal"];

@@ -344,8 +344,8 @@ impl Rehearsal {
 
     /// The shares of the rehearsal's server, from the directory that it named.
     fn shares(&self, said: &str) -> Vec<String> {
-        let dir = said.lines().find(|line| line.contains("/keyreeve-rehearsal-")).unwrap();
-        let dir = Path::new(dir.trim());
+        let dir = said.split([' ', ',', '\n']).find(|word| word.contains("/keyreeve-rehearsal-")).unwrap();
+        let dir = Path::new(dir);
         let made = ["ceremony-root", "rehearsal-root"].map(|name| dir.join(name));
         let made = made.iter().find(|path| path.exists()).unwrap();
         (1..=5).map(|n| std::fs::read_to_string(made.join(format!("share-{n}"))).unwrap().trim().to_owned()).collect()

@@ -10,14 +10,18 @@ use crate::Desk;
 fn commands(cli: &Cli, path: &[&str], found: &mut Vec<Vec<String>>) {
     let help = cli.ok(&[path, &["--help"]].concat());
     let own: Vec<String> = path.iter().map(|&word| word.to_owned()).collect();
-    let Some((_, list)) = help.split_once("\nCommands:\n") else {
+    // The help of the program itself has its commands in groups, up to the options.
+    let list = match path {
+        [] => help.split_once("\nOptions:\n").map(|(groups, _)| groups),
+        _ => help.split_once("\nCommands:\n").and_then(|(_, list)| list.split("\n\n").next()),
+    };
+    let Some(list) = list else {
         assert!(help.contains("Example"), "no example in the help of {path:?}:\n{help}");
         found.push(own);
         return;
     };
     let names: Vec<&str> = list
         .lines()
-        .take_while(|line| !line.is_empty())
         .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|&name| name != "help")

@@ -2,11 +2,14 @@
 //! PostgreSQL.
 #![allow(clippy::unwrap_used)]
 
+mod anchors;
 mod canaries;
 mod ceremony;
 mod configuration;
 mod connections;
+mod damage;
 mod disk_image;
+mod drills;
 mod ending;
 mod holders;
 mod inventory;

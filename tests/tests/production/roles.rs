@@ -110,9 +110,10 @@ impl Stage {
 #[test]
 fn people_may_do_what_their_role_says() {
     let stage = Stage::new();
-    let roles: [(&str, &[&str]); 8] = [
+    let roles: [(&str, &[&str]); 9] = [
         ("operator", &["grant", "policy"]),
         ("key-admin", &["create", "rotate", "schedule", "list", "describe", "describe other"]),
+        ("escrow-administrator", &["list", "describe", "describe other"]),
         ("key-user-encrypt", &["encrypt", "encrypt other"]),
         ("key-user-decrypt", &["decrypt", "decrypt other"]),
         ("key-auditor", &["list", "describe", "describe other", "audit"]),

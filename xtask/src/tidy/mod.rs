@@ -15,6 +15,7 @@ mod lints;
 mod local_names;
 mod migrations;
 mod requirements;
+mod runbooks;
 mod wrappers;
 
 use std::path::PathBuf;
@@ -103,6 +104,7 @@ const CHECKS: &[Check] = &[
     Check { name: "migrations", run: migrations::run },
     Check { name: "local-names", run: local_names::run },
     Check { name: "fuzz-targets", run: fuzz_targets::run },
+    Check { name: "runbooks", run: runbooks::run },
 ];
 
 /// How many findings of a check are shown when it is not the only one.

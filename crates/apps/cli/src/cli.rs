@@ -1,19 +1,21 @@
 //! The command line as a whole: options of all commands, the list of commands, and what runs them.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 
-use clap::{Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::app::{App, Outcome};
 use crate::commands::{
     access, agreement, algorithms, approvals, audit, backups, ceremony, completions, credentials, data_keys, decrypt,
-    demo, emergencies, encrypt, grants, holds, incidents, jobs, keyrings, keys, login, login_methods, macs, mfa,
-    notices, policies, principals, random, restore, reviews, rewrap, root, rules, server, shares, signing, system,
-    tokens, version, waiting, wrapping,
+    demo, drill, emergencies, encrypt, escrow, grants, holds, incidents, integrity, jobs, keyrings, keys, login,
+    login_methods, macs, mfa, notices, policies, principals, random, restore, reviews, rewrap, root, rules, runbook,
+    server, shares, signing, system, system_info, tokens, version, waiting, wrapping,
 };
 use crate::failure::{EXIT_CODES, Exit, Failure, Subject};
 use crate::files;
-use crate::out::{Format, Out};
+use crate::out::{Format, Out, be_wide, broken, columns};
 use crate::profile::{Connection, Profile};
 use crate::text::Span;
 
@@ -41,6 +43,9 @@ pub(crate) struct Cli {
     /// Form of results: for people or for programs
     #[arg(long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORM")]
     output: Format,
+    /// Let tables be wider than the terminal; what does not go to a terminal is never broken
+    #[arg(long, global = true)]
+    wide: bool,
     /// Print results and errors only; of a key or keyring that is made its id alone
     #[arg(long, short, global = true)]
     quiet: bool,
@@ -131,8 +136,15 @@ enum ClientCommand {
     Notice(notices::Command),
     #[command(subcommand)]
     Backup(backups::Command),
+    Runbook(runbook::Runbook),
+    #[command(subcommand)]
+    System(system_info::Command),
+    #[command(subcommand)]
+    Escrow(escrow::Command),
     #[command(subcommand)]
     Job(jobs::Command),
+    #[command(subcommand)]
+    Integrity(integrity::Command),
     #[command(subcommand)]
     Hold(holds::Command),
     #[command(subcommand)]
@@ -189,7 +201,11 @@ impl ClientCommand {
             | Self::Governance(_)
             | Self::Notice(_)
             | Self::Job(_)
-            | Self::Backup(_) => None,
+            | Self::System(_)
+            | Self::Integrity(_)
+            | Self::Escrow(_)
+            | Self::Backup(_)
+            | Self::Runbook(_) => None,
         }
     }
 }
@@ -199,6 +215,8 @@ impl ClientCommand {
 enum ServerCommand {
     Serve(server::Serve),
     Restore(restore::Restore),
+    #[command(subcommand)]
+    Drill(drill::Command),
     #[command(subcommand)]
     Config(server::Config),
     #[command(subcommand)]
@@ -214,13 +232,88 @@ enum LocalCommand {
     Ceremony(Box<ceremony::Command>),
     #[command(subcommand)]
     Share(shares::Offline),
+    #[command(name = escrow::COMBINE, hide = true)]
+    EscrowCombine(escrow::Combine),
     Completions(completions::Completions),
     Version(version::Version),
 }
 
+/// The commands by what they are for. What stands in no group is listed at the end.
+const GROUPS: [(&str, &[&str]); 10] = [
+    ("Try it out", &["dev", "demo", "status"]),
+    ("Keys", &["key", "keyring", "algorithms"]),
+    (
+        "Use keys",
+        &[
+            "encrypt",
+            "decrypt",
+            "rewrap",
+            "reencrypt",
+            "sign",
+            "verify",
+            "mac",
+            "verify-mac",
+            "data-key",
+            "unwrap-data-key",
+            "derive",
+            "agree",
+            "encapsulate",
+            "decapsulate",
+            "wrap",
+            "unwrap",
+            "random",
+        ],
+    ),
+    ("See what happened", &["audit"]),
+    ("Show who you are", &["login", "logout", "mfa", "token", "credential", "login-method"]),
+    ("Say who may do what", &["principal", "policy", "grant", "elevate", "access", "review"]),
+    ("Agree to what others do", &["approval", "rules", "governance"]),
+    ("When something happens", &["notice", "incident", "emergency", "hold", "integrity", "runbook"]),
+    ("Run a server", &["init", "unseal", "seal", "serve", "config", "system", "backup", "restore", "drill", "job"]),
+    ("Roots of trust and their holders", &["root", "share", "ceremony", "escrow"]),
+];
+
+/// The commands under headings, as wide as the terminal.
+fn grouped(command: &clap::Command) -> String {
+    let columns = columns().unwrap_or(100).min(100);
+    let known = |name: &str| GROUPS.iter().any(|(_, names)| names.contains(&name));
+    let shown = || command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    let others: Vec<&str> = shown().map(clap::Command::get_name).filter(|name| !known(name)).collect();
+    let mut text = String::new();
+    for (heading, names) in GROUPS.iter().map(|(heading, names)| (*heading, *names)).chain([("More", &others[..])]) {
+        text.push_str(&format!("{heading}:\n"));
+        for sub in names.iter().filter_map(|name| shown().find(|sub| sub.get_name() == *name)) {
+            let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+            let lines = broken(&about, columns.saturating_sub(NAME + 2));
+            text.push_str(&format!("  {:NAME$}{}\n", sub.get_name(), lines.join(&format!("\n  {:NAME$}", ""))));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Where what a command does begins, in the help (columns).
+const NAME: usize = 17;
+
+/// Reads a command line. A refusal's usage line repeats what was typed, and not what the environment says besides.
+fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let commands = grouped(&Cli::command());
+    let command = Cli::command()
+        .before_help(commands)
+        .help_template("{about-with-newline}\n{usage-heading} {usage}\n\n{before-help}Options:\n{options}{after-help}");
+    match command.clone().try_get_matches_from(&words).and_then(|mut found| Cli::from_arg_matches_mut(&mut found)) {
+        Ok(cli) => Ok(cli),
+        Err(error) => {
+            let typed = command.mut_args(|arg| arg.env(Resettable::Reset)).try_get_matches_from(&words);
+            Err(typed.err().unwrap_or(error))
+        }
+    }
+}
+
 /// Runs the program; the process ends with what is returned.
 pub(crate) fn run() -> Exit {
-    let cli = match Cli::try_parse() {
+    let cli = match parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             // Where nobody reads it, there is nobody to tell.
@@ -229,6 +322,9 @@ pub(crate) fn run() -> Exit {
         }
     };
     let out = Out::new(cli.output, cli.quiet);
+    if cli.wide {
+        be_wide();
+    }
     let connection = cli.connection.clone();
     match execute(cli, out) {
         Ok(exit) => exit,
@@ -268,10 +364,11 @@ fn execute(cli: Cli, out: Out) -> Outcome {
         Command::Dev(command) => command.run(&app),
         Command::Server(ServerCommand::Serve(command)) => command.run(),
         Command::Server(ServerCommand::Restore(command)) => command.run(&app),
+        Command::Server(ServerCommand::Drill(command)) => command.run(&app, cli.wait),
         Command::Server(ServerCommand::Config(command)) => command.run(&app),
         Command::Server(ServerCommand::Root(root::Command::Beside(command))) => command.run(&app),
         Command::Server(ServerCommand::Root(root::Command::Deployment(command))) => {
-            connected(&app, cli.wait, command.run(&app)).map_err(|failure| failure.about(Some(Subject::Server)))
+            connected(&app, cli.wait, command.run(&app)).map_err(|failure| failure.about(Some(Subject::Roots)))
         }
         Command::Server(ServerCommand::Root(root::Command::Shares(command))) => {
             connected(&app, cli.wait, command.run(&app))
@@ -279,6 +376,7 @@ fn execute(cli: Cli, out: Out) -> Outcome {
         Command::Server(ServerCommand::Pkcs11Worker(command)) => command.run(),
         Command::Local(LocalCommand::Ceremony(command)) => command.run(&app),
         Command::Local(LocalCommand::Share(command)) => command.run(&app),
+        Command::Local(LocalCommand::EscrowCombine(command)) => command.run(),
         Command::Local(LocalCommand::Completions(command)) => command.run(&app),
         Command::Local(LocalCommand::Version(command)) => command.run(&app),
         Command::Client(command) => {
@@ -289,7 +387,7 @@ fn execute(cli: Cli, out: Out) -> Outcome {
 }
 
 /// Runs what talks to a server, and waits for the consent of others where that is wanted.
-fn connected(app: &App, wait: Option<Span>, command: impl Future<Output = Outcome>) -> Outcome {
+pub(crate) fn connected(app: &App, wait: Option<Span>, command: impl Future<Output = Outcome>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(interruptible(async {
         match (command.await, wait) {
@@ -353,6 +451,7 @@ async fn client_command(command: ClientCommand, app: &App) -> Outcome {
         ClientCommand::Review(command) => command.run(app).await,
         ClientCommand::Policy(command) => command.run(app).await,
         ClientCommand::Job(command) => command.run(app).await,
+        ClientCommand::Integrity(command) => command.run(app).await,
         ClientCommand::Hold(command) => command.run(app).await,
         ClientCommand::Incident(command) => command.run(app).await,
         ClientCommand::Emergency(command) => command.run(app).await,
@@ -361,6 +460,9 @@ async fn client_command(command: ClientCommand, app: &App) -> Outcome {
         ClientCommand::Governance(command) => command.run(app).await,
         ClientCommand::Notice(command) => command.run(app).await,
         ClientCommand::Backup(command) => command.run(app).await,
+        ClientCommand::System(command) => command.run(app).await,
+        ClientCommand::Escrow(command) => command.run(app).await,
+        ClientCommand::Runbook(command) => command.run(app).await,
         ClientCommand::Audit(command) => command.run(app).await,
     }
 }
@@ -389,6 +491,26 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// What people type in another terminal during a ceremony.
+    #[test]
+    fn scripts_of_ceremonies_name_commands_that_exist() {
+        let known: std::collections::BTreeSet<String> = commands().into_iter().map(|(name, _)| name).collect();
+        let mut named = 0;
+        for script in keyreeve_ceremony::shipped::SCRIPTS {
+            let text = script.text;
+            for line in text.lines().filter_map(|line| line.trim_end_matches('"').strip_prefix("    keyreeve ")) {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let plain = |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+                let words: Vec<&str> =
+                    words.iter().take_while(plain).take_while(|w| !w.starts_with('-')).copied().collect();
+                let name = format!("keyreeve {}", words.join(" "));
+                assert!(known.contains(&name), "{}: `{name}` is no command", script.name);
+                named += 1;
+            }
+        }
+        assert!(named >= 8, "{named} commands");
+    }
+
     #[test]
     fn every_command_teaches_with_an_example_of_itself() {
         let all = commands();
@@ -412,6 +534,22 @@ mod tests {
     }
 
     #[test]
+    fn commands_are_listed_once_under_what_they_are_for() {
+        let command = Cli::command();
+        let text = grouped(&command);
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            let line = format!("\n  {} ", sub.get_name());
+            assert_eq!(text.matches(&line).count(), 1, "{}:\n{text}", sub.get_name());
+        }
+        let named: Vec<&&str> = GROUPS.iter().flat_map(|(_, names)| names.iter()).collect();
+        let exists = |name: &str| command.get_subcommands().any(|sub| sub.get_name() == name);
+        assert!(named.iter().all(|name| exists(name)), "{named:?}");
+        let help = parse(["keyreeve", "--help"].map(OsString::from)).err().unwrap().to_string();
+        assert!(help.contains("Use keys:") && help.contains("--output") && help.contains("Exit codes:"), "{help}");
+        assert_eq!(help.matches("\n  encrypt ").count(), 1, "{help}");
+    }
+
+    #[test]
     fn every_argument_is_explained() {
         for (name, command) in commands() {
             for argument in command.get_arguments() {
@@ -431,6 +569,21 @@ mod tests {
                 assert!(error.is_empty(), "{name}: `{line}`: {error}");
             }
         }
+    }
+
+    #[test]
+    fn every_command_in_a_runbook_exists() {
+        let mut count = 0;
+        for shipped in crate::runbook::RUNBOOKS {
+            let commands = shipped.text.lines().filter(|line| line.starts_with("       "));
+            for line in commands.filter_map(|line| line.trim().strip_prefix("keyreeve ")) {
+                let parsed = Cli::try_parse_from(std::iter::once("keyreeve".to_owned()).chain(words(line)));
+                let error = parsed.err().map(|error| error.to_string()).unwrap_or_default();
+                assert!(error.is_empty(), "{}: `{line}`: {error}", shipped.name);
+                count += 1;
+            }
+        }
+        assert!(count > 40, "{count} commands");
     }
 
     /// What stands after `keyreeve` in the examples of a help text, without what other programs do.

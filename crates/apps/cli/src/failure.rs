@@ -118,7 +118,7 @@ impl Failure {
 /// The exit code for a stable code of the server.
 fn exit_of(code: &str, status: u16) -> Exit {
     match code {
-        "decryption-failed" | "tampered" => Exit::Integrity,
+        "decryption-failed" | "tampered" | "rolled-back" | "quarantined" => Exit::Integrity,
         "unauthenticated" | "denied" => Exit::Refused,
         "not-found" => Exit::Absent,
         "internal" => Exit::Internal,
@@ -157,12 +157,17 @@ fn next_step(code: &str) -> Option<&'static str> {
             "`keyreeve status` shows what opens the server: `keyreeve unseal` with the shares that are missing, or its \
              next start where there are no shares"
         }
+        "rolled-back" => {
+            "an old copy of the server runs: find out why before anything else; `keyreeve system info` shows what is \
+             older, `keyreeve system accept-rollback --help` how people go on with it"
+        }
+        "anchor-unavailable" => "see that the anchor is there (`keyreeve config check`); the server tries every minute",
         "not-initialised" => "`keyreeve init` initialises the server; `keyreeve init --help` explains shares",
         "already-exists" => "`keyreeve key list` and `keyreeve keyring list` show which names are taken",
         "wrong-key-use" => {
             "`keyreeve key show KEY` shows what the key is for; `keyreeve algorithms` what else there is"
         }
-        "custody-too-low" => "`keyreeve status` lists the roots of trust and how well each keeps keys",
+        "custody-too-low" => "`keyreeve root list` shows the roots of trust and how well each keeps keys",
         "algorithm-not-allowed" => "`keyreeve algorithms` shows which algorithms may still be used",
         "invalid-policy" => "`keyreeve policy actions` lists the actions; `keyreeve policy show NAME` shows examples",
         "decryption-failed" => "the context must be the one given when encrypting: `--context NAME=VALUE`",
@@ -186,7 +191,25 @@ fn next_step(code: &str) -> Option<&'static str> {
 
 /// What a person can do about a refusal of which the code alone does not tell enough: the code, what its text says, and
 /// the step.
-const IN_PARTICULAR: [(&str, &str, &str); 9] = [
+const IN_PARTICULAR: [(&str, &str, &str); 13] = [
+    (
+        "decryption-failed",
+        "the material does not open",
+        "wrap it for these very parameters, with the method that they name: `keyreeve key wrap-for-import PARAMETERS \
+         FILE -o WRAPPED`",
+    ),
+    (
+        "already-exists",
+        "this material is that of another key",
+        "bring fresh material; `keyreeve key reimport KEY PARAMETERS --wrapped FILE` puts back what has ended",
+    ),
+    ("already-exists", "the root of trust", "`keyreeve root list` shows which there are"),
+    (
+        "invalid-share",
+        "root",
+        "`keyreeve status` shows which roots of trust wait for shares; `keyreeve share show` tells whose set a share \
+         is of",
+    ),
     (
         "unauthenticated",
         "this login was not accepted",
@@ -227,6 +250,8 @@ pub(crate) enum Subject {
     Principal,
     /// The server as a whole.
     Server,
+    /// Roots of trust of the deployment.
+    Roots,
 }
 
 impl Subject {
@@ -239,13 +264,19 @@ impl Subject {
                 "`keyreeve principal list` shows who there is, `keyreeve principal show NAME` what one of them may do"
             }
             Self::Server => "`keyreeve status` shows whether it is open; `keyreeve unseal` opens it",
+            Self::Roots => {
+                "`keyreeve root list` shows where each root stands and what is under it, `keyreeve job list` what is \
+                 on its way"
+            }
         }
     }
 }
 
 /// Where to see the names of what there is.
 fn where_to_look(problem: &Problem) -> Option<&'static str> {
-    const LISTS: [(&str, &str); 6] = [
+    const LISTS: [(&str, &str); 8] = [
+        ("root of trust", "`keyreeve root list` shows which there are"),
+        ("job", "`keyreeve job list --ended` shows which there are"),
         ("keyring", "`keyreeve keyring list` shows which there are"),
         ("token", "`keyreeve token list` shows which there are"),
         ("principal", "`keyreeve principal list` shows which there are"),
@@ -273,8 +304,10 @@ impl From<ClientError> for Failure {
                 let approval = problem.approval.map(|waiting| waiting.id.into_boxed_str());
                 Self { audit_record: problem.audit_record, code: Some(problem.code), approval, ..failure }
             }
-            ClientError::Unreachable { .. } => Self::new(Exit::Unavailable, error.to_string())
-                .next("is it running there? `keyreeve dev` starts one here; `--address URL` names another"),
+            ClientError::Unreachable { .. } => Self::new(Exit::Unavailable, error.to_string()).next(
+                "is it running there? `keyreeve serve --config FILE` (or its service) starts it, `keyreeve dev` \
+                     one to try things out; `--address URL` names another",
+            ),
             ClientError::Untrusted { trouble, .. } => {
                 Self { trouble: Some(trouble), ..Self::new(Exit::Untrusted, error.to_string()) }
             }
@@ -357,6 +390,7 @@ mod tests {
             ("rate-limited", 429, 6),
             ("decryption-failed", 400, 7),
             ("tampered", 503, 7),
+            ("quarantined", 409, 7),
             ("invalid-request", 400, 2),
             ("too-large", 413, 2),
             ("internal", 500, 8),
@@ -406,6 +440,7 @@ mod tests {
         assert!(shown(Subject::Token).contains("token list"));
         assert!(shown(Subject::Principal).contains("principal list"));
         assert!(shown(Subject::Server).contains("keyreeve status"));
+        assert!(shown(Subject::Roots).contains("keyreeve root list"));
         assert_eq!(next("wrong-state", None), None);
         assert!(next("already-exists", Some(Subject::Token)).unwrap().contains("keyring list"), "what is known stays");
     }

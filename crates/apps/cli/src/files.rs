@@ -182,17 +182,34 @@ pub(crate) enum Readers {
     As(u32),
 }
 
+/// What becomes of a file that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replace {
+    /// It is replaced.
+    Yes,
+    /// It stays; with `--force` it would be replaced.
+    WithForce,
+    /// It stays.
+    Never,
+}
+
 /// Where output goes.
 #[derive(Clone, Debug)]
 pub(crate) enum Sink {
     Stdout,
-    File { path: PathBuf, force: bool },
+    File { path: PathBuf, replace: Replace },
 }
 
 impl Sink {
     /// `-` is standard output.
     pub(crate) fn of(path: &Path, force: bool) -> Self {
-        if path == Path::new(DASH) { Self::Stdout } else { Self::File { path: path.to_owned(), force } }
+        let replace = if force { Replace::Yes } else { Replace::WithForce };
+        if path == Path::new(DASH) { Self::Stdout } else { Self::File { path: path.to_owned(), replace } }
+    }
+
+    /// A file that must be new: for commands that replace none.
+    pub(crate) fn new_file(path: &Path) -> Self {
+        Self::File { path: path.to_owned(), replace: Replace::Never }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -208,7 +225,7 @@ impl Sink {
 
     /// Begins the output. Refuses at once what would be refused at the end.
     pub(crate) fn create(&self, readers: Readers) -> Result<Output, Failure> {
-        let Self::File { path, force } = self else { return Ok(Output::Stdout(io::stdout())) };
+        let Self::File { path, replace } = self else { return Ok(Output::Stdout(io::stdout())) };
         match std::fs::metadata(path) {
             // Devices and pipes are written to: renaming something over them would remove them.
             Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
@@ -219,10 +236,10 @@ impl Sink {
             Ok(metadata) if metadata.is_dir() => {
                 return Err(Failure::usage(format!("{} is a directory", path.display())));
             }
-            Ok(_) if !force => return Err(exists(path)),
+            Ok(_) if *replace != Replace::Yes => return Err(exists(path, *replace)),
             _ => {}
         }
-        Output::temporary(path, *force, readers)
+        Output::temporary(path, *replace, readers)
     }
 
     /// Writes something small.
@@ -233,8 +250,12 @@ impl Sink {
     }
 }
 
-fn exists(path: &Path) -> Failure {
-    Failure::usage(format!("{} exists already", path.display())).next("`--force` replaces it")
+fn exists(path: &Path, replace: Replace) -> Failure {
+    let next = match replace {
+        Replace::Yes | Replace::WithForce => "`--force` replaces it",
+        Replace::Never => "name another place: nothing is replaced here",
+    };
+    Failure::usage(format!("{} exists already", path.display())).next(next)
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -254,11 +275,11 @@ fn sync_folder(folder: &Path) -> Result<(), Failure> {
 pub(crate) enum Output {
     Stdout(io::Stdout),
     Special(File),
-    Temporary { file: NamedTempFile, path: PathBuf, force: bool },
+    Temporary { file: NamedTempFile, path: PathBuf, replace: Replace },
 }
 
 impl Output {
-    fn temporary(path: &Path, force: bool, readers: Readers) -> Result<Self, Failure> {
+    fn temporary(path: &Path, replace: Replace, readers: Readers) -> Result<Self, Failure> {
         use std::os::unix::fs::PermissionsExt;
         let folder = folder_of(path);
         let mode = match readers {
@@ -276,7 +297,7 @@ impl Output {
             kept.map_err(|error| Failure::io(path.display(), &error))?;
         }
         unfinished().push(file.path().to_owned());
-        Ok(Self::Temporary { file, path: path.to_owned(), force })
+        Ok(Self::Temporary { file, path: path.to_owned(), replace })
     }
 
     /// Makes the output last: flushed, on the disk, under its name.
@@ -284,13 +305,14 @@ impl Output {
         match self {
             Self::Stdout(mut out) => out.flush().map_err(|error| Failure::io("standard output", &error)),
             Self::Special(mut file) => file.flush().map_err(|error| Failure::io("the output", &error)),
-            Self::Temporary { file, path, force } => {
+            Self::Temporary { file, path, replace } => {
                 file.as_file().sync_all().map_err(|error| Failure::io(path.display(), &error))?;
                 let temporary = file.path().to_owned();
+                let force = replace == Replace::Yes;
                 let kept = if force { file.persist(&path) } else { file.persist_noclobber(&path) };
                 unfinished().retain(|other| *other != temporary);
                 kept.map_err(|error| match error.error.kind() {
-                    io::ErrorKind::AlreadyExists => exists(&path),
+                    io::ErrorKind::AlreadyExists => exists(&path, replace),
                     _ => Failure::io(path.display(), &error.error),
                 })?;
                 sync_folder(folder_of(&path))
@@ -345,6 +367,8 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         let failure = Sink::of(&path, false).write(b"two", Readers::Owner).unwrap_err();
         assert!(failure.next.unwrap().contains("--force"));
+        let failure = Sink::new_file(&path).write(b"two", Readers::Owner).unwrap_err();
+        assert!(!failure.next.unwrap().contains("--force"), "there is no such option where nothing is replaced");
         assert_eq!(std::fs::read(&path).unwrap(), b"one");
         Sink::of(&path, true).write(b"two", Readers::Owner).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");

@@ -11,6 +11,7 @@ mod files;
 mod out;
 mod profile;
 mod progress;
+mod runbook;
 mod text;
 
 /// Requests allocate on one thread and free on another, which costs the system's allocator a sixth of the server's

@@ -1,6 +1,7 @@
 //! What a command prints: results on standard output, as a table or as JSON; everything else on standard error.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
 use keyreeve_secret::SecretBuffer;
@@ -147,17 +148,60 @@ impl Out {
     }
 }
 
-/// Rows under headings, without lines: easy to read, and to cut with `awk`.
+/// Whether tables may be wider than the terminal.
+static WIDE: AtomicBool = AtomicBool::new(false);
+
+/// Lets tables be as wide as they are, also on a terminal.
+pub(crate) fn be_wide() {
+    WIDE.store(true, Ordering::Relaxed);
+}
+
+/// How wide a table may be (columns): what the terminal has; of what goes elsewhere nothing is shortened or broken.
+pub(crate) fn columns() -> Option<usize> {
+    let stdout = std::io::stdout();
+    if WIDE.load(Ordering::Relaxed) || !stdout.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(&stdout).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns >= 20)
+}
+
+/// Rows under headings, without lines: easy to read, and to cut with `awk`. On a terminal that is too narrow cells are
+/// broken between words; where that is not enough each row becomes a block of names and values.
 pub(crate) fn rows<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let rows: Vec<[String; N]> = rows.into_iter().map(|row| row.map(|cell| printable(&cell))).collect();
+    if rows.is_empty() { "(none)".to_owned() } else { fitted(headings, &rows, columns()) }
+}
+
+fn fitted<const N: usize>(headings: [&str; N], rows: &[[String; N]], columns: Option<usize>) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(headings.map(str::to_uppercase));
-    let mut count = 0;
-    for row in rows {
-        table.add_row(row.map(|cell| printable(&cell)));
-        count += 1;
+    rows.iter().for_each(|row| {
+        table.add_row(row.clone());
+    });
+    // Of each column the widest cell, or the longest word; a space stands on either side.
+    let widest = |of: fn(&str) -> usize| -> Vec<usize> {
+        let cells = |column: usize| rows.iter().map(move |row| row[column].as_str()).chain([headings[column]]);
+        (0..N).map(|column| cells(column).map(of).max().unwrap_or(0) + 2).collect()
+    };
+    let whole: usize = widest(|cell| cell.chars().count()).iter().sum();
+    let Some(columns) = columns.filter(|columns| whole > columns + 2) else { return trimmed(&table.to_string()) };
+    let least = widest(|cell| cell.split(' ').map(|word| word.chars().count()).max().unwrap_or(0));
+    if least.iter().sum::<usize>() > columns {
+        let block = |row: &[String; N]| {
+            let pairs: Vec<(&str, String)> = headings.iter().copied().zip(row.iter().cloned()).collect();
+            facts(&pairs)
+        };
+        return rows.iter().map(block).collect::<Vec<_>>().join("\n").trim_end().to_owned();
     }
-    if count == 0 { "(none)".to_owned() } else { trimmed(&table.to_string()) }
+    table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+    table.set_width(u16::try_from(columns).unwrap_or(u16::MAX));
+    for (column, least) in table.column_iter_mut().zip(least) {
+        let least = comfy_table::Width::Fixed(u16::try_from(least).unwrap_or(u16::MAX));
+        column.set_constraint(comfy_table::ColumnConstraint::LowerBoundary(least));
+    }
+    trimmed(&table.to_string())
 }
 
 /// Names and values, one pair on each line. Empty values are left out.
@@ -165,6 +209,27 @@ pub(crate) fn facts(pairs: &[(&str, String)]) -> String {
     let shown = || pairs.iter().filter(|(_, value)| !value.is_empty());
     let width = shown().map(|(name, _)| name.len()).max().unwrap_or(0);
     shown().map(|(name, value)| format!("{name:width$}  {}\n", printable(value))).collect()
+}
+
+/// A line in pieces of at most so many characters, where its words let it.
+pub(crate) fn broken(line: &str, columns: usize) -> Vec<String> {
+    if line.starts_with(' ') {
+        return vec![line.to_owned()];
+    }
+    let mut lines = vec![String::new()];
+    for word in line.split(' ') {
+        let last = lines.last().map_or(0, |last| last.chars().count());
+        if last > 0 && last + 1 + word.chars().count() > columns {
+            lines.push(String::new());
+        }
+        if let Some(last) = lines.last_mut() {
+            if !last.is_empty() {
+                last.push(' ');
+            }
+            last.push_str(word);
+        }
+    }
+    lines
 }
 
 /// What stands where a character must not.
@@ -248,6 +313,26 @@ mod tests {
         assert!(lines[0].starts_with("NAME") && lines[2].starts_with("x "));
         assert_eq!(lines[0].find("STATE"), lines[1].find("active"));
         assert_eq!(rows(["name"], []), "(none)");
+    }
+
+    #[test]
+    fn a_table_fits_the_terminal_and_breaks_no_word() {
+        let id = "key_01a2063a15ca763aae541b420a5d6d56";
+        let row = || [id.to_owned(), "a reason with many words that somebody gave".to_owned(), "active".to_owned()];
+        let headings = ["id", "reason", "state"];
+        let whole = fitted(headings, &[row()], None);
+        assert_eq!(whole.lines().count(), 2, "elsewhere nothing is broken");
+        assert_eq!(fitted(headings, &[row()], Some(200)), whole);
+        let narrow = fitted(headings, &[row()], Some(72));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 72) && narrow.lines().count() > 2, "{narrow}");
+        for word in [id, "somebody", "active"] {
+            assert!(narrow.contains(word), "{word} was broken:\n{narrow}");
+        }
+        // Not even the words fit beside one another: one below the other then.
+        let blocks = fitted(headings, &[row(), row()], Some(40));
+        assert!(blocks.starts_with(&format!("id      {id}\nreason  a reason")), "{blocks}");
+        assert_eq!(blocks.matches(id).count(), 2);
+        assert!(blocks.contains("active\n\nid "), "{blocks}");
     }
 
     #[test]

@@ -1,26 +1,28 @@
 //! Opens the parts in the order in which they depend on one another, and puts the engine on top.
 
+use keyreeve_anchor_file::FileAnchor;
 use keyreeve_archive::Archive;
 use keyreeve_archive_command::CommandArchive;
 use keyreeve_archive_directory::DirectoryArchive;
 use keyreeve_audit::Record;
 use keyreeve_crypto::{Random, selftest};
-use keyreeve_engine::{Backups, CLOCK_TOLERANCE_MS, Channel, Clock, Engine, Plan, Ports, Roots, Settings};
+use keyreeve_engine::{AnchorAt, Backups, CLOCK_TOLERANCE_MS, Channel, Clock, Engine, Plan, Ports, Roots, Settings};
 use keyreeve_epochs_file::FileEpochVault;
 use keyreeve_journal::{Journal, Scan};
 use keyreeve_journal_file::{FileJournal, Options};
 use keyreeve_login_ldap::LdapDirectory;
 use keyreeve_login_oidc::HttpsProvider;
 use keyreeve_model::{Name, UnixMillis};
-use keyreeve_root::Root;
+use keyreeve_root::{Anchor, Root};
 use keyreeve_root_pkcs11::Pkcs11Root;
 use keyreeve_root_software::{SealedFileRoot, ShamirRoot};
-use keyreeve_root_tpm::TpmRoot;
+use keyreeve_root_tpm::{TpmCounter, TpmRoot};
 use keyreeve_secret::SecretString;
 use keyreeve_store::Store;
 use keyreeve_store_postgres::{PostgresOptions, PostgresStore};
 use keyreeve_store_sqlite::SqliteStore;
 use rustix::fs::FlockOperation;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -28,7 +30,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::clouds;
-use crate::config::{BackupConfig, Config, DestinationConfig, Fault, OpenedChannel, RootConfig, StoreConfig};
+use crate::config::{
+    AnchorConfig, BackupConfig, Config, DestinationConfig, Fault, OpenedChannel, RootConfig, StoreConfig,
+};
 use crate::error::ServerError;
 use crate::files;
 use crate::machine::{SystemClock, SystemEntropy, host_name};
@@ -65,6 +69,7 @@ pub(crate) async fn assemble(config: &Config, mode: Mode) -> Result<Parts, Serve
     let vault = FileEpochVault::open(&config.epochs_dir(), random.clone());
     let vault = vault.map_err(|error| ServerError::part("epoch vault", error))?;
     let roots = open_roots(config, mode, &random, &clock)?;
+    let anchored = anchors(config, &random)?;
     let holder = format!("{}@{}", instance(&config.data_dir, &random)?, host_name());
     let operations = Arc::new(Operations::new());
     let moves = Arc::new(Moves::new(Arc::clone(&operations)));
@@ -81,9 +86,11 @@ pub(crate) async fn assemble(config: &Config, mode: Mode) -> Result<Parts, Serve
         notifiers: channels(config)?,
     };
     let engine = Engine::new(ports, settings(config, mode)?).map_err(|error| ServerError::part("engine", error))?;
+    engine.plan_drills(config.drills.plan());
     if let Some(backup) = &config.backup {
         engine.keep_backups(backups(config, backup)?);
     }
+    engine.anchor_to(anchored);
     Ok(Parts { engine, store, journal, clock, operations, moves, holder, lock })
 }
 
@@ -117,6 +124,25 @@ pub(crate) fn open_destination(
     }
 }
 
+/// Whoever tries out a copy of a server leaves these out: anchors know one server only.
+fn anchors(config: &Config, random: &Random) -> Result<BTreeMap<Name, AnchorAt>, ServerError> {
+    let open = |(name, anchor): (&Name, &AnchorConfig)| {
+        let opened = open_anchor(name, anchor, random).map_err(|fault| refuse(config, fault))?;
+        let (every, entries, required) = (anchor.every(), anchor.entries(), anchor.required());
+        Ok((name.clone(), AnchorAt { anchor: opened, every, entries, required }))
+    };
+    config.anchors.iter().map(open).collect()
+}
+
+/// An anchor of a server.
+pub(crate) fn open_anchor(name: &Name, config: &AnchorConfig, random: &Random) -> Result<Arc<dyn Anchor>, Fault> {
+    Ok(match (config, config.counter(&format!("anchors.{name}"))?) {
+        (_, Some(options)) => Arc::new(TpmCounter::new(options, random.clone())),
+        (AnchorConfig::File { path, .. }, None) => Arc::new(FileAnchor::new(path)),
+        (AnchorConfig::TpmCounter { .. }, None) => return Err(Fault::new("anchors", "no counter", "name its device")),
+    })
+}
+
 fn channels(config: &Config) -> Result<Vec<Channel>, ServerError> {
     let opened = config.notify.open().map_err(|fault| refuse(config, fault))?;
     let channel = |OpenedChannel { notifier, only }| Channel { notifier, only };
@@ -131,7 +157,7 @@ fn provider(mode: Mode) -> HttpsProvider {
     }
 }
 
-fn settings(config: &Config, mode: Mode) -> Result<Settings, ServerError> {
+pub(crate) fn settings(config: &Config, mode: Mode) -> Result<Settings, ServerError> {
     let algorithms = config.registry().map_err(|fault| refuse(config, fault))?;
     let of_mode = match mode {
         Mode::Production => Settings::default(),
@@ -148,6 +174,8 @@ fn settings(config: &Config, mode: Mode) -> Result<Settings, ServerError> {
         accept_missing_epochs: config.epochs.accept_missing,
         relying: config.webauthn.id.clone(),
         origins: config.webauthn.origins.clone(),
+        scan_every: config.integrity.every(),
+        scan_pace: config.integrity.pace,
         ..of_mode
     })
 }
@@ -211,12 +239,15 @@ async fn check_clock(journal: &dyn Journal, now: UnixMillis) -> Result<(), Serve
     }
 }
 
-fn open_roots(config: &Config, mode: Mode, random: &Random, clock: &Arc<dyn Clock>) -> Result<Roots, ServerError> {
-    let main = keyreeve_model::roots::main();
-    let named = std::iter::once((&main, &config.root)).chain(&config.roots);
-    let open = |(name, root): (&Name, &RootConfig)| Ok((name.clone(), open_root(config, root, mode, random)?));
-    let roots = named.map(open).collect::<Result<_, ServerError>>()?;
-    Roots::new(main.clone(), roots, Arc::clone(clock)).map_err(|error| ServerError::part("roots of trust", error))
+pub(crate) fn open_roots(
+    config: &Config,
+    mode: Mode,
+    random: &Random,
+    clock: &Arc<dyn Clock>,
+) -> Result<Roots, ServerError> {
+    let open = |(_, name, root): (String, Name, &RootConfig)| Ok((name, open_root(config, root, mode, random)?));
+    let roots = config.named_roots().map(open).collect::<Result<_, ServerError>>()?;
+    Roots::new(roots, Arc::clone(clock)).map_err(|error| ServerError::part("roots of trust", error))
 }
 
 fn open_root(config: &Config, root: &RootConfig, mode: Mode, random: &Random) -> Result<Arc<dyn Root>, ServerError> {

@@ -2,10 +2,13 @@
 //! starts; what is wrong is told with file, field and remedy.
 
 mod algorithms;
+mod anchor;
 mod aws;
 mod azure;
 mod backup;
+mod drills;
 mod google;
+mod integrity;
 mod limits;
 mod listeners;
 mod notify;
@@ -27,10 +30,13 @@ use std::path::{Path, PathBuf};
 use crate::files::{self, Trouble};
 
 pub use algorithms::Dates;
+pub use anchor::{AnchorConfig, OtherBinary, StartConfig};
 pub use aws::AwsConfig;
 pub use azure::{AzureConfig, AzureLoginConfig};
 pub use backup::{BackupConfig, DestinationConfig};
+pub use drills::DrillsConfig;
 pub use google::GoogleConfig;
+pub use integrity::IntegrityConfig;
 pub use limits::{LimitsConfig, RateConfig, RatesConfig};
 pub use listeners::{ClientAuth, ListenerConfig, Listeners, TlsFiles, TlsVersion, Unsure};
 pub(crate) use notify::Opened as OpenedChannel;
@@ -43,7 +49,7 @@ pub use webauthn::WebAuthnConfig;
 
 /// What is wrong with a configuration.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: `{field}`: {problem}; {remedy}", file.display())]
+#[error("{}", self.told())]
 pub struct ConfigError {
     /// The configuration file.
     pub file: PathBuf,
@@ -53,6 +59,27 @@ pub struct ConfigError {
     pub problem: String,
     /// What to do.
     pub remedy: String,
+}
+
+/// What stands in the place of a field where the file cannot be read at all.
+const WHOLE_FILE: &str = "(whole file)";
+
+impl ConfigError {
+    /// Whether nothing of the file could be read.
+    #[must_use]
+    pub fn is_of_whole_file(&self) -> bool {
+        self.field == WHOLE_FILE
+    }
+
+    fn told(&self) -> String {
+        let Self { file, field, problem, remedy } = self;
+        let name = file.display().to_string();
+        match field.as_str() {
+            // What is wrong with a file names it already.
+            WHOLE_FILE => format!("{name}: {}; {remedy}", problem.strip_prefix(&name).unwrap_or(problem).trim_start()),
+            field => format!("{name}: `{field}`: {problem}; {remedy}"),
+        }
+    }
 }
 
 /// A problem of one field; the file is added at the end.
@@ -91,8 +118,10 @@ pub struct Config {
     /// Records and wrapped keys.
     #[serde(default)]
     pub store: StoreConfig,
-    /// The root of trust called `main`: what a new deployment is initialised with.
-    pub root: RootConfig,
+    /// The root of trust called `main`: what a new deployment is initialised with. It may be missing once the
+    /// deployment has moved to others and retired it.
+    #[serde(default)]
+    pub root: Option<RootConfig>,
     /// More roots of trust, by name.
     #[serde(default)]
     pub roots: BTreeMap<Name, RootConfig>,
@@ -121,6 +150,18 @@ pub struct Config {
     /// Backups; none where there is nothing.
     #[serde(default)]
     pub backup: Option<BackupConfig>,
+    /// What remembers elsewhere how far this server had come, by name.
+    #[serde(default)]
+    pub anchors: BTreeMap<Name, AnchorConfig>,
+    /// Which program may be this server.
+    #[serde(default)]
+    pub start: StartConfig,
+    /// Scans for damage.
+    #[serde(default)]
+    pub integrity: IntegrityConfig,
+    /// Rehearsals.
+    #[serde(default)]
+    pub drills: DrillsConfig,
     /// Authenticators of people.
     #[serde(default)]
     pub webauthn: WebAuthnConfig,
@@ -247,9 +288,9 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] for the first thing that is wrong.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = files::read_public(path).map_err(|trouble| Fault::file("(whole file)", trouble).in_file(path))?;
+        let text = files::read_public(path).map_err(|trouble| Fault::file(WHOLE_FILE, trouble).in_file(path))?;
         let text = String::from_utf8(text)
-            .map_err(|_| Fault::new("(whole file)", "it is not UTF-8 text", "save it as UTF-8").in_file(path))?;
+            .map_err(|_| Fault::new(WHOLE_FILE, "it is not UTF-8 text", "save it as UTF-8").in_file(path))?;
         let mut config = Self::parse(&text).map_err(|fault| fault.in_file(path))?;
         let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         config.resolve(base);
@@ -262,7 +303,7 @@ impl Config {
         let unread = |field: &str, error: &toml::de::Error| {
             let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             let place = match (field, line) {
-                ("", None) => "(whole file)".to_owned(),
+                ("", None) => WHOLE_FILE.to_owned(),
                 ("", Some(line)) => format!("line {line}"),
                 (field, None) => field.to_owned(),
                 (field, Some(line)) => format!("{field} (line {line})"),
@@ -287,24 +328,32 @@ impl Config {
             StoreConfig::Sqlite { path } => path.iter_mut().for_each(absolute),
             StoreConfig::Postgres { password_file, .. } => password_file.iter_mut().for_each(absolute),
         }
-        let roots = std::iter::once(&mut self.root).chain(self.roots.values_mut());
+        let roots = self.root.iter_mut().chain(self.roots.values_mut());
         roots.flat_map(RootConfig::paths).for_each(absolute);
         self.listeners.paths().for_each(absolute);
         self.notify.resolve(base);
         if let Some(backup) = &mut self.backup {
             backup.resolve(base);
         }
+        self.anchors.values_mut().for_each(|anchor| anchor.resolve(base));
+        self.drills.resolve(base);
     }
 
     pub(crate) fn check(&self) -> Result<(), Fault> {
         files::check_directory(&self.data_dir).map_err(|trouble| Fault::file("data_dir", trouble))?;
-        self.root.check("root")?;
-        for (name, root) in &self.roots {
-            if name.as_str() == MAIN {
-                let problem = "`[root]` is the one called `main`";
-                return Err(Fault::new("roots.main", problem, "give this one another name"));
-            }
-            root.check(&format!("roots.{name}"))?;
+        if self.roots.keys().any(|name| name.as_str() == MAIN) {
+            let problem = "`[root]` is the one called `main`";
+            return Err(Fault::new("roots.main", problem, "give this one another name"));
+        }
+        let mut count = 0;
+        for (field, _, root) in self.named_roots() {
+            root.check(&field)?;
+            count += 1;
+        }
+        if count == 0 {
+            let remedy = "write `[root]` with `kind = \"shamir\"`, or another kind: see the commented example \
+                          deploy/keyreeve.toml";
+            return Err(Fault::new("root", "there is no root of trust", remedy));
         }
         self.check_parts()
     }
@@ -323,10 +372,30 @@ impl Config {
         self.notify.open()?;
         self.webauthn.check()?;
         self.backup.as_ref().map_or(Ok(()), BackupConfig::check)?;
+        self.start.check()?;
+        self.check_anchors()?;
+        self.drills.check()?;
         if self.memory.keys == 0 || self.memory.tokens == 0 || self.memory.decisions == 0 {
             return Err(Fault::new("memory", "nothing could be held in memory", "give numbers of at least 1"));
         }
         Ok(())
+    }
+
+    fn check_anchors(&self) -> Result<(), Fault> {
+        if self.anchors.len() > anchor::ANCHORS_MAX {
+            let problem = format!("{} anchors", self.anchors.len());
+            return Err(Fault::new("anchors", problem, format!("name at most {}", anchor::ANCHORS_MAX)));
+        }
+        for (name, anchor) in &self.anchors {
+            anchor.check(&format!("anchors.{name}"), &self.data_dir)?;
+        }
+        Ok(())
+    }
+
+    /// The roots of trust: where each stands in the file, its name, and what it is.
+    pub(crate) fn named_roots(&self) -> impl Iterator<Item = (String, Name, &RootConfig)> {
+        let main = self.root.iter().map(|root| ("root".to_owned(), keyreeve_model::roots::main(), root));
+        main.chain(self.roots.iter().map(|(name, root)| (format!("roots.{name}"), name.clone(), root)))
     }
 
     /// The algorithms with their dates.
@@ -363,6 +432,11 @@ impl Config {
         named.unwrap_or_else(|| self.data_dir.join("backup"))
     }
 
+    /// Where scratch instances are made.
+    pub(crate) fn drill_dir(&self) -> PathBuf {
+        self.drills.dir.as_ref().unwrap_or(&self.data_dir).join("keyreeve-drill")
+    }
+
     pub(crate) fn audit_dir(&self) -> PathBuf {
         self.audit.dir.clone().unwrap_or_else(|| self.data_dir.join("audit"))
     }
@@ -376,6 +450,11 @@ impl Config {
                 "listeners.all: administration and data share one listener; `admin` and `data` keep them apart".into(),
             );
         }
+        if self.root.is_none() {
+            let text = "root: there is none, which is right for a deployment that has retired `main`; a new one cannot \
+                        be initialised with this configuration";
+            remarks.push(text.into());
+        }
         if self.listeners.metrics.is_none() {
             remarks.push("listeners.metrics: there is none, so nothing can be watched".into());
         }
@@ -383,6 +462,9 @@ impl Config {
             remarks.push(
                 "store.password_file: there is none, so the database must know this server by other means".into(),
             );
+        }
+        if self.anchors.is_empty() {
+            remarks.push("anchors: there is none, so nobody notices when an old copy of this server is started".into());
         }
         if self.notify.channels.is_empty() {
             remarks

@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::config::{
-    AuditConfig, Config, EpochsConfig, ListenerConfig, Listeners, Log, LogFormat, LogLevel, RootConfig, StoreConfig,
-    TlsFiles, WebAuthnConfig,
+    AuditConfig, Config, DrillsConfig, EpochsConfig, ListenerConfig, Listeners, Log, LogFormat, LogLevel, RootConfig,
+    StoreConfig, TlsFiles, WebAuthnConfig,
 };
 use crate::error::ServerError;
 use crate::files;
@@ -157,7 +157,7 @@ fn config(data_dir: &Path, paths: &Paths, listen: SocketAddr) -> Config {
     Config {
         data_dir: data_dir.to_owned(),
         store: StoreConfig::default(),
-        root: RootConfig::SealedFile {},
+        root: Some(RootConfig::SealedFile {}),
         roots: Default::default(),
         epochs: EpochsConfig::default(),
         audit: AuditConfig { origin: "localhost/keyreeve-dev".to_owned(), dir: None },
@@ -168,6 +168,10 @@ fn config(data_dir: &Path, paths: &Paths, listen: SocketAddr) -> Config {
         lifecycle: Default::default(),
         notify: Default::default(),
         backup: None,
+        anchors: Default::default(),
+        start: Default::default(),
+        integrity: crate::config::IntegrityConfig::default(),
+        drills: DrillsConfig { restore_hours: 0, people_days: 0, ..DrillsConfig::default() },
         text: None,
         webauthn: WebAuthnConfig { id: Some("localhost".to_owned()), ..WebAuthnConfig::default() },
         algorithms: BTreeMap::new(),

@@ -13,6 +13,7 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
+use crate::assemble::open_anchor;
 use crate::config::{Config, ConfigError, Fault, ListenerConfig, RootConfig, StoreConfig, TlsFiles, Unsure};
 use crate::files::{self, Trouble};
 use crate::machine::SystemEntropy;
@@ -43,6 +44,7 @@ pub(crate) fn examine(config: &Config, file: &Path, now: UnixMillis) -> Result<C
     }
     found.roots(config).map_err(|fault| fault.in_file(file))?;
     found.backups(config).map_err(|fault| fault.in_file(file))?;
+    found.anchors(config).map_err(|fault| fault.in_file(file))?;
     found.listeners(config, now).map_err(|fault| fault.in_file(file))?;
     found.checked.extend(config.notify.seen().map_err(|fault| fault.in_file(file))?);
     Ok(found)
@@ -56,12 +58,15 @@ pub(crate) fn certificate_warnings(config: &Config, now: UnixMillis) -> Vec<Stri
     found.warnings
 }
 
+/// The place of a database, which is made with the directories around it.
+const DATABASE: &str = "store.path";
+
 fn directories(config: &Config) -> Vec<(&'static str, PathBuf)> {
     let mut directories = vec![("data_dir", config.data_dir.clone())];
     if let StoreConfig::Sqlite { path } = &config.store
         && let Some(directory) = config.sqlite_path(path.as_deref()).parent()
     {
-        directories.push(("store.path", directory.to_owned()));
+        directories.push((DATABASE, directory.to_owned()));
     }
     directories.push(("epochs.dir", config.epochs_dir()));
     directories.push(("audit.dir", config.audit_dir()));
@@ -70,8 +75,7 @@ fn directories(config: &Config) -> Vec<(&'static str, PathBuf)> {
 
 impl Checked {
     fn roots(&mut self, config: &Config) -> Result<(), Fault> {
-        let named = config.roots.iter().map(|(name, root)| (format!("roots.{name}"), root));
-        for (field, root) in std::iter::once(("root".to_owned(), &config.root)).chain(named) {
+        for (field, _, root) in config.named_roots() {
             match root {
                 RootConfig::Tpm(tpm) => self.tpm(&field, &tpm.options(&field, &config.data_dir)?),
                 RootConfig::Pkcs11(token) => self.checked.extend(token.seen(&field)),
@@ -111,6 +115,31 @@ impl Checked {
         Ok(())
     }
 
+    /// Looks whether each anchor is there.
+    fn anchors(&mut self, config: &Config) -> Result<(), Fault> {
+        let Ok(random) = Random::start(Box::new(SystemEntropy)) else { return Ok(()) };
+        // Whoever checks a configuration has no runtime of its own.
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return Ok(()) };
+        for (name, anchor) in &config.anchors {
+            let opened = open_anchor(name, anchor, &random)?;
+            let place = format!("anchors.{name}: {} {}", opened.kind(), opened.place());
+            if anchor.counter("")?.is_some_and(|options| options.device.is_simulated()) {
+                self.warnings.push(format!("{place} is a program that plays a TPM, and protects nothing"));
+            }
+            match runtime.block_on(opened.read()) {
+                Ok(held) => self.checked.push(match held.count {
+                    Some(count) => format!("{place} is there, at step {count}"),
+                    None => format!("{place} is there, and was not used yet"),
+                }),
+                Err(error) if anchor.required() => {
+                    self.warnings.push(format!("{place}: {error}; the server does not open without it"));
+                }
+                Err(error) => self.warnings.push(format!("{place}: {error}")),
+            }
+        }
+        Ok(())
+    }
+
     /// Asks the TPM whether it would open the root, as it will be asked at the start.
     fn tpm(&mut self, field: &str, options: &Options) {
         let device = &options.device;
@@ -136,14 +165,12 @@ impl Checked {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if path.is_dir() {
             self.checked.push(format!("{field}: {name} is for its owner alone"));
-        } else if parent.is_dir() || parent.starts_with(&config.data_dir) {
+        } else if parent.is_dir() || parent.starts_with(&config.data_dir) || field == DATABASE {
             self.checked.push(format!("{field}: {name} is not there yet; the server makes it"));
         } else {
-            self.warnings.push(format!(
-                "{field}: {name} is not there, nor is the directory around it, so the server cannot make it: make \
-                 {}, writable for the user that runs the server",
-                parent.display()
-            ));
+            let problem = format!("{name} is not there, nor is the directory around it, so the server cannot make it");
+            let remedy = format!("make {}, writable for the user that runs the server", parent.display());
+            return Err(Trouble::new(problem, remedy));
         }
         Ok(())
     }
@@ -329,6 +356,18 @@ mod tests {
 
     /// What is found in a configuration whose server has a certificate of this kind.
     fn found(listen: &str, names: &[&str], alter: impl FnOnce(&mut CertificateParams)) -> Checked {
+        let dir = configured(listen, names, alter);
+        examined(&dir, "").unwrap()
+    }
+
+    fn examined(dir: &tempfile::TempDir, more: &str) -> Result<Checked, ConfigError> {
+        let text = std::fs::read_to_string(dir.path().join("keyreeve.toml")).unwrap();
+        let path = dir.path().join("more.toml");
+        std::fs::write(&path, format!("{text}{more}")).unwrap();
+        examine(&Config::load(&path)?, &path, NOW)
+    }
+
+    fn configured(listen: &str, names: &[&str], alter: impl FnOnce(&mut CertificateParams)) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -340,9 +379,8 @@ mod tests {
             "data_dir = \"data\"\n[root]\nkind = \"shamir\"\n[audit]\norigin = \"a/b\"\n[listeners.all]\n\
              address = \"{listen}\"\ntls = {{ cert = \"cert.pem\", key = \"key.pem\" }}\n"
         );
-        let path = dir.path().join("keyreeve.toml");
-        std::fs::write(&path, text).unwrap();
-        examine(&Config::load(&path).unwrap(), &path, NOW).unwrap()
+        std::fs::write(dir.path().join("keyreeve.toml"), text).unwrap();
+        dir
     }
 
     #[test]
@@ -353,6 +391,19 @@ mod tests {
         assert!(found.checked.iter().any(|line| line.starts_with("epochs.dir: ")), "{found:?}");
         assert!(self::found("0.0.0.0:7433", &["kms.example.com"], |_| ()).warnings.is_empty());
         assert!(self::found("127.0.0.1:7433", &["localhost"], |_| ()).warnings.is_empty());
+    }
+
+    /// The server makes a directory, and not those around it; a database's it does.
+    #[test]
+    fn a_directory_that_cannot_be_made_is_refused() {
+        let dir = configured("127.0.0.1:7433", &["localhost"], |_| ());
+        let epochs = "[epochs]\ndir = \"away/epochs\"\n";
+        let refused = examined(&dir, epochs).unwrap_err().to_string();
+        assert!(refused.contains("epochs.dir") && refused.contains("cannot make it"), "{refused}");
+        let store = "[store]\nkind = \"sqlite\"\npath = \"away/store/keys.db\"\n";
+        assert!(examined(&dir, store).unwrap().checked.iter().any(|line| line.starts_with("store.path: ")));
+        std::fs::create_dir(dir.path().join("away")).unwrap();
+        assert!(examined(&dir, epochs).unwrap().warnings.is_empty());
     }
 
     #[test]
@@ -432,8 +483,8 @@ mod tests {
             examine(&Config::load(&path).unwrap(), &path, NOW)
         };
         assert!(make("").unwrap().warnings.is_empty());
-        let missing = make("dir = \"not/there\"").unwrap();
-        assert!(missing.warnings.iter().any(|line| line.starts_with("audit.dir: ")), "{missing:?}");
+        let missing = make("dir = \"not/there\"").unwrap_err();
+        assert!(missing.field == "audit.dir" && missing.problem.contains("cannot make it"), "{missing}");
         std::fs::create_dir(dir.path().join("log")).unwrap();
         std::fs::set_permissions(dir.path().join("log"), std::fs::Permissions::from_mode(0o755)).unwrap();
         let open = make("dir = \"log\"").unwrap_err();

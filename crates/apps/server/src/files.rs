@@ -23,7 +23,7 @@ impl std::fmt::Display for Trouble {
 }
 
 impl Trouble {
-    fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { problem: problem.into(), remedy: remedy.into() }
     }
 

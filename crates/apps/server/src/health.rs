@@ -29,7 +29,12 @@ impl Told {
 
 /// Nothing is wrong, though people may have to open the server.
 fn is_well(readiness: &Readiness) -> bool {
-    *readiness == Readiness::well(readiness.seal.clone())
+    Readiness { integrity: None, ..readiness.clone() } == Readiness::well(readiness.seal.clone())
+}
+
+/// What is not well and stands in nobody's way.
+fn warnings(readiness: &Readiness) -> Vec<&'static str> {
+    readiness.integrity.iter().map(|_| "quarantine").collect()
 }
 
 /// The routes.
@@ -47,6 +52,13 @@ struct Ready {
     ready: bool,
     /// What stands in the way, as stable codes: details are for the log, not for strangers.
     reasons: Vec<&'static str>,
+    /// While the server is open: roots of trust that are sealed. What is under them alone is refused, the rest is
+    /// served, so they do not make the server unready.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sealed_roots: Vec<String>,
+    /// What an operator should look at although requests are served.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<&'static str>,
 }
 
 async fn alive(State((engine, _)): State<(Engine, Arc<Told>)>, call: PlainCall) -> Result<Json<Alive>, Problem> {
@@ -67,13 +79,15 @@ async fn ready(State((engine, told)): State<(Engine, Arc<Told>)>, call: PlainCal
         }
     }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Ok((status, Json(Ready { ready, reasons })).into_response())
+    let sealed = engine.root_states().into_iter().filter(|root| root.is_sealed() && readiness.seal == SealStatus::Open);
+    let sealed_roots = sealed.map(|root| root.name.to_string()).collect();
+    Ok((status, Json(Ready { ready, reasons, sealed_roots, warnings: warnings(&readiness) })).into_response())
 }
 
 /// Why requests would be refused.
 pub(crate) fn reasons(readiness: &Readiness) -> Vec<&'static str> {
     // Taken apart by name: a part that is added must be told of here.
-    let Readiness { seal, root, store, vault, journal, random } = readiness;
+    let Readiness { seal, root, store, vault, journal, random, anchor, rolled_back, integrity: _ } = readiness;
     let seal = match seal {
         SealStatus::Open => None,
         SealStatus::NotInitialised { .. } => Some("not-initialised"),
@@ -85,6 +99,8 @@ pub(crate) fn reasons(readiness: &Readiness) -> Vec<&'static str> {
         (vault, "vault-unavailable"),
         (journal, "audit-unavailable"),
         (random, "entropy-failed"),
+        (anchor, "anchor-unavailable"),
+        (rolled_back, "rolled-back"),
     ];
     let ill = parts.into_iter().filter(|(trouble, _)| trouble.is_some()).map(|(_, reason)| reason);
     seal.into_iter().chain(ill).collect()
@@ -117,7 +133,18 @@ mod tests {
         assert!(reasons(&Readiness::well(SealStatus::Open)).is_empty());
         let ill = || Some(String::from("disk"));
         let seal = SealStatus::Sealed { given: 0, threshold: 3, shares: 5 };
-        let all = Readiness { seal, root: ill(), store: ill(), vault: ill(), journal: ill(), random: ill() };
+        let all = Readiness {
+            seal,
+            root: ill(),
+            store: ill(),
+            vault: ill(),
+            journal: ill(),
+            random: ill(),
+            anchor: ill(),
+            rolled_back: ill(),
+            integrity: ill(),
+        };
+        assert_eq!(warnings(&all), ["quarantine"]);
         let told = [
             "sealed",
             "root-unavailable",
@@ -125,6 +152,8 @@ mod tests {
             "vault-unavailable",
             "audit-unavailable",
             "entropy-failed",
+            "anchor-unavailable",
+            "rolled-back",
         ];
         assert_eq!(reasons(&all), told);
     }

@@ -11,7 +11,9 @@ pub mod tpm;
 
 mod assemble;
 mod clouds;
+mod drill;
 mod error;
+mod evidence;
 mod examine;
 mod files;
 mod harden;
@@ -31,11 +33,12 @@ use std::path::Path;
 
 pub use config::{Config, ConfigError};
 pub use dev::{DevOptions, DevReady, dev};
+pub use drill::{RehearsedRestore, RestoreDrill, drill_restore};
 pub use error::ServerError;
 pub use examine::Checked;
 pub use keyreeve_engine::{Clock, RestoreOptions, RestoredReply, SealStatus};
 pub use machine::SystemClock;
-pub use restore::{FoundBackup, Restore, restore};
+pub use restore::{FoundBackup, Restore, Taken, restore};
 pub use root_check::{RootCheck, RootDevice, RootOffer, root_check};
 use running::Signals;
 pub use running::{Addresses, Mode, Running};

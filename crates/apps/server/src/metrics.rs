@@ -103,6 +103,11 @@ impl fmt::Debug for Moment {
 }
 
 #[derive(Debug, EncodeLabelSet)]
+struct ByDrill {
+    drill: &'static str,
+}
+
+#[derive(Debug, EncodeLabelSet)]
 struct ByListener {
     listener: &'static str,
 }
@@ -117,6 +122,21 @@ impl Moment {
     ) -> fmt::Result {
         let gauge = ConstGauge::new(value);
         gauge.encode(encoder.encode_descriptor(name, help, unit, gauge.metric_type())?)
+    }
+
+    fn drills(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let standing = self.engine.drills_standing();
+        let (overdue, now) = (standing.iter().filter(|drill| drill.overdue).count(), self.clock.now());
+        let help = "Kinds of drills that are overdue";
+        Self::gauge(encoder, "keyreeve_drills_overdue", help, None, overdue as f64)?;
+        let help = "Time since the last good drill of a kind; missing where there was none";
+        let (name, unit, kind) = ("keyreeve_drill_age", Some(&Unit::Seconds), ConstGauge::new(0.0).metric_type());
+        let mut metric = encoder.encode_descriptor(name, help, unit, kind)?;
+        for (drill, good) in standing.iter().filter_map(|drill| Some((drill.kind.name(), drill.good?))) {
+            let age = now.since(good).max(0) as f64 / 1000.0;
+            ConstGauge::new(age).encode(metric.encode_family(&ByDrill { drill })?)?;
+        }
+        Ok(())
     }
 
     fn listeners(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -160,6 +180,15 @@ impl Collector for Moment {
         let overdue = self.engine.overdue_destructions() as f64;
         let help = "Keys whose destruction is due and failed";
         Self::gauge(to, "keyreeve_destructions_overdue", help, None, overdue)?;
+        let quarantined = self.engine.quarantined() as f64;
+        let help = "Places that were found damaged and are in quarantine";
+        Self::gauge(to, "keyreeve_quarantined", help, None, quarantined)?;
+        let escrow = self.engine.escrow_health();
+        let help = "Keys that the escrow policy names and that could not be deposited";
+        Self::gauge(to, "keyreeve_escrow_keys_missing", help, None, escrow.missing as f64)?;
+        let help = "1 while a campaign of escrow is overdue";
+        Self::gauge(to, "keyreeve_escrow_campaign_overdue", help, None, f64::from(u8::from(escrow.campaign_overdue)))?;
+        self.drills(to)?;
         let records = self.journal.size() as f64;
         Self::gauge(to, "keyreeve_audit_records", "Records in the audit log", None, records)?;
         let uptime = self.clock.elapsed().as_secs_f64();

@@ -1,8 +1,11 @@
 //! What happens to the root of trust, told in the server's own log and to the service manager: made, opened, sealed.
 
+use keyreeve_engine::ops::system::RootState;
 use keyreeve_engine::{Code, Descriptor, Engine, Observer, catalogue};
 use keyreeve_http::CancellationToken;
+use keyreeve_model::Name;
 use keyreeve_root::SealStatus;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -45,13 +48,23 @@ impl Moves {
         Self { operations, moved: Notify::new(), refusals: Mutex::default() }
     }
 
-    /// Tells where the server stands, now and whenever that changed. A refused share can change it too: of a set with a
-    /// forged one none is kept.
+    /// Tells where the server stands, now and whenever that changed, and each root of trust besides where there are
+    /// several. A refused share can change it too: of a set with a forged one none is kept.
     pub(crate) async fn follow(self: Arc<Self>, engine: Engine, stop: CancellationToken) {
-        let mut told = None;
+        let (mut told, mut told_of) = (None, BTreeMap::new());
         loop {
-            if let Some(status) = news(&mut told, engine.seal_status()) {
+            let roots = engine.root_states();
+            let more = of_each(&mut told_of, &roots);
+            let waiting = waiting(&roots, engine.is_open());
+            let status = news(&mut told, engine.seal_status()).cloned();
+            if let Some(status) = &status {
                 tell(status);
+            }
+            if roots.len() > 1 {
+                more.iter().for_each(tell_of);
+            }
+            if status.is_some() || !more.is_empty() {
+                service::status(&format!("{}{waiting}", summary(&engine.seal_status())));
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -94,22 +107,60 @@ fn news(told: &mut Option<SealStatus>, status: SealStatus) -> Option<&SealStatus
 
 fn tell(seal: &SealStatus) {
     match seal {
-        SealStatus::Open => {
-            tracing::info!("the server is open");
-            service::status("open");
-        }
-        SealStatus::NotInitialised { .. } => {
-            tracing::info!("the server is not initialised: `keyreeve init` does it");
-            service::status("not initialised: `keyreeve init` does it");
-        }
+        SealStatus::Open => tracing::info!("the server is open"),
+        SealStatus::NotInitialised { .. } => tracing::info!("the server is not initialised: `keyreeve init` does it"),
         SealStatus::Sealed { .. } if !seal.needs_people() => {
             tracing::info!("the server is sealed and no share opens it: starting it again does");
-            service::status("sealed: starting it again opens it");
         }
         SealStatus::Sealed { given, threshold, .. } => {
             tracing::info!(given, needed = threshold, "the server is sealed: `keyreeve unseal` opens it");
-            service::status(&format!("sealed, {given} of {threshold} shares given: `keyreeve unseal` opens it"));
         }
+    }
+}
+
+/// For the service manager.
+fn summary(seal: &SealStatus) -> String {
+    match seal {
+        SealStatus::Open => "open".to_owned(),
+        SealStatus::NotInitialised { .. } => "not initialised: `keyreeve init` does it".to_owned(),
+        SealStatus::Sealed { .. } if !seal.needs_people() => "sealed: starting it again opens it".to_owned(),
+        SealStatus::Sealed { given, threshold, .. } => {
+            format!("sealed, {given} of {threshold} shares given: `keyreeve unseal` opens it")
+        }
+    }
+}
+
+/// The same about roots of trust that are sealed while the server is open.
+fn waiting(roots: &[RootState], open: bool) -> String {
+    let sealed = roots.iter().filter(|root| open && root.is_sealed());
+    sealed.map(|root| format!("; root of trust `{}` is sealed", root.name)).collect()
+}
+
+/// The roots of trust that stand elsewhere than was told before.
+fn of_each(told: &mut BTreeMap<Name, SealStatus>, roots: &[RootState]) -> Vec<RootState> {
+    let new = |root: &&RootState| told.insert(root.name.clone(), root.status.clone()).as_ref() != Some(&root.status);
+    roots.iter().filter(new).cloned().collect()
+}
+
+fn tell_of(root: &RootState) {
+    let name = root.name.as_str();
+    match root.status {
+        SealStatus::Open => tracing::info!(root = name, "this root of trust is open"),
+        SealStatus::NotInitialised { .. } => {
+            tracing::info!(root = name, "this root of trust is not joined or not there")
+        }
+        SealStatus::Sealed { threshold: 0, .. } => {
+            tracing::warn!(
+                root = name,
+                "this root of trust is sealed and no share opens it: what is under it is refused"
+            );
+        }
+        SealStatus::Sealed { given, threshold, .. } => tracing::warn!(
+            root = name,
+            given,
+            needed = threshold,
+            "this root of trust is sealed, and what is under it is refused: `keyreeve unseal` opens it"
+        ),
     }
 }
 
@@ -140,5 +191,24 @@ mod tests {
         assert_eq!(news(&mut told, sealed(0)), Some(&sealed(0)), "shares were forgotten");
         assert_eq!(news(&mut told, SealStatus::Open), Some(&SealStatus::Open));
         assert_eq!(news(&mut told, SealStatus::Open), None);
+    }
+
+    #[test]
+    fn each_root_is_told_of_when_it_moves() {
+        let root = |name: &str, status: SealStatus| RootState {
+            name: name.parse().unwrap(),
+            kind: "shamir",
+            custody: keyreeve_model::Custody::Kms,
+            status,
+        };
+        let sealed = |given| SealStatus::Sealed { given, threshold: 2, shares: 3 };
+        let mut told = BTreeMap::new();
+        let at_first = [root("main", SealStatus::Open), root("people", sealed(0))];
+        assert_eq!(of_each(&mut told, &at_first).len(), 2);
+        assert!(of_each(&mut told, &at_first).is_empty());
+        let then = [root("main", SealStatus::Open), root("people", sealed(1))];
+        assert_eq!(of_each(&mut told, &then), then[1..]);
+        assert_eq!(waiting(&then, true), "; root of trust `people` is sealed");
+        assert_eq!(waiting(&then, false), "", "the server's own state says enough");
     }
 }

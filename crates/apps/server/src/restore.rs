@@ -1,7 +1,7 @@
 //! `keyreeve restore`: a backup into a data directory that has nothing yet, without a server.
 
 use keyreeve_archive::Archive;
-use keyreeve_engine::{RestoreOptions, RestoredReply, SealStatus};
+use keyreeve_engine::{Code, Engine, RestoreOptions, RestoreSource, RestoredReply, SealStatus};
 use keyreeve_model::{Name, UnixMillis};
 use keyreeve_secret::SecretString;
 use serde::{Deserialize, Serialize};
@@ -38,15 +38,28 @@ pub struct FoundBackup {
     pub made: UnixMillis,
 }
 
-/// Restores a backup. `found` hears which one it is; `share` is asked for shares while the root of trust wants any, and
-/// told why the last one was refused.
+/// What became of the last share that was given.
+#[derive(Debug)]
+pub enum Taken {
+    /// None was given yet.
+    None,
+    /// It counts, for this root of trust, which stands so now.
+    Counts(Name, SealStatus),
+    /// It is of this root of trust, which is open already: it was not needed.
+    NotNeeded(String),
+    /// It was refused.
+    Refused(String),
+}
+
+/// Restores a backup. `found` hears which one it is; `share` is asked for shares while roots of trust want any: it is
+/// told which ones, and what became of the last share.
 ///
 /// # Errors
 /// [`ServerError`] says what is wrong and what to do; the store is as empty as before.
 pub fn restore(
     restore: &Restore<'_>,
     found: impl FnOnce(&FoundBackup),
-    share: impl FnMut(&SealStatus, Option<String>) -> Result<SecretString, ServerError>,
+    share: impl FnMut(&[(Name, SealStatus)], Taken) -> Result<SecretString, ServerError>,
 ) -> Result<RestoredReply, ServerError> {
     // As in `serve`: nobody may look into this process while the root of trust is open in it.
     let _ = harden::apply();
@@ -59,7 +72,7 @@ async fn run(
     config: &Config,
     restore: &Restore<'_>,
     found: impl FnOnce(&FoundBackup),
-    mut share: impl FnMut(&SealStatus, Option<String>) -> Result<SecretString, ServerError>,
+    share: impl FnMut(&[(Name, SealStatus)], Taken) -> Result<SecretString, ServerError>,
 ) -> Result<RestoredReply, ServerError> {
     let failed = |error: keyreeve_engine::Error| ServerError::Refused(error.to_string());
     let destination = config.backup.as_ref().and_then(|backup| backup.destinations.get(&restore.from));
@@ -75,16 +88,7 @@ async fn run(
     let engine = &parts.engine;
     let chosen = engine.begin_restore(&*source, &restore.options).await.map_err(failed)?;
     found(&FoundBackup { sequence: chosen.sequence(), made: chosen.made() });
-    let mut refused = None;
-    while engine.restore_status() != SealStatus::Open {
-        let status = engine.restore_status();
-        if !status.needs_people() {
-            let text = "the root of trust of this backup does not open: is its device there, and is it in `[root]`?";
-            return Err(ServerError::Refused(text.to_owned()));
-        }
-        let given = share(&status, refused.take())?;
-        refused = engine.restore_unseal(&chosen, &given).await.err().map(|error| error.to_string());
-    }
+    open_by_people(engine, &chosen, share).await?;
     let marker = config.data_dir.join(MARKER);
     let begun = serde_json::to_vec(&Begun { v: 1, places: Places::of(config).found(), empty: empty.found() });
     let begun = begun.map_err(|error| ServerError::part("data directory", error))?;
@@ -94,6 +98,29 @@ async fn run(
     let restored = restored.map_err(failed)?;
     std::fs::remove_file(&marker).map_err(|error| ServerError::part("data directory", error))?;
     Ok(restored)
+}
+
+/// Asks for shares until the roots of trust that a backup needs are open.
+pub(crate) async fn open_by_people(
+    engine: &Engine,
+    chosen: &RestoreSource,
+    mut share: impl FnMut(&[(Name, SealStatus)], Taken) -> Result<SecretString, ServerError>,
+) -> Result<(), ServerError> {
+    let mut taken = Taken::None;
+    while engine.restore_status() != SealStatus::Open {
+        let waiting = engine.restore_waiting(chosen);
+        if waiting.is_empty() {
+            let text = "the root of trust of this backup does not open: is its device there, and is it in `[root]`?";
+            return Err(ServerError::Refused(text.to_owned()));
+        }
+        let given = share(&waiting, taken)?;
+        taken = match engine.restore_unseal(&given).await {
+            Ok((name, status)) => Taken::Counts(name, status),
+            Err(error) if error.code() == Code::WrongState => Taken::NotNeeded(error.public().to_owned()),
+            Err(error) => Taken::Refused(error.public().to_owned()),
+        };
+    }
+    Ok(())
 }
 
 /// Refuses to start over half a restore.

@@ -1,9 +1,10 @@
 //! What a device that is to be a root of trust offers, asked without starting a server.
 
+use keyreeve_model::Name;
 use keyreeve_root_pkcs11::survey::{Survey, WANTED, What, flags, uses};
 use keyreeve_root_pkcs11::{Settings, examine};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::config::{Config, Pkcs11Config, RootConfig};
 use crate::error::ServerError;
@@ -16,8 +17,8 @@ pub enum RootDevice {
     Configured {
         /// The file.
         file: PathBuf,
-        /// Which root; `main` is the one under `[root]`.
-        root: String,
+        /// Which root; `main` is the one under `[root]`. The only one in a token, unless said.
+        root: Option<String>,
     },
     /// A token that no configuration names yet.
     Token {
@@ -75,23 +76,25 @@ fn settings(device: &RootDevice) -> Result<Settings, ServerError> {
             return Ok(Pkcs11Config::to_look_at(library, token.clone(), serial.clone()).settings());
         }
     };
-    match configured(&Config::load(file)?, file, root)? {
-        RootConfig::Pkcs11(token) => Ok(token.settings()),
-        _ => {
-            let text = format!("the root `{root}` is not in a PKCS #11 token: there is nothing to ask");
-            Err(ServerError::Refused(text))
+    let config = Config::load(file)?;
+    let (tokens, others): (Vec<_>, Vec<_>) =
+        config.named_roots().partition(|(_, _, root)| matches!(root, RootConfig::Pkcs11(_)));
+    let wanted = |name: &Name| root.as_ref().is_none_or(|root| name.as_str() == root);
+    let names = |roots: &[(String, Name, &RootConfig)]| {
+        let names: Vec<String> = roots.iter().map(|(_, name, _)| format!("`{name}`")).collect();
+        names.join(", ")
+    };
+    let found: Vec<_> = tokens.iter().filter(|(_, name, _)| wanted(name)).collect();
+    let text = match (found.as_slice(), root) {
+        ([(_, _, RootConfig::Pkcs11(token))], _) => return Ok(token.settings()),
+        ([_, ..], _) => format!("several roots are in tokens: say with `--root` which one ({})", names(&tokens)),
+        ([], Some(root)) if others.iter().any(|(_, name, _)| name.as_str() == root) => {
+            format!("the root `{root}` is not in a PKCS #11 token: there is nothing to ask")
         }
-    }
-}
-
-fn configured(config: &Config, file: &Path, root: &str) -> Result<RootConfig, ServerError> {
-    if root == keyreeve_model::roots::MAIN {
-        return Ok(config.root.clone());
-    }
-    let found = config.roots.iter().find(|(name, _)| name.as_str() == root);
-    found
-        .map(|(_, root)| root.clone())
-        .ok_or_else(|| ServerError::Refused(format!("{} has no root called `{root}`", file.display())))
+        ([], Some(root)) => format!("{} has no root called `{root}`", file.display()),
+        ([], None) => format!("no root in {} is in a PKCS #11 token: there is nothing to ask", file.display()),
+    };
+    Err(ServerError::Refused(text))
 }
 
 fn report(survey: &Survey) -> RootCheck {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::assemble::{Parts, assemble};
 use crate::config::Config;
 use crate::error::ServerError;
+use crate::evidence;
 use crate::lease::Lease;
 use crate::listeners::{self, Reloadable};
 use crate::service;
@@ -101,7 +102,11 @@ impl Running {
     pub async fn start(config: Config, mode: Mode) -> Result<Self, ServerError> {
         let began = Instant::now();
         crate::restore::refuse_half_done(&config)?;
+        let looked = config.clone();
+        let evidence = tokio::task::spawn_blocking(move || evidence::take(&looked)).await;
+        let evidence = evidence.map_err(|error| ServerError::part("program", error))??;
         let parts = assemble(&config, mode).await?;
+        parts.engine.started_as(evidence);
         let (store, clock) = (parts.store.clone(), parts.clock.clone());
         let lease = Lease::take(store, clock, parts.holder.clone()).await?;
         parts.engine.start().await.map_err(|error| match parts.engine.pin_refused() {
@@ -118,6 +123,7 @@ impl Running {
         ticks.spawn(jobs(parts.engine.clone(), stop.clone()));
         ticks.spawn(backups(parts.engine.clone(), stop.clone()));
         ticks.spawn(destroyed(parts.engine.clone(), stop.clone()));
+        ticks.spawn(crate::drill::run(parts.engine.clone(), config.clone(), mode, stop.clone()));
         for channel in 0..parts.engine.channels() {
             ticks.spawn(courier(parts.engine.clone(), channel, stop.clone()));
         }

@@ -167,7 +167,7 @@ async fn a_sealed_file_is_refused_outside_of_development_mode() {
     let (running, _) = start(directory.path()).await;
     running.stop().await;
     let mut config = production(directory.path());
-    config.root = keyreeve_server::config::RootConfig::SealedFile {};
+    config.root = Some(keyreeve_server::config::RootConfig::SealedFile {});
     let error = Running::start(config, Mode::Production).await.err().unwrap();
     assert!(error.to_string().contains("keyreeve dev"), "{error}");
 }

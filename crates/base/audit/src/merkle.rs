@@ -121,6 +121,12 @@ impl Frontier {
         (peaks.len() == size.count_ones() as usize).then_some(Self { size, peaks })
     }
 
+    /// The roots of its perfect subtrees, largest first, from which [`Frontier::from_peaks`] makes it again.
+    #[must_use]
+    pub fn peaks(&self) -> &[Hash] {
+        &self.peaks
+    }
+
     /// Number of leaves.
     #[must_use]
     pub const fn size(&self) -> u64 {

@@ -84,6 +84,9 @@ pub enum Action {
         threshold: u8,
         /// A new directory for shares, token and profile.
         out_dir: Argument,
+        /// A file that says who gets the shares: each is encrypted to the key of its holder, and nobody sees another's.
+        #[serde(default)]
+        holders_file: Option<Argument>,
     },
     /// Takes one share after the other, each typed or read without echo, until the server is open.
     Unseal {},
@@ -161,7 +164,7 @@ pub enum Input {
 pub type Kept = &'static [&'static str];
 
 const STATUS: Kept = &["root_kind", "root.state", "root.needed", "root.made", "open", "log_vkeys"];
-const INIT: Kept = &["files", "principal", "expires", "log_vkeys"];
+const INIT: Kept = &["files", "principal", "expires", "log_vkeys", "challenge"];
 const ROOT: Kept = &["state", "given", "needed"];
 const KEY: Kept =
     &["id", "aliases", "algorithm", "purpose", "state", "primary_version", "version_count", "destruction.due"];
@@ -173,7 +176,7 @@ impl Action {
     pub fn arguments(&self) -> Vec<&Argument> {
         match self {
             Self::Status {} | Self::Unseal {} | Self::Seal {} | Self::Restart {} | Self::AuditVerify {} => Vec::new(),
-            Self::Init { out_dir, .. } => vec![out_dir],
+            Self::Init { out_dir, holders_file, .. } => std::iter::once(out_dir).chain(holders_file).collect(),
             Self::ConfigCheck { file } => vec![file],
             Self::KeyShow { key } | Self::KeyDestroyNow { key } | Self::KeyDestroyRecord { key } => vec![key],
             Self::KeyCreate { alias, algorithm } => vec![alias, algorithm],
@@ -194,9 +197,14 @@ impl Action {
         };
         match self {
             Self::Status {} | Self::Restart {} => Ok(fixed(&["status"])),
-            Self::Init { shares, threshold, out_dir } => {
+            Self::Init { shares, threshold, out_dir, holders_file } => {
                 let (shares, threshold) = (shares.to_string(), threshold.to_string());
-                with(&["init", "--shares", &shares, "--threshold", &threshold, "--out-dir"], &[out_dir])
+                let mut words =
+                    with(&["init", "--shares", &shares, "--threshold", &threshold, "--out-dir"], &[out_dir])?;
+                if let Some(file) = holders_file {
+                    words.extend(["--holders-file".to_owned(), file.fill(values)?]);
+                }
+                Ok(words)
             }
             Self::Unseal {} => Ok(fixed(&["unseal", "-"])),
             Self::Seal {} => Ok(fixed(&["seal"])),

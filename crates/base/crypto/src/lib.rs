@@ -25,6 +25,7 @@ mod agreement;
 pub mod algorithm;
 pub mod digest;
 pub mod error;
+pub mod escrow;
 pub mod fips;
 pub mod health;
 pub mod kdf;

@@ -11,7 +11,7 @@ use std::fmt;
 use crate::change::Change;
 use crate::ids::{
     ApprovalId, CredentialId, EmergencyId, GrantId, HoldId, ImportId, IncidentId, JobId, KeyId, KeyringId, LoginId,
-    MfaId, NoticeId, RecordId, ReviewId, TokenId,
+    MfaId, NoticeId, RecordId, RecoveryId, ReviewId, TokenId,
 };
 use crate::metadata::Name;
 use crate::record::{BadRecord, RecordSealer, Revision, SealedRecord, Table, open, seal};
@@ -78,6 +78,7 @@ from_ids!(
     MfaId,
     NoticeId,
     RecordId,
+    RecoveryId,
     ReviewId,
     TokenId
 );

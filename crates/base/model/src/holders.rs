@@ -1,9 +1,9 @@
 //! People who hold shares of a secret: who has which, how the share was given to them, and when each last showed to
 //! still have it (requirements T4, T7).
 //!
-//! A share set belongs to a root of trust or to an escrow. Its record says nothing secret: of each share the public
-//! half of the key that is derived from it, and of each holder a name, a contact, and the fingerprint of the key that
-//! the share was encrypted to.
+//! A share set belongs to a root of trust or to a version of the escrow key. Its record says nothing secret: of each
+//! share the public half of the key that is derived from it, and of each holder a name, a contact, and the fingerprint
+//! of the key that the share was encrypted to.
 //!
 //! A set is exchanged for another in two steps, each of which is one change of this record: the new set is made and
 //! handed out ([`SharesRecord::hand_out`]), and takes the place of the present one when its holders have shown to have
@@ -39,7 +39,7 @@ const PROOF: &str = "krp1.";
 pub enum SharePurpose {
     /// A root of trust.
     Root,
-    /// A key that was left in escrow.
+    /// A version of the escrow key.
     Escrow,
 }
 
@@ -204,6 +204,40 @@ impl ShareHolders {
     /// The holders whose proof is overdue.
     pub fn overdue(&self, now: UnixMillis) -> impl Iterator<Item = &Holder> {
         self.holders.iter().filter(move |holder| self.proof_due(holder).is_some_and(|due| due <= now))
+    }
+
+    /// Takes the set as one that its holders have: as many as open the secret have proved to have their share; every
+    /// other one has as well, or is among `confirmed`, for whom somebody answers.
+    ///
+    /// # Errors
+    /// [`SharesRefusal::NoSuchHolder`], [`SharesRefusal::Unproved`], [`SharesRefusal::TooFewProved`].
+    pub fn accept(&mut self, confirmed: &BTreeSet<Name>, now: UnixMillis, by: &Name) -> Result<(), SharesRefusal> {
+        let named = |holder: &Holder| holder.person.as_ref().map(|person| person.name.clone());
+        if let Some(name) = confirmed.iter().find(|name| !self.holders.iter().filter_map(named).any(|n| n == **name)) {
+            return Err(SharesRefusal::NoSuchHolder { name: name.clone() });
+        }
+        let mut missing = Vec::new();
+        for holder in self.holders.iter_mut().filter(|holder| holder.proved.is_none()) {
+            match named(holder).is_some_and(|name| confirmed.contains(&name)) {
+                true => holder.confirmed = Some(Confirmed { at: now, by: by.clone() }),
+                false => missing.push(holder.called()),
+            }
+        }
+        if !missing.is_empty() {
+            return Err(SharesRefusal::Unproved { who: missing.join(", ") });
+        }
+        // Shares that nobody has shown may exist nowhere, and the former ones are refused from here on.
+        let (proved, threshold) = (self.holders.iter().filter(|h| h.proved.is_some()).count(), self.threshold);
+        if proved < usize::from(threshold) {
+            return Err(SharesRefusal::TooFewProved { proved, threshold });
+        }
+        Ok(())
+    }
+
+    /// Whoever has not shown the share since an instant.
+    pub fn unproved_since(&self, since: UnixMillis) -> impl Iterator<Item = &Holder> {
+        let shown = move |holder: &&Holder| holder.proved.as_ref().is_none_or(|proved| proved.asked < since);
+        self.holders.iter().filter(shown)
     }
 
     fn prove(&mut self, proof: &ShareProof, now: UnixMillis, by: &Name) -> Result<u8, SharesRefusal> {
@@ -473,26 +507,7 @@ impl SharesRecord {
         by: &Name,
     ) -> Result<(Self, serde_json::Value), SharesRefusal> {
         let HandedOut { public, mut holders, texts } = self.handed_out()?.clone();
-        let named = |holder: &Holder| holder.person.as_ref().map(|person| person.name.clone());
-        if let Some(name) = confirmed.iter().find(|name| !holders.holders.iter().filter_map(named).any(|n| n == **name))
-        {
-            return Err(SharesRefusal::NoSuchHolder { name: name.clone() });
-        }
-        let mut missing = Vec::new();
-        for holder in holders.holders.iter_mut().filter(|holder| holder.proved.is_none()) {
-            match named(holder).is_some_and(|name| confirmed.contains(&name)) {
-                true => holder.confirmed = Some(Confirmed { at: now, by: by.clone() }),
-                false => missing.push(holder.called()),
-            }
-        }
-        if !missing.is_empty() {
-            return Err(SharesRefusal::Unproved { who: missing.join(", ") });
-        }
-        // Shares that nobody has shown may exist nowhere, and the former ones are refused from here on.
-        let (proved, threshold) = (holders.holders.iter().filter(|h| h.proved.is_some()).count(), holders.threshold);
-        if proved < usize::from(threshold) {
-            return Err(SharesRefusal::TooFewProved { proved, threshold });
-        }
+        holders.accept(confirmed, now, by)?;
         (self.current, self.exchange, self.reminded) = (holders, None, None);
         self.kept = Some(Kept { since: now, texts });
         Ok((self, public))

@@ -156,9 +156,14 @@ typed_id!(
     /// Long work.
     JobId, "job_", "job"
 );
+typed_id!(
+    /// A recovery of a key from escrow.
+    RecoveryId, "rcv_", "recovery"
+);
 
 /// The prefixes of all identifiers; no name may begin with one, so that the two are never mistaken for each other.
-pub(crate) const PREFIXES: [&str; 17] = [
+pub(crate) const PREFIXES: [&str; 18] = [
+    RecoveryId::PREFIX,
     JobId::PREFIX,
     KeyId::PREFIX,
     KeyringId::PREFIX,

@@ -12,6 +12,7 @@ use crate::ids::{JobId, KeyringId};
 use crate::metadata::{Label, Name};
 use crate::record::Table;
 use crate::roots::RootUse;
+use crate::scan::Scan;
 use crate::time::UnixMillis;
 
 /// How long after a failed step it is tried again, at first and at most.
@@ -110,6 +111,8 @@ pub enum JobWork {
     Rekey(Rekey),
     /// A backup is made, or read again. This one goes on beside the others, which it never holds up.
     Backup(BackupWork),
+    /// Looking for damage in everything that is stored.
+    Scan(Scan),
 }
 
 impl JobWork {
@@ -120,6 +123,7 @@ impl JobWork {
             Self::Rekey(_) => "rekey",
             Self::Backup(BackupWork::Make { .. }) => "backup",
             Self::Backup(BackupWork::Check { .. }) => "backup-check",
+            Self::Scan(_) => "scan",
         }
     }
 }

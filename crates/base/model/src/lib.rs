@@ -19,14 +19,19 @@
 //! - [`context`]: encryption context in canonical form; [`ciphertext`]: what leaves the server
 //! - [`imports`]: material that comes from elsewhere or goes there; [`device`]: material that is inside a device
 //! - [`job`]: long work by steps
+//! - [`escrow`]: which keys are deposited, under what, and how they come back
 //! - [`hold`], [`incident`], [`emergency`]: what is out of the ordinary; [`actor`]: the person behind a principal
+//! - [`anchor`]: what remembers elsewhere how far a server had come
 //! - [`backup`]: backups that were made; [`stored`]: all rows of a store, for copying it whole
+//! - [`quarantine`]: what was found damaged; [`scan`]: looking for it
+//! - [`drill`]: rehearsals of what is done in trouble
 //! - [`change`]: the only way to alter what is stored
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod access;
 pub mod actor;
+pub mod anchor;
 pub mod approval;
 pub mod backup;
 pub mod canonical;
@@ -36,7 +41,9 @@ pub mod context;
 pub mod deployment;
 pub mod destruction;
 pub mod device;
+pub mod drill;
 pub mod emergency;
+pub mod escrow;
 pub mod field;
 pub mod filed;
 pub mod grant;
@@ -56,10 +63,12 @@ pub mod metadata;
 pub mod mfa;
 pub mod notice;
 pub mod policy_version;
+pub mod quarantine;
 pub mod record;
 pub mod review;
 pub mod roots;
 pub mod rules;
+pub mod scan;
 pub mod stored;
 pub mod time;
 pub mod usage;

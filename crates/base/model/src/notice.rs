@@ -126,12 +126,34 @@ notice_kinds! {
     /// A backup failed, is overdue, or was found damaged; or a destroyed key's entry could not be taken out of a
     /// ledger.
     BackupTrouble = "backup-trouble", Alert;
+    /// Something that is stored was found damaged and is in quarantine (requirement T10).
+    IntegrityTrouble = "integrity-trouble", Alert;
+    /// Something came out of quarantine.
+    IntegrityReleased = "integrity-released", Alert;
     /// This server came out of a backup.
     Restored = "restored", Alert;
+    /// The server is older than an anchor remembers, or people agreed that it goes on although it is.
+    RolledBack = "rolled-back", Alert;
+    /// An anchor does not answer, or is configured no more.
+    AnchorTrouble = "anchor-trouble", Alert;
+    /// Another program or another configuration runs than before, or a program that was not expected.
+    ServerChanged = "server-changed", Alert;
+    /// A drill went wrong: what it rehearses would not work today.
+    DrillFailed = "drill-failed", Alert;
+    /// Drills were not held for too long.
+    DrillOverdue = "drill-overdue", Alert;
     /// Shares of a root of trust are exchanged, or were.
     SharesChanged = "shares-changed", Alert;
     /// Holders of shares have not shown for long to have them.
     ShareProofsOverdue = "share-proofs-overdue", Alert;
+    /// Which keys are escrowed was changed, or under which key.
+    EscrowChanged = "escrow-changed", Alert;
+    /// Escrow agents are asked to show their shares.
+    EscrowCampaign = "escrow-campaign", Task;
+    /// A campaign of escrow is overdue, or keys that the policy names are in no escrow.
+    EscrowOverdue = "escrow-overdue", Alert;
+    /// A key is taken out of escrow, or was.
+    EscrowRecovery = "escrow-recovery", Alert;
     /// Somebody tries whether the channel works.
     Test = "test", Information;
 }

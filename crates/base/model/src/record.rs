@@ -4,8 +4,8 @@
 //! root of trust cannot forge a token, widen a policy or revive a key (SP 800-57 part 1 rev. 6 draft §5.2.3: metadata
 //! is integrity-protected).
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -27,12 +27,16 @@ impl Revision {
 macro_rules! tables {
     ($($(#[$doc:meta])+ $table:ident = $name:literal,)+) => {
         /// The tables that hold sealed records; the name is part of what the MAC covers.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(into = "&'static str", try_from = "String")]
         pub enum Table {
             $($(#[$doc])+ $table,)+
         }
 
         impl Table {
+            /// Every table.
+            pub const ALL: &'static [Self] = &[$(Self::$table,)+];
+
             /// The name in the database and in what the MAC covers.
             #[must_use]
             pub const fn name(self) -> &'static str {
@@ -51,6 +55,25 @@ macro_rules! tables {
             }
         }
     };
+}
+
+/// A text that is not the name of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("there is no such table of records")]
+pub struct UnknownTable;
+
+impl From<Table> for &'static str {
+    fn from(table: Table) -> Self {
+        table.name()
+    }
+}
+
+impl TryFrom<String> for Table {
+    type Error = UnknownTable;
+
+    fn try_from(name: String) -> Result<Self, UnknownTable> {
+        Self::from_name(&name).ok_or(UnknownTable)
+    }
 }
 
 tables! {
@@ -138,6 +161,24 @@ tables! {
     BackupDrills = "backup_drills",
     /// That the server came out of a backup.
     Restores = "restores",
+    /// What the server expects of its anchors.
+    Anchors = "anchors",
+    /// That people agreed to go on with an old copy.
+    Rollbacks = "rollbacks",
+    /// What ran when the server was last opened.
+    Starts = "starts",
+    /// What was found damaged.
+    Quarantines = "quarantines",
+    /// Which keys are escrowed.
+    Escrow = "escrow",
+    /// Keys that others are deposited under.
+    EscrowKeys = "escrow_keys",
+    /// Keys in escrow.
+    Deposits = "deposits",
+    /// Campaigns in which escrow agents show their shares.
+    EscrowCampaigns = "escrow_campaigns",
+    /// Keys that come back from escrow.
+    Recoveries = "recoveries",
 }
 
 /// A record as it is stored.

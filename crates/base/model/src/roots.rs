@@ -89,6 +89,18 @@ pub enum InvalidRoots {
     /// None, or too many.
     #[error("name 1 to {ROOTS_TOGETHER_MAX} roots of trust")]
     Count,
+    /// Alternatives would be mixed with roots that are all needed.
+    #[error("`{set}` would be of two kinds, with roots of which any one is enough and others that are all needed")]
+    Mixed {
+        /// The roots as they are.
+        set: String,
+    },
+    /// All are needed now, and one would be left.
+    #[error("of `{set}` all are needed now, and one of them alone would be left")]
+    Alone {
+        /// The roots as they are.
+        set: String,
+    },
 }
 
 /// Which roots wrap something.
@@ -136,6 +148,29 @@ impl RootUse {
     #[must_use]
     pub fn names(&self, root: &Name) -> bool {
         self.roots.contains(root)
+    }
+
+    /// These roots with `to` in the place of `from`. What was meant stays: of several alternatives one is exchanged,
+    /// and what nobody opens alone nobody opens alone afterwards.
+    ///
+    /// # Errors
+    /// [`InvalidRoots::Mixed`] when alternatives would get into a set of which all are needed, or the other way round;
+    /// [`InvalidRoots::Alone`] when one root would be left of several that are all needed; [`InvalidRoots::Count`].
+    pub fn replacing(&self, from: &Name, to: &Self) -> Result<Self, InvalidRoots> {
+        if !self.names(from) {
+            return Ok(self.clone());
+        }
+        if self.roots.len() == 1 {
+            return Ok(to.clone());
+        }
+        if to.roots.len() > 1 && to.need != self.need {
+            return Err(InvalidRoots::Mixed { set: self.to_string() });
+        }
+        let roots: BTreeSet<Name> = self.roots.iter().filter(|root| *root != from).chain(&to.roots).cloned().collect();
+        if self.need == Need::All && roots.len() == 1 {
+            return Err(InvalidRoots::Alone { set: self.to_string() });
+        }
+        Self::new(self.need, roots)
     }
 
     /// What they amount to: where any one opens, the weakest counts; where all are needed, the strongest.
@@ -269,6 +304,28 @@ mod tests {
         let many = (0..=ROOTS_TOGETHER_MAX).map(|n| format!("r{n}").parse().unwrap()).collect();
         assert_eq!(RootUse::new(Need::Any, many), Err(InvalidRoots::Count));
         assert_eq!(RootUse::new(Need::All, names(&["a"])).unwrap(), RootUse::one("a".parse().unwrap()));
+    }
+
+    #[test]
+    fn one_root_of_a_set_is_replaced_and_the_rest_stays_as_it_was_meant() {
+        let set = |need, of: &[&str]| RootUse::new(need, names(of)).unwrap();
+        let one = |of: &str| RootUse::one(of.parse().unwrap());
+        let main = main();
+        assert_eq!(one("main").replacing(&main, &set(Need::All, &["a", "b"])), Ok(set(Need::All, &["a", "b"])));
+        assert_eq!(one("x").replacing(&main, &one("a")), Ok(one("x")));
+        for need in [Need::Any, Need::All] {
+            let both = set(need, &["main", "people"]);
+            assert_eq!(both.replacing(&main, &one("hsm")), Ok(set(need, &["hsm", "people"])));
+            assert_eq!(both.replacing(&main, &set(need, &["a", "b"])), Ok(set(need, &["a", "b", "people"])));
+            let other = if need == Need::Any { Need::All } else { Need::Any };
+            let mixed = both.replacing(&main, &set(other, &["a", "b"]));
+            assert_eq!(mixed, Err(InvalidRoots::Mixed { set: both.to_string() }));
+        }
+        let any = set(Need::Any, &["main", "people"]);
+        assert_eq!(any.replacing(&main, &one("people")), Ok(one("people")), "an alternative less");
+        let all = set(Need::All, &["main", "people"]);
+        let alone = all.replacing(&main, &one("people"));
+        assert_eq!(alone, Err(InvalidRoots::Alone { set: "main and people".to_owned() }));
     }
 
     #[test]

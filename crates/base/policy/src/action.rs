@@ -140,8 +140,11 @@ pub mod groups {
     /// Making the replacement of a key that an incident is about, on the same authority.
     pub const REPLACE: &str = "replace";
 
+    /// Which keys are deposited with people who do not manage them, and taking one back.
+    pub const ESCROW: &str = "escrow";
+
     /// Every group; each exists in every schema.
-    pub const ALL: [&str; 23] = [
+    pub const ALL: [&str; 24] = [
         READ,
         ENCRYPT_SIDE,
         DECRYPT_SIDE,
@@ -165,5 +168,6 @@ pub mod groups {
         HOLD,
         REVOKE,
         REPLACE,
+        ESCROW,
     ];
 }

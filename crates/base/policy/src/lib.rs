@@ -39,6 +39,7 @@
 //! | `hold` | keeping keys from being destroyed, for legal reasons |
 //! | `revoke` | taking a key out of use at once, on one person's authority: compromise, suspend |
 //! | `replace` | making the replacement of a key that an incident is about: rotate |
+//! | `escrow` | which keys are deposited with agents, the agents' shares, taking a key back |
 //!
 //! # Shipped roles
 //! The requirements were drawn from a key management policy template, which is not part of this repository. Its access
@@ -46,7 +47,8 @@
 //!
 //! | policy | row of the template | permits | forbids |
 //! |---|---|---|---|
-//! | `key-admin` | Create, rotate, schedule deletion, no decrypt | `lifecycle`, `read`, `grant` | use, `export` |
+//! | `key-admin` | Create, rotate, schedule deletion | `lifecycle`, `read`, `grant` | use, `export`, `escrow` |
+//! | `escrow-administrator` | (escrow) | `escrow`, `read` | `lifecycle`, `revoke`, `replace`, `grant`, use, `export` |
 //! | `key-user-encrypt` | Encrypt only | `encrypt-side` | |
 //! | `key-user-decrypt` | Decrypt only | `decrypt-side` | |
 //! | `key-auditor` | List, describe, view audit logs, no cryptography | `read`, `audit` | use, `lifecycle`, `export` |

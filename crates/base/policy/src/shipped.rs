@@ -5,9 +5,10 @@ use crate::name::PolicyName;
 use crate::request::{PrincipalAttrs, PrincipalKind};
 
 /// The roles the shipped policies know, as in `principal in Keyreeve::Role::"..."`.
-pub const ROLES: [&str; 14] = [
+pub const ROLES: [&str; 15] = [
     "operator",
     "key-admin",
+    "escrow-administrator",
     "key-user-encrypt",
     "key-user-decrypt",
     "key-auditor",
@@ -26,12 +27,17 @@ pub const ROLES: [&str; 14] = [
 pub const GOVERNANCE_ROLES: [&str; 7] =
     ["security-lead", "ciso", "legal", "system-owner", "incident-commander", "engineering-lead", "dpo"];
 
+/// Roles that no person may have together, under whatever names they come: the server refuses to give the second to
+/// whoever has the first, and whoever gets both all the same, by logging in for instance, can do neither.
+pub const APART: [[&str; 2]; 1] = [["key-admin", "escrow-administrator"]];
+
 /// The role of [`development`].
 pub const DEVELOPER_ROLE: &str = "developer";
 
-const DOCUMENTS: [(&str, &str); 12] = [
+const DOCUMENTS: [(&str, &str); 13] = [
     ("application", include_str!("../policies/application.cedar")),
     ("bootstrap", include_str!("../policies/bootstrap.cedar")),
+    ("escrow-administrator", include_str!("../policies/escrow-administrator.cedar")),
     ("governance", include_str!("../policies/governance.cedar")),
     ("key-admin", include_str!("../policies/key-admin.cedar")),
     ("key-auditor", include_str!("../policies/key-auditor.cedar")),

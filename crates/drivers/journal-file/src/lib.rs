@@ -43,7 +43,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use keyreeve_audit::tile::LogPath;
-use keyreeve_audit::{Checkpoint, NoteSigner};
+use keyreeve_audit::{Checkpoint, Hash, NoteSigner};
 use keyreeve_journal::{Entry, Health, Journal, JournalError, Receipt, Scan, ScanPage};
 use keyreeve_model::RecordId;
 use keyreeve_model::time::UnixMillis;
@@ -270,6 +270,10 @@ impl Journal for FileJournal {
 
     async fn tile(&self, path: LogPath) -> Result<Option<Vec<u8>>, JournalError> {
         self.reading(move |log| log.tile(path)).await
+    }
+
+    async fn root(&self, size: u64) -> Result<Option<Hash>, JournalError> {
+        self.reading(move |log| log.root(size)).await
     }
 
     fn set_signers(&self, signers: Vec<Arc<dyn NoteSigner>>) -> Result<(), JournalError> {

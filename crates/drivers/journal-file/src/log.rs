@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyreeve_audit::merkle::{leaf_hash, perfect_root};
-use keyreeve_audit::proof::{ProofError, TileReader, inclusion_proof, verify_inclusion};
+use keyreeve_audit::proof::{ProofError, TileReader, inclusion_proof, tree_root, verify_inclusion};
 use keyreeve_audit::record::id_time;
 use keyreeve_audit::tile::{
     LogPath, TILE_WIDTH, TileId, decode_hashes, encode_hashes, push_entry, split_entries, width_in,
@@ -222,6 +222,14 @@ impl Log {
         let entries = self.read(index..index + 1)?;
         let entry = entries.first().ok_or(JournalError::NotFound { index, size: self.tail.read().size() })?;
         Ok(leaf_hash(&entry.1))
+    }
+
+    /// The root of the first `size` entries.
+    pub(crate) fn root(&self, size: u64) -> Result<Option<Hash>, JournalError> {
+        if size > self.tail.read().size() {
+            return Ok(None);
+        }
+        tree_root(self, size).map(Some).map_err(proof_error)
     }
 
     /// A file of the log.

@@ -140,16 +140,6 @@ impl Bench {
         tokio::time::timeout(limit, talk).await.map_err(late)?.map_err(Trouble::unexpected)?
     }
 
-    /// The parent, which must be the one that the key in the file is sealed under, if there is a file: sessions are
-    /// salted to it, and one of another name may be that of whoever stands in between.
-    pub(crate) fn known_parent(&self, tpm: &mut Tpm) -> Result<Parent, Trouble> {
-        let parent = tpm.parent()?;
-        match self.file().read()? {
-            Some(sealed) if sealed.parent != parent.name => Err(Trouble::OtherTpm),
-            _ => Ok(parent),
-        }
-    }
-
     pub(crate) fn file(&self) -> SealedFile<'_> {
         SealedFile(&self.options.sealed)
     }

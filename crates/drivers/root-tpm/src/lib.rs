@@ -15,7 +15,8 @@
 //! the TPM, whose name is remembered, so that whoever reads along on the bus learns nothing, and whoever stands in
 //! between is noticed.
 //!
-//! [`TpmCounter`] is a counter of the TPM that never goes back, whatever becomes of the disks.
+//! [`TpmCounter`] is a counter of the TPM that never goes back, whatever becomes of the disks: an anchor (requirement
+//! T8).
 //!
 //! Commands are put together with the structures of the crate `tpm2-protocol`; what is done inside of sessions, and
 //! every computation, is ours, with `keyreeve-crypto`. No C library takes part. Names and numbers are those of the
@@ -36,7 +37,7 @@ mod wire;
 
 pub use approval::{Approval, ApprovalError, POLICY_REF, PolicyKey};
 pub use bench::{Options, Survey, Trouble};
-pub use counter::TpmCounter;
+pub use counter::{CounterOptions, TpmCounter};
 pub use pcrs::{Bank, PcrValues, read_pcrs};
 pub use root::TpmRoot;
 pub use transport::Device;

@@ -13,9 +13,9 @@ use keyreeve_crypto::KeyAlgorithm;
 use keyreeve_crypto::material::Material;
 use keyreeve_crypto::random::Random;
 use keyreeve_root::conformance::{RootFixture, root_suite};
-use keyreeve_root::{Initialised, Root, RootError, SealStatus};
+use keyreeve_root::{Anchor, AnchorError, Initialised, Root, RootError, SealStatus};
 use keyreeve_root_tpm::{
-    Approval, Bank, Options, PcrValues, PolicyKey, Survey, TpmCounter, TpmRoot, Trouble, read_pcrs,
+    Approval, Bank, CounterOptions, Options, PcrValues, PolicyKey, Survey, TpmCounter, TpmRoot, Trouble, read_pcrs,
 };
 use keyreeve_secret::{SecretBytes, SecretString};
 use keyreeve_tests::Swtpm;
@@ -490,26 +490,42 @@ async fn whoever_reads_along_learns_nothing_and_whoever_alters_is_noticed() {
 #[tokio::test]
 async fn the_counter_never_goes_back() {
     let Some(machine) = Machine::new() else { return };
-    let counter = || TpmCounter::new(machine.options(), TpmCounter::INDEX, machine.random.clone());
-    assert_eq!(counter().read().await.unwrap(), None);
-    let first = counter().increment().await.unwrap();
-    assert_eq!(counter().increment().await.unwrap(), first + 1);
+    let options =
+        CounterOptions { device: machine.options().device, index: TpmCounter::INDEX, limit: Duration::from_secs(20) };
+    let counter = || TpmCounter::new(options.clone(), machine.random.clone());
+    let count = async || counter().read().await.unwrap().count;
+    assert_eq!(count().await, None);
+    let first = counter().advance(None, b"").await.unwrap();
+    assert_eq!(counter().advance(Some(first), b"").await, Ok(first + 1));
+    assert_eq!(counter().advance(Some(first), b"").await, Err(AnchorError::Moved { found: Some(first + 1) }));
+    let device = counter().read().await.unwrap().device;
+    assert!(device.is_some(), "it says which TPM it is");
     machine.tpm.restart();
-    assert_eq!(counter().read().await.unwrap(), Some(first + 1));
+    assert_eq!(count().await, Some(first + 1));
+    assert_eq!(counter().read().await.unwrap().device, device);
     // Not even for whoever removes it.
     let index = format!("{:#x}", TpmCounter::INDEX);
     let _ = machine.tpm.tool("tpm2_nvundefine", &["-C", "o", &index]);
-    assert_eq!(counter().read().await.unwrap(), None);
-    assert!(counter().increment().await.unwrap() > first + 1);
+    assert_eq!(count().await, None);
+    assert!(counter().advance(None, b"").await.unwrap() > first + 1);
     // Nor for whoever puts something else there, which holds yesterday's count.
     let _ = machine.tpm.tool("tpm2_nvundefine", &["-C", "o", &index]);
     let attributes = "authread|authwrite|ownerread|ownerwrite|no_da";
     let _ = machine.tpm.tool("tpm2_nvdefine", &["-C", "o", "-s", "8", "-a", attributes, &index]);
     std::fs::write(machine.tpm.home().join("count"), first.to_be_bytes()).unwrap();
     let _ = machine.tpm.tool("tpm2_nvwrite", &["-C", "o", "-i", "count", &index]);
-    for told in [counter().read().await.unwrap_err(), counter().increment().await.unwrap_err()] {
-        assert!(told.to_string().contains("is not the counter"), "{told}");
+    for told in [counter().read().await.unwrap_err(), counter().advance(Some(first), b"").await.unwrap_err()] {
+        assert!(matches!(told, AnchorError::Damaged(_)) && told.to_string().contains("is not the counter"), "{told}");
     }
     machine.tpm.stop();
-    assert!(matches!(counter().read().await, Err(RootError::Unavailable(_))));
+    assert!(matches!(counter().read().await, Err(AnchorError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn the_counter_passes_the_suite_of_anchors() {
+    let Some(machine) = Machine::new() else { return };
+    let options =
+        CounterOptions { device: machine.options().device, index: 0x0180_4b53, limit: Duration::from_secs(20) };
+    let counter = Arc::new(TpmCounter::new(options, machine.random.clone()));
+    keyreeve_root::anchor_suite::run(|| Arc::clone(&counter) as Arc<dyn Anchor>).await;
 }

@@ -4,7 +4,7 @@
 //! load is one transaction. Both are long: they have a connection each, whose statements are bounded one by one.
 
 use keyreeve_model::record::Table;
-use keyreeve_model::{DestructionRow, FiledRow, KeyId, KeyringId, RowId, StoredRow, UnixMillis};
+use keyreeve_model::{FiledRow, RowId, StoredRow, UnixMillis};
 use keyreeve_store::{PIECE_ROWS, Piece, StoreError};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Row};
@@ -29,7 +29,7 @@ const KINDS: [Kind; 11] = [
         Ok(StoredRow::Keyring(rows::keyring(row)?))
     }),
     ("SELECT key_id, keyring, shard, epoch, revision, record, mac FROM destructions ORDER BY key_id", |row| {
-        Ok(StoredRow::Destruction(destruction(row)?))
+        Ok(StoredRow::Destruction(rows::destruction_row(row)?))
     }),
     (
         "SELECT id, keyring, state, destruction_due, (SELECT string_agg(alias, ' ' ORDER BY alias) FROM aliases \
@@ -56,16 +56,6 @@ const KINDS: [Kind; 11] = [
     }),
     ("SELECT id, bytes FROM outbox ORDER BY seq", |row| Ok(StoredRow::Outbox(rows::outbox(row)?))),
 ];
-
-fn destruction(row: &PgRow) -> Read<DestructionRow> {
-    Ok(DestructionRow {
-        key: KeyId::from_bytes(row.try_get(0)?),
-        keyring: KeyringId::from_bytes(row.try_get(1)?),
-        shard: u32::try_from(row.try_get::<i64, _>(2)?).map_err(|_| Unread::Bad("a shard"))?,
-        epoch: row.try_get::<i64, _>(3)?.cast_unsigned(),
-        record: rows::record(row, 4)?,
-    })
-}
 
 fn filed(row: &PgRow) -> Read<FiledRow> {
     let at = |column| Ok::<_, Unread>(row.try_get::<Option<i64>, _>(column)?.map(UnixMillis));

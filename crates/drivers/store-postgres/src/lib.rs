@@ -24,7 +24,8 @@ use async_trait::async_trait;
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
 use keyreeve_model::record::Table;
 use keyreeve_model::{
-    FiledRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RowId, SealedRecord, TokenId, Transaction, UnixMillis,
+    DestructionRow, FiledRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RowId, SealedRecord, TokenId, Transaction,
+    UnixMillis,
 };
 use keyreeve_store::migration::SchemaError;
 use keyreeve_store::{KeyFilter, MaterialPlace, Page, Piece, Store, StoreError};
@@ -242,6 +243,13 @@ impl Store for PostgresStore {
     async fn destruction(&self, key: KeyId) -> Result<Option<SealedRecord>, StoreError> {
         let sql = "SELECT revision, record, mac FROM destructions WHERE key_id = $1";
         self.pool.first(sqlx::query(sql).bind(key.as_bytes()), rows::sealed).await
+    }
+
+    async fn destructions(&self, page: Page<KeyId>) -> Result<Vec<DestructionRow>, StoreError> {
+        let sql = "SELECT key_id, keyring, shard, epoch, revision, record, mac FROM destructions \
+                   WHERE key_id > $1 ORDER BY key_id LIMIT $2";
+        let after = after_id(page.after.as_ref().map(KeyId::as_bytes));
+        self.pool.all(sqlx::query(sql).bind(after).bind(rows_per_page(&page)), rows::destruction_row).await
     }
 
     async fn destruction_of_epoch(

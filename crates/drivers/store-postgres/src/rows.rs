@@ -2,7 +2,8 @@
 
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
 use keyreeve_model::{
-    KeyId, KeyringId, MaterialRow, Name, Outbox, RecordId, Revision, SealedRecord, State, TokenId, UnixMillis,
+    DestructionRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RecordId, Revision, SealedRecord, State, TokenId,
+    UnixMillis,
 };
 use keyreeve_store::StoreError;
 use sqlx::Row;
@@ -130,6 +131,16 @@ pub(crate) fn answer(row: &PgRow) -> Read<IdempotencyRow> {
 
 pub(crate) fn outbox(row: &PgRow) -> Read<Outbox> {
     Ok(Outbox { id: RecordId::from_bytes(row.try_get(0)?), bytes: row.try_get(1)? })
+}
+
+pub(crate) fn destruction_row(row: &PgRow) -> Read<DestructionRow> {
+    Ok(DestructionRow {
+        key: KeyId::from_bytes(row.try_get(0)?),
+        keyring: KeyringId::from_bytes(row.try_get(1)?),
+        shard: u32::try_from(row.try_get::<i64, _>(2)?).map_err(|_| Unread::Bad("a shard"))?,
+        epoch: row.try_get::<i64, _>(3)?.cast_unsigned(),
+        record: record(row, 4)?,
+    })
 }
 
 /// A destruction record with its key.

@@ -2,7 +2,7 @@
 //! moment of the write-ahead log while commits go on, a load is one transaction.
 
 use keyreeve_model::record::Table;
-use keyreeve_model::{DestructionRow, FiledRow, KeyId, KeyringId, Revision, SealedRecord, StoredRow};
+use keyreeve_model::{FiledRow, Revision, SealedRecord, StoredRow};
 use keyreeve_store::{PIECE_ROWS, Piece, StoreError};
 use rusqlite::{Connection, Row, params};
 use std::path::Path;
@@ -48,7 +48,7 @@ const KINDS: [Kind; 11] = [
         Ok(StoredRow::Keyring(read::keyring_row(row)?))
     }),
     ("SELECT key_id, keyring, shard, epoch, revision, record, mac FROM destructions ORDER BY key_id", |row| {
-        Ok(StoredRow::Destruction(destruction(row)?))
+        Ok(StoredRow::Destruction(read::destruction_row(row)?))
     }),
     (
         "SELECT id, keyring, state, destruction_due, (SELECT group_concat(alias, ' ' ORDER BY alias) FROM aliases \
@@ -77,16 +77,6 @@ const KINDS: [Kind; 11] = [
     }),
     ("SELECT id, bytes FROM outbox ORDER BY seq", |row| Ok(StoredRow::Outbox(read::outbox_row(row)?))),
 ];
-
-fn destruction(row: &Row<'_>) -> Read<DestructionRow> {
-    Ok(DestructionRow {
-        key: KeyId::from_bytes(row.get(0)?),
-        keyring: KeyringId::from_bytes(row.get(1)?),
-        shard: row.get(2)?,
-        epoch: row.get::<_, i64>(3)?.cast_unsigned(),
-        record: read::record(row, 4)?,
-    })
-}
 
 fn filed_row(row: &Row<'_>) -> Read<FiledRow> {
     let kind = row.get_ref(7)?.as_str().map_err(rusqlite::Error::from)?;

@@ -25,7 +25,8 @@ use async_trait::async_trait;
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
 use keyreeve_model::record::Table;
 use keyreeve_model::{
-    FiledRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RowId, SealedRecord, TokenId, Transaction, UnixMillis,
+    DestructionRow, FiledRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RowId, SealedRecord, TokenId, Transaction,
+    UnixMillis,
 };
 use keyreeve_store::{KeyFilter, MaterialPlace, Page, Piece, Store, StoreError};
 use std::fmt;
@@ -205,6 +206,10 @@ impl Store for SqliteStore {
 
     async fn destruction(&self, key: KeyId) -> Result<Option<SealedRecord>, StoreError> {
         self.readers.read(move |db| read::destruction(db, key)).await
+    }
+
+    async fn destructions(&self, page: Page<KeyId>) -> Result<Vec<DestructionRow>, StoreError> {
+        self.readers.read(move |db| read::destructions(db, page)).await
     }
 
     async fn destruction_of_epoch(

@@ -2,7 +2,8 @@
 
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
 use keyreeve_model::{
-    KeyId, KeyringId, MaterialRow, Name, Outbox, RecordId, Revision, SealedRecord, State, TokenId, UnixMillis,
+    DestructionRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RecordId, Revision, SealedRecord, State, TokenId,
+    UnixMillis,
 };
 use keyreeve_store::{KeyFilter, MaterialPlace, Page, StoreError};
 use rusqlite::types::ValueRef;
@@ -260,6 +261,23 @@ pub(crate) fn epochs_in_use(db: &Connection) -> Read<Vec<(KeyringId, u32, u64)>>
 
 pub(crate) fn destruction(db: &Connection, key: KeyId) -> Read<Option<SealedRecord>> {
     first(db, "SELECT revision, record, mac FROM destructions WHERE key_id = ?1", [key.as_bytes()], sealed_row)
+}
+
+pub(crate) fn destruction_row(row: &Row<'_>) -> Read<DestructionRow> {
+    Ok(DestructionRow {
+        key: KeyId::from_bytes(row.get(0)?),
+        keyring: KeyringId::from_bytes(row.get(1)?),
+        shard: row.get(2)?,
+        epoch: row.get::<_, i64>(3)?.cast_unsigned(),
+        record: record(row, 4)?,
+    })
+}
+
+pub(crate) fn destructions(db: &Connection, page: Page<KeyId>) -> Read<Vec<DestructionRow>> {
+    let sql = "SELECT key_id, keyring, shard, epoch, revision, record, mac FROM destructions \
+               WHERE key_id > ?1 ORDER BY key_id LIMIT ?2";
+    let after = after_id(page.after.as_ref().map(KeyId::as_bytes));
+    all(db, sql, params![after, rows_per_page(&page)], destruction_row)
 }
 
 pub(crate) fn destruction_of_epoch(

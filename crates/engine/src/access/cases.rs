@@ -5,14 +5,14 @@ use keyreeve_model::emergency::{Emergency, EmergencyState};
 use keyreeve_model::hold::{Hold, HoldScope};
 use keyreeve_model::ids::{EmergencyId, HoldId, IncidentId};
 use keyreeve_model::incident::Incident;
-use keyreeve_model::record::RecordSealer;
-use keyreeve_model::{Actor, KeyId, KeyringId, Name, UnixMillis};
-use keyreeve_store::Store;
+use keyreeve_model::quarantine::Place;
+use keyreeve_model::record::Table;
+use keyreeve_model::{Actor, KeyId, KeyringId, Name, RowId, UnixMillis};
 use std::collections::{HashMap, HashSet};
 
-use super::all_filed;
 use crate::core::Core;
 use crate::error::Error;
+use crate::integrity::{Source, refusal};
 use crate::keys::HeldKey;
 
 /// What of the cases at one moment is true of a key.
@@ -42,42 +42,83 @@ pub(crate) struct Cases {
     full: HashSet<IncidentId>,
     /// Those that are not closed.
     emergencies: Vec<Emergency>,
+    in_doubt: InDoubt,
+}
+
+/// Cases whose rows are damaged: nobody knows what they are about.
+#[derive(Default)]
+struct InDoubt {
+    /// They hold everything.
+    holds: Vec<HoldId>,
+    /// They are about every key.
+    incidents: bool,
+    /// They bar everybody.
+    emergencies: Vec<RowId>,
 }
 
 impl Cases {
     /// Reads and checks all that count.
-    pub(super) async fn load(store: &dyn Store, sealer: &dyn RecordSealer) -> Result<Self, Error> {
+    /// What is damaged stands in the way of what it could stand in the way of, and allows nothing.
+    pub(super) async fn load(source: Source<'_>) -> Result<Self, Error> {
         let mut cases = Self::default();
-        for hold in all_filed::<Hold>(store, sealer, None).await?.into_iter().filter(Hold::is_in_force) {
-            match hold.scope() {
-                HoldScope::Key(key) => cases.held_keys.entry(key).or_default().push(hold.id()),
-                HoldScope::Keyring(ring) => cases.held_rings.entry(ring).or_default().push(hold.id()),
-            }
-        }
-        for incident in all_filed::<Incident>(store, sealer, Some(Incident::OPEN)).await? {
-            for key in incident.keys() {
-                cases.incidents.entry(*key).or_default().push(incident.id());
-            }
-            cases.numbers.insert(incident.id());
-            if incident.is_full() {
-                cases.full.insert(incident.id());
-            }
-        }
+        cases.load_holds(source).await?;
+        cases.load_incidents(source).await?;
+        let mut damaged: Vec<RowId> = source.quarantined.of_table(Table::Emergencies).cloned().collect();
         for state in [EmergencyState::Active, EmergencyState::UnderReview] {
-            cases.emergencies.extend(all_filed::<Emergency>(store, sealer, Some(state.name())).await?);
+            let keep = |emergency| {
+                cases.emergencies.push(emergency);
+                Ok(())
+            };
+            damaged.extend(source.each_filed(Some(state.name()), keep).await?);
         }
+        cases.in_doubt.emergencies = damaged;
         Ok(cases)
+    }
+
+    async fn load_holds(&mut self, source: Source<'_>) -> Result<(), Error> {
+        let keep = |hold: Hold| {
+            match hold.scope() {
+                _ if !hold.is_in_force() => {}
+                HoldScope::Key(key) => self.held_keys.entry(key).or_default().push(hold.id()),
+                HoldScope::Keyring(ring) => self.held_rings.entry(ring).or_default().push(hold.id()),
+            }
+            Ok(())
+        };
+        let damaged = source.each_filed(None, keep).await?;
+        // What a row of another length would be called matters to nobody: it holds everything.
+        let id = |row: &RowId| HoldId::from_bytes(row.as_bytes().try_into().unwrap_or_default());
+        self.in_doubt.holds = damaged.iter().map(id).collect();
+        Ok(())
+    }
+
+    async fn load_incidents(&mut self, source: Source<'_>) -> Result<(), Error> {
+        let keep = |incident: Incident| {
+            for key in incident.keys() {
+                self.incidents.entry(*key).or_default().push(incident.id());
+            }
+            self.numbers.insert(incident.id());
+            if incident.is_full() {
+                self.full.insert(incident.id());
+            }
+            Ok(())
+        };
+        let damaged = source.each_filed(Some(Incident::OPEN), keep).await?;
+        // One that is under another parent than its own is found by scans.
+        let known = source.quarantined.of_table(Table::Incidents).next().is_some();
+        self.in_doubt.incidents = known || !damaged.is_empty();
+        Ok(())
     }
 
     /// What is true of a key.
     pub(crate) fn marks(&self, key: KeyId, keyring: KeyringId) -> Marks {
-        Marks { hold: self.holds_on(key, keyring).next().is_some(), incident: self.incidents.contains_key(&key) }
+        let incident = self.in_doubt.incidents || self.incidents.contains_key(&key);
+        Marks { hold: self.holds_on(key, keyring).next().is_some(), incident }
     }
 
     /// The holds in force that cover a key.
     pub(crate) fn holds_on(&self, key: KeyId, keyring: KeyringId) -> impl Iterator<Item = HoldId> {
         let (own, of_ring) = (self.held_keys.get(&key), self.held_rings.get(&keyring));
-        own.into_iter().chain(of_ring).flatten().copied()
+        own.into_iter().chain(of_ring).flatten().chain(&self.in_doubt.holds).copied()
     }
 
     /// The oldest open incident about a key in which something more can be written down.
@@ -96,6 +137,14 @@ impl Cases {
     ) -> Option<EmergencyId> {
         let mut fresh = self.emergencies.iter().filter(|emergency| emergency.activated() >= Some(since));
         fresh.find(|emergency| emergency.permits(who, operation, key, keyring, now)).map(Emergency::id)
+    }
+
+    /// Refuses what must not be done without knowing every emergency, where one is damaged.
+    pub(crate) fn refuse_in_doubt(&self) -> Result<(), Error> {
+        match self.in_doubt.emergencies.first() {
+            Some(row) => Err(refusal(&Place::row(Table::Emergencies, row.as_bytes()))),
+            None => Ok(()),
+        }
     }
 
     /// The emergency that somebody was part of and whose review is overdue.

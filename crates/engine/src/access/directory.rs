@@ -5,12 +5,12 @@ use keyreeve_model::change::NamedRow;
 use keyreeve_model::record::{BadRecord, RecordSealer, Revision, Table, open};
 use keyreeve_model::{Name, PrincipalKind, PrincipalRecord};
 use keyreeve_policy::{Network, PrincipalAttrs, PrincipalKind as AttrsKind, Revision as AttrsRevision};
-use keyreeve_store::Store;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::all_named;
 use crate::error::Error;
+use crate::integrity::Source;
 use crate::pipeline::PeerCertificate;
 
 /// A principal whose row was checked.
@@ -20,12 +20,14 @@ pub(crate) struct HeldPrincipal {
 }
 
 impl HeldPrincipal {
-    fn open(sealer: &dyn RecordSealer, row: &NamedRow) -> Result<Self, Error> {
+    fn open(sealer: &dyn RecordSealer, row: &NamedRow) -> Result<Self, BadRecord> {
         let record: PrincipalRecord = open(sealer, Table::Principals, row.name.as_str().as_bytes(), &row.record)?;
         if record.name != row.name {
-            return Err(BadRecord::Tampered { table: Table::Principals.name() }.into());
+            return Err(BadRecord::Tampered { table: Table::Principals.name() });
         }
-        Ok(Self { attrs: Arc::new(principal_attrs(&record, row.record.revision)?), record })
+        let unreadable = |_| BadRecord::Unreadable { table: Table::Principals.name() };
+        let attrs = principal_attrs(&record, row.record.revision).map_err(unreadable)?;
+        Ok(Self { attrs: Arc::new(attrs), record })
     }
 
     /// Whether decisions remembered about `self` can be taken for decisions about `next`: a name that was given anew
@@ -46,29 +48,27 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Reads and checks every principal.
-    pub(super) async fn load(store: &dyn Store, sealer: &dyn RecordSealer) -> Result<Self, Error> {
+    /// Reads and checks every principal. One that is damaged is nobody: it comes in by nothing, has no role, and its
+    /// consent does not count. Its row is still there, so nobody else can be called so.
+    pub(super) async fn load(source: Source<'_>) -> Result<Self, Error> {
         let mut directory = Self::default();
-        for row in all_named(|page| store.principals(page)).await? {
-            directory.insert(HeldPrincipal::open(sealer, &row)?);
+        for row in all_named(|page| source.store.principals(page)).await? {
+            if let Some(held) = sound(source, &row)? {
+                directory.insert(held);
+            }
         }
         Ok(directory)
     }
 
     /// Reads these principals anew, and whether decisions that were remembered still stand under their keys.
-    pub(super) async fn reading(
-        &self,
-        names: &BTreeSet<Name>,
-        store: &dyn Store,
-        sealer: &dyn RecordSealer,
-    ) -> Result<(Self, bool), Error> {
+    pub(super) async fn reading(&self, names: &BTreeSet<Name>, source: Source<'_>) -> Result<(Self, bool), Error> {
         let (mut directory, mut stands) = (self.clone(), true);
         for name in names {
-            let row = store.principal(name).await?;
+            let row = source.store.principal(name).await?;
             if row.as_ref().is_some_and(|row| row.name != *name) {
                 return Err(BadRecord::Tampered { table: Table::Principals.name() }.into());
             }
-            let next = row.map(|row| HeldPrincipal::open(sealer, &row)).transpose()?;
+            let next = row.map(|row| sound(source, &row)).transpose()?.flatten();
             let known = directory.remove(name);
             stands &= match (&known, &next) {
                 (None, _) => true,
@@ -120,6 +120,11 @@ impl Directory {
     pub(crate) fn claimant(&self, rule: &CertificateRule) -> Option<&Name> {
         self.by_certificate.get(rule)
     }
+}
+
+fn sound(source: Source<'_>, row: &NamedRow) -> Result<Option<HeldPrincipal>, BadRecord> {
+    let place = (Table::Principals, row.name.as_str().as_bytes());
+    source.sound(place, HeldPrincipal::open(source.sealer, row))
 }
 
 /// A revision as policies know it; 0 where nothing is stored.

@@ -5,16 +5,15 @@
 
 use keyreeve_model::grant::{GrantRecord, Granted};
 use keyreeve_model::ids::GrantId;
-use keyreeve_model::record::RecordSealer;
-use keyreeve_model::{Name, PrincipalKind, UnixMillis};
+use keyreeve_model::record::BadRecord;
+use keyreeve_model::{FiledRecord, Name, PrincipalKind, UnixMillis};
 use keyreeve_policy::{ContextAttrs, Network, ResourceAttrs, ResourceDetails};
-use keyreeve_store::Store;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::filed::each_filed;
+use crate::integrity::Source;
 
 /// A grant whose row was checked.
 pub(crate) struct HeldGrant {
@@ -59,10 +58,11 @@ pub(crate) struct GrantBook {
 }
 
 impl HeldGrant {
-    fn new(record: GrantRecord) -> Result<Self, Error> {
+    fn new(record: GrantRecord) -> Result<Self, BadRecord> {
         let networks: Result<Vec<Network>, _> = record.constraints.networks.iter().map(|text| text.parse()).collect();
         let on = record.what.on().unwrap_or_default();
-        Ok(Self { networks: networks.map_err(Error::internal)?, on, record })
+        let unreadable = |_| BadRecord::Unreadable { table: GrantRecord::TABLE.name() };
+        Ok(Self { networks: networks.map_err(unreadable)?, on, record })
     }
 
     fn is_good_from(&self, source: Option<IpAddr>) -> bool {
@@ -81,10 +81,10 @@ impl HeldGrant {
 }
 
 impl GrantBook {
-    /// Reads and checks every grant, and keeps those that are not over.
-    pub(super) async fn load(store: &dyn Store, sealer: &dyn RecordSealer, now: UnixMillis) -> Result<Self, Error> {
+    /// Reads and checks every grant, and keeps those that are not over. One that is damaged gives nothing.
+    pub(super) async fn load(source: Source<'_>, now: UnixMillis) -> Result<Self, Error> {
         let mut book = Self::default();
-        for held in read(store, sealer, None, now).await? {
+        for held in read(source, None, now).await? {
             book.by_principal.entry(held.record.principal.clone()).or_default().push(held);
         }
         Ok(book)
@@ -94,13 +94,12 @@ impl GrantBook {
     pub(super) async fn reading(
         &self,
         names: &BTreeSet<Name>,
-        store: &dyn Store,
-        sealer: &dyn RecordSealer,
+        source: Source<'_>,
         now: UnixMillis,
     ) -> Result<Self, Error> {
         let mut book = self.clone();
         for name in names {
-            let grants = read(store, sealer, Some(name), now).await?;
+            let grants = read(source, Some(name), now).await?;
             if grants.is_empty() {
                 book.by_principal.remove(name);
             } else {
@@ -172,20 +171,15 @@ impl GrantBook {
 }
 
 /// Reads grants that are not over: all, or those of one principal.
-async fn read(
-    store: &dyn Store,
-    sealer: &dyn RecordSealer,
-    principal: Option<&Name>,
-    now: UnixMillis,
-) -> Result<Vec<Arc<HeldGrant>>, Error> {
+async fn read(source: Source<'_>, principal: Option<&Name>, now: UnixMillis) -> Result<Vec<Arc<HeldGrant>>, Error> {
     let mut grants = Vec::new();
-    let keep = |record: GrantRecord, _| {
+    let keep = |record: GrantRecord| {
         let held = HeldGrant::new(record)?;
         if !held.record.is_over(now) {
             grants.push(Arc::new(held));
         }
         Ok(())
     };
-    each_filed(store, sealer, principal.map(Name::as_str), keep).await?;
+    source.each_filed(principal.map(Name::as_str), keep).await?;
     Ok(grants)
 }

@@ -5,13 +5,12 @@ use keyreeve_model::Name;
 use keyreeve_model::access::Session;
 use keyreeve_model::filed::FiledRecord;
 use keyreeve_model::login::{JwtKeys, LoginMethod, MethodKind};
-use keyreeve_model::record::{BadRecord, RecordSealer};
-use keyreeve_store::Store;
+use keyreeve_model::record::BadRecord;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::filed::each_filed;
+use crate::integrity::Source;
 use crate::pipeline::Reason;
 
 /// What the sessions of service credentials have in place of a method.
@@ -28,7 +27,7 @@ pub(crate) struct HeldMethod {
 }
 
 impl HeldMethod {
-    fn new(record: LoginMethod) -> Result<Self, Error> {
+    fn new(record: LoginMethod) -> Result<Self, BadRecord> {
         let keys = match &record.kind {
             MethodKind::Jwt(jwt) => match &jwt.keys {
                 JwtKeys::Static(text) => Some(KeySet::parse(text.as_bytes())),
@@ -48,14 +47,14 @@ pub(crate) struct LoginMethods {
 }
 
 impl LoginMethods {
-    /// Reads and checks every method.
-    pub(super) async fn load(store: &dyn Store, sealer: &dyn RecordSealer) -> Result<Self, Error> {
+    /// Reads and checks every method. By one that is damaged nobody comes in, and sessions that came from it are over.
+    pub(super) async fn load(source: Source<'_>) -> Result<Self, Error> {
         let mut methods = HashMap::new();
-        let keep = |record: LoginMethod, _| {
+        let keep = |record: LoginMethod| {
             methods.insert(record.name.clone(), Arc::new(HeldMethod::new(record)?));
             Ok(())
         };
-        each_filed(store, sealer, None, keep).await?;
+        source.each_filed(None, keep).await?;
         Ok(Self { methods })
     }
 

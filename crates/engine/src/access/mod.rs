@@ -1,7 +1,6 @@
 //! Who is known and what is allowed: a snapshot in memory. It has parts; a change has the part that it is about read
 //! anew, so that one more principal does not compile every policy again.
 
-use keyreeve_model::filed::FiledRecord;
 use keyreeve_model::record::RecordSealer;
 use keyreeve_model::{Name, UnixMillis};
 use keyreeve_store::{Page, Store};
@@ -12,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::Error;
-use crate::filed::each_filed;
+use crate::integrity::{Noted, Quarantined, Source};
 
 mod cases;
 mod directory;
@@ -47,56 +46,64 @@ pub(crate) struct AccessSnapshot {
     cases: Arc<Cases>,
     rules: Arc<HeldRules>,
     grants: Arc<GrantBook>,
+    quarantined: Arc<Quarantined>,
 }
 
+/// From where it is read.
+pub(crate) type Origin<'a> = (&'a dyn Store, &'a dyn RecordSealer, &'a Noted);
+
 impl AccessSnapshot {
-    /// Reads and checks all of it.
+    /// Reads and checks all of it. What is damaged is left out, each sort in the way that gives nobody more than they
+    /// had.
     pub(crate) async fn load(
-        (store, sealer): (&dyn Store, &dyn RecordSealer),
+        (store, sealer, noted): Origin<'_>,
         compiler: &Compiler,
         now: UnixMillis,
     ) -> Result<Self, Error> {
-        let directory = Arc::new(Directory::load(store, sealer).await?);
-        let logins = Arc::new(LoginMethods::load(store, sealer).await?);
-        let cases = Arc::new(Cases::load(store, sealer).await?);
-        let rules = HeldRules::load(store, sealer, compiler).await?;
-        let grants = Arc::new(GrantBook::load(store, sealer, now).await?);
-        let policies = Policies::load(store, sealer, compiler).await?;
+        let quarantined = Arc::new(Quarantined::load(store, sealer).await?);
+        let source = Source { store, sealer, quarantined: &quarantined, noted };
+        let directory = Arc::new(Directory::load(source).await?);
+        let logins = Arc::new(LoginMethods::load(source).await?);
+        let cases = Arc::new(Cases::load(source).await?);
+        let rules = HeldRules::load(source, compiler).await?;
+        let grants = Arc::new(GrantBook::load(source, now).await?);
+        let policies = Policies::load(source, compiler).await?;
         let draft = HeldDraft::load(store, sealer, compiler, now).await?;
-        Ok(Self { directory, logins, policies, draft, cases, rules, grants })
+        Ok(Self { directory, logins, policies, draft, cases, rules, grants, quarantined })
     }
 
     /// The same with what is stale read anew.
     pub(crate) async fn refreshed(
         &self,
         stale: &Stale,
-        (store, sealer): (&dyn Store, &dyn RecordSealer),
+        (store, sealer, noted): Origin<'_>,
         compiler: &Compiler,
         now: UnixMillis,
     ) -> Result<Self, Error> {
         if stale.everything {
-            let mut next = Self::load((store, sealer), compiler, now).await?;
+            let mut next = Self::load((store, sealer, noted), compiler, now).await?;
             next.draft = next.draft.map(|draft| draft.continuing(self.draft.as_ref()));
             return Ok(next);
         }
         let mut next = self.clone();
+        let source = Source { store, sealer, quarantined: &self.quarantined, noted };
         if stale.policies {
-            next.policies = Policies::load(store, sealer, compiler).await?;
+            next.policies = Policies::load(source, compiler).await?;
         }
         if stale.draft {
             next.draft = HeldDraft::load(store, sealer, compiler, now).await?;
         }
         if stale.rules {
-            next.rules = HeldRules::load(store, sealer, compiler).await?;
+            next.rules = HeldRules::load(source, compiler).await?;
         }
         if stale.cases {
-            next.cases = Arc::new(Cases::load(store, sealer).await?);
+            next.cases = Arc::new(Cases::load(source).await?);
         }
         if stale.logins {
-            next.logins = Arc::new(LoginMethods::load(store, sealer).await?);
+            next.logins = Arc::new(LoginMethods::load(source).await?);
         }
         if !stale.principals.is_empty() {
-            let (directory, stands) = self.directory.reading(&stale.principals, store, sealer).await?;
+            let (directory, stands) = self.directory.reading(&stale.principals, source).await?;
             next.directory = Arc::new(directory);
             if !stands {
                 next.policies = next.policies.forgetting();
@@ -104,9 +111,14 @@ impl AccessSnapshot {
             }
         }
         if !stale.grants.is_empty() {
-            next.grants = Arc::new(self.grants.reading(&stale.grants, store, sealer, now).await?);
+            next.grants = Arc::new(self.grants.reading(&stale.grants, source, now).await?);
         }
         Ok(next)
+    }
+
+    /// What is damaged, and kept from use.
+    pub(crate) fn quarantined(&self) -> &Quarantined {
+        &self.quarantined
     }
 
     /// What is out of the ordinary.
@@ -275,21 +287,6 @@ where
             return Ok(all);
         }
     }
-}
-
-/// Reads every filed record of a kind, all of them or those of one parent.
-async fn all_filed<R: FiledRecord>(
-    store: &dyn Store,
-    sealer: &dyn RecordSealer,
-    parent: Option<&str>,
-) -> Result<Vec<R>, Error> {
-    let mut all = Vec::new();
-    let keep = |record, _| {
-        all.push(record);
-        Ok(())
-    };
-    each_filed(store, sealer, parent, keep).await?;
-    Ok(all)
 }
 
 #[cfg(test)]

@@ -1,14 +1,36 @@
 //! What is allowed: the policies of the deployment and the shipped ones, compiled.
 
+use keyreeve_model::change::NamedRow;
 use keyreeve_model::record::{BadRecord, RecordSealer, Table, open};
 use keyreeve_model::{Name, PolicyRecord};
 use keyreeve_policy::{DecisionCache, PolicySet};
-use keyreeve_store::Store;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::all_named;
 use crate::error::{Code, Error};
+use crate::integrity::{Source, Told, from_history};
+
+/// What applies while nobody knows what a damaged policy said: it may have forbidden anything.
+const IN_DOUBT: &str = r#"
+@id("quarantine.doubt")
+@description("A policy is damaged and cannot be known: everything is refused but what mends it.")
+forbid (principal, action, resource)
+unless {
+  action in [
+    Keyreeve::Action::"self", Keyreeve::Action::"login", Keyreeve::Action::"bootstrap",
+    Keyreeve::Action::"integrity.status", Keyreeve::Action::"integrity.list", Keyreeve::Action::"integrity.describe",
+    Keyreeve::Action::"integrity.scan", Keyreeve::Action::"integrity.release",
+    Keyreeve::Action::"integrity.quarantine", Keyreeve::Action::"job.step", Keyreeve::Action::"system.seal"
+  ]
+};
+"#;
+
+/// A policy's row, opened.
+fn opened(sealer: &dyn RecordSealer, row: &NamedRow) -> Result<PolicyRecord, BadRecord> {
+    let record: PolicyRecord = open(sealer, Table::Policies, row.name.as_str().as_bytes(), &row.record)?;
+    if record.name == row.name { Ok(record) } else { Err(BadRecord::Tampered { table: Table::Policies.name() }) }
+}
 
 /// A policy whose row was checked.
 pub(crate) struct HeldPolicy {
@@ -26,15 +48,21 @@ pub(crate) struct Policies {
 
 impl Policies {
     /// Reads and checks every policy. A stored policy that does not compile refuses everything: better closed than open
-    /// by accident.
-    pub(super) async fn load(store: &dyn Store, sealer: &dyn RecordSealer, compiler: &Compiler) -> Result<Self, Error> {
-        let mut stored = HashMap::new();
-        for row in all_named(|page| store.policies(page)).await? {
-            let record: PolicyRecord = open(sealer, Table::Policies, row.name.as_str().as_bytes(), &row.record)?;
-            if record.name != row.name {
-                return Err(BadRecord::Tampered { table: Table::Policies.name() }.into());
+    /// by accident. In place of a damaged one applies what the newest version of the policies has under its name; where
+    /// that does not tell, nobody knows what it forbade, and everything is refused but what mends it.
+    pub(super) async fn load(source: Source<'_>, compiler: &Compiler) -> Result<Self, Error> {
+        let (mut stored, mut mended, mut doubt) = (HashMap::new(), Vec::new(), false);
+        for row in all_named(|page| source.store.policies(page)).await? {
+            let place = (Table::Policies, row.name.as_str().as_bytes());
+            if let Some(record) = source.sound(place, opened(source.sealer, &row))? {
+                stored.insert(row.name, Arc::new(HeldPolicy { record }));
+                continue;
             }
-            stored.insert(row.name, Arc::new(HeldPolicy { record }));
+            match from_history(source.store, source.sealer, &row.name).await? {
+                Told::Text(text) => mended.push((row.name.to_string(), text)),
+                Told::Nothing => {}
+                Told::Unknown => doubt = true,
+            }
         }
         for name in stored.keys().filter(|name| compiler.is_built_in(name.as_str())) {
             let shown = compiler.shown(name.as_str(), |other| stored.keys().any(|name| name.as_str() == other));
@@ -45,6 +73,15 @@ impl Policies {
             );
         }
         let texts = stored.values().map(|held| (held.record.name.to_string(), held.record.text.clone()));
+        let mut texts: Vec<(String, String)> = texts.chain(mended).collect();
+        if doubt {
+            tracing::error!("a damaged policy cannot be known: everything is refused but what mends it");
+            let mut name = "quarantine".to_owned();
+            while texts.iter().any(|(taken, _)| *taken == name) {
+                name.push_str(".x");
+            }
+            texts.push((name, IN_DOUBT.to_owned()));
+        }
         let set = Arc::new(compiler.compile(texts)?);
         let kept = compiler.decisions_kept;
         Ok(Self { stored: Arc::new(stored), cache: Arc::new(DecisionCache::new(set, kept)), kept })

@@ -1,15 +1,14 @@
 //! The rules of approval in memory: the book that is in force, compiled.
 
-use keyreeve_model::filed::open_filed;
-use keyreeve_model::record::{RecordSealer, Revision, Table};
+use keyreeve_model::record::{Revision, Table};
 use keyreeve_model::rules::{RuleBook, Rules};
 use keyreeve_model::{Name, UnixMillis};
 use keyreeve_policy::rules::{RuleSet, RuleText, SHIPPED};
-use keyreeve_store::Store;
 use std::sync::Arc;
 
 use super::Compiler;
 use crate::error::Error;
+use crate::integrity::Source;
 
 /// The rule book as it was read, with its conditions compiled.
 pub(crate) struct HeldRules {
@@ -17,28 +16,30 @@ pub(crate) struct HeldRules {
     /// Of its row; none while the shipped book stands and nothing is stored.
     pub(crate) revision: Option<Revision>,
     pub(crate) set: RuleSet,
+    /// The stored book is damaged, so nobody knows what it asks for: until it is released nothing is done that any rule
+    /// could be about. The shipped rules are in force for its release.
+    pub(crate) in_doubt: bool,
 }
 
 impl HeldRules {
     /// Reads the book, or takes the shipped one where none was put. A stored book that does not compile refuses
     /// everything, as a policy does: rules that cannot be read are no reason to ask nobody.
-    pub(super) async fn load(
-        store: &dyn Store,
-        sealer: &dyn RecordSealer,
-        compiler: &Compiler,
-    ) -> Result<Arc<Self>, Error> {
-        let stored = store.filed(Table::Rules, &RuleBook::current_row()).await?;
-        let (book, revision) = match stored.map(|row| open_filed::<RuleBook>(sealer, &row)).transpose()? {
-            Some((book, revision)) => (book, Some(revision)),
-            None => (shipped()?, None),
+    pub(super) async fn load(source: Source<'_>, compiler: &Compiler) -> Result<Arc<Self>, Error> {
+        let stored = source.store.filed(Table::Rules, &RuleBook::current_row()).await?;
+        let there = stored.as_ref().map(|row| row.record.revision);
+        let sound = stored.map(|row| source.sound_filed::<RuleBook>(&row)).transpose()?;
+        let in_doubt = matches!(sound, Some(None));
+        let book = match sound.flatten() {
+            Some((book, _)) => book,
+            None => shipped()?,
         };
         let set = compiler.rules(&book.rules)?;
-        Ok(Arc::new(Self { book, revision, set }))
+        Ok(Arc::new(Self { book, revision: there, set, in_doubt }))
     }
 
     /// Whether the rules are in force. Until somebody enacts them nothing waits for consent.
     pub(crate) fn are_in_force(&self) -> bool {
-        self.book.enacted.is_some()
+        self.in_doubt || self.book.enacted.is_some()
     }
 }
 

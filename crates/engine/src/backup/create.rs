@@ -18,6 +18,7 @@ use super::reading::{Begun, Known, chain, contents};
 use super::{Keeper, Keyed, head};
 use crate::core::Core;
 use crate::error::{Code, Error};
+use crate::integrity::rows::check_row;
 use crate::sealing::Opened;
 
 /// Bytes on their way from the copy to the disk.
@@ -83,7 +84,11 @@ impl Copying<'_> {
                 Ok(Some(StoredRow::Keyring(row)))
             }
             StoredRow::Material(row) => Ok(self.material(row).await?.map(StoredRow::Material)),
-            other => Ok(Some(other)),
+            other => {
+                // A restore refuses what was altered: a backup that has it would be worth nothing, and is told of.
+                check_row(&self.opened.keys, &other)?;
+                Ok(Some(other))
+            }
         }
     }
 

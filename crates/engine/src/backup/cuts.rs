@@ -54,7 +54,9 @@ impl Engine {
     /// When one of them could not be told.
     pub async fn tell_of_destroyed(&self) -> Result<(), Error> {
         let core = &*self.core;
-        let (Some(opened), Some(keeper)) = (core.opened(), core.backups.get()) else { return Ok(()) };
+        let (Some(opened), Some(keeper), None) = (core.opened(), core.backups.get(), core.held()) else {
+            return Ok(());
+        };
         let _one = keeper.cutting.lock().await;
         let mut last = Ok(());
         for (cut, _) in core.filed_all::<BackupCut>(&opened, None).await? {

@@ -5,6 +5,7 @@
 //! - `ledgers`: the cut keys, kept here and at each destination; destroying a key takes its entry away everywhere
 //! - `reading`: objects read back; `verify`: everything that can be checked of them without writing anything
 //! - `restore`: into an empty store, vault and log
+//! - `rehearse`: into an engine that is thrown away, to see that it would work
 //! - `work`: makes and checks them as jobs, beside everything else: a slow destination holds up nothing but backups
 //! - `cuts`: takes destroyed keys out of ledgers, here at once and at each destination as soon as that answers
 //! - `due`: begins what falls due
@@ -13,8 +14,11 @@ mod create;
 mod cuts;
 mod due;
 mod ledgers;
+mod loan;
 mod reading;
+mod rehearse;
 mod restore;
+mod scratch_vault;
 mod verify;
 mod work;
 
@@ -30,7 +34,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+pub use rehearse::{DrillSource, Rehearsed};
 pub use restore::{RestoreOptions, RestoreSource, RestoredReply};
+pub use scratch_vault::ScratchVault;
 pub use verify::Verified;
 pub(crate) use work::backup_work;
 
@@ -212,22 +218,25 @@ impl Core {
         &self,
         opened: &Opened,
         moves: impl Fn(&Wrapped) -> bool,
-        to: &RootUse,
+        to: impl Fn(&Wrapped) -> Result<RootUse, Error>,
     ) -> Result<Vec<Change>, Error> {
-        let (mut changes, mut newest) = (Vec::new(), None);
+        let (mut changes, mut newest) = (Vec::new(), None::<(_, Option<RootUse>)>);
         let deployment = &opened.deployment.id;
         for (record, revision) in self.filed_all::<BackupKeyRecord>(opened, None).await? {
-            newest = newest.max(Some((record.version, moves(&record.wrapped))));
-            if moves(&record.wrapped) {
+            let to = if moves(&record.wrapped) { Some(to(&record.wrapped)?) } else { None };
+            if newest.as_ref().is_none_or(|(version, _)| record.version > *version) {
+                newest = Some((record.version, to.clone()));
+            }
+            if let Some(to) = &to {
                 let key = self.open_backup_key(deployment, (record.version, &record.wrapped)).await?;
                 let wrapped = self.wrap_backup_key(deployment, &key, to).await?;
                 changes.push(file(&opened.keys, revision.next(), &BackupKeyRecord { wrapped, ..record }));
             }
         }
-        if let Some((last, true)) = newest {
+        if let Some((last, Some(to))) = newest {
             let version = last.checked_add(1).ok_or_else(|| Error::internal("too many backup keys"))?;
             let key = BackupKey::generate(version, &self.ports.random)?;
-            let wrapped = self.wrap_backup_key(deployment, &key, to).await?;
+            let wrapped = self.wrap_backup_key(deployment, &key, &to).await?;
             let record = BackupKeyRecord { version, created: self.now()?, wrapped };
             changes.push(file(&opened.keys, Revision::FIRST, &record));
         }

@@ -4,13 +4,11 @@ use keyreeve_archive::{Archive, ArchiveError, Content};
 use keyreeve_backup::{
     BackupError, BackupKey, HEAD_MAX, Head, Item, Manifest, Object, ObjectName, Reader, Segment, split_head,
 };
-use keyreeve_model::record::{BadRecord, RecordSealer, Table};
 use keyreeve_model::roots::RootRecord;
-use keyreeve_model::{DeploymentRecord, Name, SealedRecord, StoredRow, Wrapped};
+use keyreeve_model::{Name, Wrapped};
 use std::collections::{BTreeMap, VecDeque};
 use tokio::io::AsyncReadExt;
 
-use crate::commit::without_mac;
 use crate::error::{Code, Error};
 
 /// Bytes read at a time.
@@ -174,32 +172,6 @@ pub(super) async fn contents(archive: &dyn Archive) -> Result<(Vec<(u64, u64)>, 
         }
     }
     Ok((archives, segments))
-}
-
-/// Whether a row is as it was sealed for its place. Material has no MAC: its cut key tells.
-pub(super) fn check_row(sealer: &dyn RecordSealer, row: &StoredRow) -> Result<(), BadRecord> {
-    let check = |table: Table, id: &[u8], record: &SealedRecord| {
-        if sealer.check(table, id, record) { Ok(()) } else { Err(BadRecord::Tampered { table: table.name() }) }
-    };
-    match row {
-        StoredRow::Deployment(record) => {
-            let unreadable = |_| BadRecord::Unreadable { table: Table::Deployment.name() };
-            let deployment: DeploymentRecord = serde_json::from_slice(&record.bytes).map_err(unreadable)?;
-            check(Table::Deployment, deployment.id.as_bytes(), record)
-        }
-        StoredRow::Keyring(row) => check(Table::Keyrings, row.id.as_bytes(), &row.record),
-        StoredRow::Destruction(row) => check(Table::Destructions, row.key.as_bytes(), &row.record),
-        StoredRow::Key(row) => check(Table::Keys, row.id.as_bytes(), &row.record),
-        StoredRow::Material(_) => Ok(()),
-        StoredRow::Token(row) => check(Table::Tokens, row.id.as_bytes(), &row.record),
-        StoredRow::Principal(row) => check(Table::Principals, row.name.as_str().as_bytes(), &row.record),
-        StoredRow::Policy(row) => check(Table::Policies, row.name.as_str().as_bytes(), &row.record),
-        StoredRow::Filed(row) => check(row.table, row.id.as_bytes(), &row.record),
-        StoredRow::Answer(row) => {
-            without_mac(sealer, Table::Idempotency, &[row.key, row.request].concat(), &row.reply).map(drop)
-        }
-        StoredRow::Outbox(row) => without_mac(sealer, Table::Outbox, row.id.as_bytes(), &row.bytes).map(drop),
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use keyreeve_archive::Archive;
 use keyreeve_backup::{Head, Item, Object, SealedLedger};
 use keyreeve_epochs::EpochId;
 use keyreeve_journal::Entry;
+use keyreeve_model::anchor::Taken;
 use keyreeve_model::backup::{BackupKeyRecord, COUNTERS_JUMP, Restored};
 use keyreeve_model::device::{DeviceTask, DeviceUse, DeviceWork};
 use keyreeve_model::filed::{file, open_filed};
@@ -34,6 +35,7 @@ use crate::error::{Code, Error};
 use crate::keys::Hierarchy;
 use crate::ops::backups::RecordRestore;
 use crate::ops::tokens::{NewToken, issue};
+use crate::roots::waits_for_shares;
 
 /// Entries of the log appended at a time (count).
 const ENTRIES: usize = 256;
@@ -136,22 +138,20 @@ impl Engine {
         self.core.root_status()
     }
 
-    /// Gives a share to a root that waits for one.
+    /// The roots of the backup that wait for shares, and where each stands.
+    #[must_use]
+    pub fn restore_waiting(&self, source: &RestoreSource) -> Vec<(Name, SealStatus)> {
+        let states = self.core.ports.roots.states().into_iter();
+        let waiting = states.filter(|root| source.roots.contains(&root.name) && waits_for_shares(&root.status));
+        waiting.map(|root| (root.name, root.status)).collect()
+    }
+
+    /// Gives a share to the root that it is of, and says which one that is and where it stands now.
     ///
     /// # Errors
-    /// As [`keyreeve_root::Root::unseal`].
-    pub async fn restore_unseal(&self, source: &RestoreSource, share: &SecretString) -> Result<SealStatus, Error> {
-        let mut last = Error::new(Code::InvalidShare, "no root of trust of this backup waits for shares");
-        for name in &source.roots {
-            let Some(root) = self.core.ports.roots.get(name) else { continue };
-            if root.status().needs_people() {
-                match root.unseal(share).await {
-                    Ok(_) => return Ok(self.restore_status()),
-                    Err(error) => last = error.into(),
-                }
-            }
-        }
-        Err(last)
+    /// As [`keyreeve_root::Root::unseal`]; [`Code::WrongState`] when its root is open already.
+    pub async fn restore_unseal(&self, share: &SecretString) -> Result<(Name, SealStatus), Error> {
+        self.core.ports.roots.give(share).await
     }
 
     /// Restores the backup, starts the server over it and puts the restore on record.
@@ -225,7 +225,7 @@ impl Core {
     }
 
     /// Refuses where there is anything that a restore would meet.
-    async fn need_empty(&self) -> Result<(), Error> {
+    pub(super) async fn need_empty(&self) -> Result<(), Error> {
         let (store, vault, journal) = (&self.ports.store, &self.ports.vault, &self.ports.journal);
         let what = if store.deployment().await?.is_some() {
             "the store"
@@ -240,7 +240,7 @@ impl Core {
         Err(Error::new(Code::WrongState, text))
     }
 
-    async fn load_backup(
+    pub(super) async fn load_backup(
         &self,
         source: &dyn Archive,
         survey: Survey,
@@ -404,10 +404,16 @@ impl Loading<'_> {
     async fn row(&mut self, row: StoredRow, restored: &Restored) -> Result<(), Error> {
         let keys = &self.survey.keys;
         // Read a second time: what is written is what was checked.
-        super::reading::check_row(keys, &row)?;
+        crate::integrity::rows::check_row(keys, &row)?;
         match row {
             StoredRow::Deployment(record) => {
                 self.put(StoredRow::Deployment(record)).await?;
+                // What anchors remember is later than any backup: they are taken as they stand.
+                for taken in self.core.taking_anchors(Taken::Restored, self.now) {
+                    if let Change::File(row) = file(keys, Revision::FIRST, &taken) {
+                        self.put(StoredRow::Filed(row)).await?;
+                    }
+                }
                 match file(keys, Revision::FIRST, restored) {
                     Change::File(row) => self.put(StoredRow::Filed(row)).await,
                     _ => Err(Error::internal("a filed record that is none")),
@@ -440,6 +446,13 @@ impl Loading<'_> {
             }
             // The backup was being made when it was made: the lost server's work on backups is not taken up.
             StoredRow::Filed(row) if row.table == Table::Jobs && is_about_backups(keys, &row)? => Ok(()),
+            // Of the time of the backup; what holds now was written with the deployment.
+            StoredRow::Filed(row) if row.table == Table::Anchors => Ok(()),
+            // Under an epoch that is not here: what is escrowed is deposited anew.
+            StoredRow::Filed(row) if row.table == Table::Deposits => {
+                drop(row);
+                Ok(())
+            }
             // What was answered then is no answer to what is asked now.
             StoredRow::Answer(_) => Ok(()),
             StoredRow::Principal(row) => {

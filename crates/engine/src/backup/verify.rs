@@ -13,9 +13,10 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::ledgers::fetch;
-use super::reading::{Begun, Known, chain, check_row, contents};
+use super::reading::{Begun, Known, chain, contents};
 use crate::core::Core;
 use crate::error::{Code, Error};
+use crate::integrity::rows::check_row;
 use crate::running::system_context;
 use crate::sealing::SystemKeys;
 

@@ -22,7 +22,7 @@ const TRIES: u32 = 10;
 pub(crate) const fn backup_work(job: &Job) -> Option<&BackupWork> {
     match job.work() {
         JobWork::Backup(work) => Some(work),
-        JobWork::Rekey(_) => None,
+        JobWork::Rekey(_) | JobWork::Scan(_) => None,
     }
 }
 
@@ -42,7 +42,8 @@ impl Engine {
         let Some(keeper) = core.backups.get() else { return Ok(None) };
         let _one = keeper.working.lock().await;
         loop {
-            let Some(opened) = core.opened() else { return Ok(None) };
+            // Nothing leaves an old copy of a server: it would take the place of what is newer.
+            let (Some(opened), None) = (core.opened(), core.held()) else { return Ok(None) };
             let mut running = core.backup_jobs(&opened).await?;
             drop(opened);
             running.retain(|job| job.state() == JobState::Running);
@@ -188,7 +189,7 @@ impl Engine {
 impl Core {
     /// Every job about backups, the oldest first.
     pub(crate) async fn backup_jobs(&self, opened: &Opened) -> Result<Vec<Job>, Error> {
-        let all = self.filed_all::<Job>(opened, None).await?;
+        let all = self.filed_sound::<Job>(opened, None).await?;
         Ok(all.into_iter().map(|(job, _)| job).filter(|job| backup_work(job).is_some()).collect())
     }
 

@@ -1,4 +1,4 @@
-//! Backups.
+//! Backups and drills.
 
 use super::{READ, SYSTEM};
 
@@ -15,4 +15,10 @@ super::rows! {
         "Puts on record that the server came out of a backup.";
     BACKUP_ACKNOWLEDGE = "backup.acknowledge", System, [SYSTEM], SYSTEM, Open,
         "Takes note that the server came out of a backup.";
+    DRILL_RESTORE = "drill.restore", System, [SYSTEM], SYSTEM, Open,
+        "Asks the server to restore its newest backup into a scratch instance now.";
+    DRILL_RECORD = "drill.record", System, [SYSTEM, SCHEDULED], SYSTEM, Open,
+        "Puts on record what came of a drill.";
+    DRILL_LIST = "drill.list", System, [SYSTEM], READ, Open,
+        "Shows the drills that were held, and which are overdue.";
 }

@@ -11,7 +11,9 @@ mod access;
 mod approvals;
 mod backups;
 mod cases;
+mod escrow;
 mod grants;
+mod integrity;
 mod jobs;
 mod keys;
 mod login;
@@ -27,7 +29,9 @@ pub use access::*;
 pub use approvals::*;
 pub use backups::*;
 pub use cases::*;
+pub use escrow::*;
 pub use grants::*;
+pub use integrity::*;
 pub use jobs::*;
 pub use keys::*;
 pub use login::*;
@@ -145,6 +149,8 @@ const FILES: &[&[&Descriptor]] = &[
     roots::ROWS,
     jobs::ROWS,
     backups::ROWS,
+    integrity::ROWS,
+    escrow::ROWS,
 ];
 
 const fn count() -> usize {

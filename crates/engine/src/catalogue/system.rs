@@ -17,6 +17,14 @@ super::rows! {
         "Gives one share of the root of trust.";
     SYSTEM_SEAL = "system.seal", System, [SYSTEM], SYSTEM, Open,
         "Closes the root of trust and wipes every key from memory.";
+    SYSTEM_INFO = "system.info", System, [SYSTEM], READ, Open,
+        "Shows what runs, and how the server stands towards its anchors.";
+    SYSTEM_STARTED = "system.started", System, [SCHEDULED], SYSTEM, Open,
+        "Puts on record which program runs with which configuration.";
+    SYSTEM_ROLLED_BACK = "system.rolled-back", System, [SCHEDULED], SYSTEM, Open,
+        "Puts on record that the server is older than an anchor remembers.";
+    SYSTEM_ACCEPT_ROLLBACK = "system.accept-rollback", System, [SYSTEM], SYSTEM, Open,
+        "Goes on with a server that is older than its anchors remember.";
     CEREMONY_RECORD = "ceremony.record", System, [SYSTEM], SYSTEM, Open,
         "Puts the outcome of a key ceremony on record, with the hash of its transcript.";
     RANDOM_GENERATE = "random.generate", System, [SELF], USE, Open, "Returns random bytes.";

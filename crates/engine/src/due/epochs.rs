@@ -17,12 +17,14 @@ impl Engine {
         for id in self.core.ports.vault.list().await? {
             shards.entry((id.keyring, id.shard)).or_default().push(id);
         }
-        for epochs in shards.into_values().filter(|epochs| epochs.len() > 1) {
-            for id in epochs {
-                self.sweep_epoch(id).await?;
+        // A damaged record about one epoch is no reason to keep the others.
+        let mut last = Ok(());
+        for id in shards.into_values().filter(|epochs| epochs.len() > 1).flatten() {
+            if let Err(error) = self.sweep_epoch(id).await {
+                last = Err(error);
             }
         }
-        Ok(())
+        last
     }
 
     async fn sweep_epoch(&self, id: EpochId) -> Result<(), Error> {

@@ -5,7 +5,10 @@
 
 mod destructions;
 mod devices;
+mod drills;
 mod epochs;
+mod escrow;
+mod integrity;
 mod reminders;
 mod roots;
 mod shares;
@@ -14,6 +17,8 @@ use crate::core::Engine;
 use crate::error::Error;
 
 pub(crate) use destructions::Overdue;
+pub(crate) use drills::Drills;
+pub use drills::{DrillStanding, HeldDrill};
 
 impl Engine {
     /// The work that falls due with time: destructions whose waiting period is over, epochs a crash left behind,
@@ -23,6 +28,11 @@ impl Engine {
         let mut errors = Vec::new();
         errors.extend(self.look_after_roots().await.err());
         if self.core.opened().is_some() {
+            // First: what falls due is not done on an old copy.
+            errors.extend(self.tend_anchors().await.err());
+        }
+        if self.is_open() {
+            errors.extend(self.record_start().await.err());
             errors.extend(self.destroy_due().await.err());
             errors.extend(self.sweep_epochs().await.err());
             errors.extend(self.remind_of_incidents().await.err());
@@ -36,8 +46,11 @@ impl Engine {
             errors.extend(self.look_after_backups().await);
             errors.extend(self.look_after_material().await.err());
             errors.extend(self.look_after_devices().await.err());
+            errors.extend(self.look_after_integrity().await);
+            errors.extend(self.look_after_escrow().await.err());
+            errors.extend(self.look_after_drills().await.err());
         }
-        if let Some(opened) = self.core.opened() {
+        if let (Some(opened), true) = (self.core.opened(), self.is_open()) {
             errors.extend(self.core.write_uses(&opened).await.err());
         }
         match self.core.now() {

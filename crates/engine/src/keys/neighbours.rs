@@ -97,12 +97,8 @@ impl Core {
                     }
                     continue;
                 }
-                match opened.hierarchy.unwrap(&key.keyring.record, row).await {
-                    Ok(_) => {}
-                    Err(error) if error.code() == Code::Tampered => {
-                        damage.insert(at, "does not open");
-                    }
-                    Err(error) => return Err(error),
+                if !self.material_opens(opened, &key.keyring.record, row).await? {
+                    damage.insert(at, "does not open");
                 }
             }
         }

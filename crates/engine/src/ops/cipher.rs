@@ -7,7 +7,7 @@ use keyreeve_secret::SecretBytes;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::usable::{Usable, Want, check, compute, count_messages, usable, with_key};
+use super::usable::{Usable, Want, compute, count_messages, usable, with_key};
 use super::{Each, Payload, lone};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
@@ -339,6 +339,17 @@ fn open_one(
     Ok(loaded.open(aad, &body[..body.len() - COMMITMENT_LEN])?)
 }
 
+/// Opens a `KR1` message without context, whatever key it is of, and keeps nothing of it: for a rehearsal, in an engine
+/// that nobody asks anything.
+pub(crate) async fn open_sample(core: &Core, message: &[u8]) -> Result<(), Error> {
+    let (header, _) = Header::decode_kind(message, Kind::Data)?;
+    let missing = || Error::new(Code::NotFound, format!("a sample is of the key {}, which is not there", header.key));
+    let key = core.find_key(&KeyRef::Id(header.key)).await?.ok_or_else(missing)?;
+    let opener = Opener::new(core, &key, core.now()?);
+    let items = Arc::from([message.to_vec()]);
+    lone(opener.open_all(Kind::Data, &EncryptionContext::default(), &items).await?).map(drop)
+}
+
 /// Opens messages of one key, of whatever versions.
 pub(super) struct Opener<'a> {
     core: &'a Core,
@@ -358,7 +369,7 @@ impl<'a> Opener<'a> {
         context: &EncryptionContext,
         items: &Arc<[Vec<u8>]>,
     ) -> Result<Each<(u32, SecretBytes)>, Error> {
-        let mut versions: HashMap<u32, Result<Arc<LoadedKey>, Error>> = HashMap::new();
+        let mut versions: HashMap<u32, Result<Arc<LoadedKey>, (Code, String)>> = HashMap::new();
         let mut plan = Vec::with_capacity(items.len());
         for item in items.iter() {
             let header = self.header(kind, item);
@@ -366,7 +377,9 @@ impl<'a> Opener<'a> {
                 && !versions.contains_key(&header.version)
             {
                 let loaded = usable(self.core, self.key, DECRYPT, Some(header.version), self.now).await;
-                versions.insert(header.version, loaded.map(|usable| usable.loaded));
+                let loaded =
+                    loaded.map(|usable| usable.loaded).map_err(|error| (error.code(), error.public().to_owned()));
+                versions.insert(header.version, loaded);
             }
             plan.push(header);
         }
@@ -376,9 +389,9 @@ impl<'a> Opener<'a> {
                 let header = header?;
                 match versions.get(&header.version) {
                     Some(Ok(loaded)) => Ok((header, Arc::clone(loaded))),
-                    // The refusal again, for this item: errors cannot be cloned, asking is cheap.
-                    Some(Err(error)) => Err(self.refusal(header.version, error)),
-                    None => Err(Error::internal("a version that was not looked for")),
+                    // The same refusal for each item.
+                    Some(Err((code, text))) => Err(Error::new(*code, text.clone())),
+                    None => Err(Error::internal("a version was not looked at")),
                 }
             })
             .collect();
@@ -423,13 +436,6 @@ impl<'a> Opener<'a> {
             return Err(Error::new(Code::InvalidCiphertext, text));
         }
         Ok(header)
-    }
-
-    fn refusal(&self, version: u32, refused: &Error) -> Error {
-        match check(self.core, self.key, DECRYPT, version, self.now) {
-            Err(error) => error,
-            Ok(()) => Error::new(refused.code(), refused.to_string()),
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use keyreeve_epochs::EpochId;
 use keyreeve_model::change::Change;
 use keyreeve_model::destruction::{ErasedVersion, ScheduledDestruction};
 use keyreeve_model::device::DeviceUse;
+use keyreeve_model::escrow::Deposit;
 use keyreeve_model::filed::file;
 use keyreeve_model::metadata::Label;
 use keyreeve_model::record::{Revision, Table, open, seal};
@@ -141,6 +142,7 @@ impl Operation for Destroy {
                 record: sealed,
             });
         outcome.changes.extend(changes);
+        outcome.changes.extend(core.deposits_gone(&opened, record.id(), |_| true).await?);
         let cut = core.cut_of(&opened, (record.id(), ring, shard), None, now).await?;
         outcome.changes.extend(cut.map(|cut| file(&opened.keys, Revision::FIRST, &cut)));
         outcome = effects.into_iter().fold(outcome, Outcome::then);
@@ -380,13 +382,7 @@ impl Core {
         let words = "this server's memory holds neither its material nor its epoch key".to_owned();
         examined.note(held == 0, "held_in_memory", held.to_string(), words, alive);
 
-        // A destination that does not answer now is told later: nothing fails because of it, and nothing is claimed.
-        let pending = self.pending_cuts(&opened, record.id()).await?;
-        if pending.is_empty() && self.backups.get().is_some() {
-            let words = "no ledger of backups that this server knows has its cut key".to_owned();
-            examined.note(true, "backup_ledgers", pending.len().to_string(), words, alive);
-        }
-
+        self.examine_copies(&opened, record, &mut examined).await?;
         if !record.protection().is_software() {
             // The device was asked above, past all checks as well.
             return Ok(examined);
@@ -403,6 +399,21 @@ impl Core {
         let words = format!("loading each of its {} versions past all checks was tried and failed", versions.len());
         examined.note(loads == 0, "loaded_versions", loads.to_string(), words, alive);
         Ok(examined)
+    }
+
+    /// Looks for it where there were copies: in backups and in escrow.
+    async fn examine_copies(&self, opened: &Opened, record: &KeyRecord, examined: &mut Examined) -> Result<(), Error> {
+        let alive = || Error::new(Code::Tampered, "a destroyed key is still in escrow: an operator must look at once");
+        // A destination that does not answer now is told later: nothing fails because of it, and nothing is claimed.
+        let pending = self.pending_cuts(opened, record.id()).await?;
+        if pending.is_empty() && self.backups.get().is_some() {
+            let words = "no ledger of backups that this server knows has its cut key".to_owned();
+            examined.note(true, "backup_ledgers", pending.len().to_string(), words, alive);
+        }
+        let escrowed = self.filed_all::<Deposit>(opened, Some(&record.id().to_string())).await?.len();
+        let words = "no version of it is in escrow".to_owned();
+        examined.note(escrowed == 0, "deposits", escrowed.to_string(), words, alive);
+        Ok(())
     }
 
     /// Asks each device for each version. One that does not answer has not said that a key is gone.

@@ -154,6 +154,7 @@ impl Declare {
         now: UnixMillis,
     ) -> Result<Emergency, Error> {
         let terms = self.terms(core, opened).await?;
+        opened.access().cases().refuse_in_doubt()?;
         for who in voters.iter().chain([by]).chain(&terms.participants) {
             if let Some(barring) = opened.access().cases().barring(who, now) {
                 let text = format!("`{}` was part of {barring}, whose review is overdue: that first", who.name);

@@ -9,12 +9,13 @@ use keyreeve_model::record::Revision;
 use serde::Serialize;
 use std::sync::Arc;
 
+use super::consents;
 use super::forms::written;
 use super::keys::save;
 use super::usable::{compute, not_allowed};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::keys::{HeldKey, KeyRef};
 use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
 
@@ -97,18 +98,6 @@ impl Export {
     }
 }
 
-/// Refuses unless enough people consent: an export that no rule asks them about is one that nobody thought of.
-fn refuse_without_consent<O: Operation>(approved: &Approved<O>) -> Result<(), Error> {
-    if approved.consents() >= EXPORT_CONSENTS {
-        return Ok(());
-    }
-    let text = format!(
-        "a key is exported only with the consent of {EXPORT_CONSENTS} people besides who asks, and no rule of \
-         approval in force asks for it: see `keyreeve rules show` and docs/operations.md (Exporting keys)"
-    );
-    Err(Error::new(Code::OtherPersonNeeded, text))
-}
-
 impl Operation for Export {
     const DESCRIPTOR: &'static Descriptor = &catalogue::KEY_EXPORT;
     type Reply = Exported;
@@ -144,7 +133,7 @@ impl Operation for Export {
         self.refuse_outdated(approved, core)?;
         let recipient = departure.recipient.clone();
         record.depart(departure)?;
-        refuse_without_consent(approved)?;
+        consents::refuse_without(approved, EXPORT_CONSENTS, "a key is exported", "Exporting keys")?;
         let opened = core.need_open()?;
         let (wrapped, identity) = self.wrapped(key, core).await?;
         let known = core.filed::<KnownMaterial>(&opened, identity_row(&identity)).await?;

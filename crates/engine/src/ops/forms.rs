@@ -19,8 +19,8 @@ use std::str::FromStr;
 
 use super::rekey::RekeyForm;
 use super::{
-    destruction, emergencies, grants, holds, keyrings, keys, lifecycle, login, mfa, policies, principals, rekey, roots,
-    rules, shares,
+    anchors, destruction, emergencies, escrow, grants, holds, integrity, keyrings, keys, lifecycle, login, mfa,
+    policies, principals, rekey, roots, rules, shares,
 };
 use crate::catalogue::{self, Descriptor};
 use crate::core::{Core, Engine};
@@ -221,6 +221,12 @@ impl Revive for rekey::MigrateRoots {
     }
 }
 
+impl Revive for anchors::AcceptRollback {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        read(request)
+    }
+}
+
 impl Revive for roots::Retire {
     fn revive(request: &Request) -> Result<Self, Error> {
         read(request)
@@ -320,10 +326,19 @@ whole!(
     policies::Apply,
     policies::Rollback,
     holds::Release,
+    integrity::Release,
     emergencies::Declare,
     shares::Reshare,
-    shares::Commit
+    shares::Commit,
+    escrow::SetPolicy,
+    escrow::AcceptKey
 );
+
+impl Revive for escrow::Recover {
+    fn revive(request: &Request) -> Result<Self, Error> {
+        escrow::recover_form(key(request)?, read::<escrow::RecoverForm>(request)?)
+    }
+}
 
 impl Revive for rules::Put {
     fn revive(request: &Request) -> Result<Self, Error> {
@@ -374,6 +389,7 @@ const FORMS: &[Form] = &[
     form::<rekey::RotateKek>(),
     form::<rekey::MigrateRoots>(),
     form::<roots::Retire>(),
+    form::<anchors::AcceptRollback>(),
     form::<principals::Put>(),
     form::<principals::Update>(),
     form::<principals::Delete>(),
@@ -391,6 +407,10 @@ const FORMS: &[Form] = &[
     form::<rules::Put>(),
     form::<shares::Reshare>(),
     form::<shares::Commit>(),
+    form::<integrity::Release>(),
+    form::<escrow::SetPolicy>(),
+    form::<escrow::AcceptKey>(),
+    form::<escrow::Recover>(),
 ];
 
 /// Operations that can wait, and whose answer holds a secret: they are run by asking again, for the answer is given to
@@ -406,6 +426,7 @@ const ASKED_AGAIN: &[&Descriptor] = &[
     &catalogue::KEY_IMPORT_VERSION,
     &catalogue::KEY_REIMPORT,
     &catalogue::ROOT_JOIN,
+    &catalogue::ESCROW_MAKE_KEY,
 ];
 
 /// Whether an operation is one of those.

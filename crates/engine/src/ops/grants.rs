@@ -251,6 +251,9 @@ impl Create {
         let record = self.record(approved, core).await?;
         check(&record.what, &record.constraints)?;
         refuse_unknown_role(&opened, &record.what)?;
+        if let Some(role) = record.what.role() {
+            super::apart::refuse_role(&opened.access(), &self.principal, role, now)?;
+        }
         refuse_too_many(&opened, &self.principal, now)?;
         let outcome = Outcome::reply(GrantReply::of(&opened, record.clone(), now))
             .changing(file(&opened.keys, Revision::FIRST, &record))

@@ -295,6 +295,7 @@ impl Operation for Close {
 
     async fn execute(&self, approved: &Approved<Self>, core: &Core) -> Result<Outcome<IncidentReply>, Error> {
         let now = approved.now();
+        core.need_open()?.access().cases().refuse_in_doubt()?;
         if let Some(emergency) = core.need_open()?.access().cases().emergency_under(self.incident) {
             let text = format!("{emergency} belongs to the incident and is not closed: its review comes first");
             return Err(Error::new(Code::WrongState, text));

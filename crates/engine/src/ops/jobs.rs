@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::rekey::Rekeying;
+use super::scan::Scanning;
 use super::{Listing, PAGE_MAX};
 use crate::catalogue::{self, Descriptor};
 use crate::core::Core;
@@ -51,7 +52,7 @@ impl Core {
         let (now, Beginning { work, total, pace, reason }) = (approved.now(), beginning);
         let (id, by) = (JobId::new(now, self.id_random()?), approved.principal().name.clone());
         let bell = match &work {
-            JobWork::Rekey(_) => Effect::WorkOnJobs,
+            JobWork::Rekey(_) | JobWork::Scan(_) => Effect::WorkOnJobs,
             JobWork::Backup(_) => Effect::WorkOnBackups,
         };
         let job = Job::begin(NewJob { id, work, reason: reason.clone(), by, total, pace }, now);
@@ -183,6 +184,7 @@ impl Operation for Step {
             JobWork::Rekey(rekey) => Rekeying(stepping).step(&rekey).await?,
             // It goes on beside the others (`backup/work.rs`).
             JobWork::Backup(_) => return Ok(Outcome::reply(JobReply(stepping.job)).detail("job", self.job)),
+            JobWork::Scan(scan) => Scanning(stepping).step(scan).await?,
         };
         Ok(outcome.detail("job", self.job))
     }

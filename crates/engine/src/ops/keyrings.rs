@@ -104,7 +104,7 @@ impl Core {
         }
         let text = format!(
             "keys for `{classification}` data are kept in custody `{least}` or better, and the root of trust {under} \
-             amounts to `{has}`: name another root, or join one of a better kind"
+             amounts to `{has}`: name another root (`keyreeve root list`), or join one of a better kind"
         );
         Err(Error::new(Code::Custody, text))
     }
@@ -215,10 +215,14 @@ impl Operation for List {
         let limit = self.limit.clamp(1, PAGE_MAX);
         let rows = core.ports.store.keyrings(Page { after: self.after, limit }).await?;
         let next = rows.last().filter(|_| rows.len() == limit as usize).map(|row| row.id.to_string());
-        let open =
-            |row: &KeyringRow| HeldKeyring::open(&opened.keys, row).map(|held| KeyringReply { keyring: held.record });
-        let items: Vec<_> = rows.iter().map(open).collect::<Result<_, _>>()?;
-        let count = items.len();
-        Ok(Outcome::reply(Listing { items, next }).detail("listed", count))
+        let (access, mut items) = (opened.access(), Vec::new());
+        let source = core.source(&opened, access.quarantined());
+        for row in &rows {
+            let place = (Table::Keyrings, row.id.as_bytes().as_slice());
+            let held = source.sound(place, HeldKeyring::open(&opened.keys, row))?;
+            items.extend(held.map(|held| KeyringReply { keyring: held.record }));
+        }
+        let (count, left_out) = (items.len(), rows.len() - items.len());
+        Ok(Outcome::reply(Listing { items, next }).detail("listed", count).detail_if("left_out", left_out))
     }
 }

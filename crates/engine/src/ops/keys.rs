@@ -296,7 +296,14 @@ pub(super) async fn keep<R>(
     Ok(match fresh.secret {
         Secret::Here(material) => {
             let (row, guard) = core.wrap_material(opened, keyring, record, version, &material).await?;
-            outcome.changing(Change::AddMaterial(row)).then(Effect::Hold(guard))
+            let made = record.version(version)?;
+            let (of, cause) = ((keyring, record, row.epoch), (&made.provenance().by, made.created()));
+            let deposit = core.deposit_new(opened, of, (version, &material), cause).await?;
+            let outcome = outcome.changing(Change::AddMaterial(row)).then(Effect::Hold(guard));
+            match deposit {
+                Some(change) => outcome.changing(change).detail("escrowed", true),
+                None => outcome,
+            }
         }
         Secret::InDevice(settle, guard) => outcome.changing(*settle).then(Effect::Hold(guard)),
     })
@@ -496,31 +503,35 @@ impl Operation for List {
             None => None,
         };
         let filter = KeyFilter { keyring, state: None };
-        let (mut items, mut scanned, mut after) = (Vec::new(), 0, self.after);
+        let (mut items, mut scanned, mut after, mut left_out) = (Vec::new(), 0, self.after, 0);
         loop {
             let rows = core.ports.store.keys(&filter, Page { after, limit }).await?;
             let last = rows.len() < limit as usize;
             scanned += rows.len();
             for row in rows {
                 after = Some(row.id);
-                let key = core.hold(&opened, &row, None).await?;
+                let Some(key) = core.hold_sound(&opened, &row).await? else {
+                    left_out += 1;
+                    continue;
+                };
                 if self.query.fits(&key.record, approved.now()) {
                     items.push(KeyReply::of(&key.record, &key.keyring, approved.now()));
                 }
                 if items.len() == limit as usize {
-                    return Ok(page(items, after));
+                    return Ok(page(items, after, left_out));
                 }
             }
             if last || scanned >= SCANNED_MAX {
-                return Ok(page(items, after.filter(|_| !last)));
+                return Ok(page(items, after.filter(|_| !last), left_out));
             }
         }
     }
 }
 
-fn page(items: Vec<KeyReply>, next: Option<KeyId>) -> Outcome<Listing<KeyReply>> {
+fn page(items: Vec<KeyReply>, next: Option<KeyId>, left_out: usize) -> Outcome<Listing<KeyReply>> {
     let count = items.len();
-    Outcome::reply(Listing { items, next: next.map(|id| id.to_string()) }).detail("listed", count)
+    let reply = Listing { items, next: next.map(|id| id.to_string()) };
+    Outcome::reply(reply).detail("listed", count).detail_if("left_out", left_out)
 }
 
 /// Alterations of a key's metadata; what is not given stays.

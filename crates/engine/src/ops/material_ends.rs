@@ -67,6 +67,7 @@ impl Operation for EndMaterial {
                 outcome.changes.push(file(&opened.keys, revision, &cut));
             }
         }
+        outcome.changes.extend(core.deposits_gone(&opened, record.id(), |version| ended.contains(&version)).await?);
         outcome = outcome.then(Effect::EraseEpochs { old: found.old, next });
         outcome.effects.extend(cuts.into_iter().map(Effect::CutBackups));
         let versions = ended.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");

@@ -2,21 +2,27 @@
 //! through the pipeline.
 
 pub mod access_report;
+pub mod anchors;
+mod apart;
 pub mod approvals;
 pub mod audit;
 pub mod backups;
 pub mod ceremonies;
 pub mod cipher;
+mod consents;
 pub mod data_keys;
 pub mod derivation;
 pub mod destruction;
+pub mod drills;
 pub mod emergencies;
+pub mod escrow;
 pub mod explain;
 pub mod exports;
 pub mod grants;
 pub mod holds;
 pub mod imports;
 pub mod incidents;
+pub mod integrity;
 pub mod jobs;
 pub mod keyrings;
 pub mod keys;
@@ -39,12 +45,13 @@ pub mod signing;
 pub mod system;
 pub mod tokens;
 
-mod forms;
+pub(crate) mod forms;
 mod patch;
 mod payload;
 mod permissions;
 mod replies;
-mod usable;
+mod scan;
+pub(crate) mod usable;
 
 pub use patch::{LabelPatch, SetPatch};
 pub use payload::Payload;

@@ -335,6 +335,7 @@ impl Core {
         record: PrincipalRecord,
     ) -> Result<Outcome<PrincipalReply>, Error> {
         check(&record)?;
+        super::apart::refuse_principal(&self.need_open()?.access(), &record, approved.now())?;
         if let (Some(held), true) = (&standing.held, approved.principal().name == record.name) {
             refuse_to_lock_oneself_out(&held.record, &record)?;
         }

@@ -9,6 +9,7 @@
 use keyreeve_epochs::EpochId;
 use keyreeve_model::job::{Job, JobWork, Rekey, RekeyPlace, RekeyScope};
 use keyreeve_model::record::{Table, seal};
+use keyreeve_model::roots::InvalidRoots;
 use keyreeve_model::{Change, KeyringId, KeyringRecord, Label, Name, RootUse, Wrapped};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -124,7 +125,7 @@ impl Operation for MigrateRoots {
             let text = format!("`{from}` is among the roots to move to: nothing would be away from it afterwards");
             return Err(Error::invalid(text));
         }
-        core.check_all_custody(&self.scope(), &self.to).await?;
+        core.check_targets(&self.scope(), &self.to).await?;
         let scope = (self.scope(), Some(self.to.clone()));
         let outcome = core.begin_rekey(approved, scope, &self.reason, self.pace).await?;
         Ok(outcome.detail("from", from).detail("to", &self.to).detail("reason", &self.reason))
@@ -137,6 +138,23 @@ fn concerns(keyring: &KeyringRecord, scope: &RekeyScope) -> bool {
         RekeyScope::Root(root) => keyring.roots.names(root) || keyring.keks.iter().any(|kek| kek.wrapped.names(root)),
         RekeyScope::Everything => true,
     }
+}
+
+/// What comes under which roots. One root that is left takes only itself out of a set: the others stay.
+fn target(current: &RootUse, scope: &RekeyScope, to: &RootUse) -> Result<RootUse, InvalidRoots> {
+    match scope {
+        RekeyScope::Root(from) => current.replacing(from, to),
+        RekeyScope::Keyring(_) | RekeyScope::Everything => Ok(to.clone()),
+    }
+}
+
+/// Why something cannot come under other roots, and how it can.
+fn refused(what: &str, keyring: Option<&Name>, refused: &InvalidRoots) -> Error {
+    let next = keyring.map_or_else(
+        || "`keyreeve root migrate` without `--from` brings everything under the roots that `--to` names".to_owned(),
+        |name| format!("say what it shall be under with `keyreeve keyring rotate-kek {name} --root NAME` first"),
+    );
+    Error::new(Code::WrongState, format!("{what}: {refused}; {next}"))
 }
 
 impl Core {
@@ -171,7 +189,7 @@ impl Core {
                 JobWork::Rekey(rekey) => {
                     !matches!((&rekey.scope, scope), (RekeyScope::Keyring(a), RekeyScope::Keyring(b)) if a != b)
                 }
-                JobWork::Backup(_) => false,
+                JobWork::Backup(_) | JobWork::Scan(_) => false,
             };
             if job.ended().is_none() && clashes {
                 let text = format!(
@@ -198,11 +216,25 @@ impl Core {
         Ok(epochs.iter().filter(|epoch| wanted.contains(&epoch.keyring)).count() as u64)
     }
 
-    async fn check_all_custody(&self, scope: &RekeyScope, to: &RootUse) -> Result<(), Error> {
+    /// Refuses a move that would bring something under roots that do not keep it well enough, or would make another
+    /// kind of set of several roots.
+    async fn check_targets(&self, scope: &RekeyScope, to: &RootUse) -> Result<(), Error> {
+        let deployment = self.need_open()?.rooted();
+        let own = target(&deployment.system_secret.under(), scope, to);
+        let _ = own.map_err(|error| refused("the server's own secret", None, &error))?;
         self.each_keyring(|keyring| {
-            if concerns(keyring, scope) { self.check_custody(keyring.classification, to) } else { Ok(()) }
+            if !concerns(keyring, scope) {
+                return Ok(());
+            }
+            self.check_custody(keyring.classification, &self.target_of(keyring, scope, to)?)
         })
         .await
+    }
+
+    /// What a keyring comes under.
+    fn target_of(&self, keyring: &KeyringRecord, scope: &RekeyScope, to: &RootUse) -> Result<RootUse, Error> {
+        let named = target(&keyring.roots, scope, to);
+        named.map_err(|error| refused(&format!("the keyring `{}`", keyring.name), Some(&keyring.name), &error))
     }
 }
 
@@ -233,7 +265,10 @@ impl Rekeying<'_> {
     async fn new_version(self, rekey: &Rekey, keyring: &HeldKeyring) -> Result<Outcome<JobReply>, Error> {
         let (record, core) = (&keyring.record, self.core);
         let current = record.current_kek();
-        let under = rekey.to.clone().or_else(|| current.map(|kek| kek.wrapped.under())).unwrap_or_default();
+        let under = match &rekey.to {
+            Some(to) => core.target_of(record, &rekey.scope, to)?,
+            None => current.map(|kek| kek.wrapped.under()).unwrap_or_default(),
+        };
         let joined = Arc::clone(&core.rooting).read_owned().await;
         core.check_roots(&under).await?;
         core.check_custody(record.classification, &under)?;
@@ -381,20 +416,27 @@ impl Rekeying<'_> {
         let Some(to) = &rekey.to else { return Ok(outcome.detail("own_secret", "unchanged")) };
         core.check_roots(to).await?;
         outcome = outcome.then(Effect::Hold(Guard::Shared(joined)));
-        outcome.changes.extend(core.rewrapped_backup_keys(&self.opened, moves, to).await?);
+        let comes_under = |wrapped: &Wrapped| {
+            let named = target(&wrapped.under(), &rekey.scope, to);
+            named.map_err(|error| refused("the key of the backups", None, &error))
+        };
+        outcome.changes.extend(core.rewrapped_backup_keys(&self.opened, moves, comes_under).await?);
         if !moves(&deployment.system_secret) {
             return Ok(outcome.detail("own_secret", "unchanged"));
         }
         let (context, roots) = (system_context(&id), &core.ports.roots);
         let secret = roots.unwrap(&deployment.system_secret, &context).await?;
-        let wrapped = roots.wrap(to, &context, &secret, &core.ports.random).await?;
+        let under = target(&deployment.system_secret.under(), &rekey.scope, to);
+        let under = under.map_err(|error| refused("the server's own secret", None, &error))?;
+        core.check_roots(&under).await?;
+        let wrapped = roots.wrap(&under, &context, &secret, &core.ports.random).await?;
         let mut deployment = deployment;
         deployment.system_secret = wrapped;
         let sealed = seal(&self.opened.keys, Table::Deployment, id.as_bytes(), revision.next(), &deployment);
         Ok(outcome
             .changing(Change::PutDeployment(sealed))
             .then(Effect::Rooted(Box::new(deployment)))
-            .detail("own_secret", to))
+            .detail("own_secret", under))
     }
 
     /// A keyring that came under the root after its turn was over: the round begins anew.

@@ -309,9 +309,13 @@ impl Core {
         })
         .await?;
         let Some(first) = under.first() else { return self.refuse_keys_in_device(root).await };
-        let more = if under.len() > 1 { format!(" and {} more", under.len() - 1) } else { String::new() };
+        let what = match under.len() {
+            1 => format!("{first} is"),
+            count => format!("{first} and {} more are", count - 1),
+        };
         let text = format!(
-            "{first}{more} is under the root of trust `{root}`: `keyreeve root migrate --from {root}` moves all of it"
+            "{what} under the root of trust `{root}`: `keyreeve root migrate --from {root} --to OTHER --reason WHY` \
+             moves all of it"
         );
         Err(Error::new(Code::WrongState, text))
     }

@@ -1,6 +1,8 @@
 //! The server itself: health, initialisation, opening and sealing.
 
+use keyreeve_model::anchor::Taken;
 use keyreeve_model::deployment::NewDeployment;
+use keyreeve_model::filed::file;
 use keyreeve_model::holders::Planned;
 use keyreeve_model::ids::DeploymentId;
 use keyreeve_model::metadata::{InvalidMetadata, Label};
@@ -10,7 +12,7 @@ use keyreeve_model::{
     Change, Classification, Custody, DeploymentRecord, Environment, KeyringId, KeyringRecord, Name, PrincipalKind,
     PrincipalRecord, RootUse, UnixMillis,
 };
-use keyreeve_root::{Initialised, Root, RootError, SealStatus};
+use keyreeve_root::{Initialised, SealStatus};
 use keyreeve_secret::SecretString;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use super::principals::principal_row;
 use super::shares::{self, HandedText, HolderSpec};
 use super::tokens::{NewToken, issue};
 use crate::catalogue::{self, Descriptor};
-use crate::core::Core;
+use crate::core::{Core, Engine};
 use crate::error::{Code, Error};
 use crate::keys::new_kek;
 use crate::pipeline::{Approved, Operation, Outcome, Remember, Target};
@@ -87,7 +89,7 @@ pub struct StatusReply {
 }
 
 /// Where one root of trust stands.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootState {
     /// Its name.
     pub name: Name,
@@ -97,6 +99,22 @@ pub struct RootState {
     pub custody: Custody,
     /// Where opening it stands.
     pub status: SealStatus,
+}
+
+impl RootState {
+    /// Whether it is closed: what is under it alone cannot be used. One that was never joined has nothing under it.
+    #[must_use]
+    pub const fn is_sealed(&self) -> bool {
+        matches!(self.status, SealStatus::Sealed { .. })
+    }
+}
+
+impl Engine {
+    /// Where each root of trust that the configuration names stands, by name. Costs nothing.
+    #[must_use]
+    pub fn root_states(&self) -> Vec<RootState> {
+        self.core.ports.roots.states()
+    }
 }
 
 impl Remember for StatusReply {}
@@ -112,16 +130,14 @@ impl Operation for Status {
     async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<StatusReply>, Error> {
         let opened = core.opened();
         let log_vkeys = opened.as_ref().map(|opened| opened.deployment.log_vkeys.clone()).unwrap_or_default();
-        let state = |(name, root): (&Name, &Arc<dyn Root>)| {
-            let (kind, custody, status) = (root.kind(), root.custody(), root.status());
-            RootState { name: name.clone(), kind, custody, status }
-        };
-        let roots: Vec<RootState> = core.ports.roots.iter().map(state).collect();
+        let roots = core.ports.roots.states();
         let root = core.root_status();
         let stands = roots.iter().find(|one| one.status == root && one.name == *core.ports.roots.first());
         let stands = stands.or_else(|| roots.iter().find(|one| one.status == root)).or(roots.first());
         let root_kind = stands.map_or("none", |one| one.kind);
-        Ok(Outcome::reply(StatusReply { root_kind, root, roots, open: opened.is_some(), log_vkeys }))
+        // Older than an anchor remembers, it does not work.
+        let open = opened.is_some() && core.held().is_none();
+        Ok(Outcome::reply(StatusReply { root_kind, root, roots, open, log_vkeys }))
     }
 }
 
@@ -179,7 +195,12 @@ impl Operation for Init {
             return Err(Error::new(Code::WrongState, "the server is initialised already"));
         }
         let planned = shares::planned(&self.holders, (self.shares, self.threshold), approved.now())?;
+        core.refuse_used_anchors().await?;
         let first = core.ports.roots.first();
+        if *first != keyreeve_model::roots::main() {
+            let text = "the configuration of this server has no `[root]`, which a new deployment is initialised with";
+            return Err(Error::invalid(text));
+        }
         let asked = core.ports.clock.elapsed();
         let initialised = core.ports.roots.need(first)?.initialise(self.shares, self.threshold).await?;
         core.ports.roots.note(first, asked);
@@ -250,6 +271,8 @@ impl Init {
             .detail("threshold", self.threshold)
             .detail("grantee", &first.name);
         outcome.changes.extend(filed);
+        let taken = core.taking_anchors(Taken::New, now);
+        outcome.changes.extend(taken.iter().map(|record| file(&*keys, Revision::FIRST, record)));
         if !planned.is_empty() {
             let names: Vec<&str> = planned.iter().map(|planned| planned.person.name.as_str()).collect();
             outcome = outcome.detail("holders", names.join(", "));
@@ -305,6 +328,8 @@ pub struct Unseal {
 /// Where opening stands after a share.
 #[derive(Debug)]
 pub struct Progress {
+    /// The root of trust that the share is of.
+    pub name: Name,
     /// Where it stands.
     pub root: SealStatus,
 }
@@ -320,8 +345,8 @@ impl Operation for Unseal {
     }
 
     async fn execute(&self, _approved: &Approved<Self>, core: &Core) -> Result<Outcome<Progress>, Error> {
-        let (name, status) = self.give(core).await?;
-        let outcome = Outcome::reply(Progress { root: status.clone() }).detail("root", &name);
+        let (name, status) = core.ports.roots.give(&self.share).await?;
+        let outcome = Outcome::reply(Progress { name: name.clone(), root: status.clone() }).detail("root", &name);
         Ok(match status {
             // Of several roots that are all needed this may be one; `Open` finds out.
             SealStatus::Open if core.opened().is_none() && core.root_status() == SealStatus::Open => {
@@ -331,41 +356,6 @@ impl Operation for Unseal {
             SealStatus::Sealed { given, threshold, .. } => outcome.detail("given", given).detail("needed", threshold),
             SealStatus::NotInitialised { .. } => outcome,
         })
-    }
-}
-
-impl Unseal {
-    /// Gives the share to the root whose set it belongs to: each that waits for shares is asked.
-    async fn give(&self, core: &Core) -> Result<(Name, SealStatus), Error> {
-        let waits = |(_, root): &(&Name, &Arc<dyn Root>)| root.status().needs_people();
-        let mut foreign = None;
-        for (name, root) in core.ports.roots.iter().filter(waits) {
-            let asked = core.ports.clock.elapsed();
-            match root.unseal(&self.share).await {
-                Ok(status) => {
-                    if status == SealStatus::Open {
-                        core.ports.roots.note(name, asked);
-                    }
-                    return Ok((name.clone(), status));
-                }
-                Err(
-                    error @ (RootError::ForeignShare | RootError::ReplacedShare { .. } | RootError::NotInitialised),
-                ) => {
-                    // Which set it was of says more than that it is of another root.
-                    let known = matches!(error, RootError::ReplacedShare { .. });
-                    foreign = if known { Some(error) } else { Some(foreign.unwrap_or(error)) };
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        match foreign {
-            Some(error) => Err(error.into()),
-            // None waits: the first one says why.
-            None => {
-                let first = core.ports.roots.first();
-                Ok((first.clone(), core.ports.roots.need(first)?.unseal(&self.share).await?))
-            }
-        }
     }
 }
 

@@ -107,7 +107,7 @@ pub(super) fn count_messages(
 }
 
 /// The row of a key, sealed.
-pub(super) fn key_row(opened: &Opened, record: &KeyRecord, revision: Revision, now: UnixMillis) -> KeyRow {
+pub(crate) fn key_row(opened: &Opened, record: &KeyRecord, revision: Revision, now: UnixMillis) -> KeyRow {
     KeyRow {
         id: record.id(),
         keyring: record.keyring(),

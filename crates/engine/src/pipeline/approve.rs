@@ -7,6 +7,9 @@
 use keyreeve_model::ids::{ApprovalId, EmergencyId};
 use keyreeve_model::key::Cause;
 use keyreeve_model::metadata::Label;
+use keyreeve_model::quarantine::Place;
+use keyreeve_model::record::Table;
+use keyreeve_model::rules::RuleBook;
 use keyreeve_model::{Change, RecordId, UnixMillis};
 use keyreeve_policy::Method;
 use std::collections::BTreeMap;
@@ -20,9 +23,12 @@ use super::operation::Operation;
 use super::parked::consent;
 use super::requirement::{needed, stands_for};
 use super::resource::Resource;
+use crate::catalogue;
 use crate::core::Core;
 use crate::error::Error;
+use crate::integrity::refusal;
 use crate::keys::HeldKey;
+use crate::ops::forms::can_wait;
 use crate::sealing::{Effect, Opened};
 
 /// The right to execute one operation once, on what it was approved for. Only this stage makes it.
@@ -84,6 +90,9 @@ pub(super) async fn approve<O: Operation>(
         return in_emergency(core, opened, (permit, emergency), record).await;
     }
     let rules = opened.access().rules();
+    if rules.in_doubt && can_wait(O::DESCRIPTOR.name) && O::DESCRIPTOR != &catalogue::INTEGRITY_RELEASE {
+        return Err(refusal(&Place::row(Table::Rules, RuleBook::current_row().as_bytes())));
+    }
     // An alteration can take something out of the reach of rules that are about other operations.
     let alters = O::DESCRIPTOR.also == Some(O::DESCRIPTOR.name);
     let concerned = rules.set.concerns(O::DESCRIPTOR.name)

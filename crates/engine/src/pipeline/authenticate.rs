@@ -4,6 +4,7 @@ use keyreeve_audit::{Actor, Method as AuditMethod};
 use keyreeve_crypto::digest::sha256;
 use keyreeve_model::access::{MfaProof, Session};
 use keyreeve_model::ids::GrantId;
+use keyreeve_model::record::Table;
 use keyreeve_model::{Name, TokenId, UnixMillis};
 use keyreeve_policy::{Method, PrincipalAttrs, Revision};
 use keyreeve_secret::SecretString;
@@ -212,7 +213,11 @@ async fn bearer(
         };
         return Err(reason.into());
     }
-    let holder = opened.access().principal(&record.principal).ok_or(Reason::PrincipalMissing)?;
+    let access = opened.access();
+    let Some(holder) = access.principal(&record.principal) else {
+        access.quarantined().refuse(Table::Principals, record.principal.as_str().as_bytes())?;
+        return Err(Reason::PrincipalMissing.into());
+    };
     if record.created < holder.record.created {
         return Err(Reason::EarlierPrincipal.into());
     }

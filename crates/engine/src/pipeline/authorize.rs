@@ -219,7 +219,7 @@ fn decide(core: &Core, access: Option<&AccessSnapshot>, question: &Question<'_>)
         return Ok(Some(grant));
     }
     if granting == Granting::NeedsMfa || needs_only_mfa(access, question.principal, &request) {
-        let text = "policy demands a second factor for this, shown not long ago: `keyreeve mfa verify`, then try again";
+        let text = "policy demands a second factor for this, shown not long ago";
         return Err(Error::new(Code::MfaNeeded, text));
     }
     let (who, action) = (&question.principal.name, question.action.name);

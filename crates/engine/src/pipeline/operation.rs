@@ -163,6 +163,11 @@ impl<R> Outcome<R> {
         self
     }
 
+    /// A count, where it is not zero.
+    pub(crate) fn detail_if(self, name: &str, count: usize) -> Self {
+        if count > 0 { self.detail(name, count) } else { self }
+    }
+
     pub(crate) fn on(mut self, resource: AuditResource) -> Self {
         self.resource = Some(resource);
         self

@@ -132,7 +132,7 @@ pub(super) async fn consent<O: Operation>(
 
 /// Nobody keeps those who agree busy, and the store, with more than they could look at.
 async fn refuse_too_many(core: &Core, opened: &Opened, proposer: &Name, now: UnixMillis) -> Result<(), Error> {
-    let open = core.filed_all::<Proposal>(opened, Some(OPEN)).await?;
+    let open = core.filed_sound::<Proposal>(opened, Some(OPEN)).await?;
     let waits = |proposal: &Proposal| {
         proposal.proposer().name == *proposer
             && matches!(proposal.state(now), ProposalState::Waiting | ProposalState::Approved)

@@ -178,7 +178,10 @@ impl Engine {
         }
         if O::DESCRIPTOR.needs == Needs::Open {
             match opened.as_deref() {
-                Some(opened) => core.own_secret_is_good::<O>(opened)?,
+                Some(opened) => {
+                    core.own_secret_is_good::<O>(opened)?;
+                    core.refuse_while_held(O::DESCRIPTOR)?;
+                }
                 None => drop(core.need_open()?),
             }
         }

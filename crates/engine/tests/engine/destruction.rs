@@ -145,7 +145,7 @@ async fn at_its_time_a_key_goes_for_good_and_its_neighbours_stay() {
     for field in ["material_rows", "epoch_keys", "usable_versions", "held_in_memory", "loaded_versions"] {
         assert_eq!(told[1].details.get(field).map(String::as_str), Some("0"), "{field}");
     }
-    assert_eq!(proof.verified.len(), 5, "{:?}", proof.verified);
+    assert_eq!(proof.verified.len(), 6, "{:?}", proof.verified);
     assert!(told.iter().all(|record| record.actor.principal == "system"));
     assert_eq!(house.code(DescribeDestruction { key: neighbour.key }).await, Code::NotFound);
     house.verify_log().await;

@@ -4,6 +4,7 @@
 
 mod access;
 mod altering;
+mod anchors;
 mod approvals;
 mod backups;
 mod canary;
@@ -13,12 +14,15 @@ mod coverage;
 mod credentials;
 mod destruction;
 mod devices;
+mod drills;
 mod durability;
 mod emergencies;
 mod enrolment;
+mod escrow;
 mod explaining;
 mod fresh;
 mod grants;
+mod integrity;
 mod lifecycle;
 mod logins;
 mod mfa;

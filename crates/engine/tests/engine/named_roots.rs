@@ -17,6 +17,7 @@ use keyreeve_root_software::SealedFileRoot;
 use keyreeve_secret::{SecretBytes, SecretString};
 use keyreeve_store::faulty::CommitFault;
 use keyreeve_store::{Page, Store};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -497,6 +498,14 @@ async fn prove(house: &House, share: &SecretString) {
     house.ask(proof).await;
 }
 
+/// Asks the holders of `people`, two of whom show that they have theirs: from then on it takes something.
+async fn proved(house: &House, shares: &[SecretString]) {
+    house.ask(shares::Challenge { root: Some(name("people")) }).await;
+    for share in &shares[..2] {
+        prove(house, share).await;
+    }
+}
+
 #[tokio::test]
 async fn people_join_and_retire_and_join_again_with_other_shares() {
     let mut house = with_people().await;
@@ -730,4 +739,107 @@ async fn a_class_is_not_raised_above_what_the_roots_amount_to() {
     assert_eq!(house.code(class(Classification::Restricted)).await, Code::Custody);
     house.ask(class(Classification::Internal)).await;
     assert_eq!(house.code(class(Classification::Confidential)).await, Code::Custody);
+}
+
+/// A house whose first root is in shares, with two more that are: their shares by root, in the order of joining.
+async fn with_shared(more: &[&'static str]) -> (House, Vec<Vec<SecretString>>) {
+    let mut house = House::with(RootKind::Shamir(3, 2), |_| {}).await;
+    house.shared_roots = more.to_vec();
+    house.reopen().await;
+    house.unseal().await;
+    let mut shares = vec![house.shares.iter().map(SecretString::duplicate).collect()];
+    for root in more {
+        let join = roots::Join { shares: 2, threshold: 2, ..join(root) };
+        shares.push(house.call(&house.developer, join).await.unwrap().reply.shares);
+    }
+    (house, shares)
+}
+
+async fn give(house: &House, share: &SecretString) -> Result<(String, SealStatus), (Code, String)> {
+    let given = house.call(&Who::Nobody, system::Unseal { share: share.duplicate() }).await;
+    let given = given.map(|done| (done.reply.name.to_string(), done.reply.root));
+    given.map_err(|refused| (refused.error.code(), refused.error.public().to_owned()))
+}
+
+#[tokio::test]
+async fn shares_of_any_sealed_root_are_taken_in_any_order_and_say_which_root_they_are_of() {
+    let (mut house, shares) = with_shared(&["people", "others"]).await;
+    proved(&house, &shares[1]).await;
+    house.ask(ring("theirs", Classification::Internal, Some(under(Need::Any, &["people"])))).await;
+    let (theirs, ours) = (house.aead_in("theirs").await, house.aead_in("default").await);
+    let message = house.encrypt(&theirs, b"plaintext").await;
+    house.reopen().await;
+    let sealed = |given, threshold, shares| SealStatus::Sealed { given, threshold, shares };
+    assert_eq!(give(&house, &shares[2][1]).await, Ok(("others".to_owned(), sealed(1, 2, 2))));
+    assert_eq!(give(&house, &shares[0][2]).await, Ok(("main".to_owned(), sealed(1, 2, 3))));
+    assert_eq!(give(&house, &shares[1][0]).await, Ok(("people".to_owned(), sealed(1, 2, 2))));
+    let twice = give(&house, &shares[1][0]).await.unwrap_err();
+    assert!(
+        twice.0 == Code::InvalidShare && twice.1.starts_with("root of trust `people`: share number 1"),
+        "{twice:?}"
+    );
+    assert_eq!(give(&house, &shares[0][0]).await, Ok(("main".to_owned(), SealStatus::Open)));
+    assert!(house.engine().is_open());
+    // The server is open, and one root is not: what is under it says so, whether or not it was used before.
+    assert_eq!(house.round_trip(&ours).await, b"plaintext");
+    let refused = house.call(&house.developer, House::decrypting(&theirs, &message)).await.unwrap_err();
+    assert_eq!(refused.error.code(), Code::Sealed);
+    assert!(refused.error.public().contains("`people` is sealed"), "{}", refused.error.public());
+    let unneeded = give(&house, &shares[0][1]).await.unwrap_err();
+    assert!(unneeded.0 == Code::WrongState && unneeded.1.contains("`main` is open already"), "{unneeded:?}");
+    let foreign = House::with(RootKind::Shamir(3, 2), |_| {}).await;
+    let foreign = give(&house, &foreign.shares[0]).await.unwrap_err();
+    assert!(foreign.0 == Code::InvalidShare && foreign.1.contains("`others`, `people`"), "{foreign:?}");
+    assert_eq!(give(&house, &shares[1][1]).await, Ok(("people".to_owned(), SealStatus::Open)));
+    assert_eq!(house.decrypt(&theirs, &message).await, b"plaintext");
+    let states = house.engine().root_states();
+    let still: Vec<&str> = states.iter().filter(|root| root.is_sealed()).map(|root| root.name.as_str()).collect();
+    assert_eq!(still, ["others"]);
+}
+
+#[tokio::test]
+async fn a_root_that_was_retired_is_joined_again_with_other_shares() {
+    let (mut house, shares) = with_shared(&["people"]).await;
+    house.ask(shares::Challenge { root: Some(name("people")) }).await;
+    house.ask(retire("people")).await;
+    let join = || roots::Join { shares: 3, threshold: 2, ..join("people") };
+    let new = house.call(&house.developer, join()).await.unwrap().reply.shares;
+    let known = house.ask(shares::Holders { root: Some(name("people")) }).await;
+    assert_eq!((known.record.current.holders.len(), known.challenge), (3, None));
+    proved(&house, &new).await;
+    house.ask(ring("theirs", Classification::Internal, Some(under(Need::Any, &["people"])))).await;
+    let key = house.aead_in("theirs").await;
+    house.reopen().await;
+    house.unseal().await;
+    assert_eq!(give(&house, &shares[1][0]).await.unwrap_err().0, Code::InvalidShare, "of before");
+    for share in &new[1..] {
+        give(&house, share).await.unwrap();
+    }
+    assert_eq!(house.round_trip(&key).await, b"plaintext");
+}
+
+#[tokio::test]
+async fn leaving_one_root_takes_only_that_one_out_of_a_set() {
+    let house =
+        with_roots(&[("hsm", Custody::Hsm, None), ("left", Custody::Kms, None), ("right", Custody::Kms, None)]).await;
+    let (any, all) = (under(Need::Any, &["main", "left"]), under(Need::All, &["main", "left"]));
+    house.ask(ring("any", Classification::Internal, Some(any))).await;
+    house.ask(ring("all", Classification::Internal, Some(all))).await;
+    house.ask(ring("elsewhere", Classification::Internal, Some(under(Need::Any, &["right"])))).await;
+    let key = house.aead_in("all").await;
+    // One of two that are both needed would be left, or two kinds of sets mixed.
+    for (to, word) in [(under(Need::Any, &["left"]), "alone"), (under(Need::Any, &["hsm", "right"]), "two kinds")] {
+        let refused = house.call(&house.developer, migrate(Some("main"), to)).await.unwrap_err().error;
+        assert_eq!(refused.code(), Code::WrongState);
+        assert!(refused.public().contains(word) && refused.public().contains("rotate-kek all --root"), "{refused}");
+    }
+    let job = house.ask(migrate(Some("main"), under(Need::Any, &["hsm"]))).await;
+    assert_eq!(finish(&house, &job).await.0.state(), JobState::Done);
+    let now: BTreeMap<String, RootUse> =
+        rings(&house).await.iter().map(|ring| (ring.name.to_string(), ring.keks[0].wrapped.under())).collect();
+    assert_eq!(now["any"], under(Need::Any, &["hsm", "left"]));
+    assert_eq!(now["all"], under(Need::All, &["hsm", "left"]));
+    assert_eq!((&now["elsewhere"], &now["default"]), (&under(Need::Any, &["right"]), &under(Need::Any, &["hsm"])));
+    house.ask(retire("main")).await;
+    assert_eq!(house.round_trip(&key).await, b"plaintext");
 }

@@ -12,7 +12,8 @@ use crate::cases::{self, CONSUMERS, Stage};
 use crate::support::{House, RootKind, Who};
 
 const EVERYBODY: &str = "system.health system.status system.metrics request.refuse system.init system.unseal \
-    random.generate root.verify-share root.reshare-give algorithm.list token.self token.renew token.revoke-self \
+    random.generate root.verify-share root.reshare-give escrow.verify-share escrow.give-share \
+    algorithm.list token.self token.renew token.revoke-self \
     login.methods login.oidc-start login.oidc-finish login.jwt login.ldap login.certificate login.credential \
     credential.unwrap grant.self audit.prove approval.list approval.describe approval.vote \
     approval.withdraw approval.execute mfa.status mfa.totp-start mfa.totp-finish mfa.webauthn-start \
@@ -36,10 +37,12 @@ const ACCESS: &str = "access.report login-method.put login-method.set-secret log
     policy.delete policy.explain policy.apply policy.rollback \
     policy.history policy.diff policy.simulate policy.shadow policy.shadow-report rules.describe \
     mfa.invite mfa.reset mfa.list";
-const AUDIT: &str = "root.holders access.report audit.search audit.read policy.list policy.describe policy.explain \
+const AUDIT: &str = "root.holders escrow.describe escrow.deposits \
+    access.report audit.search audit.read policy.list policy.describe policy.explain \
     policy.history \
     policy.diff policy.simulate policy.shadow-report rules.describe incident.list incident.describe \
-    emergency.list emergency.describe grant.list grant.describe review.list review.describe";
+    emergency.list emergency.describe grant.list grant.describe review.list review.describe \
+    integrity.status integrity.list integrity.describe";
 const GRANT: &str = "grant.create grant.revoke grant.list grant.describe";
 /// What one person may do in an emergency revocation.
 const REVOKE: &str = "key.suspend key.compromise";
@@ -52,10 +55,15 @@ const HOLD: &str = "hold.place hold.place-on-keyring hold.release";
 const AGREE: &str = "incident.confirm rules.describe";
 /// Writing the rules that everybody is bound by.
 const GOVERN: &str = "rules.check rules.put governance.enact rules.describe";
-const SYSTEM: &str = "system.seal root.list root.join root.retire job.list job.describe job.cancel \
-    ceremony.record root.holders root.name-holder root.challenge root.reshare root.reshare-show \
-    root.reshare-commit root.reshare-abandon notice.list notice.test \
-    backup.create backup.list backup.verify backup.acknowledge";
+const SYSTEM: &str = "system.seal system.info system.accept-rollback root.list root.join root.retire job.list \
+    job.describe job.cancel ceremony.record root.holders root.name-holder root.challenge root.reshare \
+    root.reshare-show root.reshare-commit root.reshare-abandon notice.list notice.test \
+    backup.create backup.list backup.verify backup.acknowledge \
+    integrity.status integrity.list integrity.describe integrity.scan integrity.release \
+    drill.restore drill.record drill.list";
+
+const ESCROW: &str = "escrow.describe escrow.set-policy escrow.make-key escrow.accept-key escrow.open-campaign \
+    escrow.hand-in-rehearsal escrow.deposit escrow.deposits escrow.recover escrow.recovery escrow.abandon-recovery";
 
 struct Row {
     role: &'static str,
@@ -69,9 +77,10 @@ const fn row(role: &'static str, kind: PrincipalKind, may: &'static [&'static st
 
 /// Its text, and that of the lists above, is read by the test of the roles from outside (`tests/tests/access/roles/`
 /// `table.rs`): a row is `row("ROLE", PrincipalKind::KIND, &[LIST, …]),` with lists by their names.
-const TABLE: [Row; 16] = [
+const TABLE: [Row; 17] = [
     row("operator", PrincipalKind::Person, &[SYSTEM, ACCESS, GOVERN, GRANT]),
     row("key-admin", PrincipalKind::Person, &[LIFECYCLE, READ, GRANT]),
+    row("escrow-administrator", PrincipalKind::Person, &[ESCROW, READ]),
     row("key-user-encrypt", PrincipalKind::Person, &[ENCRYPT]),
     row("key-user-decrypt", PrincipalKind::Person, &[DECRYPT]),
     row("key-auditor", PrincipalKind::Person, &[READ, AUDIT]),
@@ -163,7 +172,7 @@ pub(crate) fn demand_factors(settings: &mut Settings) {
 async fn no_human_role_gives_anything_without_a_second_factor() {
     let humans: Vec<&Row> =
         TABLE.iter().filter(|row| row.kind == PrincipalKind::Person && !row.may.is_empty()).collect();
-    assert_eq!(humans.len(), 12);
+    assert_eq!(humans.len(), 13);
     for row in humans {
         let house = House::with(RootKind::SealedFile, demand_factors).await;
         // Somebody has a factor: whoever has none needs an invitation from now on.

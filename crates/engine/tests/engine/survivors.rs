@@ -88,7 +88,7 @@ async fn a_destruction_in_steps_survives_a_failure_at_each_of_them() {
             assert_eq!(epochs(&house).await.len(), 1, "{fault:?} at {step}");
             house.reopen().await;
             kept.work(&house).await;
-            assert_eq!(house.ask(DescribeDestruction { key: doomed }).await.0.verified.len(), 5);
+            assert_eq!(house.ask(DescribeDestruction { key: doomed }).await.0.verified.len(), 6);
             house.verify_log().await;
         }
     }

@@ -14,6 +14,9 @@ use tokio::io::AsyncRead;
 pub mod conformance;
 #[cfg(feature = "conformance")]
 pub mod faulty;
+mod read_only;
+
+pub use read_only::ReadOnly;
 
 /// Longest object that [`Archive::replace`] takes (bytes).
 pub const REPLACED_MAX: usize = 40 * 1024 * 1024;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use keyreeve_audit::tile::{LogPath, TileId, decode_hashes, split_entries};
 use keyreeve_audit::{
-    Actor, Checkpoint, Class, Ed25519Signer, Method, MlDsa44Cosigner, NoteSigner, Outcome, Record, TlogProof,
+    Actor, Checkpoint, Class, Ed25519Signer, Frontier, Method, MlDsa44Cosigner, NoteSigner, Outcome, Record, TlogProof,
     VerifierKey,
 };
 use keyreeve_model::RecordId;
@@ -33,6 +33,7 @@ pub async fn run<P: Place>(place: impl Fn() -> P) {
     checkpoints_need_a_signer(&place()).await;
     proofs_prove(&place()).await;
     tiles_are_those_of_the_checkpoint(&place()).await;
+    roots_are_those_of_every_size(&place()).await;
     scans_run_backwards(&place()).await;
     another_key_or_log_is_not_continued(&place()).await;
     closing_ends_appends_only(&place()).await;
@@ -222,6 +223,29 @@ async fn tiles_are_those_of_the_checkpoint(place: &dyn Place) {
     ] {
         assert_eq!(journal.tile(missing).await, Ok(None), "{missing}");
     }
+}
+
+async fn roots_are_those_of_every_size(place: &dyn Place) {
+    let journal = place.open().await;
+    assert_eq!(journal.root(0).await, Ok(Some(Frontier::new().root())));
+    assert_eq!(journal.root(1).await, Ok(None));
+    let (mut frontier, mut roots) = (Frontier::new(), vec![Frontier::new().root()]);
+    for n in 0..600 {
+        frontier.append(*entry(n).leaf());
+        roots.push(frontier.root());
+    }
+    fill(&*journal, 0..600).await;
+    let check = async |journal: &dyn Journal| {
+        for size in [0, 1, 2, 255, 256, 257, 300, 511, 512, 513, 599, 600] {
+            let wanted = roots[usize::try_from(size).unwrap()];
+            assert_eq!(journal.root(size).await, Ok(Some(wanted)), "of {size}");
+        }
+        assert_eq!(journal.root(601).await, Ok(None));
+    };
+    check(&*journal).await;
+    journal.close().await.unwrap();
+    drop(journal);
+    check(&*place.open().await).await;
 }
 
 async fn scans_run_backwards(place: &dyn Place) {

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use keyreeve_audit::NoteSigner;
 use keyreeve_audit::tile::LogPath;
+use keyreeve_audit::{Hash, NoteSigner};
 use keyreeve_model::RecordId;
 
 use crate::{Entry, Health, Journal, JournalError, Receipt, Scan, ScanPage};
@@ -79,6 +79,10 @@ impl Journal for FaultyJournal {
 
     async fn tile(&self, path: LogPath) -> Result<Option<Vec<u8>>, JournalError> {
         self.inner.tile(path).await
+    }
+
+    async fn root(&self, size: u64) -> Result<Option<Hash>, JournalError> {
+        self.inner.root(size).await
     }
 
     fn set_signers(&self, signers: Vec<Arc<dyn NoteSigner>>) -> Result<(), JournalError> {

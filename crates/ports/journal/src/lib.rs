@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use std::ops::Range;
 use std::sync::Arc;
 
-use keyreeve_audit::NoteSigner;
 use keyreeve_audit::tile::LogPath;
+use keyreeve_audit::{Hash, NoteSigner};
 use keyreeve_model::RecordId;
 
 pub use entry::{Entry, InvalidEntry};
@@ -109,6 +109,13 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// [`JournalError::Io`].
     async fn tile(&self, path: LogPath) -> Result<Option<Vec<u8>>, JournalError>;
+
+    /// The root of the first `size` entries; none when the log is not that long. It is computed from the log's hashes
+    /// as they are stored, so a root that differs from one that was known says that the log is another one.
+    ///
+    /// # Errors
+    /// [`JournalError::Tampered`], [`JournalError::Io`].
+    async fn root(&self, size: u64) -> Result<Option<Hash>, JournalError>;
 
     /// Hands over the keys that sign checkpoints, the log's own first: its name is the log's origin. Before this
     /// appends work and checkpoints are refused, because the keys are there only once the server is unsealed. An

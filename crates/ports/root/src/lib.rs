@@ -2,6 +2,9 @@
 //!
 //! A root of trust wraps and unwraps small secrets (the system secret and the KEKs of keyrings) and never gives its own
 //! key out. It may be closed ("sealed") and need people to open it.
+//!
+//! Beside it, because the same devices often serve as both: the [`Anchor`], which remembers how far the server had
+//! come.
 #![forbid(unsafe_code)]
 #![cfg_attr(any(test, feature = "conformance"), allow(clippy::unwrap_used))]
 
@@ -12,6 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 
+pub mod anchor;
+#[cfg(feature = "conformance")]
+pub mod anchor_suite;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod device;
@@ -22,6 +28,7 @@ pub mod shares;
 #[cfg(feature = "conformance")]
 pub mod soft_device;
 
+pub use anchor::{Anchor, AnchorError, Held};
 pub use device::KeyDevice;
 pub use shares::{Exchanging, Gathering, NewShares, ShareSet};
 

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
 use keyreeve_model::record::Table;
 use keyreeve_model::{
-    FiledRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RowId, SealedRecord, TokenId, Transaction, UnixMillis,
+    DestructionRow, FiledRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RowId, SealedRecord, TokenId, Transaction,
+    UnixMillis,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -219,6 +220,10 @@ impl<S: Store + ?Sized> Store for FaultyStore<S> {
 
     async fn destruction(&self, key: KeyId) -> Result<Option<SealedRecord>, StoreError> {
         self.read()?.destruction(key).await
+    }
+
+    async fn destructions(&self, page: Page<KeyId>) -> Result<Vec<DestructionRow>, StoreError> {
+        self.read()?.destructions(page).await
     }
 
     async fn destruction_of_epoch(

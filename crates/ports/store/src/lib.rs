@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use keyreeve_model::change::{IdempotencyRow, KeyRow, KeyringRow, NamedRow, TokenRow};
 use keyreeve_model::record::Table;
 use keyreeve_model::{
-    FiledRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RowId, SealedRecord, State, StoredRow, TokenId, Transaction,
-    UnixMillis,
+    DestructionRow, FiledRow, KeyId, KeyringId, MaterialRow, Name, Outbox, RowId, SealedRecord, State, StoredRow,
+    TokenId, Transaction, UnixMillis,
 };
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -159,6 +159,9 @@ pub trait Store: Send + Sync {
 
     /// The destruction record of a key, if the key was destroyed.
     async fn destruction(&self, key: KeyId) -> Result<Option<SealedRecord>, StoreError>;
+
+    /// Destruction records by their key.
+    async fn destructions(&self, page: Page<KeyId>) -> Result<Vec<DestructionRow>, StoreError>;
 
     /// A destruction record of the shard that calls this epoch or a later one erased, with its key; none when there is
     /// none.

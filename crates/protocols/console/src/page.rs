@@ -1,7 +1,7 @@
 //! The page as HTML.
 
 use keyreeve_audit::note::{KeyType, VerifierKey};
-use keyreeve_engine::ops::system::StatusReply;
+use keyreeve_engine::ops::system::{RootState, StatusReply};
 use keyreeve_engine::{Readiness, SealStatus};
 use std::fmt::Write;
 
@@ -50,14 +50,14 @@ impl Mood {
 }
 
 struct Fact {
-    name: &'static str,
+    name: String,
     mood: Mood,
     value: String,
     hint: String,
 }
 
-fn fact(name: &'static str, mood: Mood, value: impl Into<String>, hint: impl Into<String>) -> Fact {
-    Fact { name, mood, value: value.into(), hint: hint.into() }
+fn fact(name: impl Into<String>, mood: Mood, value: impl Into<String>, hint: impl Into<String>) -> Fact {
+    Fact { name: name.into(), mood, value: value.into(), hint: hint.into() }
 }
 
 fn seal(name: &'static str, root: &SealStatus) -> Fact {
@@ -93,22 +93,40 @@ fn facts(about: &About, status: &StatusReply, readiness: &Readiness) -> Vec<Fact
         true => "Its FIPS build, in FIPS mode. That says nothing about a certificate.",
         false => "Not its FIPS build.",
     };
-    let kind = format!("Kind: {}.", status.root_kind);
-    let name = "Root of trust";
+    let several = status.roots.len() > 1;
+    let name = if several { "Server" } else { "Root of trust" };
     let mut root = match &readiness.root {
         None => seal(name, &status.root),
         trouble => part(name, trouble.as_ref()),
     };
-    root.hint = format!("{} {kind}", root.hint);
-    vec![
-        root,
+    root.hint = match several && readiness.root.is_none() {
+        true => "Each of its roots of trust stands below.".to_owned(),
+        false => format!("{} Kind: {}.", root.hint, status.root_kind),
+    };
+    let mut facts = vec![root];
+    if several {
+        facts.extend(status.roots.iter().map(one_root));
+    }
+    facts.extend([
         part("Store", readiness.store.as_ref()),
         part("Epoch vault", readiness.vault.as_ref()),
         part("Audit log", readiness.journal.as_ref()),
         part("Random generator", readiness.random.as_ref()),
         fact("Cryptographic module", Mood::Plain, about.module.clone(), fips),
         fact("Version", Mood::Plain, about.version, ""),
-    ]
+    ]);
+    facts
+}
+
+/// One of several roots of trust. Which have something under them a stranger is not told.
+fn one_root(root: &RootState) -> Fact {
+    let mut one = seal("", &root.status);
+    one.name = format!("Root of trust {}", root.name);
+    if matches!(root.status, SealStatus::NotInitialised { .. }) {
+        one = fact(one.name, Mood::Plain, "not joined", "It has not answered yet, or `keyreeve root join` comes next.");
+    }
+    one.hint = format!("{} Kind: {}.", one.hint, root.kind);
+    one
 }
 
 /// The whole page.
@@ -132,7 +150,7 @@ pub(crate) fn render(about: &About, status: &StatusReply, readiness: &Readiness)
     page.push_str("<section aria-labelledby=\"state\"><h2 id=\"state\">State</h2>\n<dl>\n");
     for fact in facts(about, status, readiness) {
         let (class, value) = (fact.mood.class(), escape(&fact.value));
-        let _ = write!(page, "<div><dt>{}</dt><dd><span class=\"{class}\">{value}</span>", fact.name);
+        let _ = write!(page, "<div><dt>{}</dt><dd><span class=\"{class}\">{value}</span>", escape(&fact.name));
         if !fact.hint.trim().is_empty() {
             let _ = write!(page, "<small>{}</small>", code(&escape(fact.hint.trim())));
         }
@@ -140,7 +158,7 @@ pub(crate) fn render(about: &About, status: &StatusReply, readiness: &Readiness)
     }
     page.push_str("</dl></section>\n");
     log_keys(&mut page, &status.log_vkeys);
-    let _ = write!(page, "{HOW}<pre><code>{}</code></pre>\n{FOOT}", next_commands(&status.root));
+    let _ = write!(page, "{HOW}<pre><code>{}</code></pre>\n{FOOT}", next_commands(status));
     page
 }
 
@@ -181,14 +199,16 @@ fn kind(key: &str) -> &'static str {
 }
 
 /// What comes next from here, at the command line.
-const fn next_commands(root: &SealStatus) -> &'static str {
-    match root {
+fn next_commands(status: &StatusReply) -> &'static str {
+    let waits = |root: &RootState| root.is_sealed() && root.status.needs_people();
+    match &status.root {
         SealStatus::NotInitialised { people: true } => {
             "keyreeve init --shares 5 --threshold 3 --out-dir shares\nkeyreeve status"
         }
         SealStatus::NotInitialised { people: false } => "keyreeve init --out-dir ceremony\nkeyreeve status",
         SealStatus::Sealed { threshold: 0, .. } => "systemctl restart keyreeve\nkeyreeve status",
         SealStatus::Sealed { .. } => "keyreeve unseal\nkeyreeve status",
+        SealStatus::Open if status.roots.iter().any(waits) => "keyreeve unseal\nkeyreeve root list",
         SealStatus::Open => {
             "keyreeve status\nkeyreeve key create --alias docs\nkeyreeve encrypt docs report.pdf\nkeyreeve audit search"
         }
@@ -296,6 +316,31 @@ mod tests {
         let page = render(&about(), &status(SealStatus::Open), &readiness);
         assert!(page.contains("Not ready") && page.contains("not available") && !page.contains("slot 3"));
         assert!(!page.contains("Keys can be used."));
+    }
+
+    #[test]
+    fn of_several_roots_each_shows_where_it_stands() {
+        let root = |name: &str, status: SealStatus| RootState {
+            name: name.parse().unwrap(),
+            kind: "shamir",
+            custody: keyreeve_model::Custody::Kms,
+            status,
+        };
+        let sealed = SealStatus::Sealed { given: 1, threshold: 2, shares: 3 };
+        let all = [
+            root("main", SealStatus::Open),
+            root("people", sealed),
+            root("spare", SealStatus::NotInitialised { people: true }),
+        ];
+        let shown = |roots: &[RootState]| {
+            let status = StatusReply { roots: roots.to_vec(), ..status(SealStatus::Open) };
+            render(&about(), &status, &readiness(SealStatus::Open, None))
+        };
+        let page = shown(&all);
+        assert!(page.contains("<dt>Root of trust people</dt>") && page.contains("1 of 2 needed shares"), "{page}");
+        assert!(page.contains(">not joined</span>") && page.contains("<pre><code>keyreeve unseal\n"), "{page}");
+        assert!(page.contains("Ready") && !page.contains("Not ready"), "what is under the others is served");
+        assert!(!shown(&all[..1]).contains("Root of trust main"), "a single one is told of once");
     }
 
     #[test]

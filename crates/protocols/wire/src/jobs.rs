@@ -13,10 +13,10 @@ use crate::system::RootUse;
 pub struct Job {
     /// Its id: `job_…`.
     pub id: String,
-    /// What it does: `rekey`, `backup`, `backup-check`.
+    /// What it does: `rekey`, `backup`, `backup-check`, `scan`.
     pub work: String,
     /// On what: a keyring's id, `root NAME`, or `everything`; of backups `every destination`, or `backup NUMBER at
-    /// DESTINATION`.
+    /// DESTINATION`; of `scan`, what it looks at now.
     pub scope: String,
     /// The roots of trust that things come under, where they change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,7 +29,8 @@ pub struct Job {
     pub by: String,
     /// Where it stands.
     pub state: JobState,
-    /// Units that are done (count; of `rekey`, epochs; of `backup`, the copy and each destination).
+    /// Units that are done (count; of `rekey`, epochs; of `backup`, the copy and each destination; of `scan`, rows and
+    /// entries of the audit log).
     pub done: u64,
     /// Units there are, as far as is known (count).
     pub total: u64,

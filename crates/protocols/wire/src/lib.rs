@@ -4,12 +4,12 @@
 //! - [`system`], [`keyrings`], [`keys`]: what is managed; [`cipher`], [`signing`], [`derivation`]: what keys are used
 //!   for
 //! - [`login`]: how people and programs prove who they are; [`mfa`]: second factors
-//! - [`shares`]: who holds shares of roots of trust
+//! - [`shares`]: who holds shares of roots of trust; [`escrow`]: keys deposited with agents
 //! - [`cases`]: holds, incidents, emergencies
 //! - [`access`], [`policies`], [`grants`], [`reviews`], [`audit`]: who may, and who did; [`problem`], [`page`]: what
 //!   answers share
 //! - [`roots`]: roots of trust
-//! - [`jobs`]: long work
+//! - [`jobs`]: long work; [`integrity`]: damage
 //! - [`form`]: forms of pages, and queries of redirections
 //!
 //! Requests refuse unknown and repeated fields. Replies may gain fields in later versions: clients ignore those they do
@@ -27,8 +27,11 @@ pub mod cases;
 pub mod ceremony;
 pub mod cipher;
 pub mod derivation;
+pub mod drills;
+pub mod escrow;
 pub mod form;
 pub mod grants;
+pub mod integrity;
 pub mod jobs;
 pub mod keyrings;
 pub mod keys;

@@ -105,7 +105,102 @@ pub struct InitReply {
     pub log_vkeys: Vec<String>,
 }
 
-/// Gives one share of the root of trust.
+/// What runs, and how the server stands towards its anchors.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SystemInfo {
+    /// The version of the program; missing where the server was not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The SHA-256 of the program's file, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary_sha256: Option<String>,
+    /// The SHA-256 of what the configuration says, in hexadecimal; comments and the order of fields do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration_sha256: Option<String>,
+    /// The SHA-256 that the program should have, where the configuration says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_binary_sha256: Option<String>,
+    /// The cryptographic module, its version, and whether it is the FIPS build.
+    pub module: String,
+    /// When the server was last opened by a new process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_start: Option<Timestamp>,
+    /// What remembers elsewhere how far this server had come.
+    pub anchors: Vec<AnchorInfo>,
+    /// Why nothing is done: what does not fit, a sentence for each anchor. Empty where the server fits its anchors.
+    pub rolled_back: Vec<String>,
+    /// That people agreed to go on with an old copy, the last time that they did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_rollback: Option<AcceptedRollback>,
+}
+
+/// How the server stands towards an anchor.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AnchorInfo {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its kind: `file`, `tpm-counter`; `none` where it is configured no more.
+    pub kind: String,
+    /// Where it is.
+    pub place: String,
+    /// Whether the server stays closed until it was heard from.
+    pub required: bool,
+    /// The step at which it was left; missing before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// When it was last moved on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// Entries of the audit log at that time (count).
+    pub log_size: u64,
+    /// Why it does not do its work, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// That people agreed to go on with a server that is older than its anchors.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AcceptedRollback {
+    /// When.
+    pub at: Timestamp,
+    /// Who asked for it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// What was found.
+    pub found: Vec<String>,
+    /// Whether the counters of all keys have jumped ahead since.
+    pub done: bool,
+}
+
+/// Goes on with a server that is older than its anchors.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptRollback {
+    /// Why that is right.
+    pub reason: String,
+}
+
+/// What became of a share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Unsealed {
+    /// The root of trust that the share is of, by its name in the configuration.
+    #[serde(default)]
+    pub root: String,
+    /// The state of that root.
+    pub state: RootState,
+    /// While it is sealed: shares given so far (count).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<u8>,
+    /// While it is sealed: shares needed (count).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed: Option<u8>,
+    /// While it is sealed: shares that were made (count).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<u8>,
+}
+
+/// Gives one share of a root of trust: which one it is of is found out.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UnsealRequest {

@@ -23,7 +23,8 @@ const fn given(operation: &'static str, words: &'static str, input: &'static str
 }
 
 /// Operations that have no command, and why.
-const WITHOUT: [(&str, &str); 7] = [
+const WITHOUT: [(&str, &str); 8] = [
+    ("escrow.hand-in-rehearsal", "`escrow rehearse` hands in what its sealed process answered"),
     ("ceremony.record", "`ceremony record` takes the transcript of a ceremony that is over: tests/cli/ceremony.rs"),
     (
         "grant.request",
@@ -62,6 +63,28 @@ const COMMANDS: &[Command] = &[
     command("root.reshare-show", "root reshare show"),
     command("root.reshare-commit", "root reshare commit"),
     command("root.reshare-abandon", "root reshare abandon --reason test"),
+    command("escrow.describe", "escrow status"),
+    command("escrow.set-policy", "escrow policy set --no-key --reason test"),
+    command(
+        "escrow.make-key",
+        "escrow key make --threshold 2 --reason test \
+         --holder alice=age1n4edku3ehf53952g53l7hq34f6ke6hg2c6ede3hscm26cua0cufqtvh34a \
+         --holder bob=age1hqcy8w9krzlq4ncqpux8pvemvp6n0jjlm5xc0szm87xhe8gv7vfqqdntux",
+    ),
+    command("escrow.accept-key", "escrow key accept"),
+    command(
+        "escrow.verify-share",
+        "escrow verify-share \
+         krp1.AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJyg\
+         pKissLS4vMDEyMzQ1Njc4OTo7PD0-P0BBQkNERUZHSElKS0xNTk9Q",
+    ),
+    command("escrow.open-campaign", "escrow campaign"),
+    command("escrow.deposit", "escrow deposit DOOMED"),
+    command("escrow.deposits", "escrow deposits"),
+    command("escrow.recover", "escrow recover DOOMED --key-version 1 --reason test"),
+    given("escrow.give-share", "escrow give rcv_0190a7b2c3d4e5f60718293a4b5c6d7e -", "no share"),
+    command("escrow.recovery", "escrow recovery rcv_0190a7b2c3d4e5f60718293a4b5c6d7e"),
+    command("escrow.abandon-recovery", "escrow abandon rcv_0190a7b2c3d4e5f60718293a4b5c6d7e --reason test"),
     command("random.generate", "random 8"),
     command("algorithm.list", "algorithms"),
     command("audit.search", "audit search --limit 1"),
@@ -98,10 +121,15 @@ const COMMANDS: &[Command] = &[
     command("review.decide", "review decide rvw_0190a7b2c3d4e5f60718293a4b5c6d7e 1 keep --reason none"),
     command("review.close", "review close rvw_0190a7b2c3d4e5f60718293a4b5c6d7e --text none"),
     command("notice.list", "notice list"),
+    command("system.info", "system info"),
+    command("system.accept-rollback", "system accept-rollback --reason because"),
     command("backup.create", "backup create"),
     command("backup.list", "backup list"),
     command("backup.verify", "backup verify 1 --at nowhere"),
     command("backup.acknowledge", "backup acknowledge --reason because"),
+    command("drill.restore", "drill restore"),
+    command("drill.record", "drill record share-holder --took 84s --step exchanged"),
+    command("drill.list", "drill list"),
     command("notice.test", "notice test"),
     command("keyring.create", "keyring create payments"),
     command("keyring.list", "keyring list"),
@@ -187,6 +215,11 @@ const COMMANDS: &[Command] = &[
     command("job.list", "job list"),
     command("job.describe", "job show job_0190a7b2c3d4e5f60718293a4b5c6d7e"),
     command("job.cancel", "job cancel job_0190a7b2c3d4e5f60718293a4b5c6d7e --reason none"),
+    command("integrity.status", "integrity status"),
+    command("integrity.list", "integrity list"),
+    command("integrity.describe", "integrity show principals/none"),
+    command("integrity.scan", "integrity scan --reason none"),
+    command("integrity.release", "integrity release principals/none --reason none"),
     command("hold.release", "hold release hld_0190a7b2c3d4e5f60718293a4b5c6d7e --reason none"),
     command("incident.open", "incident open --kind other --reason none"),
     command("incident.list", "incident list"),

@@ -50,11 +50,15 @@ fn target(actor: &Actor<'_>, operation: &str, path: &str) -> String {
         "holds" => "hld",
         "reviews" => "rvw",
         "jobs" => "job",
+        "escrow" => "rcv",
         "mfa" => "mfa",
         "credentials" => "crd",
         _ => "rec",
     };
     let mut target = path.replace("{keyring}", "default").replace("{path}", "checkpoint").replace("{name}", "somebody");
+    if target.ends_with("/integrity/quarantine") {
+        target.push_str("?place=principals%2Fsomebody");
+    }
     if target.contains("{key}") {
         let lives = !operation.starts_with("key.") || path.split('/').nth(4).is_some();
         let key = if lives && changes(operation) { stage.doomed() } else { "orders".to_owned() };

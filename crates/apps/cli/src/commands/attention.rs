@@ -1,7 +1,8 @@
-//! What waits for people, for `keyreeve status`: emergencies, confirmations of incidents and reviews that are late,
-//! each with the next step.
+//! What waits for people, for `keyreeve status`: a restore, emergencies, confirmations of incidents and
+//! reviews that are late, each with the next step.
 
 use keyreeve_client::Client;
+use keyreeve_wire::backups::RestoredFrom;
 use keyreeve_wire::cases::{Confirmation, Emergency, Incident};
 use keyreeve_wire::names::EmergencyState;
 use keyreeve_wire::reviews::Review;
@@ -22,6 +23,9 @@ pub(crate) struct Waiting {
 /// What waits, as far as whoever asks may list it.
 pub(crate) async fn waiting(client: &Client) -> Vec<Waiting> {
     let mut all = Vec::new();
+    if let Ok(backups) = client.backups().await {
+        all.extend(backups.value.restored.as_ref().and_then(of_restore));
+    }
     for state in [EmergencyState::Active, EmergencyState::UnderReview] {
         // Whoever may not list emergencies may list nothing of what follows.
         let Ok(page) = client.emergencies(Some(state), (None, Some(LIMIT))).await else { return all };
@@ -34,6 +38,15 @@ pub(crate) async fn waiting(client: &Client) -> Vec<Waiting> {
         all.extend(page.value.items.iter().filter(|review| review.overdue).map(of_review));
     }
     all
+}
+
+/// A restore that nobody took note of.
+fn of_restore(restored: &RestoredFrom) -> Option<Waiting> {
+    let waits = restored.acknowledged.is_none();
+    let RestoredFrom { restored, sequence, made, .. } = restored;
+    let what =
+        format!("this server was restored on {restored} from backup {sequence} of {made}; nobody took note of it");
+    waits.then(|| Waiting { what, next: "keyreeve backup acknowledge --reason TEXT".to_owned() })
 }
 
 fn late(overdue: bool) -> &'static str {

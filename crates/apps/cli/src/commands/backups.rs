@@ -110,7 +110,8 @@ impl List {
             }
             if let Some(restored) = found.restored.as_ref().filter(|restored| restored.acknowledged.is_none()) {
                 text += &format!(
-                    "this server was restored on {} from backup {} of {}: nobody took note of it yet\n",
+                    "this server was restored on {} from backup {} of {}, which is therefore not among its own: nobody \
+                     took note of it yet (`keyreeve backup acknowledge --reason TEXT`)\n",
                     restored.restored, restored.sequence, restored.made
                 );
             }
@@ -150,7 +151,7 @@ impl Verify {
             (None, Some(backup)) => {
                 backup.destinations.iter().filter(held).map(|placed| placed.destination.clone()).collect()
             }
-            (None, None) => return Err(Failure::usage("this server knows no such backup: say where with --at")),
+            (None, None) => return Err(unknown(sequence, &found)),
         };
         let mut all = Vec::new();
         for destination in places {
@@ -184,6 +185,18 @@ fn unlike(destination: &str, job: &Job) -> Failure {
             Failure::new(Exit::Unavailable, text)
         }
     }
+}
+
+/// A backup that the server has no record of: one from before a restore, perhaps.
+fn unknown(sequence: u64, found: &[Backup]) -> Failure {
+    let named = found.iter().flat_map(|backup| &backup.destinations).map(|placed| placed.destination.as_str());
+    let named: std::collections::BTreeSet<&str> = named.collect();
+    let which = match named.len() {
+        0 => "`[backup.destinations]` in the server's configuration names them".to_owned(),
+        _ => format!("there are: {}", named.into_iter().collect::<Vec<_>>().join(", ")),
+    };
+    let next = format!("`keyreeve backup verify {sequence} --at DESTINATION` says where; {which}");
+    Failure::usage(format!("this server has no record of backup {sequence}")).next(next)
 }
 
 /// Take note that this server came out of a backup

@@ -42,7 +42,7 @@ impl Command {
 #[derive(Args)]
 #[command(after_help = "Examples:\n  $ keyreeve job list\n  $ keyreeve job list --ended")]
 pub(crate) struct List {
-    /// Those that ended as well
+    /// Those that ended as well, and not only what is under way
     #[arg(long)]
     ended: bool,
     #[command(flatten)]
@@ -56,6 +56,9 @@ impl List {
             .listing
             .collect(async |after, limit| Ok(client.jobs(self.ended, after.as_deref(), Some(limit)).await?.value));
         let page = page.await?;
+        if page.items.is_empty() && !self.ended && !app.out.is_json() {
+            app.out.note("nothing is under way; `--ended` lists what has ended as well");
+        }
         Listing::show(app, &page, |jobs| {
             let row = |job: &Job| {
                 let state = if job.trouble.is_some() { "in trouble".to_owned() } else { job.state.to_string() };
@@ -142,8 +145,10 @@ fn ended(progress: &Progress, job: Job) -> Job {
     job
 }
 
+/// How far a job has come, in what it counts.
 fn far(job: &Job) -> String {
-    format!("{} of {}", job.done, job.total)
+    let unit = if job.work == "rekey" { " epochs" } else { "" };
+    format!("{} of {}{unit}", job.done, job.total)
 }
 
 /// Roots that wrap something together, in words.

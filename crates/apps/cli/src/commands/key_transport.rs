@@ -145,8 +145,9 @@ fn read_parameters(path: &Path) -> Result<ImportParameters, Failure> {
 
 /// Wrap a key of yours for an import; done here, without asking the server
 ///
-/// The key is read as bytes (32 for a symmetric key), or as a private key in PKCS #8, DER or PEM. It is checked before
-/// it is wrapped: length, kind, and whether its halves belong together. Nothing but the wrapped form is written.
+/// The key is read as bytes (32 for a symmetric key), or as a private key in PKCS #8, DER or PEM, which `openssl pkcs8
+/// -topk8 -nocrypt` makes of most other forms. It is checked before it is wrapped: length, kind, and whether its halves
+/// belong together. Nothing but the wrapped form is written.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         $ keyreeve key wrap-for-import import.json key.bin -o wrapped.bin\n  \
@@ -172,8 +173,12 @@ impl WrapForImport {
             return Err(Failure::usage("the wrapping key is not the one that its fingerprint names: ask for it again"));
         }
         let bytes = without_armour(Source::of(self.file.as_deref()).read(KEY_MAX)?)?;
-        let material = Material::import(algorithm, &bytes)
-            .map_err(|error| Failure::usage(format!("this is no `{algorithm}` key: {error}")))?;
+        let material = Material::import(algorithm, &bytes).map_err(|error| {
+            Failure::usage(format!("this is no `{algorithm}` key: {error}")).next(
+                "the parameters say what the key is: `keyreeve key import-parameters --algorithm NAME -o FILE` asks \
+                 for others; a private key is given in PKCS #8, PEM or DER",
+            )
+        })?;
         let wrapped = public
             .wrap(&random()?, b"", &material.portable())
             .map_err(|error| Failure::usage(format!("it cannot be wrapped with `{}`: {error}", public.method())))?;
@@ -342,8 +347,13 @@ impl Export {
     pub(super) async fn run(self, app: &App) -> Outcome {
         let text = String::from_utf8(read_all(&self.to, TEXT_MAX)?)
             .map_err(|_| Failure::usage(format!("{} is not text", self.to.display())))?;
-        let recipient = TransportPublic::from_pem(same(self.method.name())?, &text)
-            .map_err(|error| Failure::usage(format!("{}: {error}", self.to.display())))?;
+        let recipient = TransportPublic::from_pem(same(self.method.name())?, &text).map_err(|error| {
+            let method = self.method;
+            Failure::usage(format!("{}: {error}", self.to.display())).next(format!(
+                "it must be a public key for `--method {method}`; name the method that it is for, or let whoever \
+                 receives the key make one: `keyreeve key new-recipient --method {method} --public FILE -o FILE`"
+            ))
+        })?;
         let client = app.client()?;
         let version = match self.key_version {
             Some(version) => version,

@@ -104,9 +104,9 @@ impl List {
         Listing::show(app, &page, |keyrings| {
             let row = |k: &Keyring| {
                 let (class, environment) = (k.classification.to_string(), k.environment.to_string());
-                [k.name.clone(), environment, class, k.owner.clone(), k.id.clone()]
+                [k.name.clone(), environment, class, jobs::under(&k.roots), k.owner.clone(), k.id.clone()]
             };
-            rows(["name", "environment", "class", "owner", "id"], keyrings.iter().map(row))
+            rows(["name", "environment", "class", "root of trust", "owner", "id"], keyrings.iter().map(row))
         })
     }
 }

@@ -323,13 +323,37 @@ pub(super) fn details(key: &Key) -> String {
     });
     let versions = rows(["version", "state", "created", "messages", "fingerprint"], versions);
     let history = rows(["at", "version", "transition", "by", "reason"], history);
-    let text = format!("{}\n{versions}\n\n{history}\n", facts(&summary_facts(summary)));
+    let text = format!("{}\n{versions}\n\n{}{history}\n", facts(&summary_facts(summary)), origins(key));
     if key.departures.is_empty() { text } else { format!("{text}\n{}\n", departures(key)) }
 }
 
 /// Of material inside a device: which.
 fn inside(version: &KeyVersion) -> String {
     version.device.as_ref().map(|root| format!(" (in the device of `{root}`)")).unwrap_or_default()
+}
+
+/// Of material that was brought: by whom, how, and where it is from.
+fn origins(key: &Key) -> String {
+    let brought: Vec<[String; 5]> = key
+        .versions
+        .iter()
+        .filter_map(|version| {
+            let (imported, from) = (version.imported.as_ref()?, &version.provenance);
+            let method = imported.method.to_string();
+            Some([
+                version.version.to_string(),
+                from.by.clone(),
+                method,
+                imported.statement.clone(),
+                from.reason.clone(),
+            ])
+        })
+        .collect();
+    if brought.is_empty() {
+        return String::new();
+    }
+    let headings = ["imported version", "by", "wrapped with", "where it is from, as was said", "reason"];
+    format!("{}\n\n", rows(headings, brought))
 }
 
 /// Of imported material: how long it lasts, or that it is over.
@@ -528,6 +552,11 @@ mod tests {
             assert!(text.contains(part), "{part} in\n{text}");
         }
         assert!(!text.contains("owner"), "empty facts are left out");
+        assert!(!text.contains("IMPORTED"), "nothing was brought");
+        let imported = r#""imported":{"method":"rsa-aes-kwp","statement":"HSM in Bern","present":true},"provenance""#;
+        let brought: Key = serde_json::from_str(&json.replace("\"provenance\"", imported)).unwrap();
+        let shown = details(&brought);
+        assert!(shown.contains("rsa-aes-kwp") && shown.contains("HSM in Bern"), "{shown}");
         let version = text.lines().find(|line| line.starts_with("2*")).unwrap();
         assert!(version.contains("pending destruction"), "{version}");
         assert!(row(&key.summary)[1].starts_with("pending destruction"));

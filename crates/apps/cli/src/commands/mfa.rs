@@ -12,8 +12,8 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use crate::app::{App, Outcome};
-use crate::failure::Exit;
-use crate::files::{ask_secret, read_secret_text};
+use crate::failure::{Exit, Failure};
+use crate::files::{Readers, Sink, ask_secret, read_secret_text};
 use crate::out::{facts, rows};
 use crate::text::Span;
 
@@ -219,22 +219,41 @@ impl Remove {
 
 /// Make the invitation with which a person enrols a first second factor
 ///
-/// Hand it over on another way than the person's token or password.
+/// Hand it over on another way than the person's token or password; `keyreeve mfa totp --invitation-file FILE` reads
+/// it.
 #[derive(Args)]
-#[command(after_help = "Example:\n  $ keyreeve mfa invite alice --for 1d")]
+#[command(after_help = "Examples:\n  \
+        $ keyreeve mfa invite alice --for 1d\n  \
+        $ keyreeve mfa invite alice -o alice.invitation")]
 pub(crate) struct Invite {
     /// Whom
     principal: String,
     /// How long it is good: at least 5m, at most 7d
     #[arg(long = "for", value_name = "SPAN", default_value = "1d")]
     span: Span,
+    /// Write the code to this file, readable by you only, in place of showing it
+    #[arg(short = 'o', long = "out", value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 impl Invite {
     async fn run(self, app: &App) -> Outcome {
         let body = InviteBody { seconds: Some(self.span.seconds) };
-        let invitation = app.client()?.invite(&self.principal, &body).await?.value;
-        app.out.show_secret(&invitation, invitation_text)?;
+        let client = app.client()?;
+        // Begun before it is made: it is shown this once.
+        let file = self.out.as_ref().map(|path| Sink::new_file(path).create(Readers::Owner)).transpose()?;
+        let invitation = client.invite(&self.principal, &body).await?.value;
+        let (Some(mut file), Some(path)) = (file, &self.out) else {
+            app.out.show_secret(&invitation, invitation_text)?;
+            return Ok(Exit::Done);
+        };
+        let written = file.write_all(invitation.code.expose().as_bytes()).and_then(|()| file.write_all(b"\n"));
+        written.map_err(|error| Failure::io(path.display(), &error))?;
+        file.finish()?;
+        let shown = serde_json::json!({ "file": path, "expires": invitation.expires });
+        app.out.show(&shown, |_| {
+            facts(&[("file", path.display().to_string()), ("expires", invitation.expires.to_string())])
+        })?;
         Ok(Exit::Done)
     }
 }

@@ -1,18 +1,18 @@
 //! Restoring a backup, without a server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use keyreeve_model::Name;
 use keyreeve_secret::SecretString;
-use keyreeve_server::{FoundBackup, Restore as Order, RestoreOptions, SealStatus, ServerError};
+use keyreeve_server::{FoundBackup, Restore as Order, RestoreOptions, SealStatus, ServerError, Taken};
 use serde_json::json;
 use std::io::IsTerminal as _;
 
 use super::server::failure;
 use super::system::shares_in;
 use crate::app::{App, Outcome};
-use crate::failure::Exit;
+use crate::failure::{Exit, Failure};
 use crate::files::{self, Readers, Sink};
 
 /// Restore a backup into a server that has nothing yet
@@ -35,7 +35,8 @@ pub(crate) struct Restore {
     /// The number of the backup; the newest unless said
     #[arg(long, value_name = "NUMBER")]
     backup: Option<u64>,
-    /// A file with shares, one on each line; asked for on the terminal unless said
+    /// A file with shares, one on each line, in any order and of whatever roots of trust; asked for on the terminal
+    /// unless said
     #[arg(long, value_name = "FILE")]
     shares: Option<PathBuf>,
     /// Make a token of one day for this principal
@@ -51,33 +52,15 @@ pub(crate) struct Restore {
 
 impl Restore {
     pub(crate) fn run(self, app: &App) -> Outcome {
-        let mut shares = match &self.shares {
-            Some(path) => Some(shares_in(path)?.into_iter()),
-            None => None,
-        };
+        let mut shares = Shares::of(app, self.shares.as_deref())?;
         let options =
             RestoreOptions { sequence: self.backup, keep_tokens: self.keep_tokens, token_for: self.token_for };
         let order = Order { config: &self.config, from: self.from.clone(), options };
-        let found = |found: &FoundBackup| {
-            app.out.note(&format!("backup {} of {}", found.sequence, found.made));
-        };
-        let share = |_: &SealStatus, refused: Option<String>| -> Result<SecretString, ServerError> {
-            if let Some(why) = refused {
-                // A person tries again; a program is told once.
-                if shares.is_none() && !std::io::stdin().is_terminal() {
-                    return Err(ServerError::Refused(format!("{why} (`--shares FILE` reads shares from a file)")));
-                }
-                app.out.note(&why);
-            }
-            let none = || ServerError::Refused("there are not enough shares to open the root of trust".to_owned());
-            match &mut shares {
-                Some(shares) => shares.next().ok_or_else(none),
-                None => files::ask_secret("Share: ").map_err(|failure| ServerError::Refused(failure.what)),
-            }
-        };
+        let found = |found: &FoundBackup| told(app, found);
+        let share = |waiting: &[(Name, SealStatus)], last: Taken| shares.next(waiting, last);
         let restored = keyreeve_server::restore(&order, found, share).map_err(failure)?;
         if let (Some(token), Some(path)) = (&restored.token, &self.token_out) {
-            Sink::of(path, false).write(token.expose().as_bytes(), Readers::Owner)?;
+            Sink::new_file(path).write(token.expose().as_bytes(), Readers::Owner)?;
         }
         let value = json!({
             "backup": restored.restored.sequence,
@@ -101,7 +84,10 @@ impl Restore {
         app.out.show(&value, |_| {
             format!(
                 "restored backup {}: {} rows, {} key versions, {} destroyed since and kept so, {} log entries\n\
-                 {} tokens and credentials are valid no more. Start the server, then `keyreeve backup list`.\n\
+                 {} tokens and credentials are valid no more.\n\
+                 Next: start the server; somebody who may (role `key-auditor`) looks at `keyreeve audit search` from \
+                 entry {} on,\nthen an operator takes note of the restore: `keyreeve backup acknowledge --reason \
+                 TEXT`. `keyreeve status` reminds of it.\n\
                  {in_devices}",
                 restored.restored.sequence,
                 restored.rows,
@@ -109,6 +95,7 @@ impl Restore {
                 restored.restored.kept_destroyed,
                 restored.entries,
                 restored.credentials_dropped,
+                restored.restored.log_size,
             )
         })?;
         Ok(Exit::Done)
@@ -121,4 +108,64 @@ fn inside(root: &Name, keys: u64) -> String {
         "{keys} keys are inside the device of the root of trust `{root}` and in no backup: they work with that device, \
          or one that its maker's tools cloned from it, and with no other.\n"
     )
+}
+
+/// Tells which backup was found.
+pub(crate) fn told(app: &App, found: &FoundBackup) {
+    app.out.note(&format!("backup {} of {}", found.sequence, found.made));
+}
+
+/// Where shares come from.
+pub(crate) struct Shares<'a> {
+    app: &'a App,
+    /// Those of a file.
+    file: Option<std::vec::IntoIter<SecretString>>,
+}
+
+impl<'a> Shares<'a> {
+    pub(crate) fn of(app: &'a App, file: Option<&Path>) -> Result<Self, Failure> {
+        let file = file.map(|path| shares_in(path).map(Vec::into_iter)).transpose()?;
+        Ok(Self { app, file })
+    }
+
+    /// The next share, after a word on the one before.
+    pub(crate) fn next(&mut self, waiting: &[(Name, SealStatus)], last: Taken) -> Result<SecretString, ServerError> {
+        let out = self.app.out;
+        match last {
+            Taken::None => {}
+            Taken::Counts(name, status) => out.note(&format!("root of trust `{name}`: {}", stands(&status))),
+            Taken::NotNeeded(why) => out.note(&why),
+            // A person tries again, and a file may hold shares of other deployments too; a program is told once.
+            Taken::Refused(why) if self.file.is_none() && !std::io::stdin().is_terminal() => {
+                return Err(ServerError::Refused(format!("{why} (`--shares FILE` reads shares from a file)")));
+            }
+            Taken::Refused(why) => out.warn(&why),
+        }
+        let missing: Vec<String> =
+            waiting.iter().map(|(name, status)| format!("root of trust `{name}`: {}", stands(status))).collect();
+        let missing = missing.join("; ");
+        match &mut self.file {
+            Some(shares) => shares.next().ok_or_else(|| {
+                ServerError::Refused(format!("the file has not enough shares to open what the backup needs: {missing}"))
+            }),
+            None => {
+                if matches!(waiting, [_, _, ..]) {
+                    out.note(&missing);
+                }
+                let share = files::ask_secret("Share: ").map_err(|failure| ServerError::Refused(failure.what))?;
+                if share.is_empty() {
+                    return Err(ServerError::Refused(format!("no share was given, and some are missing: {missing}")));
+                }
+                Ok(share)
+            }
+        }
+    }
+}
+
+fn stands(status: &SealStatus) -> String {
+    match status {
+        SealStatus::Open => "open".to_owned(),
+        SealStatus::NotInitialised { .. } => "not initialised".to_owned(),
+        SealStatus::Sealed { given, threshold, .. } => format!("{given} of {threshold} shares given"),
+    }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Check {
     /// The configuration
     #[arg(long, value_name = "FILE", required_unless_present = "library", conflicts_with = "library")]
     config: Option<PathBuf>,
-    /// Which root of the configuration; the one under `[root]` unless said
+    /// Which root of the configuration (`main` is the one under `[root]`); the only one in a token unless said
     #[arg(long, value_name = "NAME", requires = "config")]
     root: Option<String>,
     /// Log in to the token too, with the PIN from where the configuration says
@@ -47,7 +47,7 @@ impl Check {
                 token: self.token_label.unwrap_or_default(),
                 serial: self.serial.unwrap_or_default(),
             },
-            (None, Some(file)) => RootDevice::Configured { file, root: self.root.unwrap_or_else(|| "main".to_owned()) },
+            (None, Some(file)) => RootDevice::Configured { file, root: self.root },
             (None, None) => return Err(Failure::usage("name a configuration or a library")),
         };
         let found = keyreeve_server::root_check(&device, self.login).map_err(failure)?;

@@ -100,7 +100,7 @@ impl Approve {
         let key = files::read_secret_text(&self.key, tpm::VALUES_MAX)?;
         let values = Source::of(Some(&self.values)).read(tpm::VALUES_MAX)?;
         let approved = tpm::approve(&key, values.expose(), &self.set, &self.note).map_err(Failure::usage)?;
-        Sink::of(&self.out, false).write(approved.as_bytes(), Readers::Anybody)?;
+        Sink::new_file(&self.out).write(approved.as_bytes(), Readers::Anybody)?;
         Ok(Exit::Done)
     }
 }

@@ -33,6 +33,10 @@ impl Command {
 }
 
 /// List the roots of trust and what is under each
+///
+/// Custody says how well a root keeps its key: `software` in a file of the server's machine (development), `kms` inside
+/// of a key management service, or of this server while people with shares or a TPM open it, `hsm` inside of a hardware
+/// security module, which it never leaves. Keyrings for confidential data need `kms` or better, for restricted `hsm`.
 #[derive(Args)]
 #[command(after_help = "Example:\n  $ keyreeve root list")]
 pub(crate) struct List {}
@@ -57,7 +61,9 @@ fn state(root: &Root) -> String {
         (None, _) => "not configured".to_owned(),
         (Some(_), None) => "not joined".to_owned(),
         (Some(status), Some(_)) => match (status.state, status.given, status.needed) {
-            (RootState::Sealed, Some(given), Some(needed)) => format!("sealed, {given} of {needed} shares"),
+            (RootState::Sealed, Some(given), Some(needed)) if needed > 0 => {
+                format!("sealed, {given} of {needed} shares")
+            }
             (state, ..) => state.to_string(),
         },
     }
@@ -65,9 +71,9 @@ fn state(root: &Root) -> String {
 
 /// Make a root of trust that the configuration names one of the deployment's
 ///
-/// Add `[roots.NAME]` to the server's configuration and start it anew first. Nothing is under the root afterwards: make
-/// keyrings with `--root`, give keyrings there are a new key-encryption key under it with `keyring rotate-kek --root`,
-/// or move everything with `root migrate`.
+/// First add `[roots.NAME]` to the server's configuration, and start the server anew: it
+/// reads its configuration once. Nothing is under the root afterwards: make keyrings with `--root`, give keyrings there
+/// are a new key-encryption key under it with `keyring rotate-kek --root`, or move everything with `root migrate`.
 ///
 /// The shares of a root that people open are encrypted to holders by the server: compare the fingerprints of their keys
 /// with them first. Nobody sees another's share, and nothing comes under the root before as many holders as open it
@@ -111,7 +117,10 @@ impl Join {
             return app.show(&answer.value, |joined| texts(&joined.handed, joined.challenge.as_deref()));
         }
         if answer.value.shares.is_empty() {
-            app.out.note(&format!("next: `keyreeve root migrate --to {name}`, or `keyring create --root {name}`"));
+            app.out.note(&format!(
+                "next: `keyreeve keyring create NAME --root {name}`, or `keyreeve root migrate --to {name} \
+                 --reason WHY`"
+            ));
             return app.show(&answer.value, |joined| facts(&[("name", name.clone()), ("kind", joined.kind.clone())]));
         }
         app.out.show_secret(&answer.value, shares_text)?;

@@ -142,12 +142,16 @@ pub(crate) fn failure(error: ServerError) -> Failure {
     };
     let failure = Failure::new(exit, error.to_string());
     match error {
-        ServerError::Config(_) => failure.next("`keyreeve config check FILE` checks a configuration"),
+        ServerError::Config(error) if !error.is_of_whole_file() => {
+            failure.next("`keyreeve config check FILE` checks a configuration")
+        }
         ServerError::PinRefused(_) => {
             failure.next("`keyreeve root check` looks at the device without showing it the PIN")
         }
-        ServerError::Refused(_) | ServerError::Part { .. } | ServerError::LeaseLost | ServerError::Background => {
-            failure
-        }
+        ServerError::Config(_)
+        | ServerError::Refused(_)
+        | ServerError::Part { .. }
+        | ServerError::LeaseLost
+        | ServerError::Background => failure,
     }
 }

@@ -8,7 +8,7 @@ use keyreeve_client::Client;
 use keyreeve_secret::{SecretBuffer, SecretString};
 use keyreeve_wire::names::RootState;
 use keyreeve_wire::shares::NewHolder;
-use keyreeve_wire::system::{InitReply, InitRequest, RootStatus, SystemStatus};
+use keyreeve_wire::system::{InitReply, InitRequest, RootInfo, RootStatus, SystemStatus};
 use serde::Serialize;
 use serde_json::json;
 
@@ -17,7 +17,7 @@ use super::shares::{self, HolderArgs};
 use crate::app::{App, Outcome};
 use crate::failure::{Exit, Failure};
 use crate::files::{self, Output, Readers, Sink, Source};
-use crate::out::{Style, facts, printable};
+use crate::out::{Style, facts, printable, rows};
 use crate::profile::Profile;
 
 /// The longest file of shares, in bytes.
@@ -71,21 +71,57 @@ fn status_table(app: &App, client: &Client, profile: String, whole: &Whole<'_>) 
         (true, _) => app.out.styled(Style::Good, "open", false),
         (false, RootState::NotInitialised) => "not initialised: `keyreeve init` does it".to_owned(),
         (false, RootState::Sealed) => format!("sealed: {}", shares_text(&status.root)),
-        (false, RootState::Open) => "the root of trust is open, the server is not ready".to_owned(),
+        (false, RootState::Open) => {
+            "the root of trust is open, the server does not work: `keyreeve system info` or its log says why".to_owned()
+        }
     };
+    let several = status.roots.len() > 1;
     let table = facts(&[
         ("address", client.address().to_owned()),
         ("administration", client.admin_address().unwrap_or_default().to_owned()),
         ("profile", profile),
-        ("root of trust", status.root_kind.clone()),
+        ("root of trust", if several { String::new() } else { status.root_kind.clone() }),
         ("log keys", status.log_vkeys.iter().map(|key| key_name(key)).collect::<Vec<_>>().join(", ")),
     ]);
-    let width = if client.admin_address().is_some() { "administration".len() } else { "root of trust".len() };
+    // As wide as the longest name among the facts.
+    let width = table.lines().next().and_then(|line| line.find(client.address())).map_or(0, |at| at.saturating_sub(2));
     let mut text = format!("{:width$}  {state}\n{table}", "state");
+    if several {
+        let row = |root: &RootInfo| [root.name.clone(), root.kind.clone(), root.custody.to_string(), stands(root)];
+        text.push_str(&rows(["root of trust", "kind", "custody", "state"], status.roots.iter().map(row)));
+        text.push('\n');
+    }
+    if status.open {
+        sealed(status).for_each(|root| text.push_str(&format!("{}\n", sealed_text(root))));
+    }
     for Waiting { what, next } in &whole.waiting {
         text.push_str(&format!("{}: `{next}`\n", printable(what)));
     }
     text
+}
+
+/// Roots of trust that are closed.
+fn sealed(status: &SystemStatus) -> impl Iterator<Item = &RootInfo> {
+    status.roots.iter().filter(|root| root.status.state == RootState::Sealed)
+}
+
+/// Those of them that shares open.
+fn waiting_for_shares(status: &SystemStatus) -> Vec<&RootInfo> {
+    sealed(status).filter(|root| root.status.needed.is_some_and(|needed| needed > 0)).collect()
+}
+
+fn stands(root: &RootInfo) -> String {
+    match (root.status.state, root.status.given, root.status.needed) {
+        (RootState::Sealed, Some(given), Some(needed)) if needed > 0 => format!("sealed, {given} of {needed} shares"),
+        (RootState::NotInitialised, ..) => "not joined".to_owned(),
+        (state, ..) => state.to_string(),
+    }
+}
+
+/// A root of trust that is closed while the server works, and what opens it.
+fn sealed_text(root: &RootInfo) -> String {
+    let what = format!("the root of trust `{}` is sealed, and what is under it is refused", printable(&root.name));
+    format!("{what}: {}", shares_text(&root.status))
 }
 
 /// Name and id of a log key: those of post-quantum algorithms fill a screen.
@@ -149,11 +185,19 @@ impl Init {
                 let beside = write_beside(dir, &profile, ca.as_deref(), &reply.log_vkeys);
                 tell_kept(app, kept, dir, &reply)?;
                 beside?;
+                let hand_over = match (reply.handed.is_empty(), reply.shares.is_empty()) {
+                    (true, true) => "",
+                    (true, false) => "give each share to another person and delete its file; ",
+                    (false, _) => {
+                        "send each share to its holder, who answers the challenge with `keyreeve share prove`; "
+                    }
+                };
                 app.out.note(&format!(
-                    "next: give each share to another person and delete its file; keep log.vkey where the server's \
-                     administrators cannot change it\n      export KEYREEVE_PROFILE={}\n      keyreeve mfa totp   # \
-                     operators need a second factor\n      keyreeve mfa recovery-codes\n      keyreeve principal put \
-                     olga --kind person --role operator   # this token ends soon: see docs/operations.md",
+                    "next: {hand_over}keep log.vkey where the server's administrators cannot change it\n      \
+                     export KEYREEVE_PROFILE={}\n      keyreeve mfa totp   # operators need a second factor\n      \
+                     keyreeve mfa recovery-codes\n      \
+                     keyreeve principal put olga --kind person --role operator   # this token ends soon: see \
+                     docs/operations.md",
                     dir.join(PROFILE).display()
                 ));
             }
@@ -164,8 +208,9 @@ impl Init {
                     return Err(rescue(app, text.expose(), failure));
                 }
                 app.out.note(
-                    "next: put the log keys into the profile as `log_vkeys`, apart from the server, and the token \
-                     into a file of mode 600; then `keyreeve mfa totp`, for operators need a second factor",
+                    "next: put the log keys (whole: `keyreeve status --output json`) into the profile as `log_vkeys`, \
+                     apart from the server, and the token into a file of mode 600; then `keyreeve mfa totp`, for \
+                     operators need a second factor",
                 );
             }
         }
@@ -207,12 +252,12 @@ const TOKEN: &str = "token";
 /// What is no secret, and can be had again: the log's keys, and a profile that works together with the token.
 fn write_beside(dir: &Path, profile: &Profile, ca: Option<&[u8]>, vkeys: &[String]) -> Result<(), Failure> {
     let keys: String = vkeys.iter().map(|key| format!("{key}\n")).collect();
-    Sink::of(&dir.join(LOG_KEYS), false).write(keys.as_bytes(), Readers::Anybody)?;
+    Sink::new_file(&dir.join(LOG_KEYS)).write(keys.as_bytes(), Readers::Anybody)?;
     if let Some(pem) = ca {
-        Sink::of(&dir.join(CA), false).write(pem, Readers::Anybody)?;
+        Sink::new_file(&dir.join(CA)).write(pem, Readers::Anybody)?;
     }
     let text = profile.text_for(ca.map(|_| CA), TOKEN, vkeys)?;
-    Sink::of(&dir.join(PROFILE), false).write(text.as_bytes(), Readers::Owner)
+    Sink::new_file(&dir.join(PROFILE)).write(text.as_bytes(), Readers::Owner)
 }
 
 /// A file that has been begun, for something that is shown once.
@@ -223,7 +268,7 @@ struct Place {
 
 /// Makes the directory for what is shown once, or sees that nobody else can put files into the one there is: whoever
 /// could would replace the profile, or take the names of the shares.
-fn make_own(dir: &Path) -> Result<(), Failure> {
+pub(super) fn make_own(dir: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     let failed = |error: std::io::Error| Failure::io(dir.display(), &error);
     // With a slash at its end the name of a link would stand for what it leads to.
@@ -239,7 +284,7 @@ fn make_own(dir: &Path) -> Result<(), Failure> {
     } else {
         return Ok(());
     };
-    let text = format!("the directory {} {why}: shares and token are not written there", dir.display());
+    let text = format!("the directory {} {why}: nothing secret is written there", dir.display());
     Err(Failure::usage(text).next("name a directory that does not exist yet"))
 }
 
@@ -253,7 +298,7 @@ fn places(dir: &Path, shares: &[String]) -> Result<Vec<Place>, Failure> {
         return Err(Failure::usage(format!("{} exists already: choose an empty directory", path.display())));
     }
     let begun = wanted.into_iter().map(|path| {
-        let output = Sink::of(&path, false).create(Readers::Owner)?;
+        let output = Sink::new_file(&path).create(Readers::Owner)?;
         Ok(Place { path, output })
     });
     begun.collect()
@@ -327,17 +372,15 @@ fn tell_kept(app: &App, kept: Kept, dir: &Path, reply: &InitReply) -> Result<(),
         "challenge": reply.challenge,
     });
     let shown = app.out.show(&summary, |_| {
-        let files = names.join("\n               ");
-        format!(
-            "files          {files}\n{}",
-            facts(&[
-                ("administrator", reply.principal.clone()),
-                ("token expires", reply.expires.to_string()),
-                ("profile", profile.display().to_string()),
-                ("log keys", log_keys.display().to_string()),
-                ("challenge", reply.challenge.clone().unwrap_or_default()),
-            ])
-        )
+        let files = names.iter().map(|name| (shares::FILE, name.clone()));
+        let more = [
+            ("administrator", reply.principal.clone()),
+            ("token expires", reply.expires.to_string()),
+            ("profile", profile.display().to_string()),
+            ("log keys", log_keys.display().to_string()),
+            (shares::TO_PROVE, reply.challenge.clone().unwrap_or_default()),
+        ];
+        facts(&files.chain(more).collect::<Vec<_>>())
     });
     rescued.map_or(shown, Err)
 }
@@ -353,95 +396,147 @@ fn init_text(reply: &InitReply, out: &mut SecretBuffer) -> std::io::Result<()> {
     writeln!(out, "administrator  {}", printable(&reply.principal))?;
     writeln!(out, "token          {}", reply.token.expose())?;
     writeln!(out, "token expires  {}", reply.expires)?;
-    writeln!(out, "log keys       {}", printable(&reply.log_vkeys.join(" ")))
+    let keys: Vec<String> = reply.log_vkeys.iter().map(|key| key_name(key)).collect();
+    writeln!(out, "log keys       {}", printable(&keys.join(" ")))
 }
 
-/// Give shares of the root of trust until the server is open
+/// Give shares of roots of trust until the server, and each of its roots, is open
 ///
 /// Without files it asks for one share after the other, without echo; several people can do this from their own
-/// machines, each giving one share. A misspelt share is told from a share of another set, and on a terminal it is asked
-/// for again. It ends with 0 where a share was taken, also while others are missing.
+/// machines, each giving one share. Which root a share is of is found out and told. A misspelt share is told from a
+/// share of another set, and on a terminal it is asked for again; once the server is open an empty line ends. It ends
+/// with 0 where a share was taken, also while others are missing.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
-        $ keyreeve unseal                # asks for shares until the server is open\n  \
+        $ keyreeve unseal                # asks for shares until everything is open\n  \
         $ keyreeve unseal share-1        # gives the share in a file (`-`: on standard input, one on each line)")]
 pub(crate) struct Unseal {
-    /// Files with shares, one on each line
+    /// Files with shares, one on each line, in any order and of whatever roots
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
+}
+
+/// How unsealing ended.
+#[derive(Serialize)]
+struct UnsealShown<'a> {
+    #[serde(flatten)]
+    root: &'a RootStatus,
+    open: bool,
+    roots: &'a [RootInfo],
 }
 
 impl Unseal {
     pub(crate) async fn run(self, app: &App) -> Outcome {
         let client = app.profile()?.anonymous_client()?;
-        let mut root = client.status().await?.value.root;
-        let mut given = 0;
-        if root.state == RootState::Open {
-            app.out.note("it is open already: no share was read");
-        }
-        if root.state == RootState::NotInitialised {
+        let status = client.status().await?.value;
+        if !status.open && status.root.state == RootState::NotInitialised {
             let next = "`keyreeve init` makes the root of trust";
             return Err(Failure::new(Exit::State, "the server is not initialised").next(next));
         }
-        if root.state == RootState::Sealed && root.needed == Some(0) {
+        let waits = !waiting_for_shares(&status).is_empty();
+        if !waits && status.open {
+            app.out.note("it is open already: no share was read");
+        } else if !waits {
             return Err(Failure::new(Exit::State, "this root of trust has no shares: it opens when the server starts")
                 .next("restart the server"));
         }
-        if self.files.is_empty() {
-            root = ask_for_shares(app, &client, root).await?;
-        }
-        for path in &self.files {
-            for share in shares_in(path)? {
-                if root.state == RootState::Sealed {
-                    root = give(app, &client, share).await?;
-                    given += 1;
-                }
-            }
-        }
-        app.out.show(&root, |root| match root.state {
-            RootState::Open => "open".to_owned(),
-            RootState::Sealed | RootState::NotInitialised => format!("sealed: {}", shares_text(root)),
+        let given = match (waits, self.files.is_empty()) {
+            (false, _) => 0,
+            (true, true) => ask_for_shares(app, &client, status).await?,
+            (true, false) => give_files(app, &client, &self.files).await?,
+        };
+        let status = client.status().await?.value;
+        let shown = UnsealShown { root: &status.root, open: status.open, roots: &status.roots };
+        app.out.show(&shown, |_| {
+            let first = match (status.open, status.roots.len()) {
+                (true, _) => "open".to_owned(),
+                (false, 1) => format!("sealed: {}", shares_text(&status.root)),
+                (false, _) => "sealed".to_owned(),
+            };
+            let others = sealed(&status).filter(|_| status.roots.len() > 1).map(sealed_text);
+            std::iter::once(first).chain(others).collect::<Vec<_>>().join("\n")
         })?;
         // A share that was taken is what its holder came for; `keyreeve status` answers whether it is open.
-        Ok(if root.state == RootState::Open || given > 0 { Exit::Done } else { Exit::No })
+        Ok(if status.open || given > 0 { Exit::Done } else { Exit::No })
     }
 }
 
-/// Asks until the server is open. A person who mistyped is asked again; a program is told at once.
-async fn ask_for_shares(app: &App, client: &Client, mut root: RootStatus) -> Result<RootStatus, Failure> {
-    let person = std::io::stdin().is_terminal();
-    while root.state == RootState::Sealed {
-        let prompt = format!("Share {} of {}: ", root.given.unwrap_or(0) + 1, root.needed.unwrap_or(0));
-        let given = give(app, client, files::ask_secret(&prompt)?).await;
-        root = match given {
+/// Gives what is in files, as long as a root waits for shares.
+async fn give_files(app: &App, client: &Client, files: &[PathBuf]) -> Result<u32, Failure> {
+    let (mut given, mut unneeded) = (0, 0);
+    for path in files {
+        for share in shares_in(path)? {
+            match give(app, client, share).await {
+                Ok(()) => given += 1,
+                // Its root is open: of a file with all shares of a root the last ones are too many.
+                Err(failure) if failure.code.as_deref() == Some("wrong-state") => unneeded += 1,
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+    if unneeded > 0 {
+        app.out.note(&format!("shares that were not needed, because their root of trust is open: {unneeded}"));
+    }
+    Ok(given)
+}
+
+/// Asks until every root is open, or nothing more is said. A person who mistyped is asked again; a program is told at
+/// once.
+async fn ask_for_shares(app: &App, client: &Client, mut status: SystemStatus) -> Result<u32, Failure> {
+    let (person, mut given) = (std::io::stdin().is_terminal(), 0);
+    loop {
+        let prompt = match waiting_for_shares(&status).as_slice() {
+            [] => return Ok(given),
+            [one] if status.roots.len() == 1 => format!("Share {}: ", place(one)),
+            some => {
+                let each: Vec<String> =
+                    some.iter().map(|root| format!("{} of root `{}`", place(root), printable(&root.name))).collect();
+                format!("Share {}: ", each.join(" or "))
+            }
+        };
+        let share = files::ask_secret(&prompt)?;
+        // The server works: whoever has no share of the other roots ends here.
+        if share.is_empty() && status.open {
+            return Ok(given);
+        }
+        match give(app, client, share).await {
+            Ok(()) => given += 1,
             Err(failure) if person && is_mistake(&failure) => {
                 app.out.warn(&format!("{}; try again, or end with Ctrl-C", failure.what));
-                // A wrong set makes the server forget the shares before it.
-                client.status().await?.value.root
             }
-            given => given?,
-        };
+            Err(failure) => return Err(failure),
+        }
+        // A wrong set makes the server forget the shares before it, and others give theirs meanwhile.
+        status = client.status().await?.value;
     }
-    Ok(root)
+}
+
+/// Which share comes next.
+fn place(root: &RootInfo) -> String {
+    format!("{} of {}", root.status.given.unwrap_or(0) + 1, root.status.needed.unwrap_or(0))
 }
 
 /// Whether another share may do better.
 fn is_mistake(failure: &Failure) -> bool {
-    failure.code.as_deref() == Some("invalid-share") || failure.what == NO_SHARE
+    matches!(failure.code.as_deref(), Some("invalid-share" | "wrong-state")) || failure.what == NO_SHARE
 }
 
 const NO_SHARE: &str = "no share was given";
 
-async fn give(app: &App, client: &Client, share: SecretString) -> Result<RootStatus, Failure> {
+async fn give(app: &App, client: &Client, share: SecretString) -> Result<(), Failure> {
     if share.is_empty() {
         return Err(Failure::usage(NO_SHARE));
     }
-    let root = client.unseal(share).await?.value;
-    if root.state == RootState::Sealed {
-        let (given, needed) = (root.given.unwrap_or(0), root.needed.unwrap_or(0));
-        app.out.note(&format!("{given} of {needed} shares given, {} to go", needed.saturating_sub(given)));
+    let unsealed = client.unseal(share).await?.value;
+    let name = printable(&unsealed.root);
+    match (unsealed.state, unsealed.given.unwrap_or(0), unsealed.needed.unwrap_or(0)) {
+        (RootState::Open, ..) => app.out.note(&format!("root of trust `{name}`: open")),
+        (RootState::Sealed | RootState::NotInitialised, given, needed) => app.out.note(&format!(
+            "root of trust `{name}`: {given} of {needed} shares given, {} to go",
+            needed.saturating_sub(given)
+        )),
     }
-    Ok(root)
+    Ok(())
 }
 
 pub(super) fn shares_in(path: &Path) -> Result<Vec<SecretString>, Failure> {

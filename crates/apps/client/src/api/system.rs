@@ -2,7 +2,9 @@
 
 use keyreeve_secret::SecretString;
 use keyreeve_wire::SecretText;
-use keyreeve_wire::system::{InitReply, InitRequest, RootStatus, SystemStatus, UnsealRequest};
+use keyreeve_wire::system::{
+    AcceptRollback, InitReply, InitRequest, SystemInfo, SystemStatus, UnsealRequest, Unsealed,
+};
 use reqwest::Method;
 
 use crate::error::ClientError;
@@ -30,9 +32,25 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn unseal(&self, share: SecretString) -> Result<Answer<RootStatus>, ClientError> {
+    pub async fn unseal(&self, share: SecretString) -> Result<Answer<Unsealed>, ClientError> {
         let call = self.call(Method::POST, &["system", "unseal"])?.json(&UnsealRequest { share: SecretText(share) })?;
         self.send(call.repeat(Repeat::Never)).await
+    }
+
+    /// What runs, and how the server stands towards its anchors.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn system_info(&self) -> Result<Answer<SystemInfo>, ClientError> {
+        self.get(&["system", "info"], &[]).await
+    }
+
+    /// Goes on with a server that is older than its anchors remember.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn accept_rollback(&self, request: &AcceptRollback) -> Result<Answer<()>, ClientError> {
+        self.send_for_nothing(self.call(Method::POST, &["system", "accept-rollback"])?.json(request)?).await
     }
 
     /// Closes the root of trust and wipes every key from the server's memory.

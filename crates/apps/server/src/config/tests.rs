@@ -106,7 +106,7 @@ fn google_and_vault_are_roots_with_every_way_to_log_in() {
     let dir = directory();
     let text = google("k", "ca = \"server.pem\"\nkeep_seconds = 60");
     let config = load(&dir, &text).unwrap();
-    let RootConfig::GoogleKms(found) = &config.root else { panic!("{:?}", config.root) };
+    let Some(RootConfig::GoogleKms(found)) = &config.root else { panic!("{:?}", config.root) };
     assert_eq!((found.ca.as_deref(), found.keep_seconds), (Some(dir.path().join("server.pem").as_path()), 60));
     for login in [
         "method = \"token\", file = \"secret\"",
@@ -115,7 +115,7 @@ fn google_and_vault_are_roots_with_every_way_to_log_in() {
         "method = \"certificate\", cert = \"server.pem\", key = \"server-key.pem\"",
     ] {
         let config = load(&dir, &vault("https://vault.example.com:8200", "keyreeve", login)).expect(login);
-        let RootConfig::VaultTransit(found) = &config.root else { panic!("{:?}", config.root) };
+        let Some(RootConfig::VaultTransit(found)) = &config.root else { panic!("{:?}", config.root) };
         assert_eq!((found.mount.as_str(), found.keep_seconds), ("transit", 900));
     }
 }
@@ -145,12 +145,12 @@ fn services_are_roots_with_the_files_beside_the_configuration() {
     let dir = directory();
     let aws = "\"aws-kms\"\nkey = \"alias/keyreeve\"\nregion = \"eu-central-1\"\ncredentials = \"secret\"";
     let config = load(&dir, &GOOD.replace("\"shamir\"", aws)).unwrap();
-    let RootConfig::AwsKms(aws) = &config.root else { panic!("{:?}", config.root) };
+    let Some(RootConfig::AwsKms(aws)) = &config.root else { panic!("{:?}", config.root) };
     assert_eq!((aws.credentials.as_deref(), aws.keep_seconds), (Some(dir.path().join("secret").as_path()), 900));
     let login = "{ method = \"secret\", tenant = \"t\", client = \"c\", secret_file = \"secret\" }";
     let azure = format!("\"azure-key-vault\"\nkey = \"https://k.vault.azure.net/keys/root\"\nlogin = {login}");
     let config = load(&dir, &GOOD.replace("\"shamir\"", &azure)).unwrap();
-    let RootConfig::AzureKeyVault(azure) = &config.root else { panic!("{:?}", config.root) };
+    let Some(RootConfig::AzureKeyVault(azure)) = &config.root else { panic!("{:?}", config.root) };
     assert_eq!(
         azure.seen("root")[0],
         format!("root.login.secret_file: {} is for its owner alone", dir.path().join("secret").display())

@@ -73,6 +73,24 @@ fn fact(name: &str, value: impl ToString) -> (String, String) {
     (name.to_owned(), value.to_string())
 }
 
+/// Longest value that is printed whole (characters): keys of post-quantum algorithms fill a page, and are in the
+/// transcript.
+const WHOLE: usize = 300;
+
+/// A value as it is printed. Of a long one what names it, and its hash; several stand on lines of their own.
+#[must_use]
+pub fn printed(value: &str) -> String {
+    let line = |line: &str| {
+        if line.chars().count() <= WHOLE {
+            return line.to_owned();
+        }
+        let hash = hex::encode(keyreeve_crypto::digest::sha256(line.as_bytes()));
+        let begins: String = line.chars().take(60).collect();
+        format!("{begins}... ({} characters, SHA-256 {hash}; whole in the transcript)", line.chars().count())
+    };
+    value.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
 fn program(program: &Program) -> String {
     format!("keyreeve {}, SHA-256 {}", program.version, program.sha256)
 }
@@ -107,7 +125,7 @@ impl Writer<'_> {
         ];
         if let Some(server) = &opened.server {
             facts.push(fact("Server", format!("{}, root of trust {}", server.address, server.root_kind)));
-            facts.extend(server.log_vkeys.iter().map(|key| fact("Log key", key)));
+            facts.extend(server.log_vkeys.iter().map(|key| fact("Log key", printed(key.as_str()))));
             if let Some(checkpoint) = &server.checkpoint {
                 let lines: Vec<&str> = checkpoint.lines().take(3).collect();
                 facts.push(fact("Log at the beginning", lines.join(" ")));
@@ -278,7 +296,8 @@ fn outcome_facts(outcome: &Outcome, task: Option<&Task<'_>>) -> Vec<(String, Str
             values.iter().map(|(name, value)| fact(&named(name), value)).collect()
         }
         Outcome::Ran { facts, found } => {
-            let mut facts: Vec<_> = facts.iter().map(|(name, value)| fact(name.as_str(), value)).collect();
+            let mut facts: Vec<_> =
+                facts.iter().map(|(name, value)| fact(name.as_str(), printed(value.as_str()))).collect();
             if *found {
                 facts.push(fact("found out", "after an interruption"));
             }
@@ -289,5 +308,20 @@ fn outcome_facts(outcome: &Outcome, task: Option<&Task<'_>>) -> Vec<(String, Str
         }
         Outcome::Verified { seen } => vec![fact("Seen, and the same", seen)],
         Outcome::Decided { choice } => vec![fact("Decided", choice)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_values_are_named_and_hashed_and_short_ones_printed() {
+        let long = format!("log.example+1234abcd+{}", "A".repeat(1800));
+        let shown = printed(&format!("log.example+ab+short\n{long}"));
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!((lines[0], lines.len()), ("log.example+ab+short", 2));
+        assert!(lines[1].starts_with("log.example+1234abcd+AAA") && lines[1].len() < 250, "{shown}");
+        assert!(lines[1].contains(&hex::encode(keyreeve_crypto::digest::sha256(long.as_bytes()))));
     }
 }

@@ -25,6 +25,7 @@ const REVOKE: &str = "key.compromise";
 const REPLACE: &str = "key.rotate";
 const HOLD: &str = "hold.place";
 const REVIEW: &str = "review.decide";
+const ESCROW: &str = "escrow.describe";
 const BOOTSTRAP: &str = "system.unseal system.status login.jwt";
 const OWN: &str = "random.generate token.renew audit.prove";
 
@@ -52,9 +53,10 @@ fn shipped_set() -> PolicySet {
 fn each_role_allows_exactly_its_row() {
     let policies = shipped_set();
     let (person, service) = (PrincipalKind::Person, PrincipalKind::Service);
-    let rows: [(&str, PrincipalKind, &[&str]); 16] = [
+    let rows: [(&str, PrincipalKind, &[&str]); 17] = [
         ("operator", person, &[SYSTEM, ACCESS, GOVERN, GRANT]),
         ("key-admin", person, &[LIFECYCLE, READ, GRANT]),
+        ("escrow-administrator", person, &[ESCROW, READ]),
         ("key-user-encrypt", person, &[ENCRYPT]),
         ("key-user-decrypt", person, &[DECRYPT]),
         ("key-auditor", person, &[READ, AUDIT]),
@@ -106,11 +108,29 @@ fn managing_and_using_stay_apart_whatever_roles_are_combined() {
     let agreeing = [APPROVE, EMERGENCY, HOLD, REVIEW];
     for (kind, governance) in [(PrincipalKind::Person, &agreeing[..]), (PrincipalKind::Service, &[])] {
         let all = principal("pat", kind, &shipped::ROLES);
-        let expected = set(&[&[SYSTEM, ACCESS, READ, AUDIT, OWN, BOOTSTRAP, GOVERN, GRANT][..], governance].concat());
+        let expected = set(&[&[SYSTEM, ACCESS, READ, AUDIT, OWN, BOOTSTRAP, GOVERN][..], governance].concat());
         assert_eq!(allowed(&policies, &all, &context()), expected, "an auditor's forbid takes the lifecycle away too");
     }
     let both = principal("pat", PrincipalKind::Service, &["key-admin", "key-user-decrypt", "application"]);
     assert_eq!(allowed(&policies, &both, &context()), set(&[LIFECYCLE, READ, GRANT, BOOTSTRAP, OWN]));
+}
+
+/// Whoever came by both roles can do neither, in an emergency no more than otherwise.
+#[test]
+fn nobody_administers_both_keys_and_escrow() {
+    let policies = shipped_set();
+    for roles in shipped::APART {
+        for context in [context(), ContextAttrs { emergency: true, ..context() }] {
+            let both = principal("pat", PrincipalKind::Person, &roles);
+            assert_eq!(allowed(&policies, &both, &context), set(&[READ, BOOTSTRAP, OWN]), "{roles:?}");
+            for role in roles {
+                let one = principal("pat", PrincipalKind::Person, &[role]);
+                let may = allowed(&policies, &one, &context);
+                assert_eq!(may.contains("escrow.describe"), role == "escrow-administrator");
+                assert_eq!(may.contains("key.destroy"), role == "key-admin");
+            }
+        }
+    }
 }
 
 #[test]
@@ -210,9 +230,10 @@ fn tokens_of_others_are_not_ones_own() {
 }
 
 /// The roles of people who show a second factor.
-const HUMANS: [(&str, &[&str]); 12] = [
+const HUMANS: [(&str, &[&str]); 13] = [
     ("operator", &[SYSTEM, ACCESS, GOVERN, GRANT]),
     ("key-admin", &[LIFECYCLE, READ, GRANT]),
+    ("escrow-administrator", &[ESCROW, READ]),
     ("key-user-encrypt", &[ENCRYPT]),
     ("key-user-decrypt", &[DECRYPT]),
     ("key-auditor", &[READ, AUDIT]),

@@ -52,6 +52,7 @@ pub(crate) const CATALOGUE: &[ActionSpec] = &[
     spec("rules.put", System, &["govern"]),
     spec("hold.place", Key, &["hold"]),
     spec("review.decide", Case, &["review"]),
+    spec("escrow.describe", System, &["escrow"]),
 ];
 
 /// 2027-01-15T08:00:00Z

@@ -97,9 +97,12 @@ fn judged(answer: Result<(), Error>) -> Result<(), Trouble> {
 }
 
 fn find(library: &Pkcs11, opening: &Opening) -> Result<Slot, Trouble> {
-    let mut found = Vec::new();
+    let (mut found, mut seen) = (Vec::new(), Vec::new());
     for slot in library.get_slots_with_token()? {
         let Ok(token) = library.get_token_info(slot) else { continue };
+        if token.token_initialized() {
+            seen.push(format!("`{}` (serial number {})", token.label(), token.serial_number()));
+        }
         let named = (opening.label.is_empty() || token.label() == opening.label)
             && (opening.serial.is_empty() || token.serial_number() == opening.serial);
         if named && token.token_initialized() {
@@ -108,7 +111,14 @@ fn find(library: &Pkcs11, opening: &Opening) -> Result<Slot, Trouble> {
     }
     match found.as_slice() {
         [slot] => Ok(*slot),
-        [] => Err(Trouble::new(Failure::Unavailable, "no token of this label and serial number is in any slot")),
+        [] => {
+            let there = match seen.as_slice() {
+                [] => "there is none at all (SoftHSM looks for its tokens where SOFTHSM2_CONF says)".to_owned(),
+                seen => format!("there are: {}", seen.join(", ")),
+            };
+            let text = format!("no token of this label and serial number is in any slot; {there}");
+            Err(Trouble::new(Failure::Unavailable, text))
+        }
         _ => Err(Trouble::new(Failure::Unavailable, "several tokens have this label: name the serial number as well")),
     }
 }

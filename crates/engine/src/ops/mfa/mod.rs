@@ -12,7 +12,7 @@ mod webauthn;
 
 use keyreeve_crypto::digest::sha256;
 use keyreeve_model::access::MfaKind;
-use keyreeve_model::filed::{RowId, unfile};
+use keyreeve_model::filed::unfile;
 use keyreeve_model::ids::MfaId;
 use keyreeve_model::mfa::{
     CHALLENGE_LIFE, ChallengePurpose, FACTORS_MAX, Factor, MfaChallenge, MfaCredential, MfaRefusal,
@@ -21,7 +21,6 @@ use keyreeve_model::record::Revision;
 use keyreeve_model::{Change, Name, UnixMillis};
 use keyreeve_policy::PrincipalKind;
 use keyreeve_secret::{SecretString, ct_eq};
-use keyreeve_store::Page;
 
 use crate::catalogue;
 use crate::core::Core;
@@ -145,7 +144,7 @@ pub(super) fn need_fresh(principal: &Principal, now: UnixMillis) -> Result<(), E
     if age.is_some_and(|age| age <= FRESH_SECONDS) {
         return Ok(());
     }
-    let text = "this needs a second factor shown in the last 5 minutes: `keyreeve mfa verify`";
+    let text = "this needs a second factor shown in the last 5 minutes";
     Err(Error::new(Code::MfaNeeded, text))
 }
 
@@ -193,19 +192,9 @@ async fn may_enrol<O: Operation>(
     Err(Error::new(Code::WrongState, text))
 }
 
+/// A row that is damaged may be somebody's factor: then nobody comes in this way.
 async fn nobody_has_a_factor(core: &Core, opened: &Opened) -> Result<bool, Error> {
-    let mut after: Option<RowId> = None;
-    loop {
-        let page = Page { after, limit: 100 };
-        let (factors, next) = core.filed_page::<MfaCredential>(opened, None, page).await?;
-        if has_factor(&factors) {
-            return Ok(false);
-        }
-        after = next;
-        if after.is_none() {
-            return Ok(true);
-        }
-    }
+    Ok(!has_factor(&core.filed_all::<MfaCredential>(opened, None).await?))
 }
 
 /// What was given out to a person and not answered, of whatever purpose; not what somebody was given who was called the

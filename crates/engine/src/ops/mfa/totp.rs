@@ -92,7 +92,8 @@ impl Operation for TotpStart {
         let id = MfaId::new(now, core.id_random()?);
         let place = (Table::Mfa, id.as_bytes().as_slice(), SEED);
         let sealed = opened.keys.seal_field(&core.ports.random, place, seed.expose())?;
-        let issuer = &opened.deployment.log_origin;
+        // The name of the program first: an application shows the beginning only.
+        let issuer = &format!("Keyreeve {}", opened.deployment.log_origin);
         let started = TotpStarted {
             credential: id,
             seed: totp::seed_text(seed.expose()),

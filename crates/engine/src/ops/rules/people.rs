@@ -49,7 +49,7 @@ impl People {
     pub(crate) async fn now(core: &Core, opened: &Opened) -> Result<Self, Error> {
         let access = Arc::clone(&opened.access());
         let mut proved = BTreeSet::new();
-        for (factor, _) in core.filed_all::<MfaCredential>(opened, None).await? {
+        for (factor, _) in core.filed_sound::<MfaCredential>(opened, None).await? {
             // What somebody had who was called the same before is nobody's.
             let theirs = access.principal(&factor.principal).is_some_and(|held| held.record.created <= factor.created);
             if theirs && factor.confirmed.is_some() && !matches!(factor.factor, Factor::Recovery { .. }) {

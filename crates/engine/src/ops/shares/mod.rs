@@ -175,7 +175,7 @@ impl Core {
             };
         }
         let set = set.ok_or_else(|| Error::invalid(format!("the root of trust `{root}` is not opened by shares")))?;
-        let joined = opened.deployment.roots().get(root).map_or(opened.deployment.created, |root| root.joined);
+        let joined = opened.rooted().roots().get(root).map_or(opened.deployment.created, |root| root.joined);
         Ok((first_record(root, unnamed(&set, joined)), Revision::FIRST))
     }
 
@@ -380,8 +380,12 @@ impl Operation for VerifyShare {
 }
 
 pub(crate) fn facts(record: &SharesRecord) -> Facts {
+    let what = match record.purpose {
+        SharePurpose::Root => "root",
+        SharePurpose::Escrow => "escrow_key",
+    };
     Facts::default()
-        .with("root", &record.of)
+        .with(what, &record.of)
         .with("share_set_version", record.current.version)
         .with("shares", record.current.holders.len())
         .with("threshold", record.current.threshold)

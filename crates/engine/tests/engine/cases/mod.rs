@@ -23,7 +23,9 @@ mod approvals;
 mod backups;
 #[allow(clippy::module_inception, reason = "the group is called so everywhere")]
 mod cases;
+mod escrow;
 mod grants;
+mod integrity;
 mod jobs;
 mod keys;
 mod login;
@@ -170,6 +172,8 @@ const FILES: &[&[Case]] = &[
     mfa::CASES,
     notices::CASES,
     backups::CASES,
+    integrity::CASES,
+    escrow::CASES,
     cases::CASES,
 ];
 

@@ -1,6 +1,6 @@
 //! The server itself, its audit log, and what everybody may ask.
 
-use keyreeve_engine::ops::{audit, ceremonies, derivation, keys, requests, system};
+use keyreeve_engine::ops::{anchors, audit, ceremonies, derivation, keys, requests, system};
 use keyreeve_secret::SecretString;
 
 use super::{Case, LOG, SERVER};
@@ -19,6 +19,10 @@ cases! {
         stage.run(who, SERVER, system::Unseal { share: SecretString::copy_from("share") }).await
     };
     "system.seal" => |stage, who| stage.run(who, SERVER, system::Seal).await;
+    "system.info" => |stage, who| stage.run(who, SERVER, anchors::Info).await;
+    "system.accept-rollback" => |stage, who| {
+        stage.run(who, SERVER, anchors::AcceptRollback { reason: "because".parse().unwrap() }).await
+    };
     "ceremony.record" => |stage, who| {
         let (script_sha256, transcript_sha256) = ("0".repeat(64), "f".repeat(64));
         let record = ceremonies::Record {

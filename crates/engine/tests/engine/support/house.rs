@@ -3,13 +3,14 @@
 use keyreeve_audit::verify::{Report, verify_log};
 use keyreeve_audit::{Record, VerifierKey};
 use keyreeve_crypto::{KeyAlgorithm, Random};
+use keyreeve_engine::ops::anchors::StartFacts;
 use keyreeve_engine::ops::cipher::{Decrypt, Encrypt, Format};
 use keyreeve_engine::ops::keys::CreateSpec;
 use keyreeve_engine::ops::system::{Init, InitReply, Unseal};
 use keyreeve_engine::ops::{KeyReply, principals, tokens};
 use keyreeve_engine::{
-    Arrival, Channel, Code, Descriptor, Done, Engine, Error, Evidence, Idempotency, KeyRef, Observer, Operation, Ports,
-    Refused, Roots, Settings,
+    AnchorAt, Arrival, Channel, Code, Descriptor, Done, Engine, Error, Evidence, Idempotency, KeyRef, Observer,
+    Operation, Ports, Refused, Roots, Settings,
 };
 use keyreeve_epochs::EpochVault;
 use keyreeve_epochs_file::FileEpochVault;
@@ -18,6 +19,7 @@ use keyreeve_journal::{Journal, Scan};
 use keyreeve_journal_file::{FileJournal, LogDirectory, Options};
 use keyreeve_model::{Custody, EncryptionContext, Name, NoticeKind, PrincipalKind, UnixMillis};
 use keyreeve_root::Root;
+use keyreeve_root::anchor_suite::MemoryAnchor;
 use keyreeve_root::faulty::FaultyRoot;
 use keyreeve_root::soft_device::SoftDevice;
 use keyreeve_root_software::{SealedFileRoot, ShamirRoot};
@@ -107,6 +109,8 @@ pub(crate) struct House {
     pub(crate) more_roots: BTreeMap<&'static str, (Custody, Option<Duration>)>,
     /// Devices of roots of trust, by the root: hardware that stays where it is when a server ends.
     pub(crate) devices: BTreeMap<&'static str, Arc<SoftDevice>>,
+    /// Roots of trust besides, in shares.
+    pub(crate) shared_roots: Vec<&'static str>,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<HandClock>,
     /// Whom the server asks who somebody is.
@@ -117,6 +121,10 @@ pub(crate) struct House {
     pub(crate) vkeys: Vec<String>,
     /// Channels: one for everything, one for requests that wait.
     pub(crate) posts: Vec<Arc<Post>>,
+    /// What remembers apart from the house how far it had come; whether the house waits for it.
+    pub(crate) anchors: BTreeMap<&'static str, (MemoryAnchor, bool)>,
+    /// What runs, as the next engine says.
+    pub(crate) start_facts: Option<StartFacts>,
 }
 
 impl House {
@@ -158,6 +166,7 @@ impl House {
             kind,
             more_roots: BTreeMap::new(),
             devices: BTreeMap::new(),
+            shared_roots: Vec::new(),
             settings,
             clock: Arc::new(HandClock::new()),
             outside: Arc::new(Outside::new()),
@@ -166,6 +175,8 @@ impl House {
             shares: Vec::new(),
             vkeys: Vec::new(),
             posts: ["first", "second"].map(|name| Arc::new(Post::new(name))).to_vec(),
+            anchors: BTreeMap::new(),
+            start_facts: None,
         };
         house.open().await.unwrap();
         house
@@ -238,7 +249,9 @@ impl House {
             let root = self.with_device(name, FaultyRoot::new(root).posing_as(*custody, *bound));
             (name.parse().unwrap(), Arc::new(root))
         };
-        self.more_roots.iter().map(open).collect()
+        let shared =
+            |name: &&str| (name.parse().unwrap(), Arc::new(FaultyRoot::new(Arc::new(ShamirRoot::new(random.clone())))));
+        self.more_roots.iter().map(open).chain(self.shared_roots.iter().map(shared)).collect()
     }
 
     fn with_device(&self, name: &str, root: FaultyRoot) -> FaultyRoot {
@@ -289,7 +302,7 @@ impl House {
         let all = [(keyreeve_model::roots::main(), Arc::clone(&root) as Arc<dyn Root>)];
         let more = more_roots.iter().map(|(name, root)| (name.clone(), Arc::clone(root) as Arc<dyn Root>));
         let roots = all.into_iter().chain(more).collect();
-        let roots = Roots::new(keyreeve_model::roots::main(), roots, Arc::clone(&self.clock) as _)?;
+        let roots = Roots::new(roots, Arc::clone(&self.clock) as _)?;
         let observer = Arc::new(Counter::default());
         let ports = Ports {
             store: Arc::clone(&store) as Arc<dyn Store>,
@@ -304,9 +317,23 @@ impl House {
             notifiers: self.channels(),
         };
         let engine = Engine::new(ports, self.settings.clone())?;
+        self.anchor(&engine);
         let started = engine.start().await;
         self.parts = Some(Parts { engine, store, journal, vault, root, more_roots, observer });
         started
+    }
+
+    /// Tells an engine what remembers, and what runs.
+    fn anchor(&self, engine: &Engine) {
+        let at = |(name, (anchor, required)): (&&str, &(MemoryAnchor, bool))| {
+            let (every, entries) = (Duration::from_secs(300), 1000);
+            let anchor = Arc::new(anchor.clone());
+            (name.parse().unwrap(), AnchorAt { anchor, every, entries, required: *required })
+        };
+        engine.anchor_to(self.anchors.iter().map(at).collect());
+        if let Some(facts) = &self.start_facts {
+            engine.started_as(facts.clone());
+        }
     }
 
     /// Another engine over the same store, journal and vault, as a second server would be. It has its own connections

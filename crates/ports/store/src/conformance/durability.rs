@@ -1,11 +1,11 @@
 //! Whole transactions, the outbox, the lease, reopening and closing.
 
 use keyreeve_model::change::IdempotencyRow;
-use keyreeve_model::{Change, Revision, UnixMillis};
+use keyreeve_model::{Change, DestructionRow, Revision, UnixMillis};
 
 use super::{
     Opener, Store, StoreError, Transaction, change, commit, conflicts, destruction, key_id, key_row, keyring_id,
-    keyring_row, material_row, name, named_row, outbox_row, record, taken, token_id, token_row,
+    keyring_row, material_row, name, named_row, outbox_row, page, record, taken, token_id, token_row,
 };
 
 /// One change of every kind that can be refused, on rows of its own.
@@ -30,6 +30,10 @@ async fn holds_one_of_each(store: &dyn Store) {
     assert_eq!(store.key_aliased(&name("alias")).await.unwrap(), Some(key_row(1, 1, &["alias"])));
     assert_eq!(store.material(key_id(1), 1).await.unwrap(), Some(material_row(1, 1, 1)));
     assert_eq!(store.destruction(key_id(1)).await.unwrap(), Some(record(1, "destruction")));
+    let (key, keyring, record_of) = (key_id(1), keyring_id(1), record(1, "destruction"));
+    let row = DestructionRow { key, keyring, shard: 0, epoch: 7, record: record_of };
+    assert_eq!(store.destructions(page(None, 10)).await.unwrap(), [row]);
+    assert_eq!(store.destructions(page(Some(key_id(1)), 10)).await.unwrap(), []);
     assert_eq!(store.token(token_id(1)).await.unwrap(), Some(token_row(1, 1, 100)));
     assert_eq!(store.principal(&name("alice")).await.unwrap(), Some(named_row("alice", 1)));
     assert_eq!(store.policy(&name("policy")).await.unwrap(), Some(named_row("policy", 1)));
@@ -43,6 +47,7 @@ async fn holds_nothing(store: &dyn Store) {
     assert_eq!(store.key_aliased(&name("alias")).await.unwrap(), None);
     assert_eq!(store.material(key_id(1), 1).await.unwrap(), None);
     assert_eq!(store.destruction(key_id(1)).await.unwrap(), None);
+    assert_eq!(store.destructions(page(None, 10)).await.unwrap(), []);
     assert_eq!(store.token(token_id(1)).await.unwrap(), None);
     assert_eq!(store.principal(&name("alice")).await.unwrap(), None);
     assert_eq!(store.policy(&name("policy")).await.unwrap(), None);

@@ -173,6 +173,12 @@ pub(super) async fn destroyed_epochs_are_known(opener: Opener) {
     assert!(!destroyed(keyring_id(1), 0, LAST + 1).await);
     assert!(!destroyed(keyring_id(1), 1, 7).await);
     assert!(!destroyed(keyring_id(2), 0, 7).await);
+    let listed = async |after, limit| {
+        let rows = store.destructions(page(after, limit)).await.unwrap();
+        rows.into_iter().map(|row| (row.key, row.epoch)).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(None, 2).await, [(key_id(1), 7), (key_id(2), 7)]);
+    assert_eq!(listed(Some(key_id(2)), 2).await, [(key_id(3), LAST)]);
 }
 
 pub(super) async fn extreme_values_come_back(opener: Opener) {

@@ -54,7 +54,7 @@ fn backup(work: &JobWork) -> (Option<u64>, Option<VerifiedBackup>) {
             });
             (Some(*sequence), found)
         }
-        JobWork::Rekey(_) => (None, None),
+        JobWork::Rekey(_) | JobWork::Scan(_) => (None, None),
     }
 }
 
@@ -64,6 +64,7 @@ pub(super) fn job(JobReply(job): &JobReply) -> Result<Job, Problem> {
         JobWork::Rekey(rekey) => (scope(&rekey.scope), rekey.to.as_ref()),
         JobWork::Backup(BackupWork::Make { .. }) => ("every destination".to_owned(), None),
         JobWork::Backup(BackupWork::Check { sequence, at, .. }) => (format!("backup {sequence} at {at}"), None),
+        JobWork::Scan(scan) => (scan.stage.name().to_owned(), None),
     };
     let (backup, found) = backup(job.work());
     let ((done, total), trouble) = (job.progress(), job.trouble());

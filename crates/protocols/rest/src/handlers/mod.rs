@@ -8,10 +8,13 @@ mod cipher;
 mod credentials;
 mod data_keys;
 mod derivation;
+mod drills;
 mod emergencies;
+mod escrow;
 mod grants;
 mod holds;
 mod incidents;
+mod integrity;
 mod jobs;
 mod keyrings;
 mod keys;
@@ -37,6 +40,7 @@ use crate::routes::Route;
 pub(crate) static TABLES: &[&[Route]] = &[
     system::ROUTES,
     shares::ROUTES,
+    escrow::ROUTES,
     keyrings::ROUTES,
     keys::ROUTES,
     lifecycle::ROUTES,
@@ -53,10 +57,12 @@ pub(crate) static TABLES: &[&[Route]] = &[
     reviews::ROUTES,
     roots::ROUTES,
     jobs::ROUTES,
+    integrity::ROUTES,
     mfa::ROUTES,
     policies::ROUTES,
     notices::ROUTES,
     backups::ROUTES,
+    drills::ROUTES,
     policy_versions::ROUTES,
     policy_shadow::ROUTES,
     approvals::ROUTES,

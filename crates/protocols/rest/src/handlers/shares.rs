@@ -28,7 +28,7 @@ const BEGIN: &str = r#"{"threshold":2,"reason":"carol left","holders":[
      "key":"age1x95ngflr2mmxrq97ccj95xx829wvlfd4d5rqvn9kr2hdhux669dscev8xe",
      "fingerprint":"age1x95ngflr2mmxrq97ccj95xx829wvlfd4d5rqvn9kr2hdhux669dscev8xe"}]}"#;
 /// Of nobody's share.
-const PROOF: &str = concat!(
+pub(super) const PROOF: &str = concat!(
     r#"{"proof":"krp1.AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0-"#,
     r#"P0BBQkNERUZHSElKS0xNTk9Q"}"#
 );
@@ -107,7 +107,7 @@ fn holder(set: &ShareHolders, holder: &Holder, now: UnixMillis) -> Result<ShareH
     })
 }
 
-fn set(set: &ShareHolders, challenge: Option<&String>, now: UnixMillis) -> Result<ShareSet, Problem> {
+pub(super) fn set(set: &ShareHolders, challenge: Option<&String>, now: UnixMillis) -> Result<ShareSet, Problem> {
     Ok(ShareSet {
         set: set.set.to_string(),
         version: set.version,

@@ -350,10 +350,10 @@ async fn a_server_is_initialised_opened_by_shares_and_sealed() {
     assert_eq!((refused.status, refused.code().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "sealed"));
     assert_eq!(server.post("/system/unseal", json!({"share": "not a share"})).await.code(), "invalid-share");
     let one = server.post("/system/unseal", json!({"share": made["shares"][0]})).await.ok();
-    assert_eq!(one, json!({"state": "sealed", "given": 1, "needed": 2, "made": 3}));
+    assert_eq!(one, json!({"root": "main", "state": "sealed", "given": 1, "needed": 2, "made": 3}));
     assert_eq!(server.post("/system/unseal", json!({"share": made["shares"][0]})).await.code(), "invalid-share");
     let two = server.post("/system/unseal", json!({"share": made["shares"][2]})).await.ok();
-    assert_eq!(two, json!({"state": "open"}));
+    assert_eq!(two, json!({"root": "main", "state": "open"}));
     let status = server.get("/system/status").await.json();
     assert_eq!((&status["open"], &status["log_vkeys"]), (&json!(true), &made["log_vkeys"]));
     server.get("/keys").await.ok();

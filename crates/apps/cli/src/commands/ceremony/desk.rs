@@ -9,7 +9,7 @@ use keyreeve_secret::SecretString;
 use crate::app::App;
 use crate::failure::{Exit, Failure};
 use crate::files;
-use crate::out::{Out, Style, screened};
+use crate::out::{Out, Style, broken, screened};
 
 /// Longest line that is typed (bytes).
 const TYPED_MAX: u64 = 16 * 1024;
@@ -102,27 +102,6 @@ impl Desk {
         }
         files::ask_secret(&prompt)
     }
-}
-
-/// A line in pieces of at most so many characters, where its words let it.
-fn broken(line: &str, columns: usize) -> Vec<String> {
-    if line.starts_with(' ') {
-        return vec![line.to_owned()];
-    }
-    let mut lines = vec![String::new()];
-    for word in line.split(' ') {
-        let last = lines.last().map_or(0, |last| last.chars().count());
-        if last > 0 && last + 1 + word.chars().count() > columns {
-            lines.push(String::new());
-        }
-        if let Some(last) = lines.last_mut() {
-            if !last.is_empty() {
-                last.push(' ');
-            }
-            last.push_str(word);
-        }
-    }
-    lines
 }
 
 /// The first letters of a name, as initials are proposed.

@@ -65,7 +65,7 @@ impl Run {
             (None, Some(script)) => Session::begin(app, &script, self.dry_run, self.out, self.place, random)?,
             (None, None) => return Err(Failure::usage("name a script")),
         };
-        session.lead()?;
+        session.lead().map_err(|failure| session.left(failure))?;
         session.finish()
     }
 }
@@ -138,7 +138,11 @@ impl<'a> Session<'a> {
         let file = create(&path, &line)?;
         desk.say(&format!("The transcript is {}.", path.display()))?;
         if let Some(scratch) = &scratch {
-            desk.say(&format!("{}\n{}", scratch.directory().display(), scratch.hint))?;
+            let directory = scratch.directory().display();
+            desk.say(&format!(
+                "The rehearsal's own server is in {directory}, and removed at the end. {}",
+                scratch.hint
+            ))?;
         }
         Ok(Self { app, desk, transcript, file, path, random, keys: BTreeMap::new(), scratch })
     }
@@ -199,6 +203,18 @@ impl<'a> Session<'a> {
 
     pub(super) fn ceremony(&self) -> &Ceremony {
         self.transcript.ceremony()
+    }
+
+    /// How to go on after a ceremony that was left: with its very transcript, and not at all with a rehearsal's.
+    fn left(&self, mut failure: Failure) -> Failure {
+        if let Some(next) = failure.next.take_if(|next| next.contains("--resume TRANSCRIPT")) {
+            let rehearsal = self.ceremony().opened().dry_run;
+            failure.next = Some(match rehearsal {
+                true => "a rehearsal is not resumed: its keys and its server are gone; begin it anew".to_owned(),
+                false => next.replace("TRANSCRIPT", &self.path.display().to_string()),
+            });
+        }
+        failure
     }
 
     /// Goes from what comes next to what comes next, until it is over.
@@ -279,15 +295,27 @@ impl<'a> Session<'a> {
         self.desk.say(&format!("Still missing: {}", lacking.join(", ")))?;
         let Some((name, organisation, key)) = self.who()? else { return Ok(()) };
         self.desk.say(&format!("  {name}, {organisation}\n  fingerprint {}", key.public().fingerprint()))?;
+        let script = self.ceremony().script();
         let roles = self.desk.ask_for("  Role, or roles with commas between:", |text| {
             let roles = text.split(',').map(|role| role.trim().parse::<Word>());
-            roles.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())
+            let roles = roles.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+            match roles.iter().find(|role| script.role(role).is_none()) {
+                Some(unknown) => {
+                    let names: Vec<&str> = script.roles.iter().map(|role| role.name.as_str()).collect();
+                    Err(format!("there is no role `{unknown}`: {}", names.join(", ")))
+                }
+                None => Ok(roles),
+            }
         })?;
         let identity: Line = self.desk.ask_text("  How was the identity checked (document, by whom)?")?;
         let proposed = proposed_initials(name.as_str());
         let initials: Initials = self.desk.ask_for(&format!("  Initials [{proposed}]:"), |text| {
             let typed = if text.is_empty() { proposed.clone() } else { text.to_uppercase() };
-            typed.parse::<Initials>().map_err(|error| error.to_string())
+            let initials = typed.parse::<Initials>().map_err(|error| error.to_string())?;
+            match self.ceremony().person(&initials) {
+                Some(other) => Err(format!("{initials} are those of {}: choose others", other.enrolled.name)),
+                None => Ok(initials),
+            }
         })?;
         let enrolled = Enrolled { initials: initials.clone(), name, organisation, roles, identity, key: key.public() };
         let event = Event::Enrolled(Box::new(enrolled));
@@ -496,7 +524,15 @@ fn told(value: &serde_json::Value) -> String {
         ("SHA-256", text("transcript_sha256")),
         ("Markdown", text("markdown")),
         ("PDF", text("pdf")),
-        ("audit record", text("audit_record")),
+        (
+            "audit record",
+            match (text("audit_record"), value["dry_run"] == true) {
+                (record, true) if !record.is_empty() => {
+                    format!("{record}, in the log of the rehearsal's server, which is gone")
+                }
+                (record, _) => record,
+            },
+        ),
     ])
 }
 

@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ const SHARES: &str = "rehearsal-root";
 pub(super) struct Scratch {
     dir: tempfile::TempDir,
     server: Option<Child>,
+    /// The server's process id, for whoever ends this; 0 for none.
+    process: Arc<AtomicI32>,
     /// With a root of trust in shares, as in production; else as `keyreeve dev`.
     shares: bool,
     /// What people should know about it.
@@ -47,7 +51,9 @@ impl Scratch {
         let makes_root = any(|action| matches!(action, Action::Init { .. }));
         let shares = makes_root || any(|action| matches!(action, Action::Unseal {} | Action::Restart {}));
         let dir = tempfile::Builder::new().prefix("keyreeve-rehearsal-").tempdir()?;
-        let mut scratch = Self { dir, server: None, shares, hint: String::new() };
+        let process = Arc::new(AtomicI32::new(0));
+        clear_on_signals(dir.path().to_owned(), Arc::clone(&process))?;
+        let mut scratch = Self { dir, server: None, process, shares, hint: String::new() };
         // Development mode makes certificates for this machine; a server in shares takes them over.
         scratch.start_dev()?;
         if shares {
@@ -109,7 +115,7 @@ impl Scratch {
         let mut command = Surroundings::inside(self.dir.path()).command(&words)?;
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let lines = child.stdout.take().map(lines);
-        self.server = Some(child);
+        self.keep(child);
         wait(lines, |line| line.contains("Ctrl-C ends the server"))
     }
 
@@ -131,7 +137,7 @@ impl Scratch {
         let mut command = Surroundings::inside(self.dir.path()).command(&words)?;
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let lines = child.stderr.take().map(lines);
-        self.server = Some(child);
+        self.keep(child);
         wait(lines, |line| line.contains("keyreeve is up"))
     }
 
@@ -141,8 +147,14 @@ impl Scratch {
         if self.shares { self.start_server() } else { self.start_dev() }
     }
 
+    fn keep(&mut self, child: Child) {
+        self.process.store(i32::try_from(child.id()).unwrap_or(0), Ordering::SeqCst);
+        self.server = Some(child);
+    }
+
     fn stop(&mut self) {
         if let Some(mut child) = self.server.take() {
+            self.process.store(0, Ordering::SeqCst);
             if let Some(pid) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
                 // It ends what it has begun; where it is gone already there is nobody to tell.
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
@@ -150,6 +162,35 @@ impl Scratch {
             let _ = child.wait();
         }
     }
+}
+
+/// When the terminal is closed, or somebody ends the program, the rehearsal's server and its directory go first:
+/// the directory holds shares and tokens, if only of a rehearsal.
+fn clear_on_signals(dir: PathBuf, process: Arc<AtomicI32>) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut hangup, mut terminate, mut interrupt) = {
+        let _entered = runtime.enter();
+        (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = hangup.recv() => {}
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        });
+        if let Some(pid) = rustix::process::Pid::from_raw(process.load(Ordering::SeqCst)) {
+            // It may have heard the signal itself; what it writes while it ends is removed with the rest.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        let _ = std::fs::remove_dir_all(&dir);
+        // Nothing is left to wipe: what this process knew was the rehearsal's, and its threads wait for people.
+        // tidy: allow(exit): a signal ends the process from a thread of its own
+        std::process::exit(Exit::Interrupted as i32);
+    });
+    Ok(())
 }
 
 fn failed(what: &str) -> Failure {

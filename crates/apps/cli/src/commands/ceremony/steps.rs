@@ -9,6 +9,7 @@ use std::path::Path;
 use keyreeve_ceremony::action::{Action, Input};
 use keyreeve_ceremony::event::{Event, Outcome};
 use keyreeve_ceremony::lint::check_value;
+use keyreeve_ceremony::paper::printed;
 use keyreeve_ceremony::script::{Act, Asks, Field, Task};
 use keyreeve_ceremony::state::{Standing, command_line};
 use keyreeve_ceremony::word::{Line, Text};
@@ -143,7 +144,7 @@ impl Session<'_> {
             Ran::Well(answer) => {
                 let facts = facts(action, &answer);
                 for (name, value) in &facts {
-                    self.desk.say(&format!("  {name}: {}", value.as_str().replace('\n', "\n    ")))?;
+                    self.desk.say(&format!("  {name}: {}", printed(value.as_str()).replace('\n', "\n    ")))?;
                 }
                 Ok(Came::Of(Outcome::Ran { facts, found: false }))
             }

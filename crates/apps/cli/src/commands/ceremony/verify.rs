@@ -67,6 +67,12 @@ impl Verify {
         for named in &self.participants {
             match fingerprint(named) {
                 Some(digits) => fingerprints.push(digits),
+                None if !Path::new(named).exists() => {
+                    let what = format!("`{named}` is neither a participant's file nor the fingerprint of a key");
+                    let next = "a fingerprint is 32 hexadecimal digits, in quotes where there are spaces between: \
+                                `keyreeve ceremony participant show FILE` prints it";
+                    return Err(Failure::usage(what).next(next));
+                }
                 None => participants.push(super::participant::read(Path::new(named))?),
             }
         }

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use keyreeve_client::Client;
 use keyreeve_wire::Timestamp;
 use keyreeve_wire::shares::{
     AbandonReshare, BeginReshare, CommitReshare, HandInProof, HandedShare, NameHolder, RootShares, ShareHolder,
     ShareSet,
 };
 
+use super::system::make_own;
 use crate::app::{App, Outcome};
 use crate::failure::Failure;
 use crate::files::{Readers, Sink};
@@ -18,11 +20,21 @@ mod holders;
 mod offline;
 
 pub(crate) use holders::{HolderArgs, grouped};
-pub(crate) use offline::Command as Offline;
+pub(crate) use offline::{Command as Offline, read_share};
 
 /// What is honest to say wherever an exchange takes effect.
 const OLD_SHARES: &str = "the former shares are refused from now on. Enough of them together still give the root key \
      to whoever computes by themselves: ask for them back and destroy them, or move to another root";
+
+/// What files are called in results.
+pub(crate) const FILE: &str = "file";
+/// What a challenge is for.
+pub(crate) const TO_PROVE: &str = "challenge (share prove)";
+
+/// What is missing before an exchange takes effect.
+const UNPROVED: &str = "`keyreeve root holders` shows where the exchange stands and who has proved; a holder answers \
+     the challenge with `keyreeve share prove --challenge TEXT FILE`, and `keyreeve root verify-share PROOF` hands \
+     that in; `keyreeve root reshare commit --confirm NAME` answers for one who cannot";
 
 /// Who holds the shares of a root, and their exchange.
 #[derive(Subcommand)]
@@ -49,10 +61,27 @@ impl Command {
 
 #[derive(Args)]
 struct Root {
-    /// The root of trust, by its name in the configuration
-    #[arg(long, default_value = "main", value_name = "NAME")]
-    root: String,
+    /// The root of trust, by its name in the configuration [default: the only one in shares, or main]
+    #[arg(long, value_name = "NAME")]
+    root: Option<String>,
 }
+
+impl Root {
+    async fn name(&self, client: &Client) -> Result<String, Failure> {
+        if let Some(name) = &self.root {
+            return Ok(name.clone());
+        }
+        let roots = client.status().await?.value.roots;
+        let mut shared = roots.into_iter().filter(|root| root.kind == IN_SHARES).map(|root| root.name);
+        Ok(match (shared.next(), shared.next()) {
+            (Some(only), None) => only,
+            _ => "main".to_owned(),
+        })
+    }
+}
+
+/// The kind of roots that shares open.
+const IN_SHARES: &str = "shamir";
 
 /// Show who holds the shares of a root of trust, and when each last showed to have theirs
 #[derive(Args)]
@@ -64,7 +93,8 @@ pub(crate) struct Holders {
 
 impl Holders {
     async fn run(self, app: &App) -> Outcome {
-        let shares = app.client()?.root_holders(&self.root.root).await?.value;
+        let client = app.client()?;
+        let shares = client.root_holders(&self.root.name(&client).await?).await?.value;
         app.show(&shares, |shares| table(app, shares))
     }
 }
@@ -92,7 +122,8 @@ impl Name {
     async fn run(self, app: &App) -> Outcome {
         let Self { number: share, name, organisation, contact, root } = self;
         let named = NameHolder { share, name, organisation, contact };
-        let answer = app.client()?.name_holder(&root.root, &named).await?;
+        let client = app.client()?;
+        let answer = client.name_holder(&root.name(&client).await?, &named).await?;
         app.note_record("written down", answer.audit_record.as_ref());
         app.show(&answer.value, |shares| table(app, shares))
     }
@@ -111,7 +142,8 @@ pub(crate) struct Challenge {
 
 impl Challenge {
     async fn run(self, app: &App) -> Outcome {
-        let answer = app.client()?.challenge_holders(&self.root.root).await?;
+        let client = app.client()?;
+        let answer = client.challenge_holders(&self.root.name(&client).await?).await?;
         app.note_record("challenge made", answer.audit_record.as_ref());
         let shares = &answer.value;
         let new = shares.exchange.as_ref().and_then(|exchange| exchange.new.as_ref());
@@ -138,7 +170,8 @@ pub(crate) struct VerifyShare {
 impl VerifyShare {
     async fn run(self, app: &App) -> Outcome {
         let proof = HandInProof { proof: self.proof };
-        let answer = app.client()?.hand_in_proof(&self.root.root, &proof).await?;
+        let client = app.client()?;
+        let answer = client.hand_in_proof(&self.root.name(&client).await?, &proof).await?;
         app.note_record("proof taken", answer.audit_record.as_ref());
         app.show(&answer.value, |taken| {
             let holder = taken.holder.as_deref().map_or_else(String::new, |name| format!(" ({name})"));
@@ -201,7 +234,7 @@ impl Begin {
             return Err(Failure::usage("nobody is to get a share").next("name holders with `--holder NAME=KEY`"));
         }
         let begin = BeginReshare { threshold: self.threshold, holders, reason: self.reason };
-        let answer = client.begin_reshare(&self.root.root, &begin).await?;
+        let answer = client.begin_reshare(&self.root.name(&client).await?, &begin).await?;
         app.note_record("exchange begun", answer.audit_record.as_ref());
         app.out.note(&format!(
             "next: {} holders of present shares give theirs with `keyreeve root reshare give`",
@@ -231,8 +264,9 @@ pub(crate) struct Give {
 impl Give {
     async fn run(self, app: &App) -> Outcome {
         let client = app.client()?;
-        let share = offline::read_share(self.file.as_deref())?;
-        let answer = client.give_share(&self.root.root, share, self.exchange.map(Timestamp)).await?;
+        let share = read_share(self.file.as_deref())?;
+        let root = self.root.name(&client).await?;
+        let answer = client.give_share(&root, share, self.exchange.map(Timestamp)).await?;
         app.note_record("share given", answer.audit_record.as_ref());
         app.show(&answer.value, |progress| match progress.made {
             true => "the new shares are made: `keyreeve root reshare show --out-dir DIR` hands them out".to_owned(),
@@ -257,22 +291,24 @@ pub(crate) struct Show {
 
 impl Show {
     async fn run(self, app: &App) -> Outcome {
-        let handed = app.client()?.new_shares(&self.root.root).await?.value;
+        let client = app.client()?;
+        let handed = client.new_shares(&self.root.name(&client).await?).await?.value;
         let Some(dir) = self.out_dir else {
             return app.show(&handed, |handed| texts(&handed.shares, handed.challenge.as_deref()));
         };
-        std::fs::create_dir_all(&dir).map_err(|error| Failure::io(dir.display(), &error))?;
+        make_own(&dir)?;
         let mut files = Vec::new();
         for share in &handed.shares {
             let path = dir.join(file_name(share.share, &share.name, share.recipient.kind.name()));
-            Sink::of(&path, false).write(share.text.as_bytes(), Readers::Anybody)?;
+            Sink::new_file(&path).write(share.text.as_bytes(), Readers::Owner)?;
             files.push(path.display().to_string());
         }
         app.out.note("next: send each file to its holder, who answers the challenge with `keyreeve share prove`");
         let shown = serde_json::json!({ "files": files, "challenge": handed.challenge });
         app.show(&shown, |_| {
-            let challenge = handed.challenge.clone().unwrap_or_default();
-            facts(&[("files", files.join("\n           ")), ("challenge", challenge)])
+            let files = files.iter().map(|file| (FILE, file.clone()));
+            let challenge = (TO_PROVE, handed.challenge.clone().unwrap_or_default());
+            facts(&files.chain([challenge]).collect::<Vec<_>>())
         })
     }
 }
@@ -295,7 +331,13 @@ pub(crate) struct Commit {
 impl Commit {
     async fn run(self, app: &App) -> Outcome {
         let commit = CommitReshare { confirmed: self.confirmed };
-        let answer = app.client()?.commit_reshare(&self.root.root, &commit).await?;
+        let client = app.client()?;
+        let answer = client.commit_reshare(&self.root.name(&client).await?, &commit).await;
+        let answer = answer.map_err(|error| {
+            let failure = Failure::from(error);
+            let unproved = failure.next.is_none() && failure.code.as_deref() == Some("wrong-state");
+            if unproved { failure.next(UNPROVED) } else { failure }
+        })?;
         app.note_record("shares exchanged", answer.audit_record.as_ref());
         app.out.warn(OLD_SHARES);
         app.show(&answer.value, |shares| table(app, shares))
@@ -316,7 +358,8 @@ pub(crate) struct Abandon {
 impl Abandon {
     async fn run(self, app: &App) -> Outcome {
         let abandon = AbandonReshare { reason: self.reason };
-        let answer = app.client()?.abandon_reshare(&self.root.root, &abandon).await?;
+        let client = app.client()?;
+        let answer = client.abandon_reshare(&self.root.name(&client).await?, &abandon).await?;
         app.note_record("exchange given up", answer.audit_record.as_ref());
         app.show(&answer.value, |shares| table(app, shares))
     }
@@ -336,7 +379,7 @@ pub(crate) fn texts(shares: &[HandedShare], challenge: Option<&str>) -> String {
         let to = grouped(&share.recipient.fingerprint);
         out.push_str(&format!("share {} for {}, to {}\n{}\n", share.share, printable(&share.name), to, share.text));
     }
-    out.push_str(&format!("challenge  {}\n", challenge.unwrap_or_default()));
+    out.push_str(&format!("{TO_PROVE}  {}\n", challenge.unwrap_or_default()));
     out
 }
 
