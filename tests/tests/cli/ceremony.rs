@@ -337,7 +337,7 @@ impl Rehearsal {
             _ if prompt.contains("id of the keyring") => "default".to_owned(),
             _ if prompt.starts_with("Id of the key") => "rehearsal".to_owned(),
             _ if prompt.starts_with("Time read") => "2026-11-22T09:00:00Z".to_owned(),
-            _ if prompt.contains("SHA-256") => DIGEST.to_owned(),
+            _ if prompt.contains("SHA-256") || prompt.contains("ingerprint") => DIGEST.to_owned(),
             _ => "as it is".to_owned(),
         }
     }
